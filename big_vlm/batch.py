@@ -1,0 +1,53 @@
+"""START HERE: what a batch is. Everything before it is numpy (pp, data), everything after is JAX.
+
+The sequence that the language model sees is `image tokens | text`, and a text row is
+
+    text        BOS answer en how many ? \\n   three EOS PAD PAD
+    mask_ar      0    0    0   0   0  0  0     1    1   1   1     0: sees all of its block, 1: causal
+    mask_loss    0    0    0   0   0  0  0     1    1   0   0     1: we train to predict this token
+    mask_input   1    1    1   1   1  1  1     -    -   0   0     1: a token of the prompt (evaluation)
+
+Image tokens have mask_ar 0: image and prefix see each other, the suffix is causal (prefix-LM,
+PaliGemma report, section 3.1). Training feeds text[:, :-1] and predicts text[:, 1:].
+"""
+import numpy as np
+
+# key: (axes, dtypes, needed for training, needed for evaluation). B batch, F frames or several
+# images of one example, L text length. uint8 images become [-1, 1] floats on the device.
+BATCH = {
+    "image": (("BHWC", "BFHWC"), (np.uint8, np.float32), False, False),
+    "text": (("BL",), (np.int32,), True, True),
+    "mask_ar": (("BL",), (np.int32,), True, True),
+    "mask_loss": (("BL",), (np.int32,), True, False),
+    "mask_input": (("BL",), (np.int32,), False, True),
+    "_mask": (("B",), (np.bool_,), False, True),  # False: a row that only fills up the last batch
+}
+
+
+def check_batch(batch, train, vocab_size=None):
+  """Raises one ValueError that lists everything in which batch breaks the contract above."""
+  problems, sizes = [], {}
+  for key, (axes, dtypes, in_train, in_eval) in BATCH.items():
+    if key not in batch:
+      if in_train if train else in_eval:
+        problems.append(f"{key!r} is missing; there are {', '.join(sorted(batch))}")
+      continue
+    x = batch[key]
+    if x.dtype not in dtypes:
+      problems.append(f"{key!r} is {x.dtype}, not {' or '.join(np.dtype(d).name for d in dtypes)}")
+    named = next((a for a in axes if len(a) == x.ndim), None)
+    if named is None:
+      problems.append(f"{key!r} has shape {x.shape}, not [{'] or ['.join(map(', '.join, axes))}]")
+      continue
+    for axis, n in zip(named, x.shape):
+      first_key, first = sizes.setdefault(axis, (key, n))
+      if n != first:
+        problems.append(f"axis {axis} is {n} in {key!r} but {first} in {first_key!r}")
+    if named[-1] == "C" and x.shape[-1] != 3:
+      problems.append(f"{key!r} has {x.shape[-1]} channels, not 3")
+  if vocab_size and "text" in batch and not problems:
+    if (top := int(np.max(batch["text"], initial=0))) >= vocab_size:
+      problems.append(f"token id {top} does not fit the model's vocabulary of {vocab_size}: "
+                      "is this the model's tokenizer?")
+  if problems:
+    raise ValueError("Bad batch: " + "; ".join(problems) + ". See big_vlm/batch.py.")

@@ -1,0 +1,1 @@
+"""Checkpoints: our own through Orbax (native.py)."""

@@ -1,0 +1,1 @@
+"""Sources of examples, their mixture and the loader: numpy only, random access, no hidden state."""

@@ -1,0 +1,1 @@
+"""TFDS builders that need no TensorFlow; prepare one with `python -m big_vlm.datasets.prepare NAME`."""

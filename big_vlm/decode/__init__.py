@@ -1,0 +1,1 @@
+"""Decoding: prompts in, tokens with log-probabilities and a finish reason out."""

@@ -1,0 +1,172 @@
+"""Gemma 1 and 2 (arXiv 2403.08295, 2408.00118): a variant is a row of VARIANTS.
+
+B batch, T tokens, D width, N query heads, K kv heads, H head dim, F mlp width, V vocabulary.
+One road to logits: __call__ serves training (no cache), prefill (cache, many tokens) and a decode
+step (cache, one token).
+"""
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from big_vlm.models import attention, layers
+from big_vlm.models.kv_cache import KVCache
+from pp.registry import pick
+
+
+@dataclasses.dataclass(frozen=True)
+class GemmaConfig:
+  width: int
+  depth: int
+  mlp: int
+  heads: int
+  kv_heads: int
+  head_dim: int
+  vocab_size: int = 256_000
+  query_scale: float | None = None  # None: head_dim ** -0.5
+  post_norms: bool = False
+  attn_softcap: float | None = None
+  final_softcap: float | None = None
+  window: int | None = None  # of the even layers; None: all layers are global
+  dropout: float = 0.0
+  dtype: str = "float32"  # of activations; parameters, norms, softmax and logits are float32
+  remat: str = "nothing_saveable"  # a jax.checkpoint_policies name, or "none"
+
+
+_GEMMA2 = dict(post_norms=True, attn_softcap=50., final_softcap=30., window=4096)
+VARIANTS = {
+    "tiny": GemmaConfig(32, 2, 64, 4, 1, 16, vocab_size=128),
+    "tiny2": GemmaConfig(32, 3, 64, 4, 2, 8, vocab_size=128, **{**_GEMMA2, "window": 6}),
+    "gemma_2b": GemmaConfig(2048, 18, 16_384, 8, 1, 256),
+    "gemma_7b": GemmaConfig(3072, 28, 24_576, 16, 16, 256),
+    "gemma2_2b": GemmaConfig(2304, 26, 9_216, 8, 4, 256, **_GEMMA2),
+    "gemma2_9b": GemmaConfig(3584, 42, 14_336, 16, 8, 256, **_GEMMA2),
+    # 27B divides by the width per head, 144, where the others divide by head_dim.
+    "gemma2_27b": GemmaConfig(4608, 46, 36_864, 32, 16, 128, query_scale=144**-0.5, **_GEMMA2),
+}
+
+
+def config(variant, **changes):
+  """GemmaConfig of a row of VARIANTS with some fields changed."""
+  return dataclasses.replace(pick(VARIANTS, variant, "Gemma variant"), **changes)
+
+
+class Attention(nn.Module):
+  config: GemmaConfig
+
+  @nn.compact
+  def __call__(self, x, tokens, mask, layer, cache):
+    c = self.config
+    init = layers.fan_in((-2,), (-1,))
+    if c.kv_heads == c.heads:
+      qkv = layers.Weight((3, c.heads, c.width, c.head_dim), init, name="qkv_einsum")
+      q, k, v = qkv("BTD,XNDH->XBTNH", x)
+    else:
+      q = layers.Weight((c.heads, c.width, c.head_dim), init, name="q_einsum")("BTD,NDH->BTNH", x)
+      kv = layers.Weight((2, c.kv_heads, c.width, c.head_dim), init, name="kv_einsum")
+      k, v = kv("BTD,XKDH->XBTKH", x)
+    q = attention.rope(q, tokens.position) * (c.query_scale or c.head_dim**-0.5)
+    k = attention.rope(k, tokens.position)
+    if cache is not None:
+      cache = cache.write(layer, k, v)
+      k, v = cache.read(layer, x.dtype)
+    y = attention.attend(q, k, v, mask, c.attn_softcap)
+    out = layers.Weight((c.heads, c.head_dim, c.width), layers.fan_in((-3, -2), (-1,)),
+                        name="attn_vec_einsum")
+    return out("BTNH,NHD->BTD", y), cache
+
+
+class Mlp(nn.Module):
+  """down(gelu(gate(x)) * up(x)), tanh-GELU."""
+  config: GemmaConfig
+
+  @nn.compact
+  def __call__(self, x):
+    c = self.config
+    gating = self.param("gating_einsum", layers.fan_in((-2,), (-1,)), (2, c.width, c.mlp))
+    linear = self.param("linear", layers.fan_in((-2,), (-1,)), (c.mlp, c.width))
+    gate, up = layers.einsum("BTD,XDF->XBTF", x, gating)
+    return layers.einsum("BTF,FD->BTD", nn.gelu(gate) * up, linear)
+
+
+class Block(nn.Module):
+  config: GemmaConfig
+  train: bool
+
+  @nn.compact
+  def __call__(self, carry, layer, tokens, masks):
+    c, (x, cache) = self.config, carry
+    norm = lambda name, y: layers.RMSNorm(name=name)(y)
+    post = norm if c.post_norms else lambda name, y: y
+    drop = nn.Dropout(c.dropout, deterministic=not self.train)
+    mask = masks["global"]
+    if c.window is not None:  # even layers are local
+      mask = jnp.where(layer % 2 == 0, masks["local"], mask)
+    y, cache = Attention(c, name="attn")(norm("pre_attention_norm", x), tokens, mask, layer, cache)
+    x = x + drop(post("post_attention_norm", y))
+    y = Mlp(c, name="mlp")(norm("pre_ffw_norm", x))
+    x = x + post("post_ffw_norm", drop(y))  # big_vision's order: it differs between the halves
+    return (x, cache), None
+
+
+class Embedder(nn.Module):
+  config: GemmaConfig
+
+  def setup(self):
+    c = self.config
+    self.input_embedding = self.param(
+        "input_embedding", nn.initializers.normal(c.width**-0.5), (c.vocab_size, c.width))
+
+  def encode(self, text):
+    x = self.input_embedding[text]
+    return (x * jnp.sqrt(self.config.width).astype(x.dtype)).astype(self.config.dtype)
+
+  def decode(self, x):
+    table = self.input_embedding.astype(x.dtype)
+    return jnp.einsum("...D,VD->...V", x, table, preferred_element_type=jnp.float32)
+
+
+class Gemma(nn.Module):
+  """A decoder over embeddings: x [B, T, D] -> hidden states [B, T, D] -> logits."""
+  config: GemmaConfig
+
+  def setup(self):
+    self.embedder = Embedder(self.config)
+    self.final_norm = layers.RMSNorm()
+
+  def embed(self, text):
+    """int32 [B, T] -> [B, T, D], scaled by sqrt(D)."""
+    return self.embedder.encode(text)
+
+  @nn.compact
+  def __call__(self, x, tokens, cache: KVCache | None = None, train: bool = False) -> Any:
+    """x [B, T, D], tokens [B, T] -> (hidden states after the final norm [B, T, D], cache).
+
+    With a cache, x continues what the cache holds.
+    """
+    c = self.config
+    if cache is not None:
+      cache = cache.seat(tokens)
+    keys = tokens if cache is None else cache.tokens
+    masks = {"global": attention.attention_mask(tokens, keys)}
+    if c.window is not None:
+      masks["local"] = attention.attention_mask(tokens, keys, c.window)
+    block = Block
+    if c.remat != "none" and train:
+      block = nn.remat(Block, policy=getattr(jax.checkpoint_policies, c.remat), prevent_cse=False)
+    scanned = nn.scan(block, variable_axes={"params": 0}, length=c.depth,
+                      split_rngs={"params": True, "dropout": True},
+                      in_axes=(0, nn.broadcast, nn.broadcast))
+    (x, cache), _ = scanned(c, train, name="layers")(
+        (x, cache), jnp.arange(c.depth), tokens, masks)
+    return self.final_norm(x), cache
+
+  def logits(self, hidden):
+    """[..., D] -> float32 [..., V]."""
+    return layers.softcap(self.embedder.decode(hidden), self.config.final_softcap)
+
+  def empty_cache(self, batch, slots, dtype):
+    c = self.config
+    return KVCache.empty(c.depth, batch, slots, c.kv_heads, c.head_dim, dtype)

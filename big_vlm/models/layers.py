@@ -1,0 +1,76 @@
+"""The parts that all towers share. Parameters are float32; x.dtype is the compute dtype.
+
+Every weight product of every tower goes through `einsum`: LoRA and int8 weights act there.
+"""
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+def einsum(eqn, x, w):
+  """jnp.einsum(eqn, x, w) in x's dtype."""
+  return jnp.einsum(eqn, x, w.astype(x.dtype))
+
+
+def fan_in(in_axes, out_axes):
+  """Truncated-normal initializer of variance 1 / fan-in (LeCun) over the named axes."""
+  return nn.initializers.lecun_normal(in_axes, out_axes, batch_axis=())
+
+
+class Dense(nn.Module):
+  """x @ kernel + bias over the last len(in_shape) axes of x; kernel is [*in_shape, *out_shape]."""
+  eqn: str
+  in_shape: tuple
+  out_shape: tuple
+  kernel_init: nn.initializers.Initializer = nn.initializers.xavier_uniform()
+  bias_init: nn.initializers.Initializer = nn.initializers.zeros
+
+  @nn.compact
+  def __call__(self, x):
+    def init(rng, shape):  # the initializer sees the matrix, big_vision stores the heads apart
+      flat = (math.prod(self.in_shape), math.prod(self.out_shape))
+      return self.kernel_init(rng, flat, jnp.float32).reshape(shape)
+    kernel = self.param("kernel", init, (*self.in_shape, *self.out_shape))
+    bias = self.param("bias", self.bias_init, self.out_shape, jnp.float32)
+    return einsum(self.eqn, x, kernel) + bias.astype(x.dtype)
+
+
+class Weight(nn.Module):
+  """One bias-free weight, stored as `w`: Gemma's einsums."""
+  shape: tuple
+  init: nn.initializers.Initializer
+
+  @nn.compact
+  def __call__(self, eqn, x):
+    return einsum(eqn, x, self.param("w", self.init, self.shape, jnp.float32))
+
+
+class RMSNorm(nn.Module):
+  """x / sqrt(mean(x^2) + 1e-6) * (1 + scale), in float32; the scale is stored as offset from 1."""
+
+  @nn.compact
+  def __call__(self, x):
+    scale = self.param("scale", nn.initializers.zeros, (x.shape[-1],), jnp.float32)
+    y = x.astype(jnp.float32)
+    y = y * jax.lax.rsqrt(jnp.mean(jnp.square(y), axis=-1, keepdims=True) + 1e-6)
+    return (y * (1 + scale)).astype(x.dtype)
+
+
+class LayerNorm(nn.Module):
+  """LayerNorm over the last axis, in float32, eps 1e-6 (SigLIP)."""
+
+  @nn.compact
+  def __call__(self, x):
+    scale = self.param("scale", nn.initializers.ones, (x.shape[-1],), jnp.float32)
+    bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],), jnp.float32)
+    y = x.astype(jnp.float32)
+    y = y - jnp.mean(y, axis=-1, keepdims=True)
+    y = y * jax.lax.rsqrt(jnp.mean(jnp.square(y), axis=-1, keepdims=True) + 1e-6)
+    return (y * scale + bias).astype(x.dtype)
+
+
+def softcap(x, cap):
+  """cap * tanh(x / cap); None and 0 leave x as it is (Gemma 2 report, section 2)."""
+  return jnp.tanh(x / cap) * cap if cap else x

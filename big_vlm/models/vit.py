@@ -1,0 +1,127 @@
+"""SigLIP's vision transformer (arXiv 2303.15343): a variant is a row of VARIANTS.
+
+B batch, h and w patch rows and columns, L patches, D width, N heads, H head dim, F mlp width.
+"""
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from big_vlm.models import attention, layers
+from pp.registry import pick
+
+
+@dataclasses.dataclass(frozen=True)
+class ViTConfig:
+  width: int
+  depth: int
+  mlp: int
+  heads: int
+  patch: int
+  image_size: int = 224  # side in pixels
+  out_width: int | None = None  # of the linear head on every token; None: no head
+  dropout: float = 0.0
+  dtype: str = "float32"  # of activations; patch and position embeddings stay float32
+  remat: str = "nothing_saveable"
+
+  @property
+  def tokens(self):
+    """Image tokens per image."""
+    return (self.image_size // self.patch) ** 2
+
+
+VARIANTS = {
+    "tiny": ViTConfig(32, 2, 64, 4, 8, image_size=16),
+    "S/14": ViTConfig(384, 12, 1536, 6, 14),
+    "B/16": ViTConfig(768, 12, 3072, 12, 16),
+    "L/16": ViTConfig(1024, 24, 4096, 16, 16),
+    "So400m/14": ViTConfig(1152, 27, 4304, 16, 14),
+}
+
+
+def config(variant, **changes):
+  """ViTConfig of a row of VARIANTS with some fields changed."""
+  return dataclasses.replace(pick(VARIANTS, variant, "ViT variant"), **changes)
+
+
+class SelfAttention(nn.Module):
+  config: ViTConfig
+
+  @nn.compact
+  def __call__(self, x):
+    c = self.config
+    heads = (c.heads, c.width // c.heads)
+    q, k, v = (layers.Dense("BLD,DNH->BLNH", (c.width,), heads, name=name)(x)
+               for name in ("query", "key", "value"))
+    y = attention.attend(q * heads[1]**-0.5, k, v)
+    return layers.Dense("BLNH,NHD->BLD", heads, (c.width,), name="out")(y)
+
+
+class MlpBlock(nn.Module):
+  config: ViTConfig
+  train: bool
+
+  @nn.compact
+  def __call__(self, x):
+    c, small = self.config, nn.initializers.normal(1e-6)
+    x = layers.Dense("BLD,DF->BLF", (c.width,), (c.mlp,), bias_init=small, name="Dense_0")(x)
+    x = nn.Dropout(c.dropout, deterministic=not self.train)(nn.gelu(x))
+    return layers.Dense("BLF,FD->BLD", (c.mlp,), (c.width,), bias_init=small, name="Dense_1")(x)
+
+
+class EncoderBlock(nn.Module):
+  config: ViTConfig
+  train: bool
+
+  @nn.compact
+  def __call__(self, x, _):
+    c = self.config
+    drop = nn.Dropout(c.dropout, deterministic=not self.train)
+    y = SelfAttention(c, name="MultiHeadDotProductAttention_0")(
+        layers.LayerNorm(name="LayerNorm_0")(x))
+    x = x + drop(y)
+    y = MlpBlock(c, self.train, name="MlpBlock_0")(layers.LayerNorm(name="LayerNorm_1")(x))
+    return x + drop(y), None
+
+
+class Encoder(nn.Module):
+  config: ViTConfig
+
+  @nn.compact
+  def __call__(self, x, train):
+    c, block = self.config, EncoderBlock
+    if c.remat != "none" and train:
+      block = nn.remat(block, policy=getattr(jax.checkpoint_policies, c.remat), prevent_cse=False)
+    scanned = nn.scan(block, variable_axes={"params": 0}, length=c.depth,
+                      split_rngs={"params": True, "dropout": True})
+    x, _ = scanned(c, train, name="encoderblock")(x, None)
+    return layers.LayerNorm(name="encoder_norm")(x)
+
+
+class ViT(nn.Module):
+  config: ViTConfig
+
+  @nn.compact
+  def __call__(self, image, train=False):
+    """uint8 0..255 or float [-1, 1] image [B, H, W, 3] -> [B, L, out_width or width]."""
+    c = self.config
+    if image.shape[1:] != (c.image_size, c.image_size, 3):
+      raise ValueError(f"The vision tower takes images of [{c.image_size}, {c.image_size}, 3], not "
+                       f"{list(image.shape[1:])}: resize them (pp: 'resize({c.image_size})').")
+    if image.dtype == jnp.uint8:
+      image = image.astype(jnp.float32) / 127.5 - 1
+    side, p = c.image_size // c.patch, c.patch
+    image = image[:, :side * p, :side * p].astype(jnp.float32)  # a conv's VALID rest
+    patches = image.reshape(-1, side, p, side, p, 3)
+    x = layers.Dense("Bhpwqc,pqcD->BhwD", (p, p, 3), (c.width,),
+                     nn.initializers.lecun_normal(), name="embedding")(patches)
+    x = x.reshape(-1, c.tokens, c.width)
+    x = x + self.param("pos_embedding", nn.initializers.normal(c.width**-0.5),
+                       (1, c.tokens, c.width), jnp.float32)
+    x = nn.Dropout(c.dropout, deterministic=not train)(x).astype(c.dtype)
+    x = Encoder(c, name="Transformer")(x, train)
+    if c.out_width:
+      x = layers.Dense("BLD,DE->BLE", (c.width,), (c.out_width,),
+                       nn.initializers.lecun_normal(), name="head")(x)
+    return x

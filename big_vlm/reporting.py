@@ -1,0 +1,143 @@
+"""What a person sees: error paragraphs, the progress line, metrics.jsonl, TensorBoard, the plot."""
+import contextlib
+import json
+import os
+import pathlib
+import resource
+import sys
+import time
+
+import absl.logging
+import jax
+import matplotlib.figure
+import tensorboardX
+
+
+def run(main, *args):
+  """Runs a command; an error that a person can mend becomes one paragraph and exit status 1."""
+  absl.logging.set_verbosity(absl.logging.WARNING)  # Orbax and TFDS tell a lot
+  try:
+    main(*args)
+  except (ValueError, OSError) as e:
+    if os.environ.get("BIG_VLM_TRACEBACK"):
+      raise
+    print(f"error: {e}\n(BIG_VLM_TRACEBACK=1 shows where in the code)", file=sys.stderr)
+    sys.exit(1)
+
+
+class MetricWriter:
+  """Appends rows {"step": ..., name: float} to metrics.jsonl and to TensorBoard event files.
+
+  Rows after start_step, left by a run that was killed, are dropped: a resumed run leaves the same
+  file as an uninterrupted one.
+  """
+
+  def __init__(self, workdir, start_step):
+    self._path = pathlib.Path(workdir) / "metrics.jsonl"
+    rows = read_metrics(self._path) if self._path.exists() else []
+    kept = [r for r in rows if r["step"] <= start_step]
+    temporary = self._path.with_suffix(".tmp")
+    temporary.write_text("".join(json.dumps(r) + "\n" for r in kept))
+    os.replace(temporary, self._path)
+    self._file = self._path.open("a", buffering=1)
+    self._events = tensorboardX.SummaryWriter(
+        str(pathlib.Path(workdir) / "tensorboard"), purge_step=start_step + 1 if kept else None)
+
+  def write(self, step, metrics):
+    metrics = {k: float(v) for k, v in metrics.items()}
+    self._file.write(json.dumps({"step": step, **metrics}) + "\n")
+    for name, value in metrics.items():
+      self._events.add_scalar(name, value, step)
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *error):
+    self._file.close()
+    self._events.close()
+
+
+def read_metrics(path):
+  """The rows of a metrics.jsonl; a last line cut short by a kill is left out."""
+  lines = pathlib.Path(path).read_text().split("\n")
+  return [json.loads(line) for line in lines[:-1]]
+
+
+class Progress:
+  """The progress line: step, loss, examples/s, share of time waiting for data, memory, ETA."""
+
+  def __init__(self, start_step, total_steps, batch_size):
+    self._total, self._batch_size = total_steps, batch_size
+    self._first = self._last = start_step
+    self._start = self._last_time = time.perf_counter()
+    self._waited = 0.0
+
+  def wait(self, batches):
+    """next(batches), timed."""
+    t = time.perf_counter()
+    batch = next(batches)
+    self._waited += time.perf_counter() - t
+    return batch
+
+  @contextlib.contextmanager
+  def paused(self):
+    """Leaves the time inside out of all figures: evaluation."""
+    began = time.perf_counter()
+    yield
+    self._last_time += time.perf_counter() - began
+    self._start += time.perf_counter() - began
+
+  def line(self, step, loss):
+    """Metrics of the steps since the last call; prints them."""
+    now = time.perf_counter()
+    seconds = max(now - self._last_time, 1e-9)
+    metrics = {"img_per_s": (step - self._last) * self._batch_size / seconds,
+               "data_wait": self._waited / seconds, "memory_gib": memory() / 2**30}
+    left = (now - self._start) / max(step - self._first, 1) * (self._total - step)
+    print(f"step {step}/{self._total} ({step / self._total:.0%})  loss {loss:.4f}  "
+          f"{metrics['img_per_s']:.0f} img/s  data wait {metrics['data_wait']:.0%}  "
+          f"{metrics['memory_gib']:.1f} GiB  ETA {clock(left)}", flush=True)
+    self._last, self._last_time, self._waited = step, now, 0.0
+    return metrics
+
+
+def memory():
+  """Peak bytes in use on the first device, or of this process where the device does not say."""
+  stats = jax.local_devices()[0].memory_stats() or {}
+  return stats.get("peak_bytes_in_use",
+                   resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+
+
+def clock(seconds):
+  """Seconds as h:mm:ss or m:ss."""
+  m, s = divmod(int(seconds), 60)
+  return f"{m // 60}:{m % 60:02}:{s:02}" if m >= 60 else f"{m}:{s:02}"
+
+
+def plot(workdir):
+  """Draws metrics.jsonl as training.png: the loss, the learning rate, every evaluation metric."""
+  rows = read_metrics(pathlib.Path(workdir) / "metrics.jsonl")
+  series = {}
+  for row in rows:
+    for name, value in row.items():
+      series.setdefault(name, []).append((row["step"], value))
+  panels = {"loss": ["loss"], "learning rate": ["lr"],
+            "evaluation": sorted(n for n in series if "/" in n and not n.startswith("time/"))}
+  panels = {title: kept for title, names in panels.items()
+            if (kept := [n for n in names if n in series])}
+  figure = matplotlib.figure.Figure(figsize=(4.5 * len(panels), 3.4), layout="constrained")
+  for axes, (title, names) in zip(figure.subplots(1, len(panels), squeeze=False)[0],
+                                  panels.items()):
+    for name in names:
+      axes.plot(*zip(*series[name]), label=name, marker="o" if len(series[name]) < 30 else None,
+                markersize=3, linewidth=1.4)
+    axes.set(title=title, xlabel="step")
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    if title == "loss":
+      axes.set_yscale("log")
+    if len(names) > 1:
+      axes.legend(fontsize=7)
+  path = pathlib.Path(workdir) / "training.png"
+  figure.savefig(path, dpi=130)
+  return path

@@ -1,0 +1,1 @@
+"""The pure functions of training, which trainers/ and notebooks call alike."""

@@ -1,0 +1,46 @@
+"""From a config to an optax optimizer: one schedule, one update rule, multipliers by regex."""
+import optax
+
+from big_vlm import trees
+from pp.registry import pick
+
+# What decays: products, not scales, biases or position tables.
+DECAY = (("(.*/)?(scale|bias|pos_embedding)", 0.0), (".*", 1.0))
+
+
+def cosine(peak, steps, warmup):
+  return optax.cosine_decay_schedule(peak, max(steps - warmup, 1))
+
+
+def constant(peak, steps, warmup):
+  del steps, warmup
+  return optax.constant_schedule(peak)
+
+
+SCHEDULES = {"cosine": cosine, "constant": constant}
+OPTIMIZERS = {"adamw": optax.scale_by_adam, "lion": optax.scale_by_lion, "sgd": optax.trace}
+
+
+def make_schedule(name, peak, steps, warmup):
+  """step -> learning rate; warm-up rises linearly, and its first step is above zero."""
+  if not 0 <= warmup <= steps:
+    raise ValueError(f"A warm-up of {warmup} steps does not fit a run of {steps}.")
+  rest = pick(SCHEDULES, name, "schedule")(peak, steps, warmup)
+  rise = lambda step: peak * (step + 1) / max(warmup, 1)
+  return optax.join_schedules([rise, rest], [warmup])
+
+
+def make(params, *, lr, total_steps, name="adamw", args=None, schedule="cosine", warmup=0,
+         weight_decay=0.0, decay_rules=DECAY, clip_norm=1.0):
+  """(optax optimizer, step -> learning rate) for a parameter tree (arrays or shapes).
+
+  update = -lr(step) * (rule(clipped gradient) + weight_decay * multiplier * parameter).
+  """
+  rate = make_schedule(schedule, lr, total_steps, warmup)
+  factors = trees.assign(trees.names(params), decay_rules, "weight-decay")
+  mask = trees.map_with_names(lambda n, _: factors[n] > 0, params)
+  return optax.chain(
+      optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
+      pick(OPTIMIZERS, name, "optimizer")(**(args or {})),
+      optax.add_decayed_weights(weight_decay, mask),
+      optax.scale_by_learning_rate(rate)), rate

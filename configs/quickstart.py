@@ -1,0 +1,55 @@
+"""Quickstart: a 2 M parameter PaliGemma learns to read, count and point at handwritten digits.
+
+  python -m trainers.train --config configs/quickstart.py --workdir workdirs/quickstart
+  --config configs/quickstart.py:tiny    the same in seconds, untrained: for tests
+"""
+from configs import common
+
+DATA_DIR = "data"
+TEXT_LEN, PROMPT_LEN = 36, 16
+
+
+def get_config(size="small"):
+  data = lambda split: dict(name=f"digits/{size}", split=split, data_dir=DATA_DIR)
+  tokenizer = (f"sp(model='{DATA_DIR}/digits/{size}/1.0.0/tokenizer.model', "
+               "tokensets=('loc', 'seg'))")
+
+  def pp(task, train, keep=()):
+    tokens = common.tokens(tokenizer, TEXT_LEN if train else PROMPT_LEN, train,
+                           ("prefix", "suffix", "id", *keep) * (not train))
+    return f"flatten|decode|{task}|{tokens}"
+
+  caption = lambda lang: (f"strfmt('caption {lang}', outkey='prefix')|"
+                          f"copy('captions/{lang}', 'suffix')")
+  ocr = "strfmt('ocr', outkey='prefix')|copy('ocr', 'suffix')"
+  qa = "strfmt('answer en {questions}', outkey='prefix')|copy('answers', 'suffix')"
+  qa_train = "choice(key=('questions', 'answers'))|" + qa
+  qa_first = ("setdefault('first', 0)|getidx('questions', 'first')|getidx('answers', 'first')|"
+              + qa)
+  languages = ("en", "de", "fr", "es", "it", "pt", "zh")
+
+  c = common.train(total_steps=2400 if size == "small" else 20, tokenizer=tokenizer)
+  c.model.img = dict(variant="tiny", image_size=32, patch=8, width=128, depth=4, heads=4, mlp=512,
+                     remat="none")
+  c.model.llm = dict(variant="tiny", vocab_size=480 + 1024 + 128, width=128, depth=4, heads=4,
+                     kv_heads=1, head_dim=32, mlp=256, remat="none")
+  c.input.batch_size = 128 if size == "small" else 16
+  c.input.mixture = [
+      dict(data=data("train"), pp=pp(qa_train, True), weight=4.),
+      dict(data=data("train"), pp=pp(ocr, True), weight=2.),
+      dict(data=data("train"), pp=pp("detect(subset=True)", True), weight=3.),
+      *(dict(data=data("train"), pp=pp(caption(lang), True), weight=2. / len(languages))
+        for lang in languages)]
+  c.optimizer.update(lr=2e-3, warmup=min(200, c.total_steps // 4), weight_decay=1e-2,
+                     args=dict(b2=0.98))
+  c.log_steps, c.checkpoint_steps = (100, 800) if size == "small" else (5, 10)
+
+  def evaluate(type, task, max_new_tokens, keep=(), **kw):
+    return dict(type=type, data=data("val"), pp=pp(task, False, keep), batch_size=256,
+                max_new_tokens=max_new_tokens, steps=c.checkpoint_steps, **kw)
+  c.evals = dict(
+      answer=evaluate("exact_match", qa_first, 6),
+      ocr=evaluate("exact_match", ocr, 8),
+      caption_de=evaluate("caption", caption("de"), 16),
+      detect=evaluate("detection", "detect", 24, keep=("objects/bbox", "objects/label")))
+  return c

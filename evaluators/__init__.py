@@ -1,0 +1,1 @@
+"""Evaluators: run a model over a labelled set, score it, and show the result."""

@@ -1,0 +1,134 @@
+"""Evaluation: read, decode, score. A kind of task is a function over rows; the rest is here.
+
+A row is what the model said about one example, with all that the pp string kept of it:
+  {"id", "prefix", "suffix", ..., "prediction": str, "logprobs": [float], "finish_reason": str}
+A kind (evaluators/exact_match.py, ...) has `score(rows, **kw) -> {metric: value}` and puts "score"
+into each row.
+"""
+import collections
+import importlib
+import json
+import os
+import pathlib
+
+import jax
+import numpy as np
+
+from big_vlm import sharding
+from big_vlm.batch import check_batch
+from big_vlm.data import loader, source
+from big_vlm.decode import generate
+from pp import builder
+from pp.registry import pick
+from pp.tokenizer import get_tokenizer
+
+KINDS = {"exact_match": "evaluators.exact_match", "caption": "evaluators.caption",
+         "detection": "evaluators.detection"}
+
+
+class Evaluator:
+  """One entry of a config's `evals`: decodes its data with some parameters and scores the answers.
+
+  steps: how often training runs it (0: at the end only). Other arguments go to the kind's score().
+  """
+
+  def __init__(self, name, model, tokenizer, mesh, *, type, data, pp, batch_size, max_new_tokens,
+               steps=0, cache_dtype="float32", **score_args):
+    self.name, self.steps = name, steps
+    self._kind = importlib.import_module(pick(KINDS, type, "evaluator"))
+    self._model, self._tokenizer, self._mesh = model, get_tokenizer(tokenizer), mesh
+    self._data, self._pp, self._batch_size = data, pp, batch_size
+    self._decode = dict(max_new_tokens=max_new_tokens, eos=self._tokenizer.eos_token,
+                        pad=self._tokenizer.pad_token, cache_dtype=cache_dtype)
+    self._score_args = score_args
+
+  def run(self, params, workdir, step):
+    """{"name/metric": value}; writes the rows to workdir/predictions/NAME-STEP.jsonl."""
+    rows = self.predict(params)
+    metrics = self.score(rows)
+    write_rows(pathlib.Path(workdir) / "predictions" / f"{self.name}-{step}.jsonl", rows)
+    print("  " + "  ".join(f"{k} {v:.4f}" for k, v in metrics.items()), flush=True)
+    return metrics
+
+  def score(self, rows):
+    """{"name/metric": value}; each row gets its "score"."""
+    metrics = self._kind.score(rows, self._tokenizer, **self._score_args)
+    return {f"{self.name}/{k}": v for k, v in metrics.items()}
+
+  def baseline(self, rows):
+    """The same metrics for one who never looks: see majority()."""
+    return self.score([{**row, "prediction": p} for row, p in zip(_unanswered(rows), majority(rows))])
+
+  def predict(self, params, note=lambda done, total: None):
+    """The rows, every example once, in order. note(done, total) is called after each batch."""
+    examples = source.get(**self._data)
+    batches, count = loader.eval_batches(examples, builder.get_preprocess_fn(self._pp),
+                                         self._batch_size)
+    rows, keys = [], jax.random.split(jax.random.key(0), self._batch_size)
+    for i, batch in enumerate(batches):
+      device, host = loader.split_batch(batch)
+      if i == 0:
+        check_batch(device, train=False, vocab_size=self._model.config.llm.vocab_size)
+      out = generate.generate(self._model, params, sharding.put_batch(self._mesh, device), keys,
+                              **self._decode)
+      rows += self._rows(jax.device_get(out), device, host)
+      note(i + 1, count)
+    assert len(rows) == len(examples), (len(rows), len(examples))
+    return rows
+
+  def _rows(self, out, device, host):
+    rows = []
+    for i in np.flatnonzero(device["_mask"]):
+      end = out["length"][i] + out["ended"][i]  # the eos counts as a token of the answer
+      rows.append({
+          **{k: v[i] for k, v in host.items()}, "image": device["image"][i],
+          "prediction": self._tokenizer.to_str(out["tokens"][i][:out["length"][i]]),
+          "tokens": out["tokens"][i][:end].tolist(),
+          "logprobs": out["logprobs"][i][:end].astype(float).round(5).tolist(),
+          "finish_reason": generate.FINISH_REASONS[int(out["ended"][i])]})
+    return rows
+
+
+def majority(rows):
+  """For each row the most frequent "suffix" among the other rows with its "prefix", or among all
+  others where the prompt is unique: leaving the row itself out, it does not see its own answer."""
+  def counts(rows):
+    return collections.Counter(row["suffix"] for row in rows)
+  overall, by_prompt = counts(rows), {}
+  for row in rows:
+    by_prompt.setdefault(row["prefix"], []).append(row)
+  by_prompt = {prompt: counts(group) for prompt, group in by_prompt.items()}
+  for row in rows:
+    own = collections.Counter([row["suffix"]])
+    left = by_prompt[row["prefix"]] - own or overall - own or overall
+    yield left.most_common(1)[0][0]
+
+
+def _unanswered(rows):
+  return [{k: v for k, v in row.items() if k not in ("tokens", "logprobs")} for row in rows]
+
+
+def write_rows(path, rows):
+  """One JSON object per row and line, without the image; the file is replaced when whole."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  temporary = path.with_suffix(".tmp")
+  with temporary.open("w") as f:
+    for row in rows:
+      f.write(json.dumps({k: _plain(v) for k, v in row.items() if k != "image"},
+                         ensure_ascii=False) + "\n")
+  os.replace(temporary, path)
+
+
+def _plain(value):
+  """numpy and bytes as JSON has them."""
+  if isinstance(value, bytes):
+    return value.decode("utf-8", "replace")
+  if isinstance(value, np.ndarray):
+    return [_plain(v) for v in value.tolist()]
+  if isinstance(value, np.generic):
+    return value.item()
+  if isinstance(value, (list, tuple)):
+    return [_plain(v) for v in value]
+  if isinstance(value, dict):
+    return {k: _plain(v) for k, v in value.items()}
+  return value

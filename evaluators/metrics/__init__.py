@@ -1,0 +1,1 @@
+"""Metrics as plain functions: strings, boxes and masks in, numbers out; no JAX."""

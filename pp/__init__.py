@@ -1,0 +1,1 @@
+"""Preprocessing in numpy: pipeline strings, their ops, tokenizers, and boxes as text."""

@@ -1,0 +1,110 @@
+"""Pipeline strings: "decode|resize(224)|strfmt('caption {lang}', outkey='prefix')".
+
+Sections are separated by "|" outside quotes and brackets and run from left to right on one
+example (a dict of numpy arrays, strings and numbers). `pp.registry` says what a section may hold.
+"""
+
+import logging
+
+import numpy as np
+
+from pp import ops_general, ops_image, ops_location, ops_text  # noqa: F401 (they register ops)
+from pp.registry import OPS, near_miss
+
+logger = logging.getLogger(__name__)
+OPENING, CLOSING = "([{", ")]}"
+
+
+class PreprocessError(ValueError):
+  """An op failed on an example. The text names the op, the example and the reason."""
+
+
+def get_preprocess_fn(pp, log_data=False):
+  """The function example -> example that the pipeline string `pp` describes.
+
+  Args:
+    pp: the pipeline; None and "" give the identity, empty sections are skipped.
+    log_data: log the example's keys, shapes and dtypes before and after, on the first call; a
+      string is used as the label.
+
+  Returns:
+    A function that leaves the example it is given untouched and returns a new dict. It raises
+    PreprocessError if an op fails.
+
+  Raises:
+    ValueError: unknown op, wrong argument, unbalanced quote or bracket.
+  """
+  ops = [(text, OPS.build(text)) for text in split_pipeline(pp or "")]
+  unlogged = [log_data] if log_data else []
+
+  def preprocess(example):
+    log = f"pp {unlogged.pop()}: {_describe(example)}" if unlogged else None
+    example = dict(example)
+    for text, op in ops:
+      try:
+        result = op(example)
+        if not isinstance(result, dict):
+          raise TypeError(f"it returned {type(result).__name__} instead of the example's dict")
+      except PreprocessError:
+        raise
+      except Exception as e:
+        raise PreprocessError(_message(text, example, e)) from e
+      example = result
+    if log:
+      logger.info("%s -> %s", log, _describe(example))
+    return example
+
+  return preprocess
+
+
+def split_pipeline(pp):
+  """Splits at "|" outside quotes and brackets; strips blanks and drops empty sections."""
+  sections, start, quote, brackets, escaped = [], 0, None, [], False
+  for i, char in enumerate(pp):
+    if quote:
+      if escaped:
+        escaped = False
+      elif char == "\\":
+        escaped = True
+      elif char == quote:
+        quote = None
+    elif char in "'\"":
+      quote, opened = char, i
+    elif char in OPENING:
+      brackets.append((CLOSING[OPENING.index(char)], i))
+    elif char in CLOSING:
+      if not brackets or brackets.pop()[0] != char:
+        raise ValueError(f"Unmatched {char!r} in the pipeline, at `{pp[start:i + 1].strip()}`.")
+    elif char == "|" and not brackets:
+      sections.append(pp[start:i])
+      start = i + 1
+  if quote or brackets:
+    at = opened if quote else brackets[-1][1]
+    raise ValueError(f"Unclosed {pp[at]!r} in the pipeline, at `{pp[at:at + 40]}`.")
+  sections.append(pp[start:])
+  return [s.strip() for s in sections if s.strip()]
+
+
+def _message(text, example, error):
+  name = next((example[k] for k in ("_id", "id") if k in example), None)
+  where = "" if name is None else f" on example {name}"
+  return f"pp op `{text}` failed{where}: {_reason(example, error)}"
+
+
+def _reason(example, error):
+  key = error.args[0] if error.args else None
+  if not isinstance(error, KeyError) or not isinstance(key, str) or key in example:
+    text = str(error)
+    return text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text}"
+  nested = isinstance(example.get(key.split("/")[0]), dict)
+  hint = " Put `flatten` before it." if nested else near_miss(key, example)
+  return f"the example has no key {key!r}.{hint} Its keys: {', '.join(map(str, example))}."
+
+
+def _describe(example):
+  parts = []
+  for key, value in example.items():
+    is_array = isinstance(value, np.ndarray)
+    kind = f"{value.dtype}{list(value.shape)}" if is_array else type(value).__name__
+    parts.append(f"{key} {kind}")
+  return ", ".join(parts)

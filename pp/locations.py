@@ -1,0 +1,74 @@
+"""Boxes <-> text, both ways: the only place that knows how PaliGemma writes coordinates.
+
+A box is (ymin, xmin, ymax, xmax), each in 0..1 of the image's height or width. Each coordinate
+is one of 1024 pieces: bin round(1023 x), half to even, written <loc0000>..<loc1023>, and bin / 1023
+on the way back, so that a round trip is off by half a bin at most. An answer is
+
+  <loc0102><loc0204><loc0511><loc1023> cat ; <loc0000><loc0000><loc1023><loc1023> dog
+
+and a segmentation has the 16 codes <seg000>..<seg127> of a mask after its four locations.
+"""
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+BINS = 1024
+SEGS = 128
+LOC4 = "(?:<loc[0-9]{4}>){4}"
+SEG16 = "(?:<seg[0-9]{3}>){16}"
+OBJECT = re.compile(rf"\s*({LOC4})\s*({SEG16})?(?!\s*<(?:loc|seg)[0-9])(.*)", re.DOTALL)
+CODE = re.compile("<(?:loc|seg)([0-9]+)>")
+PIECE = re.compile("<(?:loc[0-9]{4}|seg[0-9]{3})>")
+
+
+class Object(NamedTuple):
+  """One object of an answer."""
+  box: tuple  # four floats in 0..1: ymin, xmin, ymax, xmax
+  label: str  # "" if there is none
+  seg: tuple | None  # 16 codes in 0..127, or None without a mask
+
+
+def box_to_loc(box):
+  """(ymin, xmin, ymax, xmax) in 0..1 -> "<loc....>" four times; values outside are clipped."""
+  box = np.asarray(box, np.float64)
+  if box.shape != (4,) or not np.isfinite(box).all():
+    raise ValueError(f"a box is four finite numbers ymin, xmin, ymax, xmax; got {box.tolist()}.")
+  bins = np.round(np.clip(box, 0, 1) * (BINS - 1)).astype(int)
+  return "".join(f"<loc{b:04d}>" for b in bins)
+
+
+def loc_to_box(text):
+  """Four <locXXXX> -> (ymin, xmin, ymax, xmax) in 0..1; ValueError on anything else."""
+  codes = _codes(text)
+  if not re.fullmatch(rf"\s*{LOC4}\s*", text) or max(codes) >= BINS:
+    raise ValueError(f"expected four of <loc0000>..<loc{BINS - 1}>, got {text[:80]!r}.")
+  return tuple(c / (BINS - 1) for c in codes)
+
+
+def parse_objects(text):
+  """The Objects of an answer, in its order; what is malformed is skipped, nothing raises."""
+  objects = []
+  for part in text.split(";"):
+    match = OBJECT.fullmatch(part)
+    if not match or PIECE.search(match[3]):
+      continue
+    locs, seg = _codes(match[1]), _codes(match[2]) if match[2] else None
+    if max(locs) < BINS and (seg is None or max(seg) < SEGS):
+      objects.append(Object(tuple(c / (BINS - 1) for c in locs), match[3].strip(), seg))
+  return objects
+
+
+def format_objects(boxes, labels):
+  """Boxes [N,4] and N labels -> "<loc....>x4 label ; <loc....>x4 label"; "" for none."""
+  if len(boxes) != len(labels):
+    raise ValueError(f"{len(boxes)} boxes need as many labels, got {len(labels)}.")
+  for label in labels:
+    if ";" in label or PIECE.search(label):
+      raise ValueError(f"the label {label!r} holds ';' or a location, which separate objects.")
+  return " ; ".join(f"{box_to_loc(b)} {label}".strip() for b, label in zip(boxes, labels))
+
+
+def _codes(text):
+  return tuple(int(c) for c in CODE.findall(text))

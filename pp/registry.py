@@ -1,0 +1,146 @@
+"""Names -> factories, for everything that a config spells as a string: ops, tokenizers, samplers.
+
+  OPS.build("resize(224, antialias=True)")   ==   OPS["resize"](224, antialias=True)
+
+Arguments are Python literals only. An op is a factory: called with its arguments it returns a
+function example -> example, where an example is a flat dict. Keys that start with "_" belong to
+the loader (`_rng`, `_id`, `_epoch`, `_mask`) and are never dropped by an op unless named.
+"""
+
+import ast
+import difflib
+import functools
+import inspect
+
+
+def near_miss(name, names):
+  """" Did you mean 'x'?" if one of `names` is close to `name`, else ""."""
+  near = difflib.get_close_matches(str(name), [str(n) for n in names], n=1)
+  return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def pick(table, name, what):
+  """table[name], or a ValueError that offers the nearest name and lists all of them."""
+  if name in table:
+    return table[name]
+  known = ", ".join(sorted(map(str, table)))
+  raise ValueError(f"Unknown {what} {name!r}.{near_miss(name, table)} Known: {known}.")
+
+
+def parse_call(text):
+  """"a.b(1, k='x')" -> ("a.b", (1,), {"k": "x"}); a bare name has no arguments.
+
+  Raises:
+    ValueError: not a (dotted) name or a call of one, or an argument that is no Python literal.
+  """
+  text = text.strip()
+  try:
+    node = ast.parse(text, mode="eval").body
+  except (SyntaxError, ValueError) as e:
+    raise ValueError(f"Cannot parse `{text}`: {getattr(e, 'msg', e)}.") from None
+  args, keywords = [], []
+  if isinstance(node, ast.Call):
+    node, args, keywords = node.func, node.args, node.keywords
+  name = _dotted_name(node)
+  if name is None:
+    raise ValueError(f"Cannot parse `{text}`: expected a name or a call such as name(1, key='x').")
+  kwargs = {}
+  for keyword in keywords:
+    if keyword.arg is None or keyword.arg in kwargs:
+      what = "** is not allowed" if keyword.arg is None else f"{keyword.arg!r} is given twice"
+      raise ValueError(f"Cannot parse `{text}`: {what}.")
+    kwargs[keyword.arg] = _literal(keyword.value, text)
+  return name, tuple(_literal(a, text) for a in args), kwargs
+
+
+def _dotted_name(node):
+  if isinstance(node, ast.Name):
+    return node.id
+  if isinstance(node, ast.Attribute):
+    head = _dotted_name(node.value)
+    return head and f"{head}.{node.attr}"
+  return None
+
+
+def _literal(node, text):
+  try:
+    return ast.literal_eval(node)
+  except (ValueError, TypeError):
+    raise ValueError(f"Cannot parse `{text}`: the argument `{ast.unparse(node)}` is not a literal "
+                     "(number, string, bool, None, list, tuple or dict); a string needs quotes."
+                     ) from None
+
+
+class Registry(dict):
+  """A dict name -> factory for one kind of thing; `what` names the kind in errors."""
+
+  def __init__(self, what):
+    super().__init__()
+    self.what = what
+
+  def register(self, name):
+    """Decorator that stores a factory under `name`; a name can be given once only."""
+    def decorate(factory):
+      if name in self:
+        raise ValueError(f"The {self.what} {name!r} is registered twice: by "
+                         f"{self[name].__module__} and by {factory.__module__}.")
+      self[name] = factory
+      return factory
+    return decorate
+
+  def build(self, text):
+    """Calls the factory that `text`, a name or "name(literal, key=literal)", asks for."""
+    name, args, kwargs = parse_call(text)
+    factory = pick(self, name, self.what)
+    signature = inspect.signature(factory)
+    try:
+      signature.bind(*args, **kwargs)
+    except TypeError as e:
+      unknown = [k for k in kwargs if k not in signature.parameters]
+      hint = near_miss(unknown[0], signature.parameters) if unknown else ""
+      raise ValueError(f"Wrong arguments in the {self.what} `{text.strip()}`: {e}.{hint} "
+                       f"It takes {name}{signature}.") from None
+    return factory(*args, **kwargs)
+
+
+OPS = Registry("pp op")
+TOKENIZERS = Registry("tokenizer")
+TOKENSETS = Registry("tokenset")
+
+
+def keyed(default=None):
+  """Decorator: a factory of value -> value becomes a factory of example -> example.
+
+  The factory gains the keyword arguments `inkey` and `outkey`, where the op reads and writes
+  (`default` unless given), and `key`, which stands for both. With no default the user names them.
+  """
+  def decorate(factory):
+    @functools.wraps(factory)
+    def with_keys(*args, key=None, inkey=default, outkey=default, **kwargs):
+      source, target = key or inkey, key or outkey
+      if source is None or target is None:
+        raise ValueError(f"{factory.__name__} needs key=, or both inkey= and outkey=.")
+      fn = factory(*args, **kwargs)
+      return lambda example: {**example, target: fn(example[source])}
+
+    extra = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value)
+             for name, value in [("key", None), ("inkey", default), ("outkey", default)]]
+    signature = inspect.signature(factory)
+    with_keys.__signature__ = signature.replace(
+        parameters=[*signature.parameters.values(), *extra])
+    return with_keys
+  return decorate
+
+
+def rng_of(example, op):
+  """The example's own np.random.Generator, which the training loader puts under "_rng".
+
+  Raises:
+    ValueError: there is none, so the pipeline runs where nothing may be random.
+  """
+  if "_rng" in example:
+    return example["_rng"]
+  raise ValueError(
+      f"The random op {op!r} is in a pipeline that must not be random: only the training loader "
+      "gives an example its generator '_rng'. In an evaluation use a fixed op instead (getidx or "
+      "reshape for choice, resize for crops), or put np.random.default_rng(seed) under '_rng'.")

@@ -1,0 +1,118 @@
+"""Trains a config: python -m trainers.train --config configs/quickstart.py --workdir W
+
+A workdir that holds a checkpoint is resumed: the same command continues the same run, bit for bit,
+killed anywhere, on any device count that divides the batch.
+"""
+import pathlib
+
+import jax
+from absl import app, flags
+from ml_collections import config_flags
+
+from big_vlm import reporting, sharding
+from big_vlm.batch import check_batch
+from big_vlm.checkpoints import native
+from big_vlm.data import loader, mixture
+from big_vlm.models import paligemma
+from big_vlm.training import optim
+from big_vlm.training import step as steps
+from evaluators import common
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, path.py or path.py:arg.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Where checkpoints, metrics and plots go.")
+
+
+def train(config, workdir):
+  """Runs the config to its end; returns the last row of training metrics."""
+  make_workdir(workdir, config)
+  model = paligemma.PaliGemma(paligemma.config(**config.model.to_dict()))
+  mesh = sharding.make_mesh(config.mesh.to_dict())
+  optimizer, rate, shardings, shapes = plan_state(config, model, mesh)
+  train_step = jax.jit(steps.make_train_step(model, optimizer, rate, config.seed),
+                       donate_argnums=0, out_shardings=(shardings, None))
+  evaluators = {name: common.Evaluator(name, model, config.tokenizer, mesh, **kw)
+                for name, kw in config.evals.to_dict().items()}
+  with native.Checkpoints(workdir, config.keep_checkpoints) as checkpoints:
+    state = start_or_resume(config, model, optimizer, checkpoints, shapes, shardings)
+    first, total, row = int(state.step), config.total_steps, {}
+    batches = open_stream(config, first)
+    progress = reporting.Progress(first, total, config.input.batch_size)
+    with reporting.MetricWriter(workdir, first) as writer:
+      for step in range(first + 1, total + 1):
+        batch, _ = loader.split_batch(progress.wait(batches))
+        if step == first + 1:
+          check_batch(batch, train=True, vocab_size=config.model.llm.vocab_size)
+        state, metrics = train_step(state, sharding.put_batch(mesh, batch))
+        if step == 1 or due(step, config.log_steps, total):
+          row = jax.device_get(metrics)
+          writer.write(step, row | progress.line(step, row["loss"]))
+        if due(step, config.checkpoint_steps, total):
+          checkpoints.save(step, as_items(state))
+        for name, evaluator in evaluators.items():
+          if due(step, evaluator.steps, total):
+            with progress.paused():
+              writer.write(step, evaluator.run(state.params, workdir, step))
+  print(f"trained to step {total}: {checkpoints.folder(total)}, plot {reporting.plot(workdir)}")
+  return row
+
+
+def due(step, every, total):
+  """Every `every` steps and at the last; 0: at the last only."""
+  return step == total or bool(every) and step % every == 0
+
+
+def make_workdir(workdir, config):
+  """Creates the folder with config.json, model.json and the tokenizer in it."""
+  folder = pathlib.Path(workdir)
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(config.to_json_best_effort(indent=2) + "\n")
+  except OSError as e:
+    raise OSError(f"Cannot write into the workdir {workdir}: {e.strerror}. Give another --workdir, "
+                  "or mend its permissions or disk.") from e
+  native.write_model(workdir, config.model.to_dict(), config.tokenizer)
+
+
+def plan_state(config, model, mesh):
+  """(optimizer, schedule, shardings and shapes of the TrainState)."""
+  image_size = model.config.img.image_size
+  params = jax.eval_shape(lambda: steps.init_params(model, jax.random.key(0), image_size))
+  optimizer, rate = optim.make(params, total_steps=config.total_steps, **config.optimizer.to_dict())
+  shapes = jax.eval_shape(lambda p: steps.start(p, optimizer), params)
+  return optimizer, rate, sharding.tree_sharding(mesh, shapes, config.sharding), shapes
+
+
+def start_or_resume(config, model, optimizer, checkpoints, shapes, shardings):
+  """The newest checkpoint's state, or a fresh one from the seed."""
+  latest = checkpoints.latest()
+  if latest is not None:
+    print(f"resuming from step {latest}")
+    like = as_items(native.with_sharding(shapes, shardings))
+    restored = checkpoints.restore(latest, like)
+    return steps.TrainState(params=restored["params"], **restored["train"])
+  fresh = lambda rng: steps.start(
+      steps.init_params(model, rng, model.config.img.image_size), optimizer)
+  return jax.jit(fresh, out_shardings=shardings)(jax.random.key(config.seed))
+
+
+def as_items(state):
+  """The parts of a TrainState that a checkpoint holds side by side."""
+  return {"params": state.params, "train": {"step": state.step, "opt_state": state.opt_state}}
+
+
+def open_stream(config, first):
+  """This process's batches from step `first` on."""
+  stream = mixture.stream(config.input.mixture, config.seed)
+  return loader.train_batches(
+      stream, config.input.batch_size, step=first, process=jax.process_index(),
+      processes=jax.process_count(), workers=config.input.workers, threads=config.input.threads)
+
+
+def main(argv):
+  del argv
+  reporting.run(train, CONFIG.value, WORKDIR.value)
+
+
+if __name__ == "__main__":
+  flags.mark_flags_as_required(["config", "workdir"])
+  app.run(main)
