@@ -3,9 +3,9 @@
 The sequence that the language model sees is `image tokens | text`, and a text row is
 
     text        BOS answer en how many ? \\n   three EOS PAD PAD
-    mask_ar      0    0    0   0   0  0  0     1    1   1   1     0: sees all of its block, 1: causal
-    mask_loss    0    0    0   0   0  0  0     1    1   0   0     1: we train to predict this token
-    mask_input   1    1    1   1   1  1  1     -    -   0   0     1: a token of the prompt (evaluation)
+    mask_ar      0    0    0   0   0  0  0     1    1   1   1    0: sees all of its block, 1: causal
+    mask_loss    0    0    0   0   0  0  0     1    1   0   0    1: we train to predict this token
+    mask_input   1    1    1   1   1  1  1     -    -   0   0    1: a token of the prompt (in evals)
 
 Image tokens have mask_ar 0: image and prefix see each other, the suffix is causal (prefix-LM,
 PaliGemma report, section 3.1). Training feeds text[:, :-1] and predicts text[:, 1:].

@@ -1,5 +1,6 @@
 """What a person sees: error paragraphs, the progress line, metrics.jsonl, TensorBoard, the plot."""
 import contextlib
+import inspect
 import json
 import os
 import pathlib
@@ -11,18 +12,45 @@ import absl.logging
 import jax
 import matplotlib.figure
 import tensorboardX
+from absl import app, flags
+from ml_collections import config_flags
 
 
-def run(main, *args):
+def run(main):
   """Runs a command; an error that a person can mend becomes one paragraph and exit status 1."""
   absl.logging.set_verbosity(absl.logging.WARNING)  # Orbax and TFDS tell a lot
   try:
-    main(*args)
+    main()
   except (ValueError, OSError) as e:
     if os.environ.get("BIG_VLM_TRACEBACK"):
       raise
-    print(f"error: {e}\n(BIG_VLM_TRACEBACK=1 shows where in the code)", file=sys.stderr)
-    sys.exit(1)
+    fail(e)
+
+
+def fail(error):
+  print(f"error: {error}\n(BIG_VLM_TRACEBACK=1 shows where in the code)", file=sys.stderr)
+  sys.exit(1)
+
+
+def launch(main, config, **arguments):
+  """Runs main(config=..., ...) from flags --config FILE, --config.field=value and the arguments.
+
+  arguments: {name: help}, strings; those that main has no default for are required.
+  """
+  defaults = {name: p.default for name, p in inspect.signature(main).parameters.items()}
+  values = {"config": config_flags.DEFINE_config_file("config", None, config)}
+  values |= {name: flags.DEFINE_string(name, None, text) for name, text in arguments.items()}
+  flags.mark_flags_as_required([n for n in values if defaults[n] is inspect.Parameter.empty])
+
+  def parse(argv):
+    try:
+      return app.parse_flags_with_usage(argv)
+    except (AttributeError, KeyError, TypeError, ValueError, OSError) as e:
+      if os.environ.get("BIG_VLM_TRACEBACK"):
+        raise
+      fail(e.args[0] if isinstance(e, KeyError) else e)
+  command = lambda: main(**{name: flag.value for name, flag in values.items()})
+  app.run(lambda _: run(command), flags_parser=parse)
 
 
 class MetricWriter:
@@ -97,6 +125,8 @@ class Progress:
     print(f"step {step}/{self._total} ({step / self._total:.0%})  loss {loss:.4f}  "
           f"{metrics['img_per_s']:.0f} img/s  data wait {metrics['data_wait']:.0%}  "
           f"{metrics['memory_gib']:.1f} GiB  ETA {clock(left)}", flush=True)
+    if step == self._first + 1:  # the step that was compiled does not count for the ETA
+      self._first, self._start = step, now
     self._last, self._last_time, self._waited = step, now, 0.0
     return metrics
 

@@ -23,6 +23,8 @@ def make_mesh(shape=None, devices=None):
   shape = {"data": 1, "fsdp": -1, "tensor": 1} | dict(shape or {})
   if unknown := set(shape) - set(AXES):
     raise ValueError(f"Unknown mesh axes {sorted(unknown)}; there are {', '.join(AXES)}.")
+  if any(n < 1 and n != -1 for n in shape.values()):
+    raise ValueError(f"The mesh {shape} has an axis that is neither above 0 nor -1, the rest.")
   known = math.prod(n for n in shape.values() if n != -1)
   sizes = [len(devices) // known if shape[a] == -1 else shape[a] for a in AXES]
   if math.prod(sizes) != len(devices):
@@ -57,7 +59,10 @@ def tree_sharding(mesh, tree, rules=RULES, min_bytes=2**22, note=print):
       spec = _fsdp(name, leaf, mesh.shape["fsdp"], min_bytes, note)
     else:
       spec = how
-      for size, axis in zip(leaf.shape, how, strict=True):
+      if isinstance(how, str) or len(how) != len(leaf.shape) or set(how) - {None, *AXES}:
+        raise ValueError(f"{name} {leaf.shape}: the sharding {how!r} is not 'fsdp', 'replicate', "
+                         f"or for each dimension None or one of {', '.join(AXES)}.")
+      for size, axis in zip(leaf.shape, how):
         if axis and size % mesh.shape[axis]:
           raise ValueError(f"{name} {leaf.shape}: {size} does not divide over the {axis} axis of "
                            f"{mesh.shape[axis]} devices (rule {how}).")

@@ -29,10 +29,10 @@ def get_config(size="small"):
   languages = ("en", "de", "fr", "es", "it", "pt", "zh")
 
   c = common.train(total_steps=2400 if size == "small" else 20, tokenizer=tokenizer)
-  c.model.img = dict(variant="tiny", image_size=32, patch=8, width=128, depth=4, heads=4, mlp=512,
-                     remat="none")
-  c.model.llm = dict(variant="tiny", vocab_size=480 + 1024 + 128, width=128, depth=4, heads=4,
-                     kv_heads=1, head_dim=32, mlp=256, remat="none")
+  c.model.img = dict(variant="tiny", image_size=32, patch=8, width=128, depth=5, heads=4, mlp=512,
+                     remat="none", unroll=5)
+  c.model.llm = dict(variant="tiny", vocab_size=480 + 1024 + 128, width=128, depth=3, heads=4,
+                     kv_heads=1, head_dim=32, mlp=256, remat="none", unroll=3)
   c.input.batch_size = 128 if size == "small" else 16
   c.input.mixture = [
       dict(data=data("train"), pp=pp(qa_train, True), weight=4.),

@@ -18,6 +18,11 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 MODES = {1: "L", 3: "RGB"}
 
 
+def _each(fn, join=list):
+  """fn of one image; for a list, the several images of one example, join([fn of each])."""
+  return lambda image: join([fn(i) for i in image]) if isinstance(image, list) else fn(image)
+
+
 @OPS.register("decode")
 @keyed("image")
 def decode(channels=3, precise=False):
@@ -25,6 +30,7 @@ def decode(channels=3, precise=False):
 
   JPEG, PNG, GIF (first frame), BMP and WebP. Alpha is dropped, not blended; of 16 bits the high
   eight stay; the EXIF orientation is ignored. uint8 arrays and PIL images are taken as they are.
+  A list gives the list of its images.
 
   Args:
     channels: 3, or 1 for gray.
@@ -35,7 +41,7 @@ def decode(channels=3, precise=False):
     ValueError: not one of these formats, truncated or corrupt, or above MAX_PIXELS.
   """
   pick(MODES, channels, "number of channels")
-  return lambda image: decode_image(image, channels, precise)
+  return _each(lambda image: decode_image(image, channels, precise))
 
 
 def decode_image(image, channels=3, precise=False):
@@ -118,12 +124,13 @@ def resize(size, method="bilinear", antialias=False):
   Half-pixel centres, float32 arithmetic; the result is clipped to and cast back to the input's
   dtype, which for uint8 truncates. `antialias` widens the kernel where the image gets smaller;
   "nearest" and "area" have no such choice. An image that has the size already is unchanged.
+  A list of N images, of any sizes, becomes one array [N,height,width,C].
   """
   height, width = (size, size) if isinstance(size, int) else size
   if not (isinstance(height, int) and isinstance(width, int) and min(height, width) > 0):
     raise ValueError(f"resize: the size {size!r} is not a positive int or [height, width].")
   pick(METHODS, method, "resize method")
-  return lambda image: resize_image(image, (height, width), method, antialias)
+  return _each(lambda image: resize_image(image, (height, width), method, antialias), np.stack)
 
 
 def resize_image(image, size, method="bilinear", antialias=False):

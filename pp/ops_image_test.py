@@ -216,6 +216,22 @@ def test_the_same_size_is_unchanged(photo):
   assert run("resize(20)", photo).shape == (20, 20, 3)
 
 
+def test_several_images_of_one_example_become_one_array(photo):
+  other = photo[:20, :31, ::-1]
+  images = [encode(photo), encode(other, "BMP")]
+  decoded = run("decode", images)
+  assert [d.shape for d in decoded] == [(37, 53, 3), (20, 31, 3)]
+  np.testing.assert_array_equal(decoded[1], other)
+  got = run("decode|resize([8, 9], antialias=True)", images)
+  assert (got.dtype, got.shape) == (np.uint8, (2, 8, 9, 3))
+  for one, image in zip(got, images, strict=True):
+    np.testing.assert_array_equal(one, run("decode|resize([8, 9], antialias=True)", image))
+  np.testing.assert_array_equal(run("resize([37, 53])", [photo]), photo[None])
+  assert run("decode|resize(4)|value_range", images * 2).shape == (4, 4, 4, 3)
+  with pytest.raises(ValueError, match="cannot decode image: 9 bytes"):
+    run("decode", [images[0], images[0][:9]])
+
+
 @pytest.mark.parametrize("pp, complaint", [
     ("resize(0)", "the size 0 is not"),
     ("resize([2.5, 3])", "is not a positive int"),

@@ -6,9 +6,6 @@ killed anywhere, on any device count that divides the batch.
 import pathlib
 
 import jax
-from absl import app, flags
-from ml_collections import config_flags
-
 from big_vlm import reporting, sharding
 from big_vlm.batch import check_batch
 from big_vlm.checkpoints import native
@@ -17,9 +14,6 @@ from big_vlm.models import paligemma
 from big_vlm.training import optim
 from big_vlm.training import step as steps
 from evaluators import common
-
-CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, path.py or path.py:arg.")
-WORKDIR = flags.DEFINE_string("workdir", None, "Where checkpoints, metrics and plots go.")
 
 
 def train(config, workdir):
@@ -63,10 +57,10 @@ def due(step, every, total):
 
 def make_workdir(workdir, config):
   """Creates the folder with config.json, model.json and the tokenizer in it."""
-  folder = pathlib.Path(workdir)
+  folder, text = pathlib.Path(workdir), config.to_json_best_effort(indent=2)
   try:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(config.to_json_best_effort(indent=2) + "\n")
+    (folder / "config.json").write_text(text + "\n")
   except OSError as e:
     raise OSError(f"Cannot write into the workdir {workdir}: {e.strerror}. Give another --workdir, "
                   "or mend its permissions or disk.") from e
@@ -108,11 +102,6 @@ def open_stream(config, first):
       processes=jax.process_count(), workers=config.input.workers, threads=config.input.threads)
 
 
-def main(argv):
-  del argv
-  reporting.run(train, CONFIG.value, WORKDIR.value)
-
-
 if __name__ == "__main__":
-  flags.mark_flags_as_required(["config", "workdir"])
-  app.run(main)
+  reporting.launch(train, config="Config file, path.py or path.py:arg.",
+                   workdir="Where checkpoints, metrics and plots go.")

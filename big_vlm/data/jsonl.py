@@ -33,14 +33,14 @@ class Jsonl:
     example = self._parse(n, line)
     images = [self._resolve(n, name).read_bytes() for name in self._images(example)]
     if images:
-      several = example.pop("images", None) is not None
-      example["image"] = images if several else images[0]
+      example["image"] = images if "images" in example else images[0]
+    example.pop("images", None)
     return {**example, "_id": f"{self._path.name}:{n}"}
 
   def _parse(self, n, line):
     try:
       example = json.loads(line)
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
       raise ValueError(f"{self._path}, line {n} is not JSON: {e}. The line begins with "
                        f"{line[:60].decode('utf-8', 'replace')!r}.") from e
     if not isinstance(example, dict):
@@ -48,6 +48,9 @@ class Jsonl:
                        '{"image": ..., "prefix": ..., "suffix": ...}.')
     if "image" in example and "images" in example:
       raise ValueError(f"{self._path}, line {n} has both 'image' and 'images'; keep one.")
+    if not isinstance(example.get("images", []), list):
+      raise ValueError(f"{self._path}, line {n}: 'images' is a list of paths, not "
+                       f"{example['images']!r}; one path goes under 'image'.")
     return example
 
   def _images(self, example):
@@ -56,11 +59,16 @@ class Jsonl:
   def _resolve(self, n, name):
     if not isinstance(name, str):
       raise ValueError(f"{self._path}, line {n}: an image is a path, not {name!r}.")
-    path = pathlib.Path(os.path.realpath(self._root / name))
+    try:
+      path = pathlib.Path(os.path.realpath(self._root / name))
+      found = path.is_file()
+    except (ValueError, OSError) as e:  # a NUL, a lone surrogate, a name that is too long
+      raise ValueError(f"{self._path}, line {n}: {name[:60]!r} is no path of an image: {e}.") from e
     if not path.is_relative_to(self._root):
       raise ValueError(f"{self._path}, line {n}: image {name!r} lies outside of {self._root}. If "
-                       "that is meant, give the common folder as root=... in the config's data.")
-    if not path.is_file():
+                       "that is meant, give the common folder as root=... in the config's data; "
+                       "paths are then relative to it.")
+    if not found:
       raise FileNotFoundError(f"{self._path}, line {n}: there is no image file {path}. Paths are "
                               f"relative to {self._root}.")
     return path

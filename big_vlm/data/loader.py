@@ -5,6 +5,7 @@ of processes and workers: the loader's whole state is the step.
 """
 import sys
 
+import absl.flags
 import grain
 import numpy as np
 
@@ -15,10 +16,8 @@ class _Slots:
   """The elements of a stream that one of `processes` feeds, from a step on."""
 
   def __init__(self, stream, batch_size, step, process, processes):
-    if batch_size % processes:
-      raise ValueError(f"A batch of {batch_size} does not divide over {processes} processes.")
     self._stream, self._size = stream, batch_size
-    self._local, self._first = batch_size // processes, step * batch_size
+    self._local, self._first = _local_size(batch_size, processes), step * batch_size
     self._offset = process * self._local
 
   def __len__(self):
@@ -32,9 +31,12 @@ class _Slots:
 def train_batches(stream, batch_size, *, step=0, process=0, processes=1, workers=0, threads=2):
   """Iterator over batches (dicts, see big_vlm/batch.py) from `step` on."""
   slots = _Slots(stream, batch_size, step, process, processes)
-  batches = grain.MapDataset.source(slots).batch(batch_size // processes, batch_fn=collate)
+  local = _local_size(batch_size, processes)
+  batches = grain.MapDataset.source(slots).batch(local, batch_fn=collate)
   it = batches.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4))
   if workers:
+    if not absl.flags.FLAGS.is_parsed():  # Grain reads flags of its own; a notebook parses none
+      absl.flags.FLAGS.mark_as_parsed()
     it = it.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
   return iter(it)
 
@@ -45,7 +47,7 @@ def eval_batches(examples, preprocess, batch_size, *, process=0, processes=1, th
   All processes get the same number of batches; process p has the rows p * batch_size / processes
   and on of each.
   """
-  local = batch_size // processes
+  local = _local_size(batch_size, processes)
   count = -(-len(examples) // batch_size)
 
   def make(slot):
@@ -59,19 +61,33 @@ def eval_batches(examples, preprocess, batch_size, *, process=0, processes=1, th
   return iter(rows.to_iter_dataset(read)), count
 
 
+def _local_size(batch_size, processes):
+  if batch_size % processes:
+    raise ValueError(f"A batch of {batch_size} does not divide over {processes} processes.")
+  return batch_size // processes
+
+
 def collate(examples):
-  """The keys of the batch contract stacked, all others as lists; keys with "_" but _id, _mask go."""
+  """The keys of the batch contract stacked, all others as lists; keys with "_" but _id, _mask go.
+
+  An example without one of the other keys has None there. Raises ValueError where examples differ
+  in keys or shapes of the contract.
+  """
   batch = {}
-  for key in examples[0]:
-    if key.startswith("_") and key not in ("_id", "_mask"):
-      continue
-    values = [e[key] for e in examples]
-    batch[key] = _stack(key, values, examples) if key in BATCH else values
+  for key in dict.fromkeys(k for e in examples for k in e):
+    if key in BATCH:
+      batch[key] = _stack(key, examples)
+    elif not key.startswith("_") or key == "_id":
+      batch[key] = [e.get(key) for e in examples]
   return batch
 
 
-def _stack(key, values, examples):
-  values = [np.asarray(v) for v in values]
+def _stack(key, examples):
+  if (bare := next((e for e in examples if key not in e), None)) is not None:
+    has = next(e for e in examples if key in e)
+    raise ValueError(f"Example {has.get('_id')} has {key!r} but {bare.get('_id')} has not; all "
+                     "examples of a batch need it, or none.")
+  values = [np.asarray(e[key]) for e in examples]
   odd = next((i for i, v in enumerate(values) if v.shape != values[0].shape), None)
   if odd is not None:
     raise ValueError(

@@ -13,12 +13,12 @@ from pp import builder
 
 def stream(parts, seed):
   """grain.MapDataset over parts [{"data": {...}, "pp": "...", "weight": 1.0}, ...]."""
+  weights = np.array([part.get("weight", 1.0) for part in parts], float)
+  if not len(weights) or not (weights > 0).all():
+    raise ValueError(f"A mixture needs a part, and weights above 0, not {weights.tolist()}.")
   datasets = [_part(i, seed, **part) for i, part in enumerate(parts)]
   if len(datasets) == 1:
     return datasets[0]
-  weights = np.array([part.get("weight", 1.0) for part in parts], float)
-  if not (weights > 0).all():
-    raise ValueError(f"Mixture weights must be above 0, not {weights.tolist()}.")
   return grain.MapDataset.mix(datasets, weights / weights.sum())
 
 

@@ -8,16 +8,29 @@ import tensorflow_datasets as tfds
 
 
 def builder(name, data_dir=None):
-  """The TFDS builder called name ("digits/small"); our own are in big_vlm/datasets."""
-  module = f"big_vlm.datasets.{name.split('/')[0].split(':')[0]}"
-  if importlib.util.find_spec(module):
-    importlib.import_module(module)  # registers the class with TFDS
+  """The TFDS builder called name ("digits/small"); our own are in big_vlm/datasets.
+
+  What is not prepared yet will be as ArrayRecord. Raises ValueError for an unknown name, and for a
+  data set that is stored without random access.
+  """
+  own = name.split("/")[0].split(":")[0]
+  if own.isidentifier() and importlib.util.find_spec(f"big_vlm.datasets.{own}"):
+    importlib.import_module(f"big_vlm.datasets.{own}")  # registers the class with TFDS
   try:
-    return tfds.builder(name, data_dir=data_dir, file_format="array_record")
+    b = tfds.builder(name, data_dir=data_dir)
   except (tfds.core.DatasetNotFoundError, tfds.core.registered.DatasetNotFoundError) as e:
     raise ValueError(
         f"There is no TFDS data set {name!r} in {data_dir or 'the default data_dir'} and no "
-        f"builder big_vlm/datasets/{name.split('/')[0]}.py.") from e
+        f"builder big_vlm/datasets/{own}.py.") from e
+  if not b.is_prepared():
+    b.info.set_file_format("array_record", override=True)
+  elif not b.info.available_file_formats() & tfds.core.FileFormat.with_random_access():
+    raise ValueError(
+        f"The data set {name} in {b.data_dir} is stored as {b.info.file_format.value}, which has "
+        "no random access. Convert it once, where TensorFlow is installed, with: python -m "
+        f"tensorflow_datasets.scripts.convert_format --dataset_version_dir={b.data_dir} "
+        "--out_file_format=array_record")
+  return b
 
 
 class Tfds:
@@ -25,16 +38,13 @@ class Tfds:
 
   def __init__(self, name, split, data_dir=None):
     b = builder(name, data_dir)
-    where = f"{name} in {os.path.dirname(str(b.data_dir))}"
     if not b.is_prepared():
+      where = f" --data_dir {data_dir}" if data_dir else ""
       raise FileNotFoundError(
-          f"The data set {where} is not prepared. Prepare it with: "
-          f"python -m big_vlm.datasets.prepare {name}" + (f" --data_dir {data_dir}" * bool(data_dir)))
-    if b.info.file_format != tfds.core.FileFormat.ARRAY_RECORD:
-      raise ValueError(
-          f"The data set {where} is stored as {b.info.file_format.value}, which has no random "
-          f"access. Convert it once with: python -m tensorflow_datasets.scripts.convert_format "
-          f"--dataset={name} --out_file_format=array_record")
+          f"The data set {name} is not prepared in {os.path.dirname(str(b.data_dir))}. Prepare it "
+          f"with: python -m big_vlm.datasets.prepare {name}{where}")
+    if not b.info.splits[split].num_examples:
+      raise ValueError(f"The split {split!r} of the data set {name} holds no example.")
     self.name, self._features = f"{name}/{split}", b.info.features
     self._images = b.as_data_source(split, decoders=_undecoded(b.info.features))
 
@@ -46,10 +56,17 @@ class Tfds:
     return {**example, "_id": f"{self.name}:{index}"}
 
 
+class _SkipDecoding(tfds.decode.SkipDecoding):
+  """SkipDecoding that can also stand in a sequence, which TFDS's own cannot without TensorFlow."""
+
+  def decode_batch_example_np(self, examples):
+    return list(examples)
+
+
 def _undecoded(features):
   """SkipDecoding for every image and video feature, wherever it is nested."""
   if isinstance(features, (tfds.features.Image, tfds.features.Video)):
-    return tfds.decode.SkipDecoding()
+    return _SkipDecoding()
   if isinstance(features, tfds.features.Sequence):
     return _undecoded(features.feature)
   if isinstance(features, tfds.features.FeaturesDict):

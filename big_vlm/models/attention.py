@@ -60,7 +60,8 @@ def attend(q, k, v, mask=None, logits_softcap=None):
 def rope(x, position, base=10_000):
   """Rotates x [B,T,N,H] by position [B,T]: element j pairs with j + H/2 (RoFormer, section 3.4)."""
   h = x.shape[-1] // 2
-  angle = position[..., None, None] / base ** (jnp.arange(h, dtype=jnp.float32) / h)  # [B,T,1,h]
+  period = base ** (jnp.arange(h, dtype=jnp.float32) / h)
+  angle = position[..., None, None] / period[None, None, None]  # [B,T,1,h]
   sin, cos = jnp.sin(angle), jnp.cos(angle)
   x1, x2 = x[..., :h].astype(jnp.float32), x[..., h:].astype(jnp.float32)
   return jnp.concatenate([x1 * cos - x2 * sin, x2 * cos + x1 * sin], axis=-1).astype(x.dtype)

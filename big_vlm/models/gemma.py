@@ -33,6 +33,7 @@ class GemmaConfig:
   dropout: float = 0.0
   dtype: str = "float32"  # of activations; parameters, norms, softmax and logits are float32
   remat: str = "nothing_saveable"  # a jax.checkpoint_policies name, or "none"
+  unroll: int = 1  # layers per round of the scan; all of a small model on a CPU is 20 % faster
 
 
 _GEMMA2 = dict(post_norms=True, attn_softcap=50., final_softcap=30., window=4096)
@@ -59,21 +60,22 @@ class Attention(nn.Module):
   @nn.compact
   def __call__(self, x, tokens, mask, layer, cache):
     c = self.config
-    init = layers.fan_in((-2,), (-1,))
     if c.kv_heads == c.heads:
-      qkv = layers.Weight((3, c.heads, c.width, c.head_dim), init, name="qkv_einsum")
+      qkv = layers.Weight((3, c.heads, c.width, c.head_dim), layers.fan_in(-2, (-4, -3)),
+                          name="qkv_einsum")
       q, k, v = qkv("BTD,XNDH->XBTNH", x)
     else:
-      q = layers.Weight((c.heads, c.width, c.head_dim), init, name="q_einsum")("BTD,NDH->BTNH", x)
-      kv = layers.Weight((2, c.kv_heads, c.width, c.head_dim), init, name="kv_einsum")
-      k, v = kv("BTD,XKDH->XBTKH", x)
+      q = layers.Weight((c.heads, c.width, c.head_dim), layers.fan_in(-2, -3), name="q_einsum")
+      kv = layers.Weight((2, c.kv_heads, c.width, c.head_dim), layers.fan_in(-2, (-4, -3)),
+                         name="kv_einsum")
+      q, (k, v) = q("BTD,NDH->BTNH", x), kv("BTD,XKDH->XBTKH", x)
     q = attention.rope(q, tokens.position) * (c.query_scale or c.head_dim**-0.5)
     k = attention.rope(k, tokens.position)
     if cache is not None:
       cache = cache.write(layer, k, v)
       k, v = cache.read(layer, x.dtype)
     y = attention.attend(q, k, v, mask, c.attn_softcap)
-    out = layers.Weight((c.heads, c.head_dim, c.width), layers.fan_in((-3, -2), (-1,)),
+    out = layers.Weight((c.heads, c.head_dim, c.width), layers.fan_in((-3, -2)),
                         name="attn_vec_einsum")
     return out("BTNH,NHD->BTD", y), cache
 
@@ -85,8 +87,8 @@ class Mlp(nn.Module):
   @nn.compact
   def __call__(self, x):
     c = self.config
-    gating = self.param("gating_einsum", layers.fan_in((-2,), (-1,)), (2, c.width, c.mlp))
-    linear = self.param("linear", layers.fan_in((-2,), (-1,)), (c.mlp, c.width))
+    gating = self.param("gating_einsum", layers.fan_in(-2, -3), (2, c.width, c.mlp))
+    linear = self.param("linear", layers.fan_in(-2), (c.mlp, c.width))
     gate, up = layers.einsum("BTD,XDF->XBTF", x, gating)
     return layers.einsum("BTF,FD->BTD", nn.gelu(gate) * up, linear)
 
@@ -156,7 +158,7 @@ class Gemma(nn.Module):
     block = Block
     if c.remat != "none" and train:
       block = nn.remat(Block, policy=getattr(jax.checkpoint_policies, c.remat), prevent_cse=False)
-    scanned = nn.scan(block, variable_axes={"params": 0}, length=c.depth,
+    scanned = nn.scan(block, variable_axes={"params": 0}, length=c.depth, unroll=c.unroll,
                       split_rngs={"params": True, "dropout": True},
                       in_axes=(0, nn.broadcast, nn.broadcast))
     (x, cache), _ = scanned(c, train, name="layers")(

@@ -14,9 +14,15 @@ def einsum(eqn, x, w):
   return jnp.einsum(eqn, x, w.astype(x.dtype))
 
 
-def fan_in(in_axes, out_axes):
-  """Truncated-normal initializer of variance 1 / fan-in (LeCun) over the named axes."""
-  return nn.initializers.lecun_normal(in_axes, out_axes, batch_axis=())
+def to_rank(v, x):
+  """v with leading axes of size 1, as many as x has more: broadcasts against x's last axes."""
+  return v.reshape((1,) * (x.ndim - v.ndim) + v.shape)
+
+
+def fan_in(in_axes, batch_axes=()):
+  """Truncated normal of variance 1 / fan-in. batch_axes: of weights stacked side by side, such as
+  heads or gate and up; left out, they would count into the fan-in."""
+  return nn.initializers.lecun_normal(in_axes, -1, batch_axes)
 
 
 class Dense(nn.Module):
@@ -34,7 +40,8 @@ class Dense(nn.Module):
       return self.kernel_init(rng, flat, jnp.float32).reshape(shape)
     kernel = self.param("kernel", init, (*self.in_shape, *self.out_shape))
     bias = self.param("bias", self.bias_init, self.out_shape, jnp.float32)
-    return einsum(self.eqn, x, kernel) + bias.astype(x.dtype)
+    y = einsum(self.eqn, x, kernel)
+    return y + to_rank(bias, y).astype(x.dtype)
 
 
 class Weight(nn.Module):
@@ -55,7 +62,7 @@ class RMSNorm(nn.Module):
     scale = self.param("scale", nn.initializers.zeros, (x.shape[-1],), jnp.float32)
     y = x.astype(jnp.float32)
     y = y * jax.lax.rsqrt(jnp.mean(jnp.square(y), axis=-1, keepdims=True) + 1e-6)
-    return (y * (1 + scale)).astype(x.dtype)
+    return (y * (1 + to_rank(scale, y))).astype(x.dtype)
 
 
 class LayerNorm(nn.Module):
@@ -68,7 +75,7 @@ class LayerNorm(nn.Module):
     y = x.astype(jnp.float32)
     y = y - jnp.mean(y, axis=-1, keepdims=True)
     y = y * jax.lax.rsqrt(jnp.mean(jnp.square(y), axis=-1, keepdims=True) + 1e-6)
-    return (y * scale + bias).astype(x.dtype)
+    return (y * to_rank(scale, y) + to_rank(bias, y)).astype(x.dtype)
 
 
 def softcap(x, cap):

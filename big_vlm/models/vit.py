@@ -23,7 +23,8 @@ class ViTConfig:
   out_width: int | None = None  # of the linear head on every token; None: no head
   dropout: float = 0.0
   dtype: str = "float32"  # of activations; patch and position embeddings stay float32
-  remat: str = "nothing_saveable"
+  remat: str = "nothing_saveable"  # as in gemma.py
+  unroll: int = 1  # as in gemma.py
 
   @property
   def tokens(self):
@@ -93,7 +94,7 @@ class Encoder(nn.Module):
     c, block = self.config, EncoderBlock
     if c.remat != "none" and train:
       block = nn.remat(block, policy=getattr(jax.checkpoint_policies, c.remat), prevent_cse=False)
-    scanned = nn.scan(block, variable_axes={"params": 0}, length=c.depth,
+    scanned = nn.scan(block, variable_axes={"params": 0}, length=c.depth, unroll=c.unroll,
                       split_rngs={"params": True, "dropout": True})
     x, _ = scanned(c, train, name="encoderblock")(x, None)
     return layers.LayerNorm(name="encoder_norm")(x)

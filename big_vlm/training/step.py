@@ -45,8 +45,8 @@ def make_train_step(model, optimizer, rate, seed):
         lambda p: loss_fn(model, p, batch, rng), has_aux=True)(state.params)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    metrics = {"loss": loss, "lr": rate(state.step), "l2_grads": optax.global_norm(grads),
-               "l2_params": optax.global_norm(params), "l2_updates": optax.global_norm(updates),
+    metrics = {"loss": loss, "lr": rate(state.step), "l2_grads": optax.tree.norm(grads),
+               "l2_params": optax.tree.norm(params), "l2_updates": optax.global_norm(updates),
                **counts}
     return TrainState(state.step + 1, params, opt_state), metrics
   return train_step

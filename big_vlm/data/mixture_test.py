@@ -1,0 +1,98 @@
+import collections
+import json
+
+import numpy as np
+import pytest
+
+from big_vlm.data import mixture
+
+
+@pytest.fixture
+def part(tmp_path):
+  """A function (name, number of lines, **keys of the part) -> a part of a mixture."""
+  def part(name, n, pp="", **kw):
+    lines = [json.dumps({"name": name, "n": i, "words": [f"{name}{i}{w}" for w in "abc"]})
+             for i in range(n)]
+    (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+    return dict(data=dict(name="jsonl", path=str(tmp_path / f"{name}.jsonl")), pp=pp, **kw)
+  return part
+
+
+def ids(stream, indices):
+  return [stream[i]["_id"] for i in indices]
+
+
+def test_an_example_is_a_function_of_seed_and_index(part):
+  parts = [part("cat", 7, pp="choice(key='words')"), part("dog", 5, weight=2.)]
+  one, other = mixture.stream(parts, seed=3), mixture.stream(parts, seed=3)
+  at = [0, 1, 2, 50, 1_000_000, 7, 3]
+  for i, j in zip(at, reversed(at), strict=True):  # in any order
+    one[j]
+    a, b = one[i], other[i]
+    draws = a.pop("_rng").random(), b.pop("_rng").random()
+    assert a == b and draws[0] == draws[1]
+  assert ids(one, range(50)) != ids(mixture.stream(parts, seed=4), range(50))
+
+
+def test_the_random_generator_differs_by_example_visit_part_and_seed(part):
+  parts = [part("cat", 2), part("dog", 2)]
+  draws = [mixture.stream(parts, seed)[i]["_rng"].random() for seed in (0, 1) for i in range(20)]
+  assert len(set(draws)) == 40
+
+
+def test_every_epoch_visits_each_example_once_and_in_another_order(part):
+  n = 50
+  stream = mixture.stream([part("cat", n)], seed=0)
+  epochs = [[stream[e * n + i] for i in range(n)] for e in range(4)]
+  for e, epoch in enumerate(epochs):
+    assert sorted(x["n"] for x in epoch) == list(range(n))
+    assert {x["_epoch"] for x in epoch} == {e}
+  orders = {tuple(x["n"] for x in epoch) for epoch in epochs}
+  assert len(orders) == 4 and tuple(range(n)) not in orders
+
+
+def test_epochs_of_a_mixture_are_counted_by_part(part):
+  stream = mixture.stream([part("cat", 3), part("dog", 8)], seed=0)
+  seen = collections.defaultdict(list)
+  for i in range(48):
+    seen[stream[i]["_id"]].append(stream[i]["_epoch"])
+  assert all(visits == list(range(8)) for name, visits in seen.items() if name.startswith("cat"))
+  assert all(visits == list(range(3)) for name, visits in seen.items() if name.startswith("dog"))
+  assert len(seen) == 11
+
+
+@pytest.mark.parametrize("weights, window, counts", [
+    ((1, 1), 2, (1, 1)),
+    ((2, 1, 1), 4, (2, 1, 1)),
+    ((0.1, 0.2, 0.7), 10, (1, 2, 7)),
+    ((4, 2, 3, *[2 / 7] * 7), 77, (28, 14, 21, *[2] * 7)),  # the quickstart's
+])
+def test_weights_are_met_exactly_over_a_window(part, weights, window, counts):
+  parts = [part(f"p{i}", 3, weight=w) for i, w in enumerate(weights)]
+  stream = mixture.stream(parts, seed=0)
+  for start in (0, 5 * window, 123 * window):
+    got = collections.Counter(stream[i]["name"] for i in range(start, start + window))
+    assert tuple(got[f"p{i}"] for i in range(len(weights))) == counts
+
+
+@pytest.mark.parametrize("weights", [(1, 0), (1, -2), (float("nan"), 1), (0,), ()])
+def test_weights_are_above_zero(part, weights):
+  with pytest.raises(ValueError, match="weights above 0, not"):
+    mixture.stream([part("cat", 2, weight=w) for w in weights], seed=0)
+
+
+def test_choice_no_replacement_takes_each_answer_once_before_any_again(part):
+  stream = mixture.stream([part("cat", 4, pp="choice_no_replacement(key='words')")], seed=0)
+  words = collections.defaultdict(list)
+  for i in range(4 * 9):  # nine visits: three cycles over the three words
+    words[stream[i]["n"]].append(stream[i]["words"])
+  for n, seen in words.items():
+    cycles = [seen[i:i + 3] for i in (0, 3, 6)]
+    assert all(sorted(c) == [f"cat{n}{w}" for w in "abc"] for c in cycles)
+  assert len({tuple(w[-1] for w in seen) for seen in words.values()}) > 1
+
+
+def test_examples_stay_untouched_by_pp(part):
+  stream = mixture.stream([part("cat", 1, pp="strfmt('{name} {n}', outkey='name')")], seed=0)
+  assert [stream[i]["name"] for i in range(3)] == ["cat 0"] * 3
+  assert isinstance(stream[0]["_rng"], np.random.Generator)

@@ -1,0 +1,89 @@
+import json
+import pathlib
+
+import pytest
+from PIL import Image
+
+from big_vlm import reporting
+
+
+def fail(error):
+  raise error
+
+
+def test_an_error_that_a_person_can_mend_becomes_one_paragraph(capsys, monkeypatch):
+  monkeypatch.delenv("BIG_VLM_TRACEBACK", raising=False)
+  for error in (ValueError("Unknown op 'x'."), FileNotFoundError("There is no a.jsonl.")):
+    with pytest.raises(SystemExit) as exit:
+      reporting.run(fail, error)
+    out, err = capsys.readouterr()
+    assert exit.value.code == 1 and out == ""
+    assert err.startswith(f"error: {error}\n") and "Traceback" not in err
+
+
+def test_tracebacks_on_demand_and_for_defects(monkeypatch):
+  monkeypatch.delenv("BIG_VLM_TRACEBACK", raising=False)
+  with pytest.raises(KeyError):  # a defect of ours, not of the input
+    reporting.run(fail, KeyError("x"))
+  monkeypatch.setenv("BIG_VLM_TRACEBACK", "1")
+  with pytest.raises(ValueError, match="x"):
+    reporting.run(fail, ValueError("x"))
+
+
+def test_a_command_that_works(capsys):
+  reporting.run(print, "fine")
+  assert capsys.readouterr() == ("fine\n", "")
+
+
+def test_a_resumed_run_leaves_the_file_of_an_uninterrupted_one(tmp_path):
+  path = tmp_path / "metrics.jsonl"
+  with reporting.MetricWriter(tmp_path, start_step=0) as writer:
+    for step in (1, 10, 20, 30):
+      writer.write(step, {"loss": 1 / step})
+  whole = path.read_text()
+  path.write_text(whole + '{"step": 40, "lo')  # killed while writing
+  assert [r["step"] for r in reporting.read_metrics(path)] == [1, 10, 20, 30]
+
+  with reporting.MetricWriter(tmp_path, start_step=10) as writer:  # the newest checkpoint
+    assert [r["step"] for r in reporting.read_metrics(path)] == [1, 10]
+    writer.write(20, {"loss": 1 / 20})
+    writer.write(30, {"loss": 1 / 30})
+  assert path.read_text() == whole
+  assert [p.name for p in tmp_path.glob("*.tmp")] == []
+
+
+def test_rows_are_there_as_soon_as_they_are_written(tmp_path):
+  with reporting.MetricWriter(tmp_path, 0) as writer:
+    writer.write(1, {"loss": 2, "val/acc": 0.5})
+    assert json.loads((tmp_path / "metrics.jsonl").read_text()) == {
+        "step": 1, "loss": 2.0, "val/acc": 0.5}
+  assert list(pathlib.Path(tmp_path, "tensorboard").glob("events.*"))
+
+
+@pytest.mark.parametrize("metrics", [
+    {"loss": 2.0}, {"loss": 2.0, "lr": 1e-3, "answer/acc": 0.5, "img_per_s": 9}, {"val/x": 1}])
+def test_the_plot_is_a_png_with_a_panel_for_each_kind_of_metric(tmp_path, metrics):
+  with reporting.MetricWriter(tmp_path, 0) as writer:
+    for step in (1, 2, 3):
+      writer.write(step, metrics)
+  with Image.open(reporting.plot(tmp_path)) as image:
+    panels = len([k for k in metrics if k != "img_per_s"])
+    assert image.format == "PNG" and round(image.width / image.height * 3.4 / 4.5) == panels
+
+
+@pytest.mark.parametrize("seconds, text", [
+    (0, "0:00"), (9.9, "0:09"), (61, "1:01"), (3599, "59:59"), (3600, "1:00:00"),
+    (100_000, "27:46:40")])
+def test_clock(seconds, text):
+  assert reporting.clock(seconds) == text
+
+
+def test_the_progress_line(capsys):
+  progress = reporting.Progress(start_step=0, total_steps=40, batch_size=8)
+  assert progress.wait(iter(["batch"])) == "batch"
+  with progress.paused():
+    pass
+  metrics = progress.line(10, loss=1.5)
+  assert metrics["img_per_s"] > 0 and 0 < metrics["data_wait"] < 1 and metrics["memory_gib"] > 0
+  line = capsys.readouterr().out
+  assert line.startswith("step 10/40 (25%)  loss 1.5000  ") and "ETA 0:0" in line

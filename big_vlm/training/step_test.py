@@ -1,0 +1,72 @@
+import jax
+import numpy as np
+import pytest
+
+from big_vlm import sharding
+from big_vlm.models import paligemma
+from big_vlm.training import optim
+from big_vlm.training import step as steps
+
+B, T, SIZE = 8, 10, 16
+
+
+def make_batch(rng):
+  mask = np.tile((np.arange(T) >= 5).astype(np.int32), (B, 1))
+  return dict(text=rng.integers(4, 128, (B, T)).astype(np.int32), mask_ar=mask, mask_loss=mask,
+              image=rng.integers(0, 256, (B, SIZE, SIZE, 3)).astype(np.uint8))
+
+
+def run(batch, devices, llm="tiny", n=3, seed=0, min_bytes=0, **llm_changes):
+  """Losses of n steps on one batch, and the last state."""
+  mesh = sharding.make_mesh(devices=jax.devices()[:devices])
+  model = paligemma.PaliGemma(
+      paligemma.config(dict(variant="tiny"), dict(variant=llm, **llm_changes)))
+  params = jax.eval_shape(lambda: steps.init_params(model, jax.random.key(0), SIZE))
+  optimizer, rate = optim.make(params, lr=1e-2, total_steps=n)
+  fresh = lambda: steps.start(steps.init_params(model, jax.random.key(0), SIZE), optimizer)
+  shardings = sharding.tree_sharding(mesh, jax.eval_shape(fresh), min_bytes=min_bytes,
+                                     note=lambda line: None)
+  state = jax.jit(fresh, out_shardings=shardings)()
+  step = jax.jit(steps.make_train_step(model, optimizer, rate, seed),
+                 donate_argnums=0, out_shardings=(shardings, None))
+  losses = []
+  for _ in range(n):
+    state, metrics = step(state, sharding.put_batch(mesh, batch))
+    losses.append(float(metrics["loss"]))
+  return losses, state
+
+
+@pytest.mark.parametrize("llm", ["tiny", "tiny2"])
+def test_eight_devices_equal_one(rng, llm):
+  batch = make_batch(rng)
+  (one, _), (eight, state) = run(batch, 1, llm), run(batch, 8, llm)
+  np.testing.assert_allclose(eight, one, atol=1e-5)
+  cut = state.params["llm"]["layers"]["mlp"]["linear"].sharding
+  assert "fsdp" in jax.tree.leaves(tuple(cut.spec))  # it is not that nothing was sharded
+
+
+def test_the_loss_falls(rng):
+  losses, state = run(make_batch(rng), 1, n=6)
+  assert losses[-1] < 0.8 * losses[0]
+  assert int(state.step) == 6
+
+
+def test_only_supervised_tokens_count(rng):
+  batch = make_batch(rng)
+  base, _ = run(batch, 1, n=1)
+  prompt_free = dict(batch, mask_loss=np.ones_like(batch["mask_loss"]))
+  assert run(prompt_free, 1, n=1)[0] != base
+  # The last token is a target only: what follows the last supervised one is no input.
+  other = dict(batch, text=batch["text"].copy(), mask_loss=batch["mask_loss"].copy())
+  other["mask_loss"][:, -1] = 0
+  short, _ = run(other, 1, n=1)
+  other["text"][:, -1] = 3
+  assert run(other, 1, n=1)[0] == short
+
+
+def test_dropout_is_a_function_of_seed_and_step(rng):
+  batch = make_batch(rng)
+  first, _ = run(batch, 1, dropout=0.3)
+  assert run(batch, 1, dropout=0.3)[0] == first
+  assert run(batch, 1, dropout=0.3, seed=1)[0] != first
+  assert run(batch, 1)[0] != first

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+
+from big_vlm.batch import check_batch
+from big_vlm.data import loader, mixture, source
+from big_vlm.models import paligemma
+from configs import quickstart
+from pp.builder import get_preprocess_fn
+from pp.tokenizer import get_tokenizer
+
+
+@pytest.fixture
+def config(data_dir, monkeypatch):
+  monkeypatch.setattr(quickstart, "DATA_DIR", data_dir)
+  return quickstart.get_config("tiny")
+
+
+@pytest.mark.parametrize("size", ["small", "tiny"])
+def test_the_config_builds(size):
+  config = quickstart.get_config(size)
+  parts = [*config.input.mixture, *config.evals.to_dict().values()]
+  assert {part["data"]["name"] for part in parts} == {f"digits/{size}"}
+  model = paligemma.config(**config.model.to_dict())
+  assert model.img.out_width == model.llm.width
+
+
+def test_the_default_is_small():
+  assert quickstart.get_config().to_json() == quickstart.get_config("small").to_json()
+
+
+def test_no_training_example_is_cut(config):
+  tok = get_tokenizer(config.tokenizer)
+  assert tok.vocab_size == config.model.llm.vocab_size
+  stream, prompts = mixture.stream(config.input.mixture, config.seed), set()
+  length = quickstart.TEXT_LEN + 1  # the model reads all but the last, predicts all but the first
+  for i in range(500):
+    x = stream[i]
+    assert x["text"].shape == x["mask_ar"].shape == x["mask_loss"].shape == (length,)
+    (eos,) = np.flatnonzero(x["text"] == tok.eos_token)
+    answer = np.flatnonzero(x["mask_loss"])
+    assert answer[-1] == eos and (x["text"][eos + 1:] == tok.pad_token).all()
+    assert answer.tolist() == list(range(answer[0], eos + 1))  # the whole suffix, nothing else
+    np.testing.assert_array_equal(x["mask_ar"], np.arange(length) >= answer[0])
+    prompts.add(tok.to_str(x["text"][:answer[0]]).split()[0])
+  assert prompts == {"answer", "ocr", "detect", "caption"}
+
+
+def test_a_batch_keeps_the_contract(config):
+  stream = mixture.stream(config.input.mixture, config.seed)
+  batch, _ = loader.split_batch(next(loader.train_batches(stream, config.input.batch_size)))
+  check_batch(batch, train=True, vocab_size=config.model.llm.vocab_size)
+  assert batch["image"].shape == (16, 32, 32, 3)
+
+
+def test_evaluations_cut_neither_prompt_nor_answer(config):
+  tok = get_tokenizer(config.tokenizer)
+  for name, task in config.evals.items():
+    preprocess, examples = get_preprocess_fn(task.pp), source.get(**task.data)
+    for i in range(len(examples)):
+      x = preprocess(examples[i])
+      assert len(x["text"]) == quickstart.PROMPT_LEN
+      assert tok.to_str(x["text"][x["mask_input"] == 1]) == x["prefix"] + "\n", name
+      assert len(tok.to_int(x["suffix"], eos=True)) <= task.max_new_tokens, (name, x["suffix"])

@@ -1,0 +1,38 @@
+"""Strict JAX on 8 fake CPU devices, and small fixtures that many tests share."""
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import numpy as np
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+  """A folder with digits/tiny prepared in it."""
+  from big_vlm.datasets import prepare
+  folder = tmp_path_factory.mktemp("data")
+  prepare.prepare("digits/tiny", str(folder))
+  return str(folder)
+
+
+@pytest.fixture(scope="session")
+def tokenizer(data_dir):
+  """The tokenizer string of digits/tiny, with loc and seg pieces."""
+  return f"sp(model='{data_dir}/digits/tiny/1.0.0/tokenizer.model', tokensets=('loc', 'seg'))"
+
+
+@pytest.fixture(scope="session")
+def mesh1():
+  """A mesh of one device."""
+  from big_vlm import sharding
+  return sharding.make_mesh(devices=jax.devices()[:1])
+
+
+@pytest.fixture
+def rng():
+  return np.random.default_rng(0)

@@ -1,0 +1,87 @@
+"""Evaluates a checkpoint: python -m evaluators.run --config C --init W --workdir OUT
+
+Writes OUT/metrics.json, OUT/report.html (images, answers beside references) and OUT/predictions/.
+"""
+import datetime
+import json
+import pathlib
+
+import jax
+
+from big_vlm import reporting, sharding
+from big_vlm.checkpoints import native
+from big_vlm.models import paligemma
+from big_vlm.training import step as steps
+from evaluators import common, report
+from pp.registry import pick
+
+FRACTIONS = ("acc", "exact", "AP", "AP50", "AP75")  # metrics in 0..1, shown in per cent
+GALLERY = 150  # rows per evaluator in the report, those with images; all are in predictions/
+
+
+def run(config, init, workdir, evals=None, split=None):
+  """Runs the config's evals, or those named ("ocr,detect"), on their split or on another one.
+
+  Returns {"name/metric": {"value", "majority": of the most frequent answer, "n": examples}}.
+  """
+  pathlib.Path(workdir).mkdir(parents=True, exist_ok=True)
+  _, _, model_config, tokenizer = native.read_model(init)
+  model = paligemma.PaliGemma(paligemma.config(**model_config))
+  mesh = sharding.make_mesh(config.mesh.to_dict())
+  shapes = jax.eval_shape(
+      lambda: steps.init_params(model, jax.random.key(0), model.config.img.image_size))
+  params, step = native.load_params(
+      init, shapes, sharding.tree_sharding(mesh, shapes, config.sharding))
+
+  entries, results, gallery = config.evals.to_dict(), {}, []
+  for name in evals.split(",") if evals else entries:
+    entry = pick(entries, name, "evaluator of this config")
+    if split:
+      entry["data"]["split"] = split
+    evaluator = common.Evaluator(name, model, tokenizer, mesh, **entry)
+    rows = evaluator.predict(params, note=lambda done, total, name=name: print(
+        f"\r{name}: batch {done}/{total}", end="\n" if done == total else "", flush=True))
+    metrics, majority = evaluator.score(rows), evaluator.baseline(rows)
+    for metric, value in metrics.items():
+      results[metric] = {"value": value, "majority": majority[metric], "n": len(rows)}
+    common.write_rows(pathlib.Path(workdir) / "predictions" / f"{name}.jsonl", rows)
+    gallery += [card(name, row) for row in rows[:GALLERY]]
+  details = {"checkpoint": str(init), "step": step, "data": split or "as configured",
+             "date": datetime.date.today().isoformat(), "jax": jax.__version__,
+             "devices": f"{jax.device_count()} {jax.devices()[0].device_kind}"}
+  write(workdir, results, gallery, details, model_config)
+  return results
+
+
+def card(name, row):
+  """A row as report.py draws it."""
+  return {**row, "task": name, "prompt": row["prefix"], "references": [row["suffix"]]}
+
+
+def write(workdir, results, gallery, details, model_config):
+  """metrics.json and report.html, and the figures on the screen."""
+  folder = pathlib.Path(workdir)
+  text = json.dumps({"metrics": results, **details, "model": model_config}, indent=2)
+  (folder / "metrics.json").write_text(text + "\n")
+  figures = []
+  print(f"\n{'metric':24}{'model':>10}{'majority answer':>18}{'examples':>10}")
+  for name, r in results.items():
+    task, metric = name.split("/")
+    percent = metric in FRACTIONS
+    figures.append({"task": task, "metric": metric, "value": r["value"], "baseline": r["majority"],
+                    "n": r["n"], "percent": percent})
+    show = (lambda x: f"{x:.1%}") if percent else (lambda x: f"{x:.3f}")
+    print(f"{name:24}{show(r['value']):>10}{show(r['majority']):>18}{r['n']:>10}")
+  page = report.write_report(
+      folder / "report.html", title="Evaluation", figures=figures, rows=gallery,
+      subtitle=f"{details['checkpoint']}, step {details['step']}", details=details)
+  print(f"\nreport      {page}\nmetrics     {folder / 'metrics.json'}\n"
+        f"checkpoint  {details['checkpoint']} (step {details['step']})")
+
+
+if __name__ == "__main__":
+  reporting.launch(run, config="Config file with `evals`.",
+                   init="Checkpoint: a training's workdir or its checkpoints/STEP.",
+                   workdir="Where metrics, report and predictions go.",
+                   evals="Names of the config's evals to run, with commas; default: all.",
+                   split="Data split to evaluate instead of the config's.")

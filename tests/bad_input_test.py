@@ -1,0 +1,122 @@
+"""Bad input gives one clear message (what, where, how to mend) and a non-zero exit."""
+import json
+import os
+
+import pytest
+from PIL import Image
+
+from tests import commands
+
+OWN_DATA = "configs/own_data_for_test.py"
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory, data_dir):
+  """A config file over digits/tiny in data_dir, whose training takes seconds."""
+  path = tmp_path_factory.mktemp("configs") / "config.py"
+  path.write_text(f"from configs import quickstart\nquickstart.DATA_DIR = {data_dir!r}\n"
+                  "def get_config(arg='tiny'):\n  return quickstart.get_config(arg)\n")
+  return path
+
+
+@pytest.fixture
+def own_data(tmp_path, config):
+  """(a JSONL of two good lines, the config that trains on it)."""
+  Image.new("RGB", (40, 30), "red").save(tmp_path / "good.png")
+  lines = [{"image": "good.png", "prefix": "caption en", "suffix": "red"}] * 2
+  data = tmp_path / "train.jsonl"
+  data.write_text("".join(json.dumps(line) + "\n" for line in lines))
+  own = tmp_path / "own.py"
+  own.write_text(
+      config.read_text().replace("get_config(arg='tiny'):\n  return", "get_config():\n  c =") +
+      f"  data = dict(name='jsonl', path={str(data)!r})\n"
+      "  pp = 'decode|resize(32)|' + quickstart.common.tokens(c.tokenizer, 36, train=True)\n"
+      "  c.input.mixture, c.evals, c.total_steps = [dict(data=data, pp=pp)], {}, 2\n"
+      "  return c\n")
+  return data, own
+
+
+def fails(tmp_path, config, *flags, workdir=None):
+  """The standard error of a training run that must fail with one paragraph."""
+  done = commands.run(*commands.train(workdir or tmp_path / "w", *flags, config=config))
+  assert done.returncode != 0
+  assert "Traceback" not in done.stderr, done.stderr[-3000:]
+  return done.stderr
+
+
+def test_good_own_data_trains(tmp_path, own_data):
+  done = commands.run(*commands.train(tmp_path / "w", config=own_data[1]))
+  assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_corrupt_image(tmp_path, own_data):
+  data, config = own_data
+  whole = (data.parent / "good.png").read_bytes()
+  (data.parent / "good.png").write_bytes(whole[:len(whole) // 2])
+  error = fails(tmp_path, config)
+  assert "`decode` failed on example train.jsonl:" in error and "cannot decode image" in error.lower()
+
+
+def test_line_that_is_not_json(tmp_path, own_data):
+  data, config = own_data
+  data.write_text(data.read_text() + "{'image': 'good.png'}\n")
+  error = fails(tmp_path, config)
+  assert "train.jsonl, line 3 is not JSON" in error and "{'image'" in error
+
+
+def test_missing_image_file(tmp_path, own_data):
+  data, config = own_data
+  data.write_text(data.read_text().replace("good.png", "gone.png", 1))
+  error = fails(tmp_path, config)
+  assert "train.jsonl, line 1: there is no image file" in error and "relative to" in error
+
+
+def test_unknown_op(tmp_path, own_data):
+  data, config = own_data
+  config.write_text(config.read_text().replace("resize(32)", "resise(32)"))
+  assert "Unknown pp op 'resise'. Did you mean 'resize'?" in fails(tmp_path, config)
+
+
+@pytest.mark.parametrize("flag,message", [
+    ("--config.totalsteps=3", "total_steps"),  # names the near miss or the known fields
+    ("--config.total_steps=many", "total_steps"),
+    ("--config.optimizer.name=adamx", "Unknown optimizer 'adamx'. Did you mean 'adamw'"),
+])
+def test_wrong_config_flag(tmp_path, config, flag, message):
+  assert message in fails(tmp_path, config, flag)
+
+
+def test_config_file_that_is_not_there(tmp_path):
+  assert "nowhere.py" in fails(tmp_path, "configs/nowhere.py")
+
+
+def test_data_that_is_not_prepared(tmp_path, config):
+  config.write_text(config.read_text())
+  bare = tmp_path / "bare.py"
+  bare.write_text(f"from configs import quickstart\nquickstart.DATA_DIR = {str(tmp_path)!r}\n"
+                  "get_config = quickstart.get_config\n")
+  error = fails(tmp_path, f"{bare}:tiny")
+  assert f"python -m big_vlm.datasets.prepare digits/tiny --data_dir {tmp_path}" in error
+
+
+def test_unwritable_workdir(tmp_path, config):
+  (tmp_path / "file").write_text("in the way")  # root may write anywhere but not below a file
+  error = fails(tmp_path, config, workdir=tmp_path / "file" / "w")
+  assert "Cannot write into the workdir" in error and "--workdir" in error
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_workdir_without_permission(tmp_path, config):
+  tmp_path.chmod(0o500)
+  assert "Cannot write into the workdir" in fails(tmp_path, config, workdir=tmp_path / "w")
+
+
+@pytest.mark.parametrize("args,message", [
+    (["evaluators.run", "--config", "{config}", "--init", "nowhere", "--workdir", "{tmp}/e"],
+     "nowhere is no checkpoint of big_vlm"),
+    (["tools.predict", "nowhere", "--image", "{tmp}/x.png", "--prompt", "ocr"],
+     "Cannot read the image"),
+])
+def test_missing_checkpoint_or_image(tmp_path, config, args, message):
+  done = commands.run(*(a.format(config=config, tmp=tmp_path) for a in args))
+  assert done.returncode != 0 and "Traceback" not in done.stderr and message in done.stderr

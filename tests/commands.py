@@ -1,0 +1,23 @@
+"""Runs the project's commands as a user does, in a process of their own."""
+import os
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def run(*args, cwd=ROOT, timeout=300, **env):
+  """python -m ARGS -> CompletedProcess with text output; one CPU device."""
+  return subprocess.run(**popen_args(args, cwd, env), capture_output=True, timeout=timeout)
+
+
+def popen_args(args, cwd=ROOT, env=()):
+  """Keyword arguments for subprocess.Popen or run of python -m ARGS."""
+  return dict(args=[sys.executable, "-m", *map(str, args)], cwd=cwd, text=True,
+              env={**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT), **dict(env)})
+
+
+def train(workdir, *flags, config="configs/quickstart.py:tiny"):
+  """Arguments of a training run that takes seconds."""
+  return ["trainers.train", "--config", config, "--workdir", workdir, *flags]
