@@ -48,9 +48,16 @@ def launch(main, config, **arguments):
     except (AttributeError, KeyError, TypeError, ValueError, OSError) as e:
       if os.environ.get("BIG_VLM_TRACEBACK"):
         raise
-      fail(e.args[0] if isinstance(e, KeyError) else e)
+      fail(_said(e))
   command = lambda: main(**{name: flag.value for name, flag in values.items()})
   app.run(lambda _: run(command), flags_parser=parse)
+
+
+def _said(error):
+  """What an error says: ConfigDict wraps a KeyError, whose str() is a repr, in an AttributeError."""
+  inner = error.args[0] if error.args else ""
+  return _said(inner) if isinstance(inner, Exception) else (
+      str(inner) if isinstance(error, KeyError) else str(error)).strip()
 
 
 class MetricWriter:

@@ -100,7 +100,7 @@ class VLM:
     return {"text": text, "mask_ar": 1 - mask_input, "mask_input": mask_input}
 
   def preprocess(self, image):
-    """Encoded bytes, PIL or uint8 array -> uint8 [image_size, image_size, 3]: squashed, bilinear."""
+    """Bytes, PIL or uint8 array -> uint8 [image_size, image_size, 3]: squashed, bilinear."""
     size = (self.image_size, self.image_size)
     return ops_image.resize_image(ops_image.decode_image(image), size, "bilinear", antialias=True)
 

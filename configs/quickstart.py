@@ -28,21 +28,21 @@ def get_config(size="small"):
               + qa)
   languages = ("en", "de", "fr", "es", "it", "pt", "zh")
 
-  c = common.train(total_steps=2400 if size == "small" else 20, tokenizer=tokenizer)
-  c.model.img = dict(variant="tiny", image_size=32, patch=8, width=128, depth=5, heads=4, mlp=512,
-                     remat="none", unroll=5)
-  c.model.llm = dict(variant="tiny", vocab_size=480 + 1024 + 128, width=128, depth=3, heads=4,
-                     kv_heads=1, head_dim=32, mlp=256, remat="none", unroll=3)
-  c.input.batch_size = 128 if size == "small" else 16
+  c = common.train(total_steps=5000 if size == "small" else 20, tokenizer=tokenizer)
+  c.model.img = dict(variant="tiny", image_size=32, patch=8, width=128, depth=4, heads=4, mlp=512,
+                     remat="none", unroll=4)
+  c.model.llm = dict(variant="tiny", vocab_size=480 + 1024 + 128, width=128, depth=2, heads=4,
+                     kv_heads=1, head_dim=32, mlp=256, remat="none", unroll=2)
+  c.input.batch_size = 64 if size == "small" else 16
   c.input.mixture = [
-      dict(data=data("train"), pp=pp(qa_train, True), weight=4.),
-      dict(data=data("train"), pp=pp(ocr, True), weight=2.),
+      dict(data=data("train"), pp=pp(qa_train, True), weight=3.),
+      dict(data=data("train"), pp=pp(ocr, True), weight=3.),
       dict(data=data("train"), pp=pp("detect(subset=True)", True), weight=3.),
       *(dict(data=data("train"), pp=pp(caption(lang), True), weight=2. / len(languages))
         for lang in languages)]
-  c.optimizer.update(lr=2e-3, warmup=min(200, c.total_steps // 4), weight_decay=1e-2,
-                     args=dict(b2=0.98))
-  c.log_steps, c.checkpoint_steps = (100, 800) if size == "small" else (5, 10)
+  c.optimizer.update(name="muon", args=dict(b2=0.98), lr=1e-3, warmup=min(100, c.total_steps // 4),
+                     weight_decay=1e-2)
+  c.log_steps, c.checkpoint_steps = (100, 1000) if size == "small" else (5, 10)
 
   def evaluate(type, task, max_new_tokens, keep=(), **kw):
     return dict(type=type, data=data("val"), pp=pp(task, False, keep), batch_size=256,

@@ -57,7 +57,8 @@ class Evaluator:
 
   def baseline(self, rows):
     """The same metrics for one who never looks: see majority()."""
-    return self.score([{**row, "prediction": p} for row, p in zip(_unanswered(rows), majority(rows))])
+    guesses = zip(_unanswered(rows), majority(rows))
+    return self.score([{**row, "prediction": guess} for row, guess in guesses])
 
   def predict(self, params, note=lambda done, total: None):
     """The rows, every example once, in order. note(done, total) is called after each batch."""

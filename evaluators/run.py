@@ -77,6 +77,8 @@ def write(workdir, results, gallery, details, model_config):
       subtitle=f"{details['checkpoint']}, step {details['step']}", details=details)
   print(f"\nreport      {page}\nmetrics     {folder / 'metrics.json'}\n"
         f"checkpoint  {details['checkpoint']} (step {details['step']})")
+  if (plot := pathlib.Path(details["checkpoint"]) / "training.png").exists():
+    print(f"plot        {plot}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The way of the imports: pp <- big_vlm <- evaluators <- trainers, tools; no TensorFlow, no torch."""
+"""Imports point one way, pp <- big_vlm <- evaluators <- trainers; no TensorFlow, no torch."""
 import ast
 import pathlib
 import subprocess

@@ -1,4 +1,4 @@
-"""Killed anywhere, a run goes on as if it had not been: the same losses and parameters, bit for bit."""
+"""Killed anywhere, a run goes on as if nothing had been: the same losses and parameters, exactly."""
 import json
 import random
 import signal

@@ -6,6 +6,7 @@ killed anywhere, on any device count that divides the batch.
 import pathlib
 
 import jax
+
 from big_vlm import reporting, sharding
 from big_vlm.batch import check_batch
 from big_vlm.checkpoints import native
@@ -18,18 +19,21 @@ from evaluators import common
 
 def train(config, workdir):
   """Runs the config to its end; returns the last row of training metrics."""
+  stream = mixture.stream(config.input.mixture, config.seed)
   make_workdir(workdir, config)
   model = paligemma.PaliGemma(paligemma.config(**config.model.to_dict()))
   mesh = sharding.make_mesh(config.mesh.to_dict())
   optimizer, rate, shardings, shapes = plan_state(config, model, mesh)
   train_step = jax.jit(steps.make_train_step(model, optimizer, rate, config.seed),
                        donate_argnums=0, out_shardings=(shardings, None))
-  evaluators = {name: common.Evaluator(name, model, config.tokenizer, mesh, **kw)
-                for name, kw in config.evals.to_dict().items()}
+  evaluators = [common.Evaluator(name, model, config.tokenizer, mesh, **kw)
+                for name, kw in config.evals.to_dict().items()]
   with native.Checkpoints(workdir, config.keep_checkpoints) as checkpoints:
     state = start_or_resume(config, model, optimizer, checkpoints, shapes, shardings)
     first, total, row = int(state.step), config.total_steps, {}
-    batches = open_stream(config, first)
+    batches = loader.train_batches(
+        stream, config.input.batch_size, step=first, process=jax.process_index(),
+        processes=jax.process_count(), workers=config.input.workers, threads=config.input.threads)
     progress = reporting.Progress(first, total, config.input.batch_size)
     with reporting.MetricWriter(workdir, first) as writer:
       for step in range(first + 1, total + 1):
@@ -42,7 +46,7 @@ def train(config, workdir):
           writer.write(step, row | progress.line(step, row["loss"]))
         if due(step, config.checkpoint_steps, total):
           checkpoints.save(step, as_items(state))
-        for name, evaluator in evaluators.items():
+        for evaluator in evaluators:
           if due(step, evaluator.steps, total):
             with progress.paused():
               writer.write(step, evaluator.run(state.params, workdir, step))
@@ -92,14 +96,6 @@ def start_or_resume(config, model, optimizer, checkpoints, shapes, shardings):
 def as_items(state):
   """The parts of a TrainState that a checkpoint holds side by side."""
   return {"params": state.params, "train": {"step": state.step, "opt_state": state.opt_state}}
-
-
-def open_stream(config, first):
-  """This process's batches from step `first` on."""
-  stream = mixture.stream(config.input.mixture, config.seed)
-  return loader.train_batches(
-      stream, config.input.batch_size, step=first, process=jax.process_index(),
-      processes=jax.process_count(), workers=config.input.workers, threads=config.input.threads)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""TFDS builders that need no TensorFlow; prepare one with `python -m big_vlm.datasets.prepare NAME`."""
+"""TFDS builders without TensorFlow; `python -m big_vlm.datasets.prepare NAME` runs one."""

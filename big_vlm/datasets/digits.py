@@ -40,6 +40,7 @@ class DigitsConfig(tfds.core.BuilderConfig):
   image: int = 32
   digits: int = 3
   height: tuple = (12, 16)
+  grid: int = 1  # digits stand at multiples of this many pixels
   photos: float = 0.5  # share of scenes over a photograph
   brightness: float = 1.0  # of the grounds; at 0.4 no ink is darker than its ground
   scenes: tuple = (60_000, 1_000, 2_000)  # train, val, test
@@ -48,13 +49,12 @@ class DigitsConfig(tfds.core.BuilderConfig):
 class Digits(tfds.core.GeneratorBasedBuilder):
   """Scenes of handwritten digits with boxes, masks, captions and questions."""
   VERSION = tfds.core.Version("1.0.0")
-  SELF_CONTAINED = True  # needs no files from the user
   BUILDER_CONFIGS = [
-      DigitsConfig(name="small", brightness=0.4,
+      DigitsConfig(name="small", grid=4, brightness=0.4,
                    description="32 px, 1 to 3 light digits of 12 to 16 px: learnt in minutes."),
       DigitsConfig(name="photos", image=64, digits=5, height=(14, 26), photos=1.0,
                    description="64 px, 1 to 5 digits of 14 to 26 px, light or dark, over photos."),
-      DigitsConfig(name="tiny", brightness=0.4, scenes=(512, 64, 64),
+      DigitsConfig(name="tiny", grid=4, brightness=0.4, scenes=(512, 64, 64),
                    description="The scenes of `small`, few of them: for tests."),
   ]
 
@@ -103,7 +103,7 @@ def _scene(rng, config, digits, order, photos):
   placed = []  # (sample, y, x, ink mask [h, w] in 0..1)
   for sample in rng.choice(order, rng.integers(1, config.digits + 1), replace=False):
     alpha = _ink(rng, digits.images[sample] / 16., rng.integers(*config.height, endpoint=True))
-    if (at := _free_place(rng, placed, alpha.shape, config.image)) is not None:
+    if (at := _free_place(rng, placed, alpha.shape, config)) is not None:
       placed.append((sample, *at, alpha))
   placed.sort(key=lambda p: p[2])  # left to right
 
@@ -155,11 +155,11 @@ def _ink(rng, digit, height):
   return np.clip(np.asarray(small, np.float32) / 200, 0, 1)
 
 
-def _free_place(rng, placed, shape, side):
+def _free_place(rng, placed, shape, config):
   """(y, x) where a box of this shape overlaps no placed one, or None after 100 tries."""
   h, w = shape
   for _ in range(100):
-    y, x = rng.integers(side - h + 1), rng.integers(side - w + 1)
+    y, x = (rng.integers((config.image - n) // config.grid + 1) * config.grid for n in shape)
     if all(y >= py + a.shape[0] or py >= y + h or x >= px + a.shape[1] or px >= x + w
            for _, py, px, a in placed):
       return y, x

@@ -19,7 +19,7 @@ FINISH_REASONS = ("length", "eos")
 class DecodeState:
   step: jax.Array  # int32 []: tokens written so far
   tokens: jax.Array  # int32 [B, N]: pad after the end
-  logprobs: jax.Array  # float32 [B, N]: of each token under the model, whatever the sampler; 0 after
+  logprobs: jax.Array  # float32 [B, N]: of each token under the model, not the sampler
   done: jax.Array  # bool [B]
   cache: KVCache
 

@@ -1,6 +1,6 @@
 """PaliGemma (arXiv 2407.07726, 2412.03555): a ViT whose tokens, projected, precede the text.
 
-B batch, F frames or images of one example, L image tokens of one image, T text, D width, V vocabulary.
+B batch, F frames or images of an example, L tokens of an image, T text, D width, V vocabulary.
 """
 import dataclasses
 

@@ -1,5 +1,8 @@
 """From a config to an optax optimizer: one schedule, one update rule, multipliers by regex."""
+import re
+
 import optax
+import optax.contrib
 
 from big_vlm import trees
 from pp.registry import pick
@@ -17,8 +20,37 @@ def constant(peak, steps, warmup):
   return optax.constant_schedule(peak)
 
 
+# Which axes of our stacked weights make the matrix that Muon turns orthogonal: (in, out); the
+# others (layers, heads where they are outputs of their own, gate and up) are separate matrices.
+MUON_AXES = (
+    ("(.*/)?q_einsum/w", optax.contrib.MuonDimensionNumbers(2, (1, 3))),
+    ("(.*/)?q?kv_einsum/w", optax.contrib.MuonDimensionNumbers(3, (2, 4))),
+    ("(.*/)?attn_vec_einsum/w", optax.contrib.MuonDimensionNumbers((1, 2), 3)),
+    ("(.*/)?gating_einsum", optax.contrib.MuonDimensionNumbers(2, 3)),
+    ("(.*/)?mlp/linear", optax.contrib.MuonDimensionNumbers(1, 2)),
+    ("(.*/)?encoderblock/.*/(query|key|value)/kernel",
+     optax.contrib.MuonDimensionNumbers(1, (2, 3))),
+    ("(.*/)?encoderblock/.*/out/kernel", optax.contrib.MuonDimensionNumbers((1, 2), 3)),
+    ("(.*/)?encoderblock/.*/Dense_[01]/kernel", optax.contrib.MuonDimensionNumbers(1, 2)),
+)
+
+
+def muon(ratio=10., b1=0.9, b2=0.999, **args):
+  """Muon (Jordan et al. 2024) for the blocks' matrices, Adam for all else; args as optax's muon.
+
+  ratio: the matrices' learning rate over that of the rest.
+  """
+  def axes(params):
+    return trees.map_with_names(lambda name, _: next(
+        (numbers for regex, numbers in MUON_AXES if re.fullmatch(regex, name)), None), params)
+  rule = optax.contrib.muon(ratio, adam_learning_rate=1., adam_b1=b1, adam_b2=b2,
+                            muon_weight_dimension_numbers=axes, **args)
+  return optax.chain(rule, optax.scale(-1.))  # optax's is a whole optimizer and descends already
+
+
 SCHEDULES = {"cosine": cosine, "constant": constant}
-OPTIMIZERS = {"adamw": optax.scale_by_adam, "lion": optax.scale_by_lion, "sgd": optax.trace}
+OPTIMIZERS = {"adamw": optax.scale_by_adam, "lion": optax.scale_by_lion, "muon": muon,
+              "sgd": optax.trace}
 
 
 def make_schedule(name, peak, steps, warmup):

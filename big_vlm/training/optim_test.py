@@ -1,9 +1,12 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
+from big_vlm.models import paligemma
 from big_vlm.training import optim
+from big_vlm.training import step as steps
 
 PARAMS = {"kernel": jnp.ones((4, 4)), "bias": jnp.ones(4), "norm": {"scale": jnp.ones(4)}}
 
@@ -46,3 +49,20 @@ def test_gradients_are_clipped_by_their_global_norm():
 def test_errors_name_the_mend(kw, message):
   with pytest.raises(ValueError, match=message):
     update(**kw)
+
+
+def test_muon_turns_the_matrices_of_the_blocks_orthogonal():
+  model = paligemma.PaliGemma(paligemma.config(dict(variant="tiny"), dict(variant="tiny")))
+  params = steps.init_params(model, jax.random.key(0), 16)
+  optimizer, _ = optim.make(params, lr=1., total_steps=10, name="muon", args={"ratio": 1.})
+  grads = jax.tree.map(lambda x: jax.random.normal(jax.random.key(1), x.shape), params)
+  updates, _ = optimizer.update(grads, optimizer.init(params), params)
+  attn, img = updates["llm"]["layers"]["attn"], updates["img"]["Transformer"]["encoderblock"]
+  k = attn["kv_einsum"]["w"][1, 0, 0]  # one layer's keys: D = 32 to H = 16
+  out = attn["attn_vec_einsum"]["w"][0].reshape(-1, 32)  # heads and H together to D
+  query = img["MultiHeadDotProductAttention_0"]["query"]["kernel"][1].reshape(32, -1)
+  for matrix in (k, out, query, updates["llm"]["layers"]["mlp"]["gating_einsum"][0, 1]):
+    size = np.linalg.svd(matrix, compute_uv=False)
+    assert np.quantile(size, 0.25) > 0.5 * size.max()  # of a random square matrix it is 0.25
+  adam = jnp.abs(updates["llm"]["embedder"]["input_embedding"])  # Adam's first step: all alike
+  np.testing.assert_allclose(adam, adam.mean(), rtol=1e-3)

@@ -1,0 +1,93 @@
+"""Every command and code block of README.md runs; the quickstart in its size for tests."""
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from tests import commands
+
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", (commands.ROOT / "README.md").read_text(), re.DOTALL)
+BASH, PYTHON, JSON = ([text for kind, text in BLOCKS if kind == language]
+                      for language in ("bash", "python", "json"))
+
+
+def bash(command, folder):
+  """Runs a block where `quickstart.py` stands for its size for tests, and nothing is installed."""
+  command = command.replace("configs/quickstart.py ", "configs/quickstart.py:tiny ")
+  command = command.replace("make ", "make -o .venv/installed SIZE=tiny ")
+  done = subprocess.run(["bash", "-euc", command], cwd=folder, text=True, capture_output=True,
+                        env={**os.environ, "JAX_PLATFORMS": "cpu"}, timeout=400)
+  assert done.returncode == 0, f"{command}\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}"
+  return done.stdout
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+  """A copy of the files that git has or would add, and the packages of this Python as .venv."""
+  folder = tmp_path_factory.mktemp("clone")
+  files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=commands.ROOT,
+                         check=True, text=True, capture_output=True).stdout.split()
+  for name in files:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(commands.ROOT / name, folder / name)
+  (folder / ".venv").symlink_to(sys.prefix)
+  return folder
+
+
+@pytest.fixture(scope="module")
+def quickstart(project):
+  """The project after `make quickstart`, and what that printed."""
+  make_quickstart, make_test = BASH[0].splitlines()
+  assert "pytest" in bash(make_test.replace("make", "make -n"), project)
+  return project, bash(make_quickstart, project)
+
+
+def test_quickstart_ends_with_figures_report_plot_and_checkpoint(quickstart):
+  folder, printed = quickstart
+  workdir = folder / "workdirs" / "quickstart"
+  for metric in ("answer/acc", "ocr/acc", "caption_de/exact", "detect/AP50"):
+    assert re.search(rf"^{metric} +[\d.]+% +[\d.]+% +64$", printed, re.MULTILINE), printed
+  for path in ("test/report.html", "test/metrics.json", "training.png"):
+    assert (workdir / path).exists() and f"workdirs/quickstart/{path}" in printed
+  assert "checkpoint  workdirs/quickstart (step 20)" in printed
+
+
+def test_predict(quickstart):
+  folder, _ = quickstart
+  assert "overlay: overlay.png" in bash(BASH[1], folder)
+  assert Image.open(folder / "overlay.png").width >= 512
+
+
+def test_python(quickstart):
+  (quickstart[0] / "ask.py").write_text(PYTHON[0])
+  assert bash(".venv/bin/python ask.py", quickstart[0]).split()[-1] in ("eos", "length")
+
+
+def test_the_same_commands_again(quickstart):
+  printed = bash(BASH[2], quickstart[0])
+  assert "resuming from step 20" in printed and "report" in printed
+
+
+def test_own_images(quickstart):
+  folder, _ = quickstart
+  (folder / "my").mkdir()
+  Image.new("RGB", (40, 30), "gray").save(folder / "my" / json.loads(JSON[0])["image"])
+  (folder / "my" / "train.jsonl").write_text(JSON[0])
+  config = PYTHON[1].replace("get_config()\n", "get_config('tiny')\n")
+  assert config.count("'tiny'") == 1
+  (folder / "configs" / "own.py").write_text(config)
+  assert "trained to step 2:" in bash(BASH[3].strip() + " --config.total_steps=2 "
+                                      "--config.optimizer.warmup=1", folder)
+
+
+def test_every_block_is_run_above():
+  assert (len(BASH), len(PYTHON), len(JSON)) == (4, 2, 1)
+  assert not re.findall(r"\]\((?!http)([^)#]+)\)", (commands.ROOT / "README.md").read_text())
+  folders = re.findall(r"^\| `([\w/.]+)` \|", (commands.ROOT / "README.md").read_text(), re.M)
+  assert folders and all((pathlib.Path(commands.ROOT) / name).exists() for name in folders)
