@@ -16,11 +16,11 @@ from absl import app, flags
 from ml_collections import config_flags
 
 
-def run(main):
+def run(main, *args):
   """Runs a command; an error that a person can mend becomes one paragraph and exit status 1."""
   absl.logging.set_verbosity(absl.logging.WARNING)  # Orbax and TFDS tell a lot
   try:
-    main()
+    main(*args)
   except (ValueError, OSError) as e:
     if os.environ.get("BIG_VLM_TRACEBACK"):
       raise
@@ -138,6 +138,20 @@ class Progress:
     return metrics
 
 
+def counter(name):
+  """A note(done, total) for work in parts: a line that counts up on a terminal, else the end."""
+  began = time.perf_counter()
+
+  def note(done, total):
+    seconds = time.perf_counter() - began
+    if done == total:
+      print("\r" * sys.stdout.isatty() + f"{name}: {total} batches in {seconds:.0f} s", flush=True)
+    elif sys.stdout.isatty():
+      left = clock(seconds / done * (total - done))
+      print(f"\r{name}: batch {done}/{total}  ETA {left}", end="", flush=True)
+  return note
+
+
 def memory():
   """Peak bytes in use on the first device, or of this process where the device does not say."""
   stats = jax.local_devices()[0].memory_stats() or {}
@@ -152,16 +166,18 @@ def clock(seconds):
 
 
 def plot(workdir):
-  """Draws metrics.jsonl as training.png: the loss, the learning rate, every evaluation metric."""
+  """Draws metrics.jsonl as training.png: loss, learning rate, every evaluation; returns its path."""
   rows = read_metrics(pathlib.Path(workdir) / "metrics.jsonl")
   series = {}
   for row in rows:
     for name, value in row.items():
       series.setdefault(name, []).append((row["step"], value))
-  panels = {"loss": ["loss"], "learning rate": ["lr"],
-            "evaluation": sorted(n for n in series if "/" in n and not n.startswith("time/"))}
-  panels = {title: kept for title, names in panels.items()
-            if (kept := [n for n in names if n in series])}
+  panels = {"loss": ["loss"], "learning rate": ["lr"], "evaluation, 0 to 1": [],
+            "evaluation, other scales": []}
+  for name in sorted(n for n in series if "/" in n):
+    fraction = max(value for _, value in series[name]) <= 1
+    panels["evaluation, 0 to 1" if fraction else "evaluation, other scales"].append(name)
+  panels = {title: names for title, names in panels.items() if names and names[0] in series}
   figure = matplotlib.figure.Figure(figsize=(4.5 * len(panels), 3.4), layout="constrained")
   for axes, (title, names) in zip(figure.subplots(1, len(panels), squeeze=False)[0],
                                   panels.items()):
@@ -173,7 +189,9 @@ def plot(workdir):
     axes.spines[["top", "right"]].set_visible(False)
     if title == "loss":
       axes.set_yscale("log")
-    if len(names) > 1:
+    elif title == "evaluation, 0 to 1":
+      axes.set_ylim(0, 1)
+    if "/" in names[0]:
       axes.legend(fontsize=7)
   path = pathlib.Path(workdir) / "training.png"
   figure.savefig(path, dpi=130)

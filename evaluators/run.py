@@ -39,8 +39,7 @@ def run(config, init, workdir, evals=None, split=None):
     if split:
       entry["data"]["split"] = split
     evaluator = common.Evaluator(name, model, tokenizer, mesh, **entry)
-    rows = evaluator.predict(params, note=lambda done, total, name=name: print(
-        f"\r{name}: batch {done}/{total}", end="\n" if done == total else "", flush=True))
+    rows = evaluator.predict(params, note=reporting.counter(name))
     metrics, majority = evaluator.score(rows), evaluator.baseline(rows)
     for metric, value in metrics.items():
       results[metric] = {"value": value, "majority": majority[metric], "n": len(rows)}

@@ -22,7 +22,7 @@ def overlay(image, prompt, answer):
   font = ImageFont.load_default(18)
   objects = locations.parse_objects(answer)
   said = " ; ".join(o.label for o in objects) or answer
-  text = wrap(f"{prompt}  \N{RIGHTWARDS ARROW}  {said}", font, width - 16)
+  text = wrap(f"{prompt}:  {said}", font, width - 16)
   page = Image.new("RGB", (width, height + 24 * len(text) + 12), "white")
   page.paste(Image.fromarray(image).resize((width, height), Image.Resampling.NEAREST))
   draw = ImageDraw.Draw(page)

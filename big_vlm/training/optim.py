@@ -36,7 +36,7 @@ MUON_AXES = (
 
 
 def muon(ratio=10., b1=0.9, b2=0.999, **args):
-  """Muon (Jordan et al. 2024) for the blocks' matrices, Adam for all else; args as optax's muon.
+  """Muon (Jordan et al. 2024) for the blocks' matrices, Nesterov Adam for all else, as in optax.
 
   ratio: the matrices' learning rate over that of the rest.
   """

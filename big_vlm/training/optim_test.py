@@ -65,4 +65,4 @@ def test_muon_turns_the_matrices_of_the_blocks_orthogonal():
     size = np.linalg.svd(matrix, compute_uv=False)
     assert np.quantile(size, 0.25) > 0.5 * size.max()  # of a random square matrix it is 0.25
   adam = jnp.abs(updates["llm"]["embedder"]["input_embedding"])  # Adam's first step: all alike
-  np.testing.assert_allclose(adam, adam.mean(), rtol=1e-3)
+  np.testing.assert_allclose(adam, adam.mean(), rtol=1e-2)

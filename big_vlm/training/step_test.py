@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -16,20 +18,26 @@ def make_batch(rng):
               image=rng.integers(0, 256, (B, SIZE, SIZE, 3)).astype(np.uint8))
 
 
-def run(batch, devices, llm="tiny", n=3, seed=0, min_bytes=0, **llm_changes):
-  """Losses of n steps on one batch, and the last state."""
+@functools.cache  # so that runs alike in all but their data compile once
+def build(devices, llm, n, seed, dropout):
+  """(mesh, fresh state, jitted step) of n steps."""
   mesh = sharding.make_mesh(devices=jax.devices()[:devices])
   model = paligemma.PaliGemma(
-      paligemma.config(dict(variant="tiny"), dict(variant=llm, **llm_changes)))
+      paligemma.config(dict(variant="tiny"), dict(variant=llm, dropout=dropout)))
   params = jax.eval_shape(lambda: steps.init_params(model, jax.random.key(0), SIZE))
   optimizer, rate = optim.make(params, lr=1e-2, total_steps=n)
   fresh = lambda: steps.start(steps.init_params(model, jax.random.key(0), SIZE), optimizer)
-  shardings = sharding.tree_sharding(mesh, jax.eval_shape(fresh), min_bytes=min_bytes,
+  shardings = sharding.tree_sharding(mesh, jax.eval_shape(fresh), min_bytes=0,
                                      note=lambda line: None)
-  state = jax.jit(fresh, out_shardings=shardings)()
   step = jax.jit(steps.make_train_step(model, optimizer, rate, seed),
                  donate_argnums=0, out_shardings=(shardings, None))
-  losses = []
+  return mesh, jax.jit(fresh, out_shardings=shardings), step
+
+
+def run(batch, devices, llm="tiny", n=3, seed=0, dropout=0.):
+  """Losses of n steps on one batch, and the last state."""
+  mesh, fresh, step = build(devices, llm, n, seed, dropout)
+  state, losses = fresh(), []
   for _ in range(n):
     state, metrics = step(state, sharding.put_batch(mesh, batch))
     losses.append(float(metrics["loss"]))
