@@ -54,7 +54,7 @@ def launch(main, config, **arguments):
 
 
 def _said(error):
-  """What an error says: ConfigDict wraps a KeyError, whose str() is a repr, in an AttributeError."""
+  """What an error says: ConfigDict wraps a KeyError, whose str() is a repr, in another error."""
   inner = error.args[0] if error.args else ""
   return _said(inner) if isinstance(inner, Exception) else (
       str(inner) if isinstance(error, KeyError) else str(error)).strip()
@@ -166,7 +166,7 @@ def clock(seconds):
 
 
 def plot(workdir):
-  """Draws metrics.jsonl as training.png: loss, learning rate, every evaluation; returns its path."""
+  """Draws metrics.jsonl as training.png (loss, learning rate, evaluations); returns its path."""
   rows = read_metrics(pathlib.Path(workdir) / "metrics.jsonl")
   series = {}
   for row in rows:

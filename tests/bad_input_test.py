@@ -7,6 +7,7 @@ from PIL import Image
 
 from tests import commands
 
+
 @pytest.fixture(scope="module")
 def config(tmp_path_factory, data_dir):
   """A config file over digits/tiny in data_dir, whose training takes seconds."""

@@ -1,4 +1,4 @@
-"""Killed anywhere, a run goes on as if nothing had been: the same losses and parameters, exactly."""
+"""Killed anywhere, a run goes on as if nothing had been: same losses and parameters, exactly."""
 import json
 import random
 import signal
