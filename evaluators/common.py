@@ -2,8 +2,8 @@
 
 A row is what the model said about one example, with all that the pp string kept of it:
   {"id", "prefix", "suffix", ..., "prediction": str, "logprobs": [float], "finish_reason": str}
-A kind (evaluators/exact_match.py, ...) has `score(rows, **kw) -> {metric: value}` and puts "score"
-into each row.
+A kind (evaluators/exact_match.py, ...) has `score(rows, tokenizer, **kw) -> {metric: value}` and
+puts "score" and "correct" into each row.
 """
 import collections
 import importlib

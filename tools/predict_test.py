@@ -21,7 +21,9 @@ def test_overlay_draws_the_boxes_where_they_are():
 
 @pytest.mark.parametrize("box", [(0.75, 1.0, 0.25, 0.5), (0, 0, 0, 0), (1, 1, 1, 1)])
 def test_odd_boxes_do_not_stop_it(box):
-  predict.overlay(np.zeros((8, 9, 3), np.uint8), "detect x", locations.format_objects([box], ["x"]))
+  image = np.zeros((8, 9, 3), np.uint8)
+  page = predict.overlay(image, "detect x", locations.format_objects([box], ["x"]))
+  assert page.width == 9 * 57 and np.asarray(page)[:8 * 57].any()  # something is drawn
 
 
 def test_wrap_keeps_every_word():
