@@ -22,7 +22,7 @@ def config(data_dir):
 @pytest.fixture(scope="module")
 def model_and_params(config):
   model = paligemma.PaliGemma(paligemma.config(**config.model.to_dict()))
-  return model, steps.init_params(model, jax.random.key(0), 32)
+  return model, jax.jit(lambda: steps.init_params(model, jax.random.key(0), 32))()
 
 
 def evaluator(config, model, name, mesh, **changes):

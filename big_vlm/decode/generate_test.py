@@ -12,7 +12,7 @@ SIZE, N = 16, 8
 @pytest.fixture(scope="module", params=["tiny", "tiny2"])
 def model_and_params(request):
   model = paligemma.PaliGemma(paligemma.config(dict(variant="tiny"), dict(variant=request.param)))
-  params = steps.init_params(model, jax.random.key(0), SIZE)
+  params = jax.jit(lambda: steps.init_params(model, jax.random.key(0), SIZE))()
   keys = iter(jax.random.split(jax.random.key(1), 100))
   # Blocks that outweigh the embedding: else every token predicts itself again.
   params["llm"]["layers"], params["img"] = jax.tree.map(
@@ -70,7 +70,8 @@ def test_a_row_does_not_depend_on_its_batch(model_and_params, rng, sampler):
   for index in ([0], [3], [4, 1], [2, 2, 0, 1]):  # single, reordered, repeated
     some = run(model_and_params, rows(batch, index), sampler=sampler, keys=keys[np.array(index)])
     np.testing.assert_array_equal(some["tokens"], five["tokens"][index])
-    np.testing.assert_allclose(some["logprobs"], five["logprobs"][index], atol=1e-5)
+    # Tokens are equal; log-probabilities of some -6 nats are up to float32 rounding (2e-5 seen).
+    np.testing.assert_allclose(some["logprobs"], five["logprobs"][index], rtol=1e-5, atol=1e-5)
   wider = {k: np.pad(v, ((0, 0), (0, 4))) if v.ndim == 2 else v for k, v in batch.items()}
   np.testing.assert_array_equal(
       run(model_and_params, wider, sampler=sampler, keys=keys)["tokens"], five["tokens"])

@@ -13,7 +13,7 @@ B, T, SIZE = 3, 9, 16
 def build(llm="tiny", **changes):
   config = paligemma.config(dict(variant="tiny"), dict(variant=llm, **changes))
   model = paligemma.PaliGemma(config)
-  params = steps.init_params(model, jax.random.key(0), SIZE)
+  params = jax.jit(lambda: steps.init_params(model, jax.random.key(0), SIZE))()
   # Norm scales and biases start at zero, where a wrong one would not show.
   keys = iter(jax.random.split(jax.random.key(1), 100))
   params = jax.tree.map(lambda x: x + 0.05 * jax.random.normal(next(keys), x.shape), params)
@@ -171,8 +171,9 @@ def test_remat_and_unroll_change_no_gradient(batch):
   def grads(**kw):
     config = paligemma.config(dict(variant="tiny", **kw), dict(variant="tiny2", **kw))
     model = paligemma.PaliGemma(config)
-    params = steps.init_params(model, jax.random.key(0), SIZE)
-    return jax.grad(lambda p: steps.loss_fn(model, p, batch, jax.random.key(0))[0])(params)
+    params = jax.jit(lambda: steps.init_params(model, jax.random.key(0), SIZE))()
+    loss = lambda p: steps.loss_fn(model, p, batch, jax.random.key(0))[0]
+    return jax.jit(jax.grad(loss))(params)
   plain = grads(remat="none")
   for other in (grads(remat="nothing_saveable"), grads(remat="none", unroll=2)):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), plain, other)
@@ -181,7 +182,7 @@ def test_remat_and_unroll_change_no_gradient(batch):
 def test_bfloat16_activations_keep_float32_parameters_and_logits(batch):
   model = paligemma.PaliGemma(
       paligemma.config(dict(variant="tiny"), dict(variant="tiny2"), dtype="bfloat16"))
-  params = steps.init_params(model, jax.random.key(0), SIZE)
+  params = jax.jit(lambda: steps.init_params(model, jax.random.key(0), SIZE))()
   assert {x.dtype for x in jax.tree.leaves(params)} == {jnp.dtype("float32")}
   got = logits(model, params, batch)
   assert got.dtype == np.float32

@@ -53,10 +53,10 @@ def test_errors_name_the_mend(kw, message):
 
 def test_muon_turns_the_matrices_of_the_blocks_orthogonal():
   model = paligemma.PaliGemma(paligemma.config(dict(variant="tiny"), dict(variant="tiny")))
-  params = steps.init_params(model, jax.random.key(0), 16)
+  params = jax.jit(lambda: steps.init_params(model, jax.random.key(0), 16))()
   optimizer, _ = optim.make(params, lr=1., total_steps=10, name="muon", args={"ratio": 1.})
   grads = jax.tree.map(lambda x: jax.random.normal(jax.random.key(1), x.shape), params)
-  updates, _ = optimizer.update(grads, optimizer.init(params), params)
+  updates, _ = jax.jit(optimizer.update)(grads, optimizer.init(params), params)
   attn, img = updates["llm"]["layers"]["attn"], updates["img"]["Transformer"]["encoderblock"]
   k = attn["kv_einsum"]["w"][1, 0, 0]  # one layer's keys: D = 32 to H = 16
   out = attn["attn_vec_einsum"]["w"][0].reshape(-1, 32)  # heads and H together to D
