@@ -42,7 +42,7 @@ def test_the_batch_changes_no_answer(vlm, image):
   for i in (3, 0, 2):
     alone, = vlm.generate(prompts[i], images[i], max_new_tokens=8)
     assert alone.tokens == together[i].tokens
-    np.testing.assert_allclose(alone.logprobs, together[i].logprobs, atol=1e-5)
+    np.testing.assert_allclose(alone.logprobs, together[i].logprobs, rtol=1e-5, atol=1e-5)
 
 
 def test_all_devices_answer_as_one(source, vlm, image):
