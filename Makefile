@@ -1,4 +1,4 @@
-# make quickstart   trains, evaluates and shows a small PaliGemma; 20 minutes on 2 cores
+# make quickstart   trains, evaluates and shows a small PaliGemma; 17 minutes on 2 cores
 # make test         all tests and the linter
 # Both set up .venv by themselves. PYTHON=python3.12 picks another interpreter.
 PYTHON ?= python3

@@ -34,10 +34,6 @@ def make_mesh(shape=None, devices=None):
                        axis_types=(jax.sharding.AxisType.Auto,) * len(AXES))
 
 
-def replicated(mesh):
-  return NamedSharding(mesh, PartitionSpec())
-
-
 def batch_sharding(mesh):
   """Rows of a batch over all data and fsdp devices."""
   return NamedSharding(mesh, PartitionSpec(BATCH_AXES))

@@ -114,8 +114,3 @@ def test_put_batch_cuts_rows_over_data_and_fsdp():
 def test_a_batch_that_does_not_divide():
   with pytest.raises(ValueError, match="partitioned 8 times, but the dimension size is 6"):
     sharding.put_batch(sharding.make_mesh(), {"text": np.zeros((6, 3), np.int32)})
-
-
-def test_replicated(mesh):
-  x = jax.device_put(np.arange(3), sharding.replicated(mesh))
-  assert [s.data.shape for s in x.addressable_shards] == [(3,)] * 8

@@ -1,4 +1,4 @@
-"""Quickstart: a 2 M parameter PaliGemma learns to read, count and point at handwritten digits.
+"""Quickstart: a PaliGemma of 1.3 M parameters learns to read, count and point at written digits.
 
   python -m trainers.train --config configs/quickstart.py --workdir workdirs/quickstart
   --config configs/quickstart.py:tiny    the same in seconds, untrained: for tests
