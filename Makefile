@@ -1,14 +1,16 @@
 # make quickstart   trains, evaluates and shows a small PaliGemma; 17 minutes on 2 cores
 # make test         all tests and the linter
-# Both set up .venv by themselves. PYTHON=python3.12 picks another interpreter.
+# make peers        compares with transformers and keras-hub, live; needs 3 GB for their venv
+# Each sets up its venv by itself. PYTHON=python3.12 picks another interpreter.
 PYTHON ?= python3
 VENV ?= .venv
+PEERS ?= .venv-peers
 SIZE ?= small
 W ?= workdirs/quickstart
 PY = $(VENV)/bin/python
 CONFIG = configs/quickstart.py:$(SIZE)
 
-.PHONY: quickstart test lint
+.PHONY: quickstart test lint peers
 quickstart: $(VENV)/installed
 	$(PY) -m big_vlm.datasets.prepare digits/$(SIZE) --data_dir data
 	$(PY) -m trainers.train --config $(CONFIG) --workdir $(W)
@@ -19,6 +21,16 @@ test: lint
 
 lint: $(VENV)/installed
 	$(PY) -m ruff check .
+
+peers: $(PEERS)/installed
+	KERAS_BACKEND=jax $(PEERS)/bin/python -m pytest tests/peers
+
+$(PEERS)/installed: requirements.txt requirements-peers.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -r requirements.txt -r requirements-peers.txt
+	$(PEERS)/bin/python -m pip install --quiet --no-deps keras-hub==0.32.0
+	touch $@
 
 $(VENV)/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "big_vlm needs Python 3.11 \

@@ -152,6 +152,24 @@ def counter(name):
   return note
 
 
+def byte_counter(name):
+  """A note(done, total) in bytes, at most twice a second on a terminal, else at the end."""
+  began = shown = time.perf_counter()
+
+  def note(done, total):
+    nonlocal shown
+    now = time.perf_counter()
+    rate = done / max(now - began, 1e-3)
+    if done == total:
+      print("\r" * sys.stdout.isatty() + f"{name}: {total / 2**30:.2f} GiB in {now - began:.0f} s, "
+            f"{rate / 2**20:.0f} MiB/s", flush=True)
+    elif sys.stdout.isatty() and now - shown > 0.5:
+      shown = now
+      print(f"\r{name}: {done / 2**30:.2f} of {total / 2**30:.2f} GiB, {rate / 2**20:.0f} MiB/s  "
+            f"ETA {clock((total - done) / rate)}", end="", flush=True)
+  return note
+
+
 def memory():
   """Peak bytes in use on the first device, or of this process where the device does not say."""
   stats = jax.local_devices()[0].memory_stats() or {}

@@ -90,7 +90,7 @@ def test_errors(vlm, prompts, images, message):
 
 
 def test_a_folder_without_a_checkpoint_is_named(source, tmp_path):
-  with pytest.raises(FileNotFoundError, match="is no checkpoint of big_vlm"):
+  with pytest.raises(ValueError, match="is no checkpoint that can be read"):
     big_vlm.from_preset(tmp_path)
   with pytest.raises(FileNotFoundError, match="no finished checkpoint yet"):
     big_vlm.from_preset(source)

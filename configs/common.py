@@ -34,6 +34,9 @@ def train(**changes):
   c = ml_collections.ConfigDict(dict(
       seed=0,
       model=dict(img={}, llm={}, dtype="float32"),
+      # Where parameters start from, what big_vlm.from_preset takes: a whole model, or towers apart
+      # (SigLIP and Gemma: stage 0; the connector is fresh). Empty: from the seed.
+      init=dict(model="", img="", llm=""),
       tokenizer="",  # e.g. "gemma(tokensets=('loc', 'seg'))"
       mesh=dict(data=1, fsdp=-1, tensor=1),  # -1: all devices that are left
       sharding=((".*", "fsdp"),),  # regex over parameter names -> how, see big_vlm/sharding.py

@@ -7,7 +7,6 @@ import pytest
 
 from big_vlm import sharding
 from big_vlm.models import paligemma
-from big_vlm.training import step as steps
 from configs import quickstart
 from evaluators import common
 
@@ -22,7 +21,7 @@ def config(data_dir):
 @pytest.fixture(scope="module")
 def model_and_params(config):
   model = paligemma.PaliGemma(paligemma.config(**config.model.to_dict()))
-  return model, jax.jit(lambda: steps.init_params(model, jax.random.key(0), 32))()
+  return model, jax.jit(lambda: paligemma.init_params(model, jax.random.key(0)))()
 
 
 def evaluator(config, model, name, mesh, **changes):

@@ -8,10 +8,9 @@ import pathlib
 
 import jax
 
+import big_vlm
 from big_vlm import reporting, sharding
-from big_vlm.checkpoints import native
 from big_vlm.models import paligemma
-from big_vlm.training import step as steps
 from evaluators import common, report
 from pp.registry import pick
 
@@ -25,30 +24,25 @@ def run(config, init, workdir, evals=None, split=None):
   Returns {"name/metric": {"value", "majority": of the most frequent answer, "n": examples}}.
   """
   pathlib.Path(workdir).mkdir(parents=True, exist_ok=True)
-  _, _, model_config, tokenizer = native.read_model(init)
-  model = paligemma.PaliGemma(paligemma.config(**model_config))
   mesh = sharding.make_mesh(config.mesh.to_dict())
-  shapes = jax.eval_shape(
-      lambda: steps.init_params(model, jax.random.key(0), model.config.img.image_size))
-  params, step = native.load_params(
-      init, shapes, sharding.tree_sharding(mesh, shapes, config.sharding))
+  vlm = big_vlm.from_preset(init, mesh=mesh)
 
   entries, results, gallery = config.evals.to_dict(), {}, []
   for name in evals.split(",") if evals else entries:
     entry = pick(entries, name, "evaluator of this config")
     if split:
       entry["data"]["split"] = split
-    evaluator = common.Evaluator(name, model, tokenizer, mesh, **entry)
-    rows = evaluator.predict(params, note=reporting.counter(name))
+    evaluator = common.Evaluator(name, vlm.model, vlm.tokenizer_name, mesh, **entry)
+    rows = evaluator.predict(vlm.params, note=reporting.counter(name))
     metrics, majority = evaluator.score(rows), evaluator.baseline(rows)
     for metric, value in metrics.items():
       results[metric] = {"value": value, "majority": majority[metric], "n": len(rows)}
     common.write_rows(pathlib.Path(workdir) / "predictions" / f"{name}.jsonl", rows)
     gallery += [card(name, row) for row in rows[:GALLERY]]
-  details = {"checkpoint": str(init), "step": step, "data": split or "as configured",
+  details = {"checkpoint": vlm.source, "data": split or "as configured",
              "date": datetime.date.today().isoformat(), "jax": jax.__version__,
              "devices": f"{jax.device_count()} {jax.devices()[0].device_kind}"}
-  write(workdir, results, gallery, details, model_config)
+  write(workdir, results, gallery, details, paligemma.to_dict(vlm.config))
   return results
 
 

@@ -3,12 +3,17 @@
   tok = get_tokenizer("gemma(tokensets=('loc', 'seg'))")
   tok.to_int("detect cat", bos=True)  ->  [2, ...]        tok.to_str([...])  ->  "..."
 
+  gemma(tokensets)           Gemma's SentencePiece model     sp(model, tokensets)  any other
+  hf(file, tokensets)        a tokenizer.json of Hugging Face         } in tokenizer_fast.py
+  bpe(vocab, merges)         OPT's byte-level BPE                     }
+
 Added pieces (tokensets) are matched in raw text and are one id each: with Gemma's 256,000 pieces
 <loc0000>..<loc1023> are 256000..257023 and <seg000>..<seg127> are 257024..257151. Control pieces
 are not: "<eos>" in a text is ordinary characters, so that no prompt can end or begin a sequence.
 """
 
 import functools
+import importlib
 import io
 import itertools
 import os
@@ -17,6 +22,7 @@ from typing import Protocol
 
 import numpy as np
 import sentencepiece
+from google.protobuf import message as protobuf_message
 from sentencepiece import sentencepiece_model_pb2
 
 from pp.registry import TOKENIZERS, TOKENSETS
@@ -38,19 +44,28 @@ class Tokenizer(Protocol):
   def to_str(self, ids, *, stop_at_eos=True):
     """Ids [L] -> str; [N,L] or a list of lists -> list of str. Control pieces are left out."""
 
+  def piece(self, i):
+    """The piece of one id as the vocabulary spells it."""
+
 
 def get_tokenizer(name):
   """The tokenizer that `name` describes, e.g. "sp('my.model', tokensets=('loc', 'seg'))".
 
-  The same name gives the same object. Raises ValueError for an unknown name or argument and
-  FileNotFoundError if the model file is missing.
+  The same name gives the same object. Raises ValueError for an unknown name or argument or a file
+  that is no tokenizer, and FileNotFoundError if the file is missing.
   """
   return _cached(name, os.environ.get(GEMMA_MODEL))
 
 
 @functools.lru_cache(maxsize=32)
 def _cached(name, _):
-  return TOKENIZERS.build(name)
+  return known_tokenizers().build(name)
+
+
+def known_tokenizers():
+  """TOKENIZERS with every kind in it."""
+  importlib.import_module("pp.tokenizer_fast")  # here: it imports this file
+  return TOKENIZERS
 
 
 @TOKENSETS.register("loc")
@@ -65,35 +80,17 @@ def seg_pieces(n=128):
   return [f"<seg{i:03d}>" for i in range(n)]
 
 
-@TOKENIZERS.register("gemma")
-def gemma(tokensets=(), model=None):
-  """Gemma's SentencePiece model, from `model` or from where $BIG_VLM_GEMMA_TOKENIZER points."""
-  model = model or os.environ.get(GEMMA_MODEL)
-  if not model:
-    raise ValueError(
-        "The tokenizer 'gemma' needs Gemma's SentencePiece model file, which cannot be shipped: "
-        "download tokenizer.model from any released Gemma or PaliGemma, then name it as "
-        f"gemma(model='path/to/tokenizer.model') or in the environment variable {GEMMA_MODEL}.")
-  return SentencePiece(model, tokensets)
+class PieceTokenizer:
+  """What all kinds share: lists, bytes, bos and eos. A kind gives _encode, _decode, _spelling.
 
-
-@TOKENIZERS.register("sp")
-class SentencePiece:
-  """A SentencePiece model file plus the pieces of `tokensets`, e.g. ("loc", "seg").
-
-  A piece that the model has already keeps its id, the others are appended in sorted order.
+  path: the file it was read from, for messages. A control token that it lacks is -1.
   """
 
-  def __init__(self, model, tokensets=()):
-    self.path = str(model)
-    tokensets = (tokensets,) if isinstance(tokensets, str) else tokensets
-    extras = sorted(set(itertools.chain(*(TOKENSETS.build(t) for t in tokensets))))
-    proto = _add_pieces(_read_model(self.path), extras)
-    self._sp = sentencepiece.SentencePieceProcessor(model_proto=proto)
-    self.pad_token = self._sp.pad_id()
-    self.bos_token = self._sp.bos_id()
-    self.eos_token = self._sp.eos_id()
-    self.vocab_size = self._sp.get_piece_size()
+  path: str
+  pad_token: int
+  bos_token: int
+  eos_token: int
+  vocab_size: int  # one more than the largest id
 
   def to_int(self, text, *, bos=False, eos=False):
     """str (or UTF-8 bytes) -> list of ids, with bos and eos added if asked; a list -> a list."""
@@ -103,26 +100,83 @@ class SentencePiece:
     for wanted, token, what in [(bos, self.bos_token, "bos"), (eos, self.eos_token, "eos")]:
       if wanted and token < 0:
         raise ValueError(f"The tokenizer {self.path} has no {what} piece.")
-    return [self.bos_token] * bool(bos) + self._sp.encode(text) + [self.eos_token] * bool(eos)
+    return [self.bos_token] * bool(bos) + self._encode(text) + [self.eos_token] * bool(eos)
 
   def to_str(self, ids, *, stop_at_eos=True):
     """Ids -> str, up to the first eos unless stop_at_eos=False; [N,L] or a list of lists -> list.
 
-    Control pieces are left out, and so are ids beyond the vocabulary, which a model whose
-    embedding table is padded can emit.
+    A leading eos that is the bos too, as OPT's, does not end the text. Control pieces are left
+    out, and so are ids beyond the vocabulary, which a model whose embedding table is padded can
+    emit.
     """
     if getattr(ids, "ndim", 1) == 2 or (len(ids) and np.ndim(ids[0]) == 1):
       return [self.to_str(row, stop_at_eos=stop_at_eos) for row in ids]
     ids = np.asarray(ids).astype(int).tolist()
+    if ids and ids[0] == self.bos_token:
+      ids = ids[1:]
     if stop_at_eos and self.eos_token in ids:
       ids = ids[:ids.index(self.eos_token)]
-    return self._sp.decode([i for i in ids if 0 <= i < self.vocab_size]) if ids else ""
+    return self._decode([i for i in ids if 0 <= i < self.vocab_size]) if ids else ""
 
   def piece(self, i):
-    """The piece of one id as the model spells it, "▁" for a space: for looking at tokens."""
+    """The piece of one id as the vocabulary spells it, "▁" or "Ġ" for a space."""
     if not 0 <= int(i) < self.vocab_size:
       raise ValueError(f"Token id {int(i)} is not in 0..{self.vocab_size - 1} of {self.path}.")
-    return self._sp.id_to_piece(int(i))
+    return self._spelling(int(i))
+
+
+def added_pieces(tokensets):
+  """The pieces of ("loc", "seg(n=16)"), or of one such name, in the order of their ids."""
+  tokensets = (tokensets,) if isinstance(tokensets, str) else tokensets
+  return sorted(set(itertools.chain(*(TOKENSETS.build(t) for t in tokensets))))
+
+
+@TOKENIZERS.register("gemma")
+def gemma(tokensets=(), model=None):
+  """Gemma's SentencePiece model, from `model` or from where $BIG_VLM_GEMMA_TOKENIZER points."""
+  return SentencePiece(gemma_file(model), tokensets)
+
+
+def gemma_file(model=None):
+  """`model`, or the file that the environment names. Raises ValueError if there is neither."""
+  if model := model or os.environ.get(GEMMA_MODEL):
+    return model
+  raise ValueError(
+      "The tokenizer 'gemma' needs Gemma's SentencePiece model file, which cannot be shipped: "
+      "download tokenizer.model from any released Gemma or PaliGemma, then name it as "
+      f"gemma(model='path/to/tokenizer.model') or in the environment variable {GEMMA_MODEL}.")
+
+
+@TOKENIZERS.register("sp")
+class SentencePiece(PieceTokenizer):
+  """A SentencePiece model file plus the pieces of `tokensets`, e.g. ("loc", "seg").
+
+  A piece that the model has already, of whatever type, keeps its id and becomes one that is
+  matched in text; the others are appended in sorted order. So the same call reads Gemma's own
+  model and the one of a released PaliGemma, where the pieces are baked in.
+  """
+
+  def __init__(self, model, tokensets=()):
+    self.path = str(model)
+    proto = _add_pieces(_read_model(self.path), added_pieces(tokensets), self.path)
+    self._sp = sentencepiece.SentencePieceProcessor(model_proto=proto)
+    self.pad_token = self._sp.pad_id()
+    self.bos_token = self._sp.bos_id()
+    self.eos_token = self._sp.eos_id()
+    self.vocab_size = self._sp.get_piece_size()
+
+  def serialized(self):
+    """bytes: the SentencePiece model with the added pieces baked in."""
+    return self._sp.serialized_model_proto()
+
+  def _encode(self, text):
+    return self._sp.encode(text)
+
+  def _decode(self, ids):
+    return self._sp.decode(ids)
+
+  def _spelling(self, i):
+    return self._sp.id_to_piece(i)
 
 
 def check_single_ids(tokenizer, pieces=("<loc0000>", "<loc1023>", "<seg000>", "<seg127>")):
@@ -134,26 +188,38 @@ def check_single_ids(tokenizer, pieces=("<loc0000>", "<loc1023>", "<seg000>", "<
         "Name their tokensets, e.g. gemma(tokensets=('loc', 'seg')).")
 
 
-def _read_model(path):
-  if "://" in path:
+def local_or_remote(path):
+  """The pathlib.Path of a path, or the etils one of an address such as gs://..."""
+  if "://" in str(path):
     from etils import epath  # here: only remote paths need it, and it is slow to import
-    path = epath.Path(path)
-  else:
-    path = pathlib.Path(path).expanduser()
+    return epath.Path(path)
+  return pathlib.Path(path).expanduser()
+
+
+def read_file(path, what):
+  """The bytes of a file; FileNotFoundError says `what` it should have been."""
   try:
-    return path.read_bytes()
+    return local_or_remote(path).read_bytes()
   except OSError as e:
     raise FileNotFoundError(
-        f"Cannot read the tokenizer model {str(path)!r} ({e.strerror or e}). It is the .model file "
-        "that SentencePiece wrote; train_sentencepiece makes one from your own texts.") from e
+        f"Cannot read the tokenizer {what} ({e.strerror or e}).") from e
 
 
-def _add_pieces(model, extras):
+def _read_model(path):
+  return read_file(path, f"model {path!r}: the .model file that SentencePiece wrote, which "
+                         "train_sentencepiece makes from your own texts")
+
+
+def _add_pieces(model, extras, path):
   proto = sentencepiece_model_pb2.ModelProto()
   try:
     proto.ParseFromString(model)
-  except Exception as e:
-    raise ValueError(f"This file of {len(model)} bytes is not a SentencePiece model: {e}.") from e
+    problem = "" if len(proto.pieces) else ": it holds no pieces"
+  except protobuf_message.DecodeError as e:
+    problem = f": {e}"
+  if problem:
+    raise ValueError(
+        f"The tokenizer file {path} of {len(model)} bytes is not a SentencePiece model{problem}.")
   index = {p.piece: i for i, p in enumerate(proto.pieces)}
   for extra in (e.replace(" ", "▁") for e in extras):
     piece = proto.pieces[index[extra]] if extra in index else proto.pieces.add()

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from sentencepiece import sentencepiece_model_pb2
 
 from pp.tokenizer import check_single_ids, get_tokenizer, train_sentencepiece
 
@@ -94,6 +95,21 @@ def test_a_piece_that_exists_keeps_its_id(path, tmp_path):
   assert again.vocab_size == seg.vocab_size + 1024 + 2
 
 
+@pytest.mark.parametrize("kind", ["USER_DEFINED", "NORMAL", "CONTROL", "UNUSED"])
+def test_baked_pieces_stay_in_place_whatever_their_type(path, tmp_path, kind):
+  proto = sentencepiece_model_pb2.ModelProto()
+  proto.ParseFromString(get_tokenizer(f"sp({path!r}, ('loc', 'seg'))").serialized())
+  size = len(proto.pieces)
+  for piece in proto.pieces[-1152:]:  # as in a released PaliGemma: the last 1152
+    piece.type, piece.score = proto.pieces[0].Type.Value(kind), -5.
+  (tmp_path / "released.model").write_bytes(proto.SerializeToString())
+  tok = get_tokenizer(f"sp({str(tmp_path / 'released.model')!r}, ('loc', 'seg'))")
+  assert tok.vocab_size == size
+  assert tok.to_int("<loc0000><loc1023><seg000><seg127>") == [
+      size - 1152, size - 129, size - 128, size - 1]
+  assert tok.to_str(tok.to_int("cat<loc0007>")) == "cat<loc0007>"
+
+
 def test_check_single_ids_names_what_is_missing(path):
   seg = get_tokenizer(f"sp({path!r}, tokensets=('seg',))")
   with pytest.raises(ValueError, match="does not know <loc0000>, <loc1023>: .* tokensets"):
@@ -145,10 +161,16 @@ def test_gemma_finds_its_file(path, monkeypatch):
   assert by_name.vocab_size == by_variable.vocab_size > 1152
 
 
-def test_errors(tmp_path):
-  (tmp_path / "bad.model").write_bytes(b"not a model at all")
-  with pytest.raises(ValueError, match="18 bytes is not a SentencePiece model"):
+@pytest.mark.parametrize("data, message", [
+    (b"not a model at all", "bad.model of 18 bytes is not a SentencePiece model"),
+    (b"", "bad.model of 0 bytes is not a SentencePiece model: it holds no pieces")])
+def test_a_file_that_is_no_model(tmp_path, data, message):
+  (tmp_path / "bad.model").write_bytes(data)
+  with pytest.raises(ValueError, match=message):
     get_tokenizer(f"sp({str(tmp_path / 'bad.model')!r})")
+
+
+def test_errors():
   with pytest.raises(FileNotFoundError, match="Cannot read the tokenizer model .*no.model"):
     get_tokenizer("sp('no.model')")
   with pytest.raises(ValueError, match="Unknown tokenizer 'spm'. Did you mean 'sp'"):

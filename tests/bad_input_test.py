@@ -113,7 +113,7 @@ def test_workdir_without_permission(tmp_path, config):
 
 @pytest.mark.parametrize("args,message", [
     (["evaluators.run", "--config", "{config}", "--init", "nowhere", "--workdir", "{tmp}/e"],
-     "nowhere is no checkpoint of big_vlm"),
+     "Unknown model 'nowhere'"),
     (["tools.predict", "nowhere", "--image", "{tmp}/x.png", "--prompt", "ocr"],
      "Cannot read the image"),
 ])

@@ -76,7 +76,7 @@ def predict(source, image, prompt, out, max_new_tokens):
 
 def main(argv=None):
   parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument("source", help="checkpoint: a training's workdir or its checkpoints/STEP")
+  parser.add_argument("source", help="a preset, a handle (hf://...), a checkpoint or a work folder")
   parser.add_argument("--image", required=True)
   parser.add_argument("--prompt", required=True, help='e.g. "detect 3 ; 7", "caption en"')
   parser.add_argument("--out", default="overlay.png", help="picture to write")

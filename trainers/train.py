@@ -9,7 +9,7 @@ import jax
 
 from big_vlm import reporting, sharding
 from big_vlm.batch import check_batch
-from big_vlm.checkpoints import native
+from big_vlm.checkpoints import load, native
 from big_vlm.data import loader, mixture
 from big_vlm.models import paligemma
 from big_vlm.training import optim
@@ -73,24 +73,23 @@ def make_workdir(workdir, config):
 
 def plan_state(config, model, mesh):
   """(optimizer, schedule, shardings and shapes of the TrainState)."""
-  image_size = model.config.img.image_size
-  params = jax.eval_shape(lambda: steps.init_params(model, jax.random.key(0), image_size))
+  params = jax.eval_shape(lambda: paligemma.init_params(model, jax.random.key(0)))
   optimizer, rate = optim.make(params, total_steps=config.total_steps, **config.optimizer.to_dict())
   shapes = jax.eval_shape(lambda p: steps.start(p, optimizer), params)
   return optimizer, rate, sharding.tree_sharding(mesh, shapes, config.sharding), shapes
 
 
 def start_or_resume(config, model, optimizer, checkpoints, shapes, shardings):
-  """The newest checkpoint's state, or a fresh one from the seed."""
+  """The newest checkpoint's state, or a fresh one from the seed and config.init."""
   latest = checkpoints.latest()
   if latest is not None:
     print(f"resuming from step {latest}")
     like = as_items(native.with_sharding(shapes, shardings))
     restored = checkpoints.restore(latest, like)
     return steps.TrainState(params=restored["params"], **restored["train"])
-  fresh = lambda rng: steps.start(
-      steps.init_params(model, rng, model.config.img.image_size), optimizer)
-  return jax.jit(fresh, out_shardings=shardings)(jax.random.key(config.seed))
+  fresh = lambda rng: steps.start(paligemma.init_params(model, rng), optimizer)
+  state = jax.jit(fresh, out_shardings=shardings)(jax.random.key(config.seed))
+  return state.replace(params=load.start_from(config.init.to_dict(), state.params, model.config))
 
 
 def as_items(state):

@@ -1,21 +1,25 @@
-"""Our own checkpoints: a work folder with model.json, tokenizer.model and Orbax steps.
+"""Our own checkpoints: a work folder with model.json, tokenizer and Orbax steps.
 
     W/model.json               model config and tokenizer: all that from_preset needs
-    W/tokenizer.model
+    W/tokenizer.model          or the files of another kind of tokenizer: pp/tokenizer_files.py
     W/checkpoints/1200/params  one folder a step; a step without its commit mark is not there
     W/checkpoints/1200/train   step and optimizer state, which only a resumed training reads
 
 A save goes to a temporary folder first and is renamed when whole: killed anywhere, the newest step
 is a good one. The mesh is no part of the format: any device count restores what any other saved.
 """
+import functools
 import json
-import shutil
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from pp import registry
+from big_vlm import trees
+from big_vlm.checkpoints.source import Leaf, Source
+from big_vlm.models import paligemma
+from pp import tokenizer_files
 
 FORMAT = 1
 
@@ -62,20 +66,20 @@ def with_sharding(shapes, shardings):
 
 
 def write_model(workdir, model, tokenizer):
-  """Writes model.json and a copy of the SentencePiece file that the tokenizer string names."""
-  name, args, kw = registry.parse_call(tokenizer)
-  file = kw.pop("model", None) or args[0]
+  """Writes model.json and copies of the files that the tokenizer string, if any, names."""
   folder = epath.Path(workdir)
-  shutil.copyfile(file, folder / "tokenizer.model")
-  text = json.dumps({"format": FORMAT, "model": model, "tokenizer": [name, kw]}, indent=2)
+  saved = None if tokenizer is None else tokenizer_files.save(tokenizer, folder)
+  text = json.dumps({"format": FORMAT, "model": model, "tokenizer": saved}, indent=2)
   (folder / "model.json").write_text(text + "\n")
 
 
 def read_model(source):
-  """(model config dict, tokenizer string, step or None) of W or of W/checkpoints/STEP."""
-  folder, step = epath.Path(source), None
-  if folder.parent.name == "checkpoints" and folder.name.isdigit():
-    folder, step = folder.parent.parent, int(folder.name)
+  """(folder W, step or None, model config dict, tokenizer string or None) of W or of a step in it.
+
+  source: W or W/checkpoints/STEP; the step is None for W. Raises FileNotFoundError for another
+  folder and ValueError for a model.json of another format.
+  """
+  folder, step = _folder_and_step(source)
   try:
     description = json.loads((folder / "model.json").read_text())
   except FileNotFoundError as e:
@@ -85,21 +89,77 @@ def read_model(source):
   if description["format"] != FORMAT:
     raise ValueError(f"{folder / 'model.json'} has format {description['format']}; this version "
                      f"reads format {FORMAT}.")
-  name, kw = description["tokenizer"]
-  kw = {"model": str(folder / "tokenizer.model"), **kw}
-  spec = f"{name}({', '.join(f'{k}={_literal(v)}' for k, v in kw.items())})"
-  return folder, step, description["model"], spec
+  saved = description["tokenizer"]
+  tokenizer = None if saved is None else tokenizer_files.load(saved, folder)
+  return folder, step, description["model"], tokenizer
 
 
-def _literal(value):
-  return repr(tuple(value) if isinstance(value, list) else value)
+def _folder_and_step(source):
+  folder = epath.Path(source)
+  if folder.parent.name == "checkpoints" and folder.name.isdigit():
+    return folder.parent.parent, int(folder.name)
+  return folder, None
 
 
-def load_params(source, shapes, shardings):
-  """The parameters alone, straight to their shardings: (params, step)."""
-  folder, step, _, _ = read_model(source)
-  with Checkpoints(folder) as checkpoints:
-    step = checkpoints.latest() if step is None else step
-    if step is None:
-      raise FileNotFoundError(f"{folder} holds no finished checkpoint yet.")
-    return checkpoints.restore(step, {"params": with_sharding(shapes, shardings)})["params"], step
+def claims(path):
+  folder, _ = _folder_and_step(path)
+  return (folder / "model.json").exists()
+
+
+def open_source(path):
+  """The newest checkpoint of a work folder, or that of W/checkpoints/STEP.
+
+  A folder without a finished checkpoint gives a Source without leaves.
+  """
+  folder, step, model, tokenizer = read_model(path)
+  if step is None:
+    with Checkpoints(folder) as checkpoints:
+      step = checkpoints.latest()
+  if step is None:
+    return Source(str(folder), paligemma.config(**model), {}, tokenizer)
+  params = folder / "checkpoints" / str(step) / "params"
+  handler = ocp.PyTreeCheckpointHandler()
+  try:
+    tree = handler.metadata(params).tree
+  except (FileNotFoundError, ValueError, KeyError) as e:
+    raise ValueError(f"{params} is not a whole checkpoint of Orbax: {e}") from e
+  leaves = {name: _leaf(params, name, x) for name, x in
+            zip(trees.names(tree), jax.tree.leaves(tree))}
+  return Source(str(params.parent), paligemma.config(**model), leaves, tokenizer)
+
+
+def _leaf(params, name, metadata):
+  return Leaf(tuple(metadata.shape), np.dtype(metadata.dtype),
+              lambda index=(): _restored(params, name)[tuple(index)])
+
+
+@functools.lru_cache(maxsize=1)  # a leaf is mostly read layer by layer
+def _restored(params, name):
+  item = 0
+  for key in reversed(name.split("/")):
+    item = {key: item}
+  how = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item)
+  try:
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+      tree = reader.restore(params, args=ocp.args.PyTreeRestore(
+          item=item, restore_args=how, partial_restore=True))
+  except Exception as e:  # a damaged store raises tensorstore's and Orbax's own kinds
+    raise ValueError(f"{params}: {name} cannot be read: {e}") from e
+  return jax.tree.leaves(tree)[0]
+
+
+def write(path, source, note):
+  """Writes the Source as step 0 of the new work folder `path`; holds all of it in memory."""
+  total = sum(leaf.nbytes for leaf in source.leaves.values())
+  params, done = {}, 0
+  for name, leaf in source.leaves.items():
+    *outer, last = name.split("/")
+    node = params
+    for key in outer:
+      node = node.setdefault(key, {})
+    node[last] = np.asarray(leaf.read(()))
+    done += leaf.nbytes
+    note(done, total)
+  write_model(path, paligemma.to_dict(source.config), source.tokenizer)
+  with Checkpoints(path) as checkpoints:
+    checkpoints.save(0, {"params": params})

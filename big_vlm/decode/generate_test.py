@@ -4,7 +4,6 @@ import pytest
 
 from big_vlm.decode import generate, samplers
 from big_vlm.models import paligemma
-from big_vlm.training import step as steps
 
 SIZE, N = 16, 8
 
@@ -12,7 +11,7 @@ SIZE, N = 16, 8
 @pytest.fixture(scope="module", params=["tiny", "tiny2"])
 def model_and_params(request):
   model = paligemma.PaliGemma(paligemma.config(dict(variant="tiny"), dict(variant=request.param)))
-  params = jax.jit(lambda: steps.init_params(model, jax.random.key(0), SIZE))()
+  params = jax.jit(lambda: paligemma.init_params(model, jax.random.key(0)))()
   keys = iter(jax.random.split(jax.random.key(1), 100))
   # Blocks that outweigh the embedding: else every token predicts itself again.
   params["llm"]["layers"], params["img"] = jax.tree.map(

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from big_vlm.models.layers import softcap
+from pp.registry import pick
 
 
 @flax.struct.dataclass
@@ -24,8 +25,30 @@ def prefix_lm(mask_ar, valid=None):
                 block=jnp.cumsum(mask_ar, axis=1, dtype=jnp.int32), valid=valid)
 
 
-def attention_mask(query, key, window=None):
-  """bool [B, T, S]: which keys a query sees. A window of W is the token and the W-1 before it.
+def _two_sided(query, key, window):
+  return jnp.abs(_distance(query, key)) < window
+
+
+def _prefix_exempt(query, key, window):
+  same_block = query.block[:, :, None] == key.block[:, None, :]
+  return (_distance(query, key) < window) | same_block
+
+
+def _distance(query, key):
+  """int32 [B, T, S]: how many real tokens a key stands before the query."""
+  return query.position[:, :, None] - key.position[:, None, :]
+
+
+# How a window of W, the token and the W-1 before it, cuts. On causal text all rules are one; in a
+# prefix, where tokens see each other both ways, they differ once it is longer than W.
+WINDOW_RULES = {
+    "two_sided": _two_sided,  # within W on either side: KerasHub, google-deepmind/gemma
+    "prefix_exempt": _prefix_exempt,  # a token sees all of its own block: Hugging Face 5.23
+}
+
+
+def attention_mask(query, key, window=None, rule="two_sided"):
+  """bool [B, T, S]: which keys a query sees; window: of a local layer, cut by WINDOW_RULES[rule].
 
       img img ask ans ans pad      mask_ar 0 0 0 1 1 1
   img  x   x   x
@@ -38,22 +61,25 @@ def attention_mask(query, key, window=None):
   mask = key.block[:, None, :] <= query.block[:, :, None]
   mask &= key.valid[:, None, :] & query.valid[:, :, None]
   if window is not None:
-    mask &= query.position[:, :, None] - key.position[:, None, :] < window
+    mask &= pick(WINDOW_RULES, rule, "window rule")(query, key, window)
   return mask
 
 
-def attend(q, k, v, mask=None, logits_softcap=None):
+def attend(q, k, v, mask=None, logits_softcap=None, tap=None):
   """q [B,T,N,H] (scaled), k and v [B,S,K,H], mask [B,T,S] or None -> [B,T,N,H] in q's dtype.
 
   Query head n reads kv head n // G. Logits, soft-cap and softmax are float32.
+  tap: called with the probabilities, float32 [B,N,T,S]; a row that sees nothing is uniform.
   """
   q = q.reshape(*q.shape[:2], k.shape[2], -1, q.shape[-1])
   logits = jnp.einsum("BTKGH,BSKH->BKGTS", q, k, preferred_element_type=jnp.float32)
   logits = softcap(logits, logits_softcap)
   if mask is not None:  # finite: a row that sees nothing gives no NaN
     logits = jnp.where(mask[:, None, None], logits, -2.3819763e38)
-  probs = jax.nn.softmax(logits).astype(v.dtype)
-  out = jnp.einsum("BKGTS,BSKH->BTKGH", probs, v)
+  probs = jax.nn.softmax(logits)
+  if tap:
+    tap(probs.reshape(probs.shape[0], -1, *probs.shape[3:]))
+  out = jnp.einsum("BKGTS,BSKH->BTKGH", probs.astype(v.dtype), v)
   return out.reshape(*out.shape[:2], -1, out.shape[-1]).astype(q.dtype)
 
 

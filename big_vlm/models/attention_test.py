@@ -34,6 +34,42 @@ def test_positions_count_real_tokens_only():
   assert tokens.position[0].tolist() == [0, 0, 1, 2]
 
 
+@pytest.mark.parametrize("rule,prefix_rows", [
+    ("two_sided", [[1, 1, 0, 0, 0, 0],  # the window of 2 cuts the prefix both ways
+                   [1, 1, 1, 0, 0, 0],
+                   [0, 1, 1, 1, 0, 0],
+                   [0, 0, 1, 1, 0, 0]]),
+    ("prefix_exempt", [[1, 1, 1, 1, 0, 0]] * 4)])  # the prefix sees all of itself
+def test_window_rules_differ_in_the_prefix_alone(rule, prefix_rows):
+  tokens = attention.prefix_lm(jnp.array([[0, 0, 0, 0, 1, 1]]))
+  np.testing.assert_array_equal(
+      attention.attention_mask(tokens, tokens, 2, rule)[0],
+      [*prefix_rows,
+       [0, 0, 0, 1, 1, 0],  # the answer sees the last 2, of the prefix too
+       [0, 0, 0, 0, 1, 1]])
+
+
+@pytest.mark.parametrize("length", [5, 6, 7, 12])  # W-1, W, W+1, 2W
+@pytest.mark.parametrize("prefix", [0, 3, 12])
+@pytest.mark.parametrize("rule", attention.WINDOW_RULES)
+def test_window_rules_by_loops(rule, prefix, length, window=6):
+  at = range(length)
+  tokens = attention.prefix_lm(jnp.array([[int(i >= prefix) for i in at]]))
+  def sees(i, j):
+    both = i < prefix and j < prefix
+    if rule == "prefix_exempt" and both:
+      return True
+    return (both or j <= i) and abs(i - j) < window
+  np.testing.assert_array_equal(attention.attention_mask(tokens, tokens, window, rule)[0],
+                                [[sees(i, j) for j in at] for i in at])
+
+
+def test_unknown_window_rule():
+  tokens = attention.prefix_lm(jnp.ones((1, 2), jnp.int32))
+  with pytest.raises(ValueError, match="window rule 'two_side'. Did you mean 'two_sided'"):
+    attention.attention_mask(tokens, tokens, 2, "two_side")
+
+
 @pytest.mark.parametrize("cap", [None, 5.0])
 def test_attend_equals_a_loop_over_heads(rng, cap):
   q = rng.normal(size=(2, 3, 4, 8)).astype(np.float32)  # 4 query heads
@@ -47,6 +83,15 @@ def test_attend_equals_a_loop_over_heads(rng, cap):
     probs = np.exp(logits) * mask
     want = np.einsum("bts,bsh->bth", probs / probs.sum(-1, keepdims=True), v[:, :, n // 2])
     np.testing.assert_allclose(got[:, :, n], want, atol=1e-5)
+
+
+def test_tap_gets_the_probabilities_head_by_head(rng):
+  q, k = rng.normal(size=(2, 1, 3, 4, 8)).astype(np.float32)
+  k, tapped = k[:, :, :2], []
+  out = attention.attend(q, k, k, tap=tapped.append)
+  assert tapped[0].shape == (1, 4, 3, 3)
+  np.testing.assert_allclose(
+      np.einsum("bnts,bsnh->btnh", tapped[0], np.repeat(k, 2, axis=2)), out, atol=1e-6)
 
 
 def test_a_row_that_sees_nothing_is_finite():

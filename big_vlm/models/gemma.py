@@ -8,10 +8,9 @@ import dataclasses
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
-from big_vlm.models import attention, layers
+from big_vlm.models import attention, layers, variants
 from big_vlm.models.kv_cache import KVCache
 from pp.registry import pick
 
@@ -30,10 +29,14 @@ class GemmaConfig:
   attn_softcap: float | None = None
   final_softcap: float | None = None
   window: int | None = None  # of the even layers; None: all layers are global
+  window_rule: str = "two_sided"  # a row of attention.WINDOW_RULES
   dropout: float = 0.0
   dtype: str = "float32"  # of activations; parameters, norms, softmax and logits are float32
   remat: str = "nothing_saveable"  # a jax.checkpoint_policies name, or "none"
   unroll: int = 1  # layers per round of the scan; all of a small model on a CPU is 20 % faster
+
+  def __post_init__(self):
+    pick(attention.WINDOW_RULES, self.window_rule, "window rule")
 
 
 _GEMMA2 = dict(post_norms=True, attn_softcap=50., final_softcap=30., window=4096)
@@ -46,12 +49,16 @@ VARIANTS = {
     "gemma2_9b": GemmaConfig(3584, 42, 14_336, 16, 8, 256, **_GEMMA2),
     # 27B divides by the width per head, 144, where the others divide by head_dim.
     "gemma2_27b": GemmaConfig(4608, 46, 36_864, 32, 16, 128, query_scale=144**-0.5, **_GEMMA2),
+    # Gemma 2 without post norms, caps and local layers, trained on 1,024 tokens. The released
+    # config.json has sliding_window 512 and makes all its layers full_attention; the defaults of
+    # transformers' VaultGemmaConfig (caps 50 and 30, every other layer local) are not its values.
+    "vault_gemma_1b": GemmaConfig(1152, 26, 6_912, 4, 4, 256),
 }
 
 
 def config(variant, **changes):
   """GemmaConfig of a row of VARIANTS with some fields changed."""
-  return dataclasses.replace(pick(VARIANTS, variant, "Gemma variant"), **changes)
+  return variants.config(VARIANTS, "Gemma variant", variant, **changes)
 
 
 class Attention(nn.Module):
@@ -74,7 +81,8 @@ class Attention(nn.Module):
     if cache is not None:
       cache = cache.write(layer, k, v)
       k, v = cache.read(layer, x.dtype)
-    y = attention.attend(q, k, v, mask, c.attn_softcap)
+    y = attention.attend(q, k, v, mask, c.attn_softcap,
+                         tap=lambda probs: self.sow("intermediates", "attention", probs))
     out = layers.Weight((c.heads, c.head_dim, c.width), layers.fan_in((-3, -2)),
                         name="attn_vec_einsum")
     return out("BTNH,NHD->BTD", y), cache
@@ -110,6 +118,7 @@ class Block(nn.Module):
     x = x + drop(post("post_attention_norm", y))
     y = Mlp(c, name="mlp")(norm("pre_ffw_norm", x))
     x = x + post("post_ffw_norm", drop(y))  # big_vision's order: it differs between the halves
+    self.sow("intermediates", "hidden", x)
     return (x, cache), None
 
 
@@ -126,8 +135,7 @@ class Embedder(nn.Module):
     return (x * jnp.sqrt(self.config.width).astype(x.dtype)).astype(self.config.dtype)
 
   def decode(self, x):
-    table = self.input_embedding.astype(x.dtype)
-    return jnp.einsum("...D,VD->...V", x, table, preferred_element_type=jnp.float32)
+    return layers.tied_head(x, self.input_embedding)
 
 
 class Gemma(nn.Module):
@@ -154,14 +162,10 @@ class Gemma(nn.Module):
     keys = tokens if cache is None else cache.tokens
     masks = {"global": attention.attention_mask(tokens, keys)}
     if c.window is not None:
-      masks["local"] = attention.attention_mask(tokens, keys, c.window)
-    block = Block
-    if c.remat != "none" and train:
-      block = nn.remat(Block, policy=getattr(jax.checkpoint_policies, c.remat), prevent_cse=False)
-    scanned = nn.scan(block, variable_axes={"params": 0}, length=c.depth, unroll=c.unroll,
-                      split_rngs={"params": True, "dropout": True},
-                      in_axes=(0, nn.broadcast, nn.broadcast))
-    (x, cache), _ = scanned(c, train, name="layers")(
+      masks["local"] = attention.attention_mask(tokens, keys, c.window, c.window_rule)
+    self.sow("intermediates", "embedded", x)
+    blocks = layers.stacked(Block, c, train, in_axes=(0, nn.broadcast, nn.broadcast))
+    (x, cache), _ = blocks(c, train, name="layers")(
         (x, cache), jnp.arange(c.depth), tokens, masks)
     return self.final_norm(x), cache
 

@@ -66,7 +66,8 @@ class RMSNorm(nn.Module):
 
 
 class LayerNorm(nn.Module):
-  """LayerNorm over the last axis, in float32, eps 1e-6 (SigLIP)."""
+  """LayerNorm over the last axis, in float32; eps is SigLIP's."""
+  eps: float = 1e-6
 
   @nn.compact
   def __call__(self, x):
@@ -74,8 +75,27 @@ class LayerNorm(nn.Module):
     bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],), jnp.float32)
     y = x.astype(jnp.float32)
     y = y - jnp.mean(y, axis=-1, keepdims=True)
-    y = y * jax.lax.rsqrt(jnp.mean(jnp.square(y), axis=-1, keepdims=True) + 1e-6)
+    y = y * jax.lax.rsqrt(jnp.mean(jnp.square(y), axis=-1, keepdims=True) + self.eps)
     return (y * to_rank(scale, y) + to_rank(bias, y)).astype(x.dtype)
+
+
+def tied_head(x, table):
+  """Logits float32 [..., V] of x [..., D] by the embedding table [V, D]."""
+  return jnp.einsum("...D,VD->...V", x, table.astype(x.dtype), preferred_element_type=jnp.float32)
+
+
+def stacked(block, config, train, in_axes=0):
+  """The module class `block` scanned over config.depth layers of stacked parameters.
+
+  In training its activations are computed anew in the backward pass, by the policy config.remat.
+  What blocks sow into "intermediates" is stacked too.
+  """
+  if config.remat != "none" and train:
+    block = nn.remat(block, policy=getattr(jax.checkpoint_policies, config.remat),
+                     prevent_cse=False)
+  return nn.scan(block, variable_axes={"params": 0, "intermediates": 0}, length=config.depth,
+                 unroll=config.unroll, split_rngs={"params": True, "dropout": True},
+                 in_axes=in_axes)
 
 
 def softcap(x, cap):

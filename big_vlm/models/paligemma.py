@@ -5,32 +5,72 @@ B batch, F frames or images of an example, L tokens of an image, T text, D width
 import dataclasses
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
-from big_vlm.models import attention, gemma, vit
+from big_vlm import trees
+from big_vlm.models import attention, gemma, opt, variants, vit
+
+DECODERS = {gemma.GemmaConfig: gemma.Gemma, opt.OPTConfig: opt.OPT}
+DECODER_VARIANTS = {**gemma.VARIANTS, **opt.VARIANTS}
 
 
 @dataclasses.dataclass(frozen=True)
 class PaliGemmaConfig:
-  img: vit.ViTConfig
-  llm: gemma.GemmaConfig
+  img: vit.ViTConfig | None  # None: a text-only model, such as Gemma
+  llm: gemma.GemmaConfig | opt.OPTConfig | None  # None: a vision tower alone, such as SigLIP
 
 
-def config(img, llm, dtype="float32"):
-  """From two dicts {"variant": row, **changes}; the tower's head gets the decoder's width."""
-  llm = gemma.config(**{"dtype": dtype, **llm})
-  return PaliGemmaConfig(vit.config(**{"dtype": dtype, "out_width": llm.width, **img}), llm)
+def config(img=None, llm=None, dtype="float32"):
+  """From dicts {"variant": row, **changes}; the tower's head gets the decoder's width."""
+  llm = llm and variants.config(DECODER_VARIANTS, "decoder variant", **{"dtype": dtype, **llm})
+  head = {"out_width": llm.width} if llm else {}
+  return PaliGemmaConfig(img and vit.config(**{"dtype": dtype, **head, **img}), llm)
+
+
+def to_dict(config):
+  """The dicts that config() takes, with the row that needs the fewest changes."""
+  return {"img": config.img and variants.to_dict(vit.VARIANTS, config.img),
+          "llm": config.llm and variants.to_dict(DECODER_VARIANTS, config.llm)}
+
+
+def with_dtype(config, dtype):
+  """The config with activations of another dtype."""
+  change = lambda part: part and dataclasses.replace(part, dtype=dtype)
+  return PaliGemmaConfig(change(config.img), change(config.llm))
+
+
+def init_params(model, rng):
+  """Fresh parameters {"img": ..., "llm": ...}; wrap in jax.eval_shape to have shapes only."""
+  c = model.config
+  image = c.img and jnp.zeros((1, c.img.image_size, c.img.image_size, 3), jnp.uint8)
+  if c.llm is None:
+    return model.init(rng, image, method="embed_image")["params"]
+  text = jnp.zeros((1, 2), jnp.int32)
+  return model.init(rng, text, text, image)["params"]
+
+
+def param_shapes(config):
+  """{"llm/final_norm/scale": ShapeDtypeStruct, ...} of a config's parameters."""
+  tree = jax.eval_shape(lambda: init_params(PaliGemma(config), jax.random.key(0)))
+  return dict(zip(trees.names(tree), jax.tree.leaves(tree)))
 
 
 class PaliGemma(nn.Module):
+  """Tower and decoder; with either alone it is a text-only model or an image encoder."""
   config: PaliGemmaConfig
 
   def setup(self):
-    self.img = vit.ViT(self.config.img)
-    self.llm = gemma.Gemma(self.config.llm)
+    if self.config.img:
+      self.img = vit.ViT(self.config.img)
+    if self.config.llm:
+      self.llm = DECODERS[type(self.config.llm)](self.config.llm)
 
   def embed_image(self, image, train=False):
-    """[B, H, W, 3], or [B, F, H, W, 3] for several images -> [B, (F *) L, D]; not scaled."""
+    """[B, H, W, 3], or [B, F, H, W, 3] for several images -> [B, (F *) L, D]; not scaled.
+
+    A pooled tower gives [B, D] of one image, [B, F, D] of several.
+    """
     if image.ndim == 4:
       return self.img(image, train)
     x = self.img(image.reshape(-1, *image.shape[2:]), train)
@@ -41,7 +81,7 @@ class PaliGemma(nn.Module):
     x = self.llm.embed(text)
     valid = jnp.ones(text.shape, bool) if valid is None else valid.astype(bool)
     if image is not None:
-      image = self.embed_image(image, train).astype(x.dtype)
+      image = self.embed_image(image, train).astype(x.dtype).reshape(len(x), -1, x.shape[-1])
       x = jnp.concatenate([image, x], axis=1)
       extra = ((0, 0), (image.shape[1], 0))
       mask_ar, valid = jnp.pad(mask_ar, extra), jnp.pad(valid, extra, constant_values=True)
@@ -72,3 +112,41 @@ class PaliGemma(nn.Module):
     tokens = attention.Tokens(position[:, None], block[:, None], jnp.ones((len(text), 1), bool))
     hidden, cache = self.llm(self.llm.embed(text[:, None]), tokens, cache)
     return self.llm.logits(hidden[:, 0]), cache
+
+
+def outputs(model, params, text=None, mask_ar=None, image=None, valid=None):
+  """What the layers of model.apply(params, text, mask_ar, image, valid) compute on the way.
+
+  N decoder layers and M of the tower; S = (F *) L + T tokens, P patches of an example's images, W
+  the tower's width; all in the compute dtype but the probabilities, which are float32:
+
+    "hidden"           [N+1, B, S, D]       the decoder's input, then what each block adds up to,
+                                            the last one before the final norm
+    "attention"        [N, B, heads, S, S]  probabilities; the rows of padding mean nothing
+    "image_hidden"     [M+1, B, P, W]       the same of the tower, before its last norm
+    "image_attention"  [M, B (* F), heads, L, L]  each image sees itself only
+    "image_encoded"    [B, P, W]            after the tower's last norm
+    "image"            as embed_image       after pooling and head
+
+  There are the keys of what is given: without an image the first two, without a text (which a
+  tower alone does not take) the others. Jit a function that picks from the result: what it does
+  not pick is not computed.
+  """
+  args = (text, mask_ar, image, valid) if text is not None else (image,)
+  method = "__call__" if text is not None else "embed_image"
+  _, state = model.apply({"params": params}, *args, method=method, mutable=["intermediates"])
+  sown = jax.tree.map(lambda x: x[0], state["intermediates"], is_leaf=lambda x: type(x) is tuple)
+  hidden = lambda part, blocks: jnp.concatenate([part["embedded"][None], blocks["hidden"]])
+  out = {}
+  if text is not None:
+    out["hidden"] = hidden(sown["llm"], sown["llm"]["layers"])
+    out["attention"] = sown["llm"]["layers"]["attn"]["attention"]
+  if image is not None:
+    img, blocks = sown["img"], sown["img"]["Transformer"]["encoderblock"]
+    by_example = lambda x: x.reshape(*x.shape[:-3], len(image), -1, x.shape[-1])
+    out["image_hidden"] = by_example(hidden(img, blocks))
+    out["image_attention"] = blocks["MultiHeadDotProductAttention_0"]["attention"]
+    out["image_encoded"] = by_example(img["encoded"])
+    out["image"] = by_example(img["features"]) if model.config.img.pool == "none" else (
+        img["features"].reshape(*image.shape[:-3], -1))
+  return out

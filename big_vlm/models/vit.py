@@ -5,11 +5,12 @@ B batch, h and w patch rows and columns, L patches, D width, N heads, H head dim
 import dataclasses
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
-from big_vlm.models import attention, layers
+from big_vlm.models import attention, layers, variants
 from pp.registry import pick
+
+POOLS = {"none": "a vector per patch", "map": "a vector per image, by attention of a learned probe"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,16 +21,24 @@ class ViTConfig:
   heads: int
   patch: int
   image_size: int = 224  # side in pixels
-  out_width: int | None = None  # of the linear head on every token; None: no head
+  pool: str = "none"  # a row of POOLS
+  out_width: int | None = None  # of the linear head after the pooling; None: no head
   dropout: float = 0.0
   dtype: str = "float32"  # of activations; patch and position embeddings stay float32
   remat: str = "nothing_saveable"  # as in gemma.py
   unroll: int = 1  # as in gemma.py
 
+  def __post_init__(self):
+    pick(POOLS, self.pool, "pooling of the vision tower")
+
+  @property
+  def patches(self):
+    return (self.image_size // self.patch) ** 2
+
   @property
   def tokens(self):
-    """Image tokens per image."""
-    return (self.image_size // self.patch) ** 2
+    """Vectors per image that the tower gives."""
+    return 1 if self.pool == "map" else self.patches
 
 
 VARIANTS = {
@@ -43,20 +52,22 @@ VARIANTS = {
 
 def config(variant, **changes):
   """ViTConfig of a row of VARIANTS with some fields changed."""
-  return dataclasses.replace(pick(VARIANTS, variant, "ViT variant"), **changes)
+  return variants.config(VARIANTS, "ViT variant", variant, **changes)
 
 
-class SelfAttention(nn.Module):
+class Attention(nn.Module):
+  """Queries x [B, T, D] read y [B, L, D]."""
   config: ViTConfig
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x, y):
     c = self.config
     heads = (c.heads, c.width // c.heads)
-    q, k, v = (layers.Dense("BLD,DNH->BLNH", (c.width,), heads, name=name)(x)
-               for name in ("query", "key", "value"))
-    y = attention.attend(q * heads[1]**-0.5, k, v)
-    return layers.Dense("BLNH,NHD->BLD", heads, (c.width,), name="out")(y)
+    q, k, v = (layers.Dense("BLD,DNH->BLNH", (c.width,), heads, name=name)(z)
+               for name, z in (("query", x), ("key", y), ("value", y)))
+    out = attention.attend(q * heads[1]**-0.5, k, v,
+                           tap=lambda probs: self.sow("intermediates", "attention", probs))
+    return layers.Dense("BLNH,NHD->BLD", heads, (c.width,), name="out")(out)
 
 
 class MlpBlock(nn.Module):
@@ -79,11 +90,12 @@ class EncoderBlock(nn.Module):
   def __call__(self, x, _):
     c = self.config
     drop = nn.Dropout(c.dropout, deterministic=not self.train)
-    y = SelfAttention(c, name="MultiHeadDotProductAttention_0")(
-        layers.LayerNorm(name="LayerNorm_0")(x))
-    x = x + drop(y)
+    y = layers.LayerNorm(name="LayerNorm_0")(x)
+    x = x + drop(Attention(c, name="MultiHeadDotProductAttention_0")(y, y))
     y = MlpBlock(c, self.train, name="MlpBlock_0")(layers.LayerNorm(name="LayerNorm_1")(x))
-    return x + drop(y), None
+    x = x + drop(y)
+    self.sow("intermediates", "hidden", x)
+    return x, None
 
 
 class Encoder(nn.Module):
@@ -91,13 +103,24 @@ class Encoder(nn.Module):
 
   @nn.compact
   def __call__(self, x, train):
-    c, block = self.config, EncoderBlock
-    if c.remat != "none" and train:
-      block = nn.remat(block, policy=getattr(jax.checkpoint_policies, c.remat), prevent_cse=False)
-    scanned = nn.scan(block, variable_axes={"params": 0}, length=c.depth, unroll=c.unroll,
-                      split_rngs={"params": True, "dropout": True})
-    x, _ = scanned(c, train, name="encoderblock")(x, None)
+    blocks = layers.stacked(EncoderBlock, self.config, train)
+    x, _ = blocks(self.config, train, name="encoderblock")(x, None)
     return layers.LayerNorm(name="encoder_norm")(x)
+
+
+class MAPHead(nn.Module):
+  """[B, L, D] -> [B, D]: attention of a learned probe, then an MLP; no residual from the probe."""
+  config: ViTConfig
+  train: bool
+
+  @nn.compact
+  def __call__(self, x):
+    c = self.config
+    probe = self.param("probe", nn.initializers.xavier_uniform(), (1, 1, c.width), jnp.float32)
+    probe = jnp.broadcast_to(probe.astype(x.dtype), (len(x), 1, c.width))
+    y = Attention(c, name="MultiHeadDotProductAttention_0")(probe, x)
+    z = layers.LayerNorm(name="LayerNorm_0")(y)
+    return (y + MlpBlock(c, self.train, name="MlpBlock_0")(z))[:, 0]
 
 
 class ViT(nn.Module):
@@ -105,7 +128,10 @@ class ViT(nn.Module):
 
   @nn.compact
   def __call__(self, image, train=False):
-    """uint8 0..255 or float [-1, 1] image [B, H, W, 3] -> [B, L, out_width or width]."""
+    """uint8 0..255 or float [-1, 1] image [B, H, W, 3] -> [B, L, out_width or width].
+
+    Pooled, it is [B, out_width or width].
+    """
     c = self.config
     if image.shape[1:] != (c.image_size, c.image_size, 3):
       raise ValueError(f"The vision tower takes images of [{c.image_size}, {c.image_size}, 3], not "
@@ -117,12 +143,17 @@ class ViT(nn.Module):
     patches = image.reshape(-1, side, p, side, p, 3)
     x = layers.Dense("Bhpwqc,pqcD->BhwD", (p, p, 3), (c.width,),
                      nn.initializers.lecun_normal(), name="embedding")(patches)
-    x = x.reshape(-1, c.tokens, c.width)
+    x = x.reshape(-1, c.patches, c.width)
     x = x + self.param("pos_embedding", nn.initializers.normal(c.width**-0.5),
-                       (1, c.tokens, c.width), jnp.float32)
+                       (1, c.patches, c.width), jnp.float32)
     x = nn.Dropout(c.dropout, deterministic=not train)(x).astype(c.dtype)
+    self.sow("intermediates", "embedded", x)
     x = Encoder(c, name="Transformer")(x, train)
+    self.sow("intermediates", "encoded", x)
+    if c.pool == "map":
+      x = MAPHead(c, train, name="MAPHead_0")(x)
     if c.out_width:
-      x = layers.Dense("BLD,DE->BLE", (c.width,), (c.out_width,),
+      x = layers.Dense("...D,DE->...E", (c.width,), (c.out_width,),
                        nn.initializers.lecun_normal(), name="head")(x)
+    self.sow("intermediates", "features", x)
     return x

@@ -6,7 +6,6 @@ import pytest
 
 from big_vlm.models import paligemma
 from big_vlm.training import optim
-from big_vlm.training import step as steps
 
 PARAMS = {"kernel": jnp.ones((4, 4)), "bias": jnp.ones(4), "norm": {"scale": jnp.ones(4)}}
 
@@ -53,7 +52,7 @@ def test_errors_name_the_mend(kw, message):
 
 def test_muon_turns_the_matrices_of_the_blocks_orthogonal():
   model = paligemma.PaliGemma(paligemma.config(dict(variant="tiny"), dict(variant="tiny")))
-  params = jax.jit(lambda: steps.init_params(model, jax.random.key(0), 16))()
+  params = jax.jit(lambda: paligemma.init_params(model, jax.random.key(0)))()
   optimizer, _ = optim.make(params, lr=1., total_steps=10, name="muon", args={"ratio": 1.})
   grads = jax.tree.map(lambda x: jax.random.normal(jax.random.key(1), x.shape), params)
   updates, _ = jax.jit(optimizer.update)(grads, optimizer.init(params), params)

@@ -14,13 +14,6 @@ class TrainState:
   opt_state: tuple
 
 
-def init_params(model, rng, image_size):
-  """Fresh parameters {"img": ..., "llm": ...}; wrap in jax.eval_shape to have shapes only."""
-  text = jnp.zeros((1, 2), jnp.int32)
-  image = jnp.zeros((1, image_size, image_size, 3), jnp.uint8)
-  return model.init(rng, text, text, image)["params"]
-
-
 def start(params, optimizer):
   """The TrainState before the first step."""
   return TrainState(jnp.int32(0), params, optimizer.init(params))

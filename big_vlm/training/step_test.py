@@ -24,9 +24,9 @@ def build(devices, llm, n, seed, dropout):
   mesh = sharding.make_mesh(devices=jax.devices()[:devices])
   model = paligemma.PaliGemma(
       paligemma.config(dict(variant="tiny"), dict(variant=llm, dropout=dropout)))
-  params = jax.eval_shape(lambda: steps.init_params(model, jax.random.key(0), SIZE))
+  params = jax.eval_shape(lambda: paligemma.init_params(model, jax.random.key(0)))
   optimizer, rate = optim.make(params, lr=1e-2, total_steps=n)
-  fresh = lambda: steps.start(steps.init_params(model, jax.random.key(0), SIZE), optimizer)
+  fresh = lambda: steps.start(paligemma.init_params(model, jax.random.key(0)), optimizer)
   shardings = sharding.tree_sharding(mesh, jax.eval_shape(fresh), min_bytes=0,
                                      note=lambda line: None)
   step = jax.jit(steps.make_train_step(model, optimizer, rate, seed),

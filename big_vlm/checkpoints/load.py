@@ -1,0 +1,163 @@
+"""From a checkpoint of any format to parameters on a mesh: strict, leaf by leaf.
+
+What may differ between checkpoint and model, and is mended: the image size (the position table is
+resampled), the vocabulary (rows are added), the dtype, and, when parts are taken from several
+checkpoints, what a part lacks (it starts fresh). Everything else is one error that lists it all.
+"""
+import math
+import pathlib
+import re
+
+import jax
+import numpy as np
+from scipy import ndimage
+
+from big_vlm import presets, trees
+from big_vlm.checkpoints import handles, hf, keras, layout, native, npz
+from big_vlm.checkpoints.source import Leaf
+from big_vlm.models import paligemma
+
+FORMATS = {"native": native, "hf": hf, "keras": keras, "npz": npz}
+NEW_ROWS_STD = 0.02  # of added vocabulary rows
+# Kept in float32 whatever the dtype asked for: all vectors, patch and position embeddings.
+FLOAT32 = r".*/(scale|bias|probe|pos_embedding)|img/embedding/kernel"
+
+
+def open_source(path):
+  """The Source of a local file or folder, in whichever format it is.
+
+  Raises FileNotFoundError if there is nothing, ValueError if it is of no known format.
+  """
+  file = pathlib.Path(str(path).partition(".npz:")[0] + ".npz" if ".npz:" in str(path) else path)
+  if not file.exists():
+    raise FileNotFoundError(f"There is no file or folder {file}.")
+  for module in FORMATS.values():
+    if module.claims(path):
+      return module.open_source(path)
+  inside = sorted(p.name for p in file.iterdir())[:8] if file.is_dir() else [file.suffix]
+  raise ValueError(
+      f"{path} is no checkpoint that can be read: a big_vision .npz, a folder of Hugging Face "
+      "(config.json, *.safetensors) or KerasHub (config.json, *.h5), or a work folder of "
+      f"trainers.train (model.json, checkpoints/). Found: {', '.join(inside) or 'nothing'}.")
+
+
+def fit(source, config):
+  """source.leaves as the model of `config` takes them: {name: Leaf}.
+
+  Raises ValueError for what does not fit, and FileNotFoundError for a training that has not saved
+  yet.
+  """
+  if not source.leaves:
+    raise FileNotFoundError(f"{source.path} holds no finished checkpoint yet.")
+  wanted = {name: x.shape for name, x in paligemma.param_shapes(config).items()}
+  leaves = _adapted(source.leaves, wanted)
+  _check(leaves, wanted, source, config)
+  return leaves
+
+
+def _adapted(leaves, wanted):
+  leaves = dict(leaves)
+  for name, shape in wanted.items():
+    leaf = leaves.get(name)
+    if leaf is None or leaf.shape == shape:
+      continue
+    if name == "img/pos_embedding" and leaf.shape[2] == shape[2]:
+      leaves[name] = _resampled(leaf, shape)
+    elif name == "llm/embedder/input_embedding" and leaf.shape[0] < shape[0]:
+      leaves[name] = _extended(leaf, shape)
+  return leaves
+
+
+def _check(leaves, wanted, source, config):
+  missing = sorted(set(wanted) - set(leaves))
+  unexpected = sorted(set(leaves) - set(wanted))
+  other = [f"{n} {list(leaves[n].shape)}, not {list(s)}" for n, s in sorted(wanted.items())
+           if n in leaves and leaves[n].shape != s]
+  is_, asked = presets.describe(source.config), presets.describe(config)
+  where = str(source.path)
+  if is_ != asked:
+    where += f" (this is {is_}; you asked for {asked})"
+  layout.report_mismatch(missing, unexpected, other, where)
+
+
+def _resampled(leaf, shape):
+  """Position table [1, old**2, D] for another grid: linear, grid ends aligned, as big_vision."""
+  def read(index=()):
+    old, new = math.isqrt(leaf.shape[1]), math.isqrt(shape[1])
+    grid = np.asarray(leaf.read(()), np.float32).reshape(old, old, -1)
+    grid = ndimage.zoom(grid, (new / old, new / old, 1), order=1)
+    return grid.reshape(shape)[tuple(index)]
+  return Leaf(shape, np.dtype(np.float32), read)
+
+
+def _extended(leaf, shape):
+  """Embedding table with rows added: the same ones for the same sizes."""
+  def read(index=()):
+    table = leaf.read(())
+    rng = np.random.default_rng(len(table))
+    new = rng.normal(0, NEW_ROWS_STD, (shape[0] - len(table), shape[1])).astype(table.dtype)
+    return np.concatenate([table, new])[tuple(index)]
+  return Leaf(shape, leaf.dtype, read)
+
+
+def dtype_of(name, dtype):
+  """The dtype in which a parameter is kept for a compute dtype."""
+  return np.dtype(np.float32) if re.fullmatch(FLOAT32, name) else jax.numpy.dtype(dtype)
+
+
+def params(leaves, shardings, dtype="float32"):
+  """The parameter tree of {name: Leaf}, read straight to its shards.
+
+  shardings: tree of jax shardings with the leaves' names. Host memory peaks at a leaf's shard.
+  """
+  where = dict(zip(trees.names(shardings), jax.tree.leaves(shardings)))
+  # The largest first: a leaf is in memory up to three times while it is placed.
+  order = sorted(where, key=lambda name: -leaves[name].nbytes)
+  placed = {name: _place(leaves[name], where[name], dtype_of(name, dtype)) for name in order}
+  return trees.map_with_names(lambda name, _: placed[name], shardings)
+
+
+def _place(leaf, sharding, dtype):
+  # np.array copies: JAX may otherwise keep the mapped file itself as its buffer.
+  return jax.block_until_ready(jax.make_array_from_callback(
+      leaf.shape, sharding, lambda index: np.array(leaf.read(index), dtype)))
+
+
+def parts(sources, config):
+  """Leaves for a model from several checkpoints: {"img": Source, "llm": Source} -> {name: Leaf}.
+
+  Of each the named tower is taken. What none has, such as the connector img/head of a new
+  PaliGemma, is left out and starts fresh; a pooling head that the model lacks is dropped.
+  """
+  wanted = {name: x.shape for name, x in paligemma.param_shapes(config).items()}
+  found = {}
+  for tower, source in sources.items():
+    mine = {n: x for n, x in source.leaves.items() if n.startswith(tower + "/")}
+    if not mine:
+      raise ValueError(f"{source.path} has no {tower!r} part; it is "
+                       f"{presets.describe(source.config)}.")
+    mine = {n: x for n, x in mine.items() if not n.startswith("img/MAPHead_0/") or n in wanted}
+    need = {n: s for n, s in wanted.items()
+            if n.startswith(tower + "/") and (n in mine or not n.startswith("img/head/"))}
+    mine = _adapted(mine, need)
+    _check(mine, need, source, config)
+    found |= mine
+  return found
+
+
+def start_from(init, params, config):
+  """params with what the sources of {"model": ..., "img": ..., "llm": ...} hold, each what
+  big_vlm.from_preset takes or empty; "model" excludes the others. Dtypes and shardings stay."""
+  named = {part: source for part, source in init.items() if source}
+  if "model" in named and len(named) > 1:
+    raise ValueError(f"init names both a whole model ({named['model']}) and "
+                     f"{set(named) - {'model'}}; give either.")
+  sources = {part: open_source(handles.fetch(presets.handle(s))) for part, s in named.items()}
+  if not sources:
+    return params
+  leaves = fit(sources["model"], config) if "model" in sources else parts(sources, config)
+  for part, source in sources.items():
+    print(f"init: {part} from {source.path} ({presets.describe(source.config)})")
+  print(f"init: {len(leaves)} parameters loaded, {len(trees.names(params)) - len(leaves)} fresh")
+  return trees.map_with_names(
+      lambda name, x: _place(leaves[name], x.sharding, x.dtype) if name in leaves else x, params)

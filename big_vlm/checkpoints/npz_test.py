@@ -1,0 +1,106 @@
+import ml_dtypes
+import numpy as np
+import pytest
+
+from big_vlm.checkpoints import npz
+from big_vlm.checkpoints.source import Source, from_array
+from big_vlm.models import paligemma
+
+CONFIG = paligemma.config(dict(variant="tiny"), dict(variant="tiny"))
+
+
+def arrays(config=CONFIG, dtype=np.float32):
+  rng = np.random.default_rng(0)
+  return {n: rng.normal(size=x.shape).astype(dtype)
+          for n, x in paligemma.param_shapes(config).items()}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16])
+@pytest.mark.parametrize("prefix", ["params/", "opt/target/", ""])
+def test_files_of_numpy_read_bit_for_bit(tmp_path, dtype, prefix):
+  want = arrays(dtype=dtype)
+  np.savez(tmp_path / "x.npz", **{prefix + n: x for n, x in want.items()})  # bfloat16 as void
+  source = npz.open_source(tmp_path / "x.npz")
+  assert source.config == CONFIG
+  assert set(source.leaves) == set(want)
+  for name, x in want.items():
+    assert source.leaves[name].dtype == dtype
+    np.testing.assert_array_equal(source.leaves[name].read(()), x)
+  np.testing.assert_array_equal(source.leaves["llm/layers/mlp/linear"].read((1, slice(3))),
+                                want["llm/layers/mlp/linear"][1, :3])
+
+
+def test_compressed_files_and_subtrees(tmp_path):
+  want = arrays()
+  np.savez_compressed(tmp_path / "x.npz", **{f"params/model/{n}": x for n, x in want.items()})
+  source = npz.open_source(f"{tmp_path}/x.npz:model")
+  np.testing.assert_array_equal(source.leaves["img/head/bias"].read(()), want["img/head/bias"])
+  with pytest.raises(ValueError, match="nothing under 'teacher'"):
+    npz.open_source(f"{tmp_path}/x.npz:teacher")
+
+
+def test_a_contrastive_siglip_gives_its_image_tower(tmp_path):
+  config = paligemma.config(dict(variant="tiny", pool="map"))
+  want = arrays(config)
+  np.savez(tmp_path / "x.npz", **{f"params/{n}": x for n, x in want.items()},
+           **{"params/txt/Embed_0/embedding": np.zeros((3, 3)), "params/t": np.zeros(1),
+              "params/b": np.zeros(1)})
+  source = npz.open_source(tmp_path / "x.npz")
+  assert source.config == config and set(source.leaves) == set(want)
+
+
+def test_unstacked_blocks_are_stacked(tmp_path):
+  want, flat = arrays(), {}
+  for name, x in want.items():
+    if "/encoderblock/" in name:
+      flat |= {name.replace("encoderblock", f"encoderblock_{i}"): y for i, y in enumerate(x)}
+    else:
+      flat[name] = x
+  np.savez(tmp_path / "x.npz", **flat)
+  leaves = npz.open_source(tmp_path / "x.npz").leaves
+  for name, x in want.items():
+    np.testing.assert_array_equal(leaves[name].read(()), x)
+
+
+@pytest.mark.parametrize("llm", ["tiny", "tiny2", "opt_tiny"])
+@pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16])
+def test_written_files_read_back_and_numpy_reads_them(tmp_path, llm, dtype):
+  config = paligemma.config(dict(variant="tiny"), dict(variant=llm))
+  want = arrays(config, dtype)
+  source = Source("x", config, {n: from_array(x) for n, x in want.items()}, None)
+  seen = []
+  npz.write(tmp_path / "y.npz", source, lambda done, total: seen.append(done / total))
+  assert seen[-1] == 1
+  back = npz.open_source(tmp_path / "y.npz")
+  assert back.config == config  # also what shapes do not tell, such as tiny2's window
+  by_numpy = np.load(tmp_path / "y.npz")
+  for name, x in want.items():
+    np.testing.assert_array_equal(back.leaves[name].read(()), x)
+    np.testing.assert_array_equal(by_numpy[f"params/{name}"].view(dtype), x)
+
+
+def test_damaged_files_name_file_and_leaf(tmp_path):
+  file = tmp_path / "x.npz"
+  np.savez(file, **arrays())
+  data = file.read_bytes()
+  file.write_bytes(data[:len(data) // 2])
+  with pytest.raises(ValueError, match=r"x\.npz \([\d,]+ bytes\) is not a whole .npz file"):
+    npz.open_source(file)
+  at = data.index(b"llm/embedder/input_embedding") + 2000
+  file.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1:])
+  with pytest.raises(ValueError, match="x.npz: llm/embedder/input_embedding is damaged"):
+    npz.open_source(file).leaves["llm/embedder/input_embedding"].read(())
+
+
+def test_objects_and_other_models_are_refused(tmp_path):
+  np.savez(tmp_path / "o.npz", a=np.array([{}], object))
+  with pytest.raises(ValueError, match="holds Python objects"):
+    npz.open_source(tmp_path / "o.npz")
+  np.savez(tmp_path / "m.npz", resnet=np.zeros(3))
+  with pytest.raises(ValueError, match="holds neither a vision tower .* Found: resnet"):
+    npz.open_source(tmp_path / "m.npz")
+  half = arrays()
+  del half["llm/layers/attn/q_einsum/w"]
+  np.savez(tmp_path / "h.npz", **half)
+  with pytest.raises(ValueError, match="'llm/layers/attn/q_einsum/w' is missing"):
+    npz.open_source(tmp_path / "h.npz")

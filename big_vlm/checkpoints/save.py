@@ -1,0 +1,46 @@
+"""Writes a Source in a format: whole or not at all, and only where there is room."""
+import os
+import pathlib
+import shutil
+import tempfile
+
+from big_vlm.checkpoints.load import FORMATS
+from pp.registry import pick
+
+SLACK = 64 << 20  # bytes for configs, tokenizer and file headers
+
+
+def save(source, path, format, note=lambda done, total: None):
+  """Writes `path` ("native", "hf", "keras": a folder; "npz": a file), then returns it.
+
+  note(done, total) is called with bytes. Everything goes to a temporary folder beside `path` and
+  is renamed when whole. Raises FileExistsError if there is something already, and OSError if the
+  disk has no room.
+  """
+  module, path = pick(FORMATS, format, "checkpoint format"), pathlib.Path(path).expanduser()
+  if format == "npz" and path.suffix != ".npz":
+    raise ValueError(f"{path} must end in .npz.")
+  if path.exists():
+    raise FileExistsError(f"{path} exists already; give another path, or remove it first.")
+  check_room(path.parent, sum(leaf.nbytes for leaf in source.leaves.values()))
+  path.parent.mkdir(parents=True, exist_ok=True)
+  partial = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.partial-", dir=path.parent))
+  try:
+    (partial / path.name).mkdir() if format != "npz" else None
+    module.write(partial / path.name, source, note)
+    for part in sorted(partial.iterdir(), key=lambda p: p.name == path.name):  # what counts, last
+      os.replace(part, path.parent / part.name)
+  except OSError as e:
+    raise OSError(f"Writing {path} failed: {e.strerror or e}. Nothing was left there.") from e
+  finally:
+    shutil.rmtree(partial, ignore_errors=True)
+  return path
+
+
+def check_room(folder, size):
+  """Raises OSError unless `size` bytes fit on the disk of the folder."""
+  folder = next(p for p in [folder, *folder.absolute().parents] if p.exists())
+  free = shutil.disk_usage(folder).free
+  if free < size + SLACK:
+    raise OSError(f"The checkpoint needs {(size + SLACK) / 2**30:.1f} GiB and {folder} has "
+                  f"{free / 2**30:.1f} GiB free. Make room or give another place.")

@@ -1,0 +1,46 @@
+"""What a checkpoint of any format is to the rest of the project: a Source of Leaf arrays.
+
+Each format is a module (native, npz, hf, keras) with three functions:
+
+  claims(path) -> bool                 whether the file or folder is of this format
+  open_source(path) -> Source          reads names, shapes and config; no tensor yet
+  write(path, source, note)            writes a Source into the empty folder `path` (npz: the file)
+
+so a conversion is write(path, open_source(other)), one tensor in memory at a time.
+"""
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from big_vlm.models.paligemma import PaliGemmaConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaf:
+  """An array on a disk or a device.
+
+  read(index): numpy array of the slices and integers in the tuple `index` over its first axes;
+  read(()) gives all of it. bfloat16 is ml_dtypes'.
+  """
+  shape: tuple
+  dtype: np.dtype
+  read: Callable
+
+  @property
+  def nbytes(self):
+    return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+
+def from_array(x):
+  """The Leaf of an array in memory."""
+  return Leaf(tuple(x.shape), np.dtype(x.dtype), lambda index=(): np.asarray(x[tuple(index)]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+  """A checkpoint: its model, its parameters by name ("llm/final_norm/scale"), its tokenizer."""
+  path: str  # file or folder, for messages
+  config: PaliGemmaConfig
+  leaves: dict  # {name: Leaf} in the names and shapes of our parameter tree
+  tokenizer: str | None  # for pp.tokenizer.get_tokenizer; None: it has none

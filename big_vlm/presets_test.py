@@ -1,0 +1,219 @@
+import dataclasses
+
+import pytest
+
+from big_vlm import presets
+from big_vlm.models import paligemma
+
+PALIGEMMA = {224: 2_923_335_408, 448: 2_924_220_144, 896: 2_927_759_088}
+PALIGEMMA2_3B = {224: 3_032_094_960, 448: 3_032_979_696, 896: 3_036_518_640}
+PALIGEMMA2_10B = {224: 9_662_409_456, 448: 9_663_294_192, 896: 9_666_833_136}
+PALIGEMMA2_28B = {224: 27_650_192_112, 448: 27_651_076_848, 896: 27_654_615_792}
+KERASHUB = {  # as KerasHub publishes them, but for its slips: 28B at 448 and 896, OPT 2.7b and 6.7b
+    "pali_gemma_3b_mix_224": PALIGEMMA[224],
+    "pali_gemma_3b_mix_448": PALIGEMMA[448],
+    "pali_gemma_3b_224": PALIGEMMA[224],
+    "pali_gemma_3b_448": PALIGEMMA[448],
+    "pali_gemma_3b_896": PALIGEMMA[896],
+    "pali_gemma_2_ft_docci_3b_448": PALIGEMMA2_3B[448],
+    "pali_gemma2_ft_docci_10b_448": PALIGEMMA2_10B[448],
+    "pali_gemma2_mix_3b_224": PALIGEMMA2_3B[224],
+    "pali_gemma2_mix_3b_448": PALIGEMMA2_3B[448],
+    "pali_gemma2_mix_10b_224": PALIGEMMA2_10B[224],
+    "pali_gemma2_mix_10b_448": PALIGEMMA2_10B[448],
+    "pali_gemma2_mix_28b_224": PALIGEMMA2_28B[224],
+    "pali_gemma2_mix_28b_448": PALIGEMMA2_28B[448],
+    "pali_gemma2_pt_3b_224": PALIGEMMA2_3B[224],
+    "pali_gemma2_pt_3b_448": PALIGEMMA2_3B[448],
+    "pali_gemma2_pt_3b_896": PALIGEMMA2_3B[896],
+    "pali_gemma2_pt_10b_224": PALIGEMMA2_10B[224],
+    "pali_gemma2_pt_10b_448": PALIGEMMA2_10B[448],
+    "pali_gemma2_pt_10b_896": PALIGEMMA2_10B[896],
+    "pali_gemma2_pt_28b_224": PALIGEMMA2_28B[224],
+    "pali_gemma2_pt_28b_448": PALIGEMMA2_28B[448],
+    "pali_gemma2_pt_28b_896": PALIGEMMA2_28B[896],
+    "gemma_2b_en": 2_506_172_416,
+    "gemma_instruct_2b_en": 2_506_172_416,
+    "gemma_1.1_instruct_2b_en": 2_506_172_416,
+    "code_gemma_1.1_2b_en": 2_506_172_416,
+    "code_gemma_2b_en": 2_506_172_416,
+    "gemma_7b_en": 8_537_680_896,
+    "gemma_instruct_7b_en": 8_537_680_896,
+    "gemma_1.1_instruct_7b_en": 8_537_680_896,
+    "code_gemma_7b_en": 8_537_680_896,
+    "code_gemma_instruct_7b_en": 8_537_680_896,
+    "code_gemma_1.1_instruct_7b_en": 8_537_680_896,
+    "gemma2_2b_en": 2_614_341_888,
+    "gemma2_instruct_2b_en": 2_614_341_888,
+    "gemma2_9b_en": 9_241_705_984,
+    "gemma2_instruct_9b_en": 9_241_705_984,
+    "gemma2_27b_en": 27_227_128_320,
+    "gemma2_instruct_27b_en": 27_227_128_320,
+    "shieldgemma_2b_en": 2_614_341_888,
+    "shieldgemma_9b_en": 9_241_705_984,
+    "shieldgemma_27b_en": 27_227_128_320,
+    "vault_gemma_1b_en": 1_038_741_120,
+    "c2s_scale_gemma_2_2b_en": 2_614_341_888,
+    "c2s_scale_gemma_2_27b_en": 27_227_128_320,
+    "opt_125m_en": 125_237_760,
+    "opt_1.3b_en": 1_315_753_984,
+    "opt_2.7b_en": 2_651_591_680,
+    "opt_6.7b_en": 6_658_465_792,
+}
+OTHERS = {  # one or more of each row of Hugging Face's and big_vision's names
+    "google/paligemma-3b-mix-448": PALIGEMMA[448],
+    "google/paligemma-3b-pt-896": PALIGEMMA[896],
+    "google/paligemma-3b-ft-ai2d-224": PALIGEMMA[224],
+    "google/paligemma-3b-ft-science-qa-448": PALIGEMMA[448],
+    "google/paligemma-3b-ft-rsvqa-hr-896": PALIGEMMA[896],
+    "google/paligemma2-3b-ft-docci-448": PALIGEMMA2_3B[448],
+    "google/paligemma2-10b-pt-224": PALIGEMMA2_10B[224],
+    "google/paligemma2-28b-pt-896": PALIGEMMA2_28B[896],
+    "google/gemma-1.1-2b-it": 2_506_172_416,
+    "google/codegemma-1.1-7b-it": 8_537_680_896,
+    "google/gemma-2-2b": 2_614_341_888,
+    "google/gemma-2-9b-it": 9_241_705_984,
+    "google/shieldgemma-27b": 27_227_128_320,
+    "google/vaultgemma-1b": 1_038_741_120,
+    "facebook/opt-125m": 125_237_760,
+    "facebook/opt-6.7b": 6_658_465_792,
+    "google/siglip-base-patch16-224": 92_884_224,
+    "google/siglip-so400m-patch14-384": 428_225_600,
+    "pt_224": PALIGEMMA[224],
+    "mix_448": PALIGEMMA[448],
+    "pt_896.f16": PALIGEMMA[896],
+    "pt_3b_448": PALIGEMMA2_3B[448],
+    "pt_28b_224.bf16": PALIGEMMA2_28B[224],
+}
+
+
+@pytest.mark.parametrize("name", KERASHUB | OTHERS)
+def test_parameter_counts(name):
+  preset = presets.resolve(name)
+  assert preset.name == name
+  assert presets.parameters(preset.config) == (KERASHUB | OTHERS)[name]
+
+
+def test_every_name_of_kerashub_is_in_the_test():
+  assert set(KERASHUB) == {p.name for p in presets.PRESETS.values() if "kaggle://" in p.handle}
+
+
+def test_a_row_in_full():
+  assert presets.resolve("pali_gemma2_mix_28b_224") == presets.Preset(
+      "pali_gemma2_mix_28b_224",
+      {"img": {"variant": "So400m/14", "image_size": 224},
+       "llm": {"variant": "gemma2_27b", "vocab_size": 257_152, "window": None}},
+      256, "kaggle://keras/paligemma2/keras/pali_gemma2_28b_mix_224/3")
+
+
+@pytest.mark.parametrize("name,vocabulary,window", [
+    ("pali_gemma_3b_224", 257_152, None), ("pali_gemma2_pt_3b_224", 257_152, None),
+    ("gemma_7b_en", 256_000, None), ("gemma2_9b_en", 256_000, 4096)])
+def test_vocabulary_and_window(name, vocabulary, window):
+  config = paligemma.config(**presets.resolve(name).config)
+  assert (config.llm.vocab_size, config.llm.window) == (vocabulary, window)
+
+
+@pytest.mark.parametrize("name,tokens", [
+    ("pali_gemma_3b_224", 128), ("pali_gemma_3b_mix_224", 256), ("pali_gemma_3b_mix_448", 512),
+    ("google/paligemma-3b-pt-896", 512), ("mix_3b_224", 256), ("gemma2_9b_en", 1024),
+    ("google/siglip-so400m-patch14-224", None)])
+def test_text_length(name, tokens):
+  assert presets.resolve(name).text_len == tokens
+
+
+@pytest.mark.parametrize("source,handle", [
+    ("pali_gemma2_pt_28b_224", "kaggle://keras/paligemma2/keras/pali_gemma2_pt_28b_224/4"),
+    ("code_gemma_1.1_2b_en", "kaggle://keras/codegemma/keras/code_gemma_1.1_2b_en/2"),
+    ("shieldgemma_9b_en", "kaggle://google/shieldgemma/keras/shieldgemma_9b_en/2"),
+    ("kaggle://keras/opt/keras/opt_125m_en", "kaggle://keras/opt/keras/opt_125m_en"),
+    ("google/gemma-2-9b", "hf://google/gemma-2-9b"),
+    ("hf://google/gemma-2-9b", "hf://google/gemma-2-9b"),
+    ("hf://google/paligemma-3b-pt-224@bfloat16", "hf://google/paligemma-3b-pt-224@bfloat16"),
+    ("google/paligemma-3b-ft-refcoco-seg-896@float16",
+     "hf://google/paligemma-3b-ft-refcoco-seg-896@float16"),
+    ("google/paligemma2-3b-pt-224-jax", "hf://google/paligemma2-3b-pt-224-jax"),
+    ("hf://google/paligemma-3b-pt-224-jax@bfloat16/paligemma-3b-pt-224.bf16.npz",
+     "hf://google/paligemma-3b-pt-224-jax@bfloat16/paligemma-3b-pt-224.bf16.npz"),
+    ("pt_3b_224", "npz://pt_3b_224"),
+    ("pt_224.f16", "npz://pt_224.f16")])
+def test_handles(source, handle):
+  assert presets.resolve(source).handle == handle
+
+
+def test_other_sources_are_no_presets(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / "a.npz").touch()
+  for source in (tmp_path, "a.npz", "a.npz:img", "./a.npz", "hf://someone/some-model",
+                 "gs://bucket/a.npz", "kaggle://someone/paligemma/keras/x/1"):
+    assert presets.resolve(source) is None
+  assert presets.resolve("pt_224")
+  (tmp_path / "pt_224").mkdir()
+  assert presets.resolve("pt_224") is None  # what is there comes first
+
+
+@pytest.mark.parametrize("source,hint", [
+    ("pali_gemma2_10b_mix", "Did you mean 'pali_gemma2_mix_10b_224'?"),
+    ("pali_gema_3b_224", "Did you mean 'pali_gemma_3b_224'?"),
+    ("google/paligemma-3b-pt-244", "Did you mean 'google/paligemma-3b-pt-224'?"),
+    ("paligemma2-10b-mix", "Did you mean 'google/paligemma2-10b-mix-224'?"),
+    ("pt_3b_225", "Did you mean 'pt_3b_224'?"),
+    ("someone/their-vit", "write 'hf://someone/their-vit'"),
+    ("/no/such/folder", "no file or folder")])
+def test_unknown_names(source, hint):
+  with pytest.raises(ValueError) as error:
+    presets.resolve(source)
+  assert repr(source) in str(error.value) and hint in str(error.value)
+  assert "`python -m big_vlm.presets` lists all names" in str(error.value)
+
+
+def test_npz_files():
+  assert presets.npz_files("pt_448.f16") == ["pt_448.f16.npz", "paligemma-3b-pt-448.f16.npz"]
+  assert presets.npz_files("mix_10b_448.bf16") == [
+      "mix_10b_448.bf16.npz", "paligemma2-10b-mix-448.bf16.npz",
+      "mix_10b_448.b16.npz", "paligemma2-10b-mix-448.b16.npz"]
+  assert presets.npz_files("pt_224")[0] == "pt_224.npz"  # float32, the reference
+  assert set(presets.npz_files("pt_224.bf16")) < set(presets.npz_files("pt_224"))
+
+
+TINY = {"img": {"variant": "tiny"}, "llm": {"variant": "tiny"}}
+DESCRIBED = [
+    (presets.resolve("pali_gemma2_pt_3b_448").config, "PaliGemma 2 3B at 448"),
+    (presets.resolve("pali_gemma_3b_224").config, "PaliGemma 3B at 224"),
+    ({"img": {"variant": "So400m/14", "image_size": 364}, "llm": {"variant": "gemma2_27b"}},
+     "PaliGemma 2 28B at 364"),
+    ({"llm": {"variant": "gemma2_9b", "window": None, "vocab_size": 7}}, "Gemma 2 9B"),
+    ({"llm": {"variant": "vault_gemma_1b"}}, "VaultGemma 1B"),
+    ({"llm": {"variant": "opt_1.3b"}}, "OPT 1.3b"),
+    ({"llm": {"variant": "opt_1.3b", "width": 64, "heads": 4}}, "OPT of width 64, depth 24"),
+    (presets.resolve("google/siglip-so400m-patch14-384").config, "SigLIP So400m/14 at 384"),
+    ({"img": {"variant": "tiny"}}, "SigLIP of width 32, depth 2, at 16"),
+    ({"img": {"variant": "tiny"}, "llm": {"variant": "tiny2", "depth": 2}},
+     "PaliGemma with Gemma 2 decoder of width 32, depth 2, at 16"),
+    (TINY, "PaliGemma with Gemma decoder of width 32, depth 2, at 16"),
+    ({"llm": {"variant": "tiny"}}, "Gemma of width 32, depth 2"),
+    ({"img": {"variant": "So400m/14"}, "llm": {"variant": "gemma_7b"}},
+     "PaliGemma with Gemma 7B, at 224"),
+    ({"img": {"variant": "tiny"}, "llm": {"variant": "gemma_2b"}},
+     "PaliGemma with Gemma 2B and a tower of width 32, depth 2, at 16"),
+]
+
+
+@pytest.mark.parametrize("config,words", DESCRIBED)
+def test_describe(config, words):
+  config = paligemma.config(**config)
+  assert presets.describe(config) == words
+  if config.llm:  # what does not change the architecture does not change the name
+    other = dataclasses.replace(config.llm, dtype="bfloat16", remat="none")
+    assert presets.describe(dataclasses.replace(config, llm=other)) == words
+
+
+def test_the_printed_table(capsys):
+  presets.main()
+  head, *lines = capsys.readouterr().out.splitlines()
+  assert head.split() == ["NAME", "PARAMETERS", "IMAGE", "TEXT", "MODEL", "WEIGHTS"]
+  rows = {line.split()[0]: line for line in lines if line}
+  assert set(presets.PRESETS) <= set(rows)
+  column = head.index("WEIGHTS")
+  assert all(rows[name][column:] == p.handle for name, p in presets.PRESETS.items())
+  assert rows["gemma2_9b_en"].split()[1:4] == ["9,241,705,984", "-", "1024"]

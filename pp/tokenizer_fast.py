@@ -1,0 +1,158 @@
+"""Tokenizers of other stacks, run by the `tokenizers` package: hf and bpe.
+
+  hf(file="F/tokenizer.json")                     any fast tokenizer of Hugging Face, e.g. Gemma's
+  bpe(vocab="F/vocab.json", merges="F/merges.txt")  OPT's byte-level BPE
+
+Both keep the rules of pp/tokenizer.py: bos and eos come only if asked for, and control pieces
+written out in a text ("<eos>", "<image>") are ordinary characters. <loc> and <seg> pieces and the
+turn marks of Gemma's chat models are matched, as the SentencePiece model of the same release does,
+however the file flags them.
+"""
+
+import json
+import re
+
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers
+
+from pp.registry import TOKENIZERS
+from pp.tokenizer import PieceTokenizer, added_pieces, local_or_remote, read_file
+
+MATCHED = re.compile(r"<loc\d{4}>|<seg\d{3}>|<(start|end)_of_turn>")  # in text, whatever their flag
+CONTROL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # of a vocab.json that flags nothing
+USUAL = {  # where no file beside a tokenizer.json names them: Gemma's, OPT's, GPT-2's
+    "pad_token": ("<pad>", "<|endoftext|>"),
+    "bos_token": ("<bos>", "</s>", "<|endoftext|>"),
+    "eos_token": ("<eos>", "</s>", "<|endoftext|>"),
+}
+COMPANIONS = ("tokenizer_config.json", "special_tokens_map.json")  # may lie beside tokenizer.json
+
+
+class _Fast(PieceTokenizer):
+  """A tokenizers.Tokenizer; `control` are the ids that to_str leaves out."""
+
+  def __init__(self, path, fast, names, control):
+    self.path = path
+    self._fast = fast
+    vocab = fast.get_vocab(with_added_tokens=True)
+    self.vocab_size = max(vocab.values()) + 1
+    ids = {what: vocab.get(name, -1) for what, name in names.items()}
+    self.pad_token, self.bos_token = ids["pad_token"], ids["bos_token"]
+    self.eos_token = ids["eos_token"]
+    self._control = frozenset(control) | frozenset(ids.values())
+
+  def __setstate__(self, state):
+    self.__dict__.update(state)
+    self._fast.encode_special_tokens = True  # the one setting that does not travel in a pickle
+
+  def _encode(self, text):
+    return self._fast.encode(text, add_special_tokens=False).ids
+
+  def _decode(self, ids):
+    return self._fast.decode([i for i in ids if i not in self._control])
+
+  def _spelling(self, i):
+    return self._fast.id_to_token(i) or ""  # "": an id that the vocabulary skips
+
+
+@TOKENIZERS.register("hf")
+def hf(file, tokensets=()):
+  """A tokenizer.json, with the pieces of `tokensets` that it lacks appended in sorted order.
+
+  bos, eos and pad are those of tokenizer_config.json or special_tokens_map.json beside the file,
+  or else pieces with the usual names. What the file says of templates, truncation and padding is
+  not done. Raises FileNotFoundError, or ValueError for a file that is no such tokenizer.
+  """
+  path = str(file)
+  description = _read_json(path, "file", "the tokenizer.json of a Hugging Face folder")
+  if not isinstance(description, dict) or not isinstance(description.get("model"), dict):
+    hint = ("It is the settings of a KerasHub tokenizer, whose vocabulary lies in assets/tokenizer."
+            if "registered_name" in description else "")
+    raise ValueError(f"The tokenizer file {path} describes no model, so it is not a tokenizer.json "
+                     f"of Hugging Face. {hint}".strip())
+  added = description.get("added_tokens") or []
+  for token in added:
+    token["special"] = bool(token.get("special")) and not MATCHED.fullmatch(token["content"])
+  description |= dict(added_tokens=added, post_processor=None, truncation=None, padding=None)
+  fast = _build(lambda: tokenizers.Tokenizer.from_str(json.dumps(description)), path)
+  fast.encode_special_tokens = True
+  vocab = fast.get_vocab(with_added_tokens=True)
+  baked = sorted((p for p in vocab if MATCHED.fullmatch(p)), key=vocab.get)
+  # Pieces of the model itself are split into characters unless they are added, where they keep ids.
+  known = {token["content"] for token in added}
+  pieces = [p for p in dict.fromkeys([*baked, *added_pieces(tokensets)]) if p not in known]
+  fast.add_tokens([tokenizers.AddedToken(p, normalized=False) for p in pieces])
+  control = [token["id"] for token in added if token["special"]]
+  return _Fast(path, fast, _special_names(path, vocab), control)
+
+
+@TOKENIZERS.register("bpe")
+def bpe(vocab, merges):
+  """Byte-level BPE as OPT's: vocab.json {piece: id} and merges.txt, one "left right" a line.
+
+  No space is put before the text; bos and eos are both </s>. Raises FileNotFoundError, or
+  ValueError for a file that is not of this format.
+  """
+  vocab, merges = str(vocab), str(merges)
+  ids = _read_json(vocab, "vocabulary", "vocab.json of a byte-level BPE")
+  if not ids or not isinstance(ids, dict) or not all(type(i) is int for i in ids.values()):
+    raise ValueError(f"The tokenizer file {vocab} is not a dict {{piece: id}}.")
+  pairs = _read_merges(merges, ids, vocab)
+  # Unknown characters cannot arise where all 256 bytes are pieces; else they are not lost silently.
+  unknown = "<unk>" if "<unk>" in ids else None
+  fast = tokenizers.Tokenizer(_build(lambda: models.BPE(ids, pairs, unk_token=unknown), merges))
+  fast.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+  fast.decoder = decoders.ByteLevel()
+  return _Fast(vocab, fast, _usual_names(ids), [ids[p] for p in CONTROL if p in ids])
+
+
+def _read_merges(path, ids, vocab):
+  data = read_file(path, f"merges {path!r}: the merges.txt of a byte-level BPE")
+  try:
+    lines = data.decode().split("\n")
+  except UnicodeDecodeError as e:
+    raise ValueError(f"The tokenizer file {path} is not UTF-8: {e}.") from e
+  pairs = []
+  for number, line in enumerate(lines, 1):
+    line = line.rstrip("\r")
+    if not line or (number == 1 and line.startswith("#version")):
+      continue
+    pair = tuple(line.split(" "))
+    if len(pair) != 2:
+      raise ValueError(f"{path}, line {number}: expected two pieces, got {line!r}.")
+    if missing := [p for p in (*pair, "".join(pair)) if p not in ids]:
+      raise ValueError(f"{path}, line {number}: the merge {line!r} needs the piece {missing[0]!r}, "
+                       f"which is not in {vocab}; the two files are not of one tokenizer.")
+    pairs.append(pair)
+  return pairs
+
+
+def _read_json(path, what, meant):
+  data = read_file(path, f"{what} {path!r}: {meant}")
+  try:
+    return json.loads(data)
+  except ValueError as e:
+    raise ValueError(f"The tokenizer file {path} is not JSON: {e}.") from e
+
+
+def _build(make, path):
+  try:
+    return make()
+  except Exception as e:  # the package raises nothing narrower
+    raise ValueError(f"The tokenizers package {tokenizers.__version__} cannot read {path}: "
+                     f"{e}.") from e
+
+
+def _special_names(path, vocab):
+  names = _usual_names(vocab)
+  for companion in reversed(COMPANIONS):  # the first of them has the last word
+    beside = local_or_remote(path).parent / companion
+    if beside.exists():
+      for what, value in _read_json(str(beside), "file", companion).items():
+        if what in USUAL and value:
+          names[what] = value["content"] if isinstance(value, dict) else value
+  return names
+
+
+def _usual_names(vocab):
+  return {what: next((n for n in names if n in vocab), None) for what, names in USUAL.items()}

@@ -1,0 +1,121 @@
+"""The files of a tokenizer: copied into a checkpoint, found in one, baked into one file.
+
+  description = save("sp('a/b.model', tokensets=('loc',))", "W")   ["sp", {"tokensets": ["loc"]}]
+  load(description, "W")                     "sp(model='W/tokenizer.model', tokensets=('loc',))"
+  find("folder of Hugging Face or KerasHub")                      the same kind of string, or None
+
+  kind       argument: name in a checkpoint      beside it, where there
+  sp, gemma  model: tokenizer.model
+  hf         file: tokenizer.json                tokenizer_config.json, special_tokens_map.json
+  bpe        vocab: vocab.json, merges: merges.txt
+"""
+
+import inspect
+
+from pp.registry import parse_call, pick
+from pp.tokenizer import (
+  SentencePiece,
+  gemma_file,
+  get_tokenizer,
+  known_tokenizers,
+  local_or_remote,
+  read_file,
+)
+from pp.tokenizer_fast import COMPANIONS
+
+STANDARD = {
+    "sp": {"model": "tokenizer.model"},
+    "gemma": {"model": "tokenizer.model"},
+    "hf": {"file": "tokenizer.json"},
+    "bpe": {"vocab": "vocab.json", "merges": "merges.txt"},
+}
+
+
+def files(name):
+  """{argument: path} of the files that a tokenizer string names."""
+  kind, arguments = _arguments(name)
+  return {argument: str(arguments[argument]) for argument in STANDARD[kind]}
+
+
+def save(name, folder):
+  """Copies the files of a tokenizer string into a folder, under their standard names.
+
+  Returns the rest of the string as [kind, {argument: value}], ready for JSON and for `load`.
+  """
+  kind, arguments = _arguments(name)
+  folder = local_or_remote(folder)
+  copies = []
+  for argument, target in STANDARD[kind].items():
+    source = str(arguments.pop(argument))
+    copies.append((target, read_file(source, f"file {source!r}")))
+    if kind == "hf":
+      beside = [local_or_remote(source).parent / c for c in COMPANIONS]
+      copies += [(b.name, b.read_bytes()) for b in beside if b.exists()]
+  for target, data in copies:  # after all reads: the files may lie in the folder already
+    (folder / target).write_bytes(data)
+  return [kind, {k: list(v) if isinstance(v, tuple) else v for k, v in arguments.items()}]
+
+
+def load(description, folder):
+  """The tokenizer string of what `save` returned, with its files in `folder`."""
+  kind, arguments = description
+  folder = local_or_remote(folder)
+  standard = pick(STANDARD, kind, "tokenizer")
+  return _call(kind, {a: str(folder / file) for a, file in standard.items()} | arguments)
+
+
+def find(folder, multimodal=False):
+  """The tokenizer string of a checkpoint folder of Hugging Face or KerasHub; None: it has none.
+
+  A SentencePiece model comes first, as it is the tokenizer that the models were trained with.
+  multimodal: whether <loc> and <seg> are pieces of this model.
+  """
+  folder = local_or_remote(folder)
+  tokensets = {"tokensets": ("loc", "seg")} if multimodal else {}
+  assets = folder / "assets" / "tokenizer"  # of KerasHub
+  for kind, names, more in [
+      ("sp", {"model": folder / "tokenizer.model"}, tokensets),
+      ("hf", {"file": folder / "tokenizer.json"}, tokensets),
+      ("bpe", {"vocab": folder / "vocab.json", "merges": folder / "merges.txt"}, {}),
+      ("sp", {"model": assets / "vocabulary.spm"}, tokensets),
+      ("bpe", {"vocab": assets / "vocabulary.json", "merges": assets / "merges.txt"}, {})]:
+    if all(p.exists() for p in names.values()) and not (kind == "hf" and _is_keras(names["file"])):
+      return _call(kind, {k: str(p) for k, p in names.items()} | more)
+  return None
+
+
+def serialized(name):
+  """bytes: the SentencePiece model of a tokenizer string with its added pieces baked in.
+
+  This is the tokenizer.model of Hugging Face and the vocabulary.spm of KerasHub. Raises ValueError
+  if the tokenizer is not a SentencePiece one.
+  """
+  tokenizer = get_tokenizer(name)
+  if isinstance(tokenizer, SentencePiece):
+    return tokenizer.serialized()
+  raise ValueError(f"The tokenizer {name} is not a SentencePiece one, so it cannot be written as a "
+                   "tokenizer.model or vocabulary.spm; export its own files instead.")
+
+
+def _arguments(name):
+  """"sp('a.model', ('loc',))" -> ("sp", {"model": "a.model", "tokensets": ("loc",)})."""
+  kind, args, kwargs = parse_call(name)
+  factory = pick(known_tokenizers(), kind, "tokenizer")
+  pick(STANDARD, kind, "tokenizer with files")
+  try:
+    arguments = dict(inspect.signature(factory).bind(*args, **kwargs).arguments)
+  except TypeError as e:
+    raise ValueError(f"Wrong arguments in the tokenizer `{name}`: {e}.") from None
+  if kind == "gemma":
+    arguments["model"] = gemma_file(arguments.get("model"))
+  return kind, arguments
+
+
+def _call(kind, arguments):
+  literal = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}
+  return f"{kind}({', '.join(f'{k}={v!r}' for k, v in literal.items())})"
+
+
+def _is_keras(path):
+  """Whether a tokenizer.json holds the settings of a KerasHub tokenizer, not a vocabulary."""
+  return b'"registered_name"' in path.read_bytes()[-500:]

@@ -1,0 +1,110 @@
+"""Converts a checkpoint: python -m tools.convert SOURCE DEST --format hf|npz|keras|native
+
+SOURCE is what big_vlm.from_preset takes: a name, a handle, or a local checkpoint of any format.
+Tensors pass one by one, so memory stays near the largest; DEST appears whole or not at all.
+--verify runs the model from both sides on the same input and compares every layer.
+"""
+import argparse
+import functools
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from big_vlm import presets, reporting, sharding
+from big_vlm.checkpoints import handles, load, save
+from big_vlm.checkpoints.source import Leaf, Source
+from big_vlm.models import paligemma
+from pp.registry import pick
+
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16}
+TEXT = 16  # tokens of the input that --verify runs
+
+
+def convert(source, dest, format, dtype=None, verify=False):
+  """Writes the checkpoint `source` as `dest`; returns the largest difference, 0.0 unverified."""
+  opened = load.open_source(handles.fetch(presets.handle(source)))
+  size = sum(leaf.nbytes for leaf in opened.leaves.values())
+  print(f"{source}: {presets.describe(opened.config)}, {size / 2**30:.2f} GiB")
+  if dtype:
+    opened = cast(opened, pick(DTYPES, dtype, "dtype"))
+  written = save.save(opened, dest, format, note=reporting.byte_counter(str(dest)))
+  print(f"{written} written, peak memory {reporting.memory() / 2**30:.2f} GiB")
+  if not verify:
+    return 0.0
+  return compare(opened, load.open_source(written))
+
+
+def cast(source, dtype):
+  """The Source with all leaves in another dtype."""
+  def changed(leaf):
+    return Leaf(leaf.shape, np.dtype(dtype), lambda index=(): leaf.read(index).astype(dtype))
+  leaves = {name: changed(leaf) for name, leaf in source.leaves.items()}
+  return Source(source.path, source.config, leaves, source.tokenizer)
+
+
+def compare(a, b):
+  """Runs both on the same random input; prints and returns the largest difference."""
+  dtype = "float32" if any(x.dtype == np.float32 for x in a.leaves.values()) else "bfloat16"
+  left, right = outputs(a, a.config, dtype), outputs(b, a.config, dtype)
+  worst = {name: float(np.max(np.abs(left[name] - right[name]))) for name in left}
+  first = next((name for name, error in worst.items() if not error == 0), None)  # NaN differs too
+  error = max(worst.values(), key=lambda e: (e != e, e))
+  print(f"verify: {len(worst)} stages in {dtype}, max error {error:.3g}"
+        + (f", first difference in {first} ({worst[first]:.3g})" if first else ", all equal"))
+  return error
+
+
+def outputs(source, config, dtype):
+  """stages() of a checkpoint, as the model of `config` in dtype."""
+  config = paligemma.with_dtype(config, dtype)
+  leaves = load.fit(source, config)
+  mesh = sharding.make_mesh(devices=jax.devices()[:1])
+  shapes = jax.eval_shape(functools.partial(paligemma.init_params, paligemma.PaliGemma(config)),
+                          jax.random.key(0))
+  params = load.params(leaves, sharding.tree_sharding(mesh, shapes), dtype)
+  return stages(paligemma.PaliGemma(config), params)
+
+
+def stages(model, params):
+  """{stage: float32 array} of the model on a random image and text, in the order of the layers."""
+  c, rng = model.config, np.random.default_rng(0)
+  image = c.img and rng.uniform(-1, 1, (1, c.img.image_size, c.img.image_size, 3)).astype("float32")
+  text = c.llm and rng.integers(0, c.llm.vocab_size, (1, TEXT)).astype(np.int32)
+
+  @jax.jit
+  def run(params, image, text):
+    mask_ar = None if text is None else jnp.ones_like(text)
+    out = paligemma.outputs(model, params, text, mask_ar, image)
+    out = {k: out[k] for k in ("image_hidden", "image", "hidden") if k in out}
+    if text is not None:
+      hidden = model.apply({"params": params}, text, mask_ar, image)
+      out["logits"] = model.apply({"params": params}, hidden, method="logits")
+    return jax.tree.map(lambda x: x.astype(jnp.float32), out)
+
+  found = {}
+  for name, x in jax.device_get(run(params, image, text)).items():
+    if name.endswith("hidden"):  # the input, then each block
+      found |= {f"{name.replace('hidden', 'block')} {i}": y for i, y in enumerate(x)}
+    else:
+      found[name] = x
+  order = ["image_block", "image", "block", "logits"]
+  return dict(sorted(found.items(), key=lambda item: order.index(item[0].split()[0])))
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("source")
+  parser.add_argument("dest")
+  parser.add_argument("--format", required=True, help=", ".join(load.FORMATS))
+  parser.add_argument("--dtype", help="of the tensors written; default: as they are")
+  parser.add_argument("--verify", action="store_true")
+  args = parser.parse_args()
+  if convert(args.source, args.dest, args.format, args.dtype, args.verify) != 0:
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+  reporting.run(main)
