@@ -67,11 +67,12 @@ def write(workdir, results, gallery, details, model_config):
     print(f"{name:24}{show(r['value']):>10}{show(r['majority']):>18}{r['n']:>10}")
   page = report.write_report(
       folder / "report.html", title="Evaluation", figures=figures, rows=gallery,
-      subtitle=f"{details['checkpoint']}, step {details['step']}", details=details)
+      subtitle=details["checkpoint"], details=details)
   print(f"\nreport      {page}\nmetrics     {folder / 'metrics.json'}\n"
-        f"checkpoint  {details['checkpoint']} (step {details['step']})")
-  if (plot := pathlib.Path(details["checkpoint"]) / "training.png").exists():
-    print(f"plot        {plot}")
+        f"checkpoint  {details['checkpoint']}")
+  for above in pathlib.Path(details["checkpoint"]).parents[:2]:  # ours is W/checkpoints/STEP
+    if (above / "training.png").exists():
+      print(f"plot        {above / 'training.png'}")
 
 
 if __name__ == "__main__":

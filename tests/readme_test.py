@@ -55,7 +55,7 @@ def test_quickstart_ends_with_figures_report_plot_and_checkpoint(quickstart):
     assert re.search(rf"^{metric} +[\d.]+% +[\d.]+% +64$", printed, re.MULTILINE), printed
   for path in ("test/report.html", "test/metrics.json", "training.png"):
     assert (workdir / path).exists() and f"workdirs/quickstart/{path}" in printed
-  assert "checkpoint  workdirs/quickstart (step 20)" in printed
+  assert "checkpoint  workdirs/quickstart/checkpoints/20" in printed
 
 
 def test_predict(quickstart):
@@ -74,6 +74,14 @@ def test_the_same_commands_again(quickstart):
   assert "resuming from step 20" in printed and "report" in printed
 
 
+def test_other_stacks(quickstart):
+  folder, _ = quickstart
+  assert "all equal" in bash(BASH[4], folder)
+  assert (folder / "workdirs/quickstart-hf/model.safetensors").exists()
+  (folder / "there.py").write_text(PYTHON[2])
+  assert "[1, 5, 1632]" in bash(".venv/bin/python there.py", folder)
+
+
 def test_own_images(quickstart):
   folder, _ = quickstart
   (folder / "my").mkdir()
@@ -87,7 +95,7 @@ def test_own_images(quickstart):
 
 
 def test_every_block_is_run_above():
-  assert (len(BASH), len(PYTHON), len(JSON)) == (4, 2, 1)
+  assert (len(BASH), len(PYTHON), len(JSON)) == (5, 3, 1)
   assert not re.findall(r"\]\((?!http)([^)#]+)\)", (commands.ROOT / "README.md").read_text())
   folders = re.findall(r"^\| `([\w/.]+)` \|", (commands.ROOT / "README.md").read_text(), re.M)
   assert folders and all((pathlib.Path(commands.ROOT) / name).exists() for name in folders)

@@ -117,7 +117,8 @@ def open_source(path):
       step = checkpoints.latest()
   if step is None:
     return Source(str(folder), paligemma.config(**model), {}, tokenizer)
-  params = folder / "checkpoints" / str(step) / "params"
+  step_folder = folder / "checkpoints" / str(step)
+  params = (step_folder / "params").absolute()  # Orbax takes no other
   handler = ocp.PyTreeCheckpointHandler()
   try:
     tree = handler.metadata(params).tree
@@ -125,7 +126,7 @@ def open_source(path):
     raise ValueError(f"{params} is not a whole checkpoint of Orbax: {e}") from e
   leaves = {name: _leaf(params, name, x) for name, x in
             zip(trees.names(tree), jax.tree.leaves(tree))}
-  return Source(str(params.parent), paligemma.config(**model), leaves, tokenizer)
+  return Source(str(step_folder), paligemma.config(**model), leaves, tokenizer)
 
 
 def _leaf(params, name, metadata):
