@@ -45,6 +45,19 @@ def test_the_batch_changes_no_answer(vlm, image):
     np.testing.assert_allclose(alone.logprobs, together[i].logprobs, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_logits_do_not_depend_on_the_batch(source, mesh1, rng, dtype):
+  vlm = big_vlm.from_preset(source, load_weights=False, mesh=mesh1, dtype=dtype)
+  tokens = rng.integers(4, 1632, (3, 5)).astype(np.int32)
+  images = rng.integers(0, 256, (3, 16, 16, 3)).astype(np.uint8)
+  together = np.asarray(vlm.logits(tokens, images))
+  assert together.shape == (3, 5, 1632) and together.dtype == np.float32
+  np.testing.assert_array_equal(together[1:2], vlm.logits(tokens[1:2], images[1:2]))
+  causal = np.asarray(vlm.logits(tokens, images, mask_ar=np.ones_like(tokens)))
+  shorter = vlm.logits(tokens[:, :2], images, mask_ar=np.ones((3, 2), np.int32))
+  np.testing.assert_allclose(causal[:, :2], shorter, atol=1e-5 if dtype == "float32" else 0.05)
+
+
 def test_all_devices_answer_as_one(source, vlm, image):
   everywhere = big_vlm.from_preset(source, load_weights=False)  # 8 devices, 3 prompts
   prompts = ["ocr", "caption en", "detect 1"]
