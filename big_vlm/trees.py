@@ -16,6 +16,18 @@ def _part(entry):
   return str(entry)
 
 
+def nested(leaves):
+  """{"llm/final_norm/scale": x} -> {"llm": {"final_norm": {"scale": x}}}: names() undone."""
+  tree = {}
+  for name, leaf in leaves.items():
+    *outer, last = name.split("/")
+    node = tree
+    for key in outer:
+      node = node.setdefault(key, {})
+    node[last] = leaf
+  return tree
+
+
 def map_with_names(f, tree, *rest):
   """jax.tree.map of f(name, leaf, ...)."""
   flat = iter(names(tree))

@@ -64,3 +64,8 @@ def test_assign_takes_the_first_rule_that_matches_all_of_the_name():
 def test_rules_cover_or_raise(rules, complaint):
   with pytest.raises(ValueError, match=complaint):
     trees.assign(["img/kernel", "llm/w"], rules, "decay")
+
+
+def test_nested_undoes_names():
+  tree = {"img": {"kernel": 1}, "llm": {"norm": {"scale": 2}, "w": 3}}
+  assert trees.nested(dict(zip(trees.names(tree), [1, 2, 3]))) == tree

@@ -28,7 +28,8 @@ class Generation:
   finish_reason: str  # "eos" or "length"
 
 
-def from_preset(source, *, dtype="float32", load_weights=True, mesh=None):
+def from_preset(source, *, dtype="float32", load_weights=True, mesh=None,
+                rules=sharding.RULES):
   """The VLM of a preset's name, a handle (hf://, kaggle://, gs://) or a local checkpoint.
 
   source: see `python -m big_vlm.presets` for names; a local one is a big_vision .npz, a Hugging
@@ -37,14 +38,14 @@ def from_preset(source, *, dtype="float32", load_weights=True, mesh=None):
     which stay float32.
   load_weights=False: fresh parameters from seed 0; a preset's name then needs no network, and has
     no tokenizer.
-  mesh: a jax Mesh to shard the parameters over; default: all devices.
+  mesh: a jax Mesh to shard the parameters over; default: all devices. rules: how, see sharding.py.
   Raises ValueError for an unknown name or a checkpoint that does not fit, and FileNotFoundError.
   """
   preset = presets.resolve(str(source))
   if preset and not load_weights:
     config, leaves, tokenizer, place = paligemma.config(**preset.config), None, None, preset.name
   else:
-    opened = load.open_source(handles.fetch(presets.handle(source)))
+    opened = load.open_source(handles.fetch(preset.handle if preset else source))
     config, tokenizer, place = opened.config, opened.tokenizer, opened.path
     if preset:  # a name promises a model; another one behind it is an error
       config = paligemma.config(**preset.config)
@@ -56,7 +57,7 @@ def from_preset(source, *, dtype="float32", load_weights=True, mesh=None):
       lambda x, like: x.astype(like), paligemma.init_params(model, jax.random.key(0)), dtypes)
   shapes = jax.eval_shape(lambda: paligemma.init_params(model, jax.random.key(0)))
   dtypes = trees.map_with_names(lambda name, _: load.dtype_of(name, dtype), shapes)
-  shardings = sharding.tree_sharding(mesh, shapes)
+  shardings = sharding.tree_sharding(mesh, shapes, rules)
   if leaves is None:
     params = jax.jit(fresh, out_shardings=shardings)()
   else:

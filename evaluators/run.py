@@ -25,7 +25,7 @@ def run(config, init, workdir, evals=None, split=None):
   """
   pathlib.Path(workdir).mkdir(parents=True, exist_ok=True)
   mesh = sharding.make_mesh(config.mesh.to_dict())
-  vlm = big_vlm.from_preset(init, mesh=mesh)
+  vlm = big_vlm.from_preset(init, mesh=mesh, rules=config.sharding)
 
   entries, results, gallery = config.evals.to_dict(), {}, []
   for name in evals.split(",") if evals else entries:

@@ -25,8 +25,7 @@ TEXT = 16  # tokens of the input that --verify runs
 def convert(source, dest, format, dtype=None, verify=False):
   """Writes the checkpoint `source` as `dest`; returns the largest difference, 0.0 unverified."""
   opened = load.open_source(handles.fetch(presets.handle(source)))
-  size = sum(leaf.nbytes for leaf in opened.leaves.values())
-  print(f"{source}: {presets.describe(opened.config)}, {size / 2**30:.2f} GiB")
+  print(f"{source}: {presets.describe(opened.config)}, {opened.nbytes / 2**30:.2f} GiB")
   if dtype:
     opened = cast(opened, pick(DTYPES, dtype, "dtype"))
   written = save.save(opened, dest, format, note=reporting.byte_counter(str(dest)))

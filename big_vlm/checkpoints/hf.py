@@ -4,7 +4,6 @@ PaliGemma 1 and 2, Gemma, Gemma 2, VaultGemma, OPT, and the vision half of SigLI
 here as in the released files ("hub spelling"); SPELLINGS leads the other spellings to it. Folders
 are written in hub spelling, which every version of transformers loads.
 """
-import collections
 import pathlib
 import re
 
@@ -107,14 +106,9 @@ def write(path, source, note, max_shard=safetensors.MAX_SHARD):
   """
   folder, config = pathlib.Path(path), source.config
   filler = FILLER if config.img and config.llm else 0
-  sizes = collections.Counter()
-  for leaf in source.leaves.values():
-    sizes[leaf.dtype.name] += leaf.nbytes
-  described = hf_config.to_theirs(config, sizes.most_common(1)[0][0], filler)
+  described = hf_config.to_theirs(config, source.dtype, filler)
   shapes = {n: s.shape for n, s in paligemma.param_shapes(config).items()}
-  found = {n: leaf.shape for n, leaf in source.leaves.items()}
-  layout.report_mismatch(sorted(set(shapes) - set(found)), sorted(set(found) - set(shapes)),
-                         [n for n in shapes if found.get(n, shapes[n]) != shapes[n]], source.path)
+  layout.compare(source.leaves, shapes, source.path)
   folder.mkdir(parents=True, exist_ok=True)
   hf_tokenizer.write(folder, described, source.tokenizer)
   safetensors.write_folder(folder, layout.to_theirs(rows(config, filler), source.leaves), note,

@@ -5,7 +5,6 @@ a preset that has the text tower too. Datasets are named after the classes of Ke
 case, with _1, _2, ... from the second one of a class on; vars/0 is a kernel or scale, vars/1 its
 bias.
 """
-import collections
 import math
 import pathlib
 import re
@@ -56,14 +55,9 @@ def write(path, source, note, max_shard=h5.MAX_SHARD):
   note(done, total): bytes of weights written. Raises ValueError, before anything is written, for a
   model or a tokenizer that KerasHub has no class of.
   """
-  sizes = collections.Counter()
-  for leaf in source.leaves.values():
-    sizes[leaf.dtype.name] += leaf.nbytes
-  backbone = keras_config.to_theirs(source.config, sizes.most_common(1)[0][0])
+  backbone = keras_config.to_theirs(source.config, source.dtype)
   shapes = {name: x.shape for name, x in paligemma.param_shapes(source.config).items()}
-  found = {name: leaf.shape for name, leaf in source.leaves.items()}
-  layout.report_mismatch(sorted(set(shapes) - set(found)), sorted(set(found) - set(shapes)),
-                         [n for n in shapes if found.get(n, shapes[n]) != shapes[n]], source.path)
+  layout.compare(source.leaves, shapes, source.path)
   theirs = layout.to_theirs(rows(source.config), source.leaves)
   if source.config.llm is None:
     theirs[POSITIONS] = from_array(np.arange(source.config.img.patches, dtype=np.int32)[None])

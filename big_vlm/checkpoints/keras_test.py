@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from big_vlm import trees
 from big_vlm.checkpoints import h5, keras, keras_config, source
 from big_vlm.models import gemma, opt, paligemma, vit
 from pp.tokenizer import get_tokenizer
@@ -28,14 +29,7 @@ def golden(name):
 
 def nested(leaves):
   """{"llm/final_norm/scale": Leaf} -> {"llm": {"final_norm": {"scale": float32 array}}}."""
-  tree = {}
-  for name, leaf in leaves.items():
-    *path, last = name.split("/")
-    node = tree
-    for key in path:
-      node = node.setdefault(key, {})
-    node[last] = jnp.asarray(leaf.read(()), jnp.float32)
-  return tree
+  return trees.nested({n: jnp.asarray(x.read(()), jnp.float32) for n, x in leaves.items()})
 
 
 def logits_of(opened):

@@ -67,16 +67,15 @@ def to_ours(rows, theirs, shapes, source):
 
 def check(rows, theirs, shapes, source):
   """Raises ValueError unless their tensors are those of the rows, in name and shape."""
-  expected = _their_shapes(rows, shapes)
-  missing = sorted(set(expected) - set(theirs))
-  unexpected = sorted(set(theirs) - set(expected))
-  other = sorted(f"{n} {list(theirs[n].shape)}, not {list(shape)}" for n, shape in expected.items()
-                 if n in theirs and tuple(theirs[n].shape) != shape)
-  report_mismatch(missing, unexpected, other, source)
+  compare(theirs, _their_shapes(rows, shapes), source)
 
 
-def report_mismatch(missing, unexpected, other, source):
-  """Raises one ValueError with all of them, if there is any; each is a list of strings."""
+def compare(leaves, wanted, source):
+  """Raises one ValueError with all differences between {name: Leaf} and {name: shape}."""
+  missing = sorted(set(wanted) - set(leaves))
+  unexpected = sorted(set(leaves) - set(wanted))
+  other = [f"{n} {list(leaves[n].shape)}, not {list(shape)}" for n, shape in sorted(wanted.items())
+           if n in leaves and tuple(leaves[n].shape) != tuple(shape)]
   found = [f"{len(names)} {what}: {_few(names)}" for what, names in
            [("missing", missing), ("unexpected", unexpected), ("of another shape", other)] if names]
   if found:

@@ -69,15 +69,11 @@ def _adapted(leaves, wanted):
 
 
 def _check(leaves, wanted, source, config):
-  missing = sorted(set(wanted) - set(leaves))
-  unexpected = sorted(set(leaves) - set(wanted))
-  other = [f"{n} {list(leaves[n].shape)}, not {list(s)}" for n, s in sorted(wanted.items())
-           if n in leaves and leaves[n].shape != s]
   is_, asked = presets.describe(source.config), presets.describe(config)
   where = str(source.path)
   if is_ != asked:
     where += f" (this is {is_}; you asked for {asked})"
-  layout.report_mismatch(missing, unexpected, other, where)
+  layout.compare(leaves, wanted, where)
 
 
 def _resampled(leaf, shape):

@@ -151,16 +151,11 @@ def _restored(params, name):
 
 def write(path, source, note):
   """Writes the Source as step 0 of the new work folder `path`; holds all of it in memory."""
-  total = sum(leaf.nbytes for leaf in source.leaves.values())
-  params, done = {}, 0
+  leaves, done = {}, 0
   for name, leaf in source.leaves.items():
-    *outer, last = name.split("/")
-    node = params
-    for key in outer:
-      node = node.setdefault(key, {})
-    node[last] = np.asarray(leaf.read(()))
+    leaves[name] = np.asarray(leaf.read(()))
     done += leaf.nbytes
-    note(done, total)
+    note(done, source.nbytes)
   write_model(path, paligemma.to_dict(source.config), source.tokenizer)
   with Checkpoints(path) as checkpoints:
-    checkpoints.save(0, {"params": params})
+    checkpoints.save(0, {"params": trees.nested(leaves)})

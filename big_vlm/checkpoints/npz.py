@@ -149,7 +149,7 @@ def _stacked(leaves, path):
 def write(path, source, note):
   """Writes path (.npz), streaming, and the folder .model beside it."""
   path, done = pathlib.Path(path), 0
-  total = sum(leaf.nbytes for leaf in source.leaves.values())
+  total = source.nbytes
   beside = path.with_suffix(".model")
   beside.mkdir()
   native.write_model(beside, paligemma.to_dict(source.config), source.tokenizer)

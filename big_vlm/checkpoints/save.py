@@ -22,11 +22,12 @@ def save(source, path, format, note=lambda done, total: None):
     raise ValueError(f"{path} must end in .npz.")
   if path.exists():
     raise FileExistsError(f"{path} exists already; give another path, or remove it first.")
-  check_room(path.parent, sum(leaf.nbytes for leaf in source.leaves.values()))
+  check_room(path.parent, source.nbytes)
   path.parent.mkdir(parents=True, exist_ok=True)
   partial = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.partial-", dir=path.parent))
   try:
-    (partial / path.name).mkdir() if format != "npz" else None
+    if format != "npz":
+      (partial / path.name).mkdir()
     module.write(partial / path.name, source, note)
     for part in sorted(partial.iterdir(), key=lambda p: p.name == path.name):  # what counts, last
       os.replace(part, path.parent / part.name)

@@ -8,6 +8,7 @@ Each format is a module (native, npz, hf, keras) with three functions:
 
 so a conversion is write(path, open_source(other)), one tensor in memory at a time.
 """
+import collections
 import dataclasses
 from collections.abc import Callable
 
@@ -44,3 +45,15 @@ class Source:
   config: PaliGemmaConfig
   leaves: dict  # {name: Leaf} in the names and shapes of our parameter tree
   tokenizer: str | None  # for pp.tokenizer.get_tokenizer; None: it has none
+
+  @property
+  def nbytes(self):
+    return sum(leaf.nbytes for leaf in self.leaves.values())
+
+  @property
+  def dtype(self):
+    """Name of the dtype in which most of the bytes are."""
+    sizes = collections.Counter()
+    for leaf in self.leaves.values():
+      sizes[leaf.dtype.name] += leaf.nbytes
+    return sizes.most_common(1)[0][0]

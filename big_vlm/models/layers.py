@@ -1,4 +1,4 @@
-"""The parts that all towers share. Parameters are float32; x.dtype is the compute dtype.
+"""The parts that all towers share. Parameters start as float32; x.dtype is the compute dtype.
 
 Every weight product of every tower goes through `einsum`: LoRA and int8 weights act there.
 """

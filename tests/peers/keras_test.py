@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from big_vlm import trees
 from big_vlm.checkpoints import h5, keras, source
 from big_vlm.models import gemma, opt, paligemma, vit
 from pp import ops_image
@@ -53,14 +54,8 @@ def random_source(img, llm, tokenizer=None, dtype="float32"):
 
 
 def nested(leaves):
-  tree = {}
-  for name, leaf in leaves.items():
-    *path, last = name.split("/")
-    node = tree
-    for key in path:
-      node = node.setdefault(key, {})
-    node[last] = jnp.asarray(leaf.read(()), jnp.float32)
-  return {"params": tree}
+  arrays = {n: jnp.asarray(x.read(()), jnp.float32) for n, x in leaves.items()}
+  return {"params": trees.nested(arrays)}
 
 
 def our_logits(opened, ids, mask_ar, valid, image):
