@@ -39,6 +39,11 @@ def batch_sharding(mesh):
   return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 
+def batch_rows(mesh):
+  """A batch is cut into so many parts: its rows are a multiple."""
+  return math.prod(mesh.shape[axis] for axis in BATCH_AXES)
+
+
 def tree_sharding(mesh, tree, rules=RULES, min_bytes=2**22, note=print):
   """NamedSharding for every leaf of tree (arrays or shapes).
 

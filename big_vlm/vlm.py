@@ -1,4 +1,4 @@
-"""VLM: a model with its parameters and tokenizer, ready to answer.
+"""VLM: a model with its parameters and tokenizer: generate, score, adapt, quantize, train, export.
 
 B batch, L prompt length in tokens, F images or frames of an example, V vocabulary.
 """
@@ -9,23 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from big_vlm import presets, sharding, trees
+from big_vlm import inputs, presets, scoring, sharding, trees
+from big_vlm.adapt import lora, quantize
 from big_vlm.checkpoints import handles, load, save
 from big_vlm.checkpoints.source import Source, from_array
-from big_vlm.decode.generate import FINISH_REASONS, generate
+from big_vlm.decode import generate, objects
+from big_vlm.decode.answers import Generation as Generation
+from big_vlm.decode.decoding import PROMPTS, Decoding, Options
 from big_vlm.models import paligemma
-from pp import ops_image
 from pp.tokenizer import get_tokenizer
-
-PROMPT_BUCKETS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)  # one compilation each
-
-
-@dataclasses.dataclass(frozen=True)
-class Generation:
-  text: str
-  tokens: list  # ids, the eos included
-  logprobs: list  # of each token under the model
-  finish_reason: str  # "eos" or "length"
 
 
 def from_preset(source, *, dtype="float32", load_weights=True, mesh=None,
@@ -65,21 +57,15 @@ def from_preset(source, *, dtype="float32", load_weights=True, mesh=None,
   return VLM(model, params, tokenizer and get_tokenizer(tokenizer), mesh, tokenizer, place)
 
 
-# On a CPU, XLA multiplies bfloat16 as float32 and would convert the weights of all layers ahead of
-# the loop over them: 9 GiB more for PaliGemma 3B.
-LEAN = {"xla_disable_hlo_passes": "while-loop-invariant-code-motion"}
-
-
 @functools.cache
-def _logits(backend):
-  @functools.partial(jax.jit, static_argnames="model",
-                     compiler_options=LEAN if backend == "cpu" else {})
+def _logits():
+  @functools.partial(jax.jit, static_argnames="model", compiler_options=generate.lean_options())
   def logits(model, params, tokens, mask_ar, images):
     def run(batch):
       hidden = model.apply({"params": params}, *batch)
       return model.apply({"params": params}, hidden, method="logits")
     batch = (tokens, mask_ar, images)
-    if backend == "cpu":
+    if jax.default_backend() == "cpu":
       # Row by row: the order of a CPU's sums depends on the batch size, which in bfloat16 moves
       # PaliGemma 3B's logits by 0.1. A row has tokens enough to keep the cores busy.
       one = lambda row: run(jax.tree.map(lambda x: x[None], row))[0]
@@ -88,8 +74,9 @@ def _logits(backend):
   return logits
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class VLM:
+  """fit() trains it in place; with_lora(), merge_lora() and quantize() give another one."""
   model: paligemma.PaliGemma
   params: dict
   tokenizer: object  # None where the source has none
@@ -106,6 +93,57 @@ class VLM:
     """Side in pixels; None for a text-only model."""
     return self.config.img and self.config.img.image_size
 
+  def generate(self, prompts, images=None, *, max_new_tokens=Options.max_new_tokens,
+               max_length=Options.max_length, sampler=Options.sampler, stop=Options.stop,
+               seed=Options.seed, num_samples=Options.num_samples,
+               strip_prompt=Options.strip_prompt, grammar=Options.grammar,
+               no_repeat_ngram=Options.no_repeat_ngram, cache_dtype=Options.cache_dtype):
+    """[Generation] of prompts about images; num_samples of the first prompt, then of the next.
+
+    prompts: a string or several; lists of token ids are taken as they are, bos included.
+    images: one for all prompts, or a list with one for each: an image, a list of several, or None.
+      An image is a path, encoded bytes, a PIL image or an array [H, W, 3], uint8 0..255 or float
+      [-1, 1], of any size; the same object is encoded once.
+    max_new_tokens: the limit of an answer; or max_length, of prompt and answer together, in text
+      tokens. The model's own limit ends an answer too.
+    sampler: see decode/samplers.py, e.g. "top_p(.9)|temperature(.7)", "beam(n=4)". A request draws
+      from a key that is a function of the seed and of the request: neither the batch nor its order
+      changes a result. seed: an int, or one for each prompt.
+    stop: "eos", other strings, token ids, or several of them; () goes on to the limit.
+    strip_prompt=False: the text begins with the prompt; tokens and logprobs are the answer's.
+    grammar: "detect" or "segment" keeps answers well-formed, "auto" those to prompts that begin so.
+    no_repeat_ngram: no n tokens in a row come twice in an answer; 0 is off, 5 stops repeated boxes.
+    cache_dtype: of keys and values: "float32", "bfloat16" or "int8"; default: the model's dtype.
+
+    Raises ValueError for what does not fit the model, and OSError for an image that is not there.
+    """
+    options = Options(max_new_tokens, max_length, sampler, stop, seed, num_samples, strip_prompt,
+                      grammar, no_repeat_ngram, cache_dtype)
+    decoding = Decoding(self, prompts, images, options)
+    found = decoding.answers()
+    if strip_prompt:
+      return found
+    return [dataclasses.replace(g, text=decoding.text_of_prompt(i) + g.text)
+            for i, g in enumerate(found)]
+
+  def stream(self, prompts, images=None, **options):
+    """Yields the text that generate() gives, with the same arguments, piece by piece as it is
+    decoded; pairs (answer, piece) where there are several answers. The value of the generator, as
+    `yield from` gives it, is the [Generation]; their text is without the prompt."""
+    options = Options(**options)
+    decoding = Decoding(self, prompts, images, options)
+    single = decoding.count == 1
+    if not options.strip_prompt:
+      for i in range(decoding.count):
+        yield decoding.text_of_prompt(i) if single else (i, decoding.text_of_prompt(i))
+    pieces = decoding.pieces()
+    while True:
+      try:
+        i, piece = next(pieces)
+      except StopIteration as end:
+        return end.value
+      yield piece if single else (i, piece)
+
   def logits(self, tokens, images=None, mask_ar=None):
     """float32 [B, L, V]: next-token logits at each text position.
 
@@ -114,71 +152,136 @@ class VLM:
     new one; default: 0 for a model with images (a prompt sees all of itself), 1 for a text-only
     model (causal).
     """
-    tokens = jnp.asarray(tokens, jnp.int32)
+    tokens = self._token_array(tokens)
     if mask_ar is None:
       mask_ar = jnp.full(tokens.shape, 0 if self.config.img else 1, jnp.int32)
-    run = _logits(self.mesh.devices.flat[0].platform)
-    return run(self.model, self.params, tokens, jnp.asarray(mask_ar, jnp.int32),
-               None if images is None else jnp.asarray(images))
+    return _logits()(self.model, self.params, tokens, jnp.asarray(mask_ar, jnp.int32),
+                     self._image_array(images))
+
+  def score(self, prompts, suffixes, images=None):
+    """(totals [B], [[float]] per token): log-probability of each suffix after its prompt.
+
+    A suffix that is a string gets the eos appended; a list of ids is taken as it is. One prompt
+    goes with all suffixes: what ranks answers. images: as in generate().
+    """
+    prompts, suffixes = inputs.as_list(prompts), inputs.as_list(suffixes)
+    prompts = prompts * len(suffixes) if len(prompts) == 1 else prompts
+    if len(prompts) != len(suffixes):
+      raise ValueError(f"There are {len(prompts)} prompts and {len(suffixes)} suffixes: give one "
+                       "suffix for each prompt, or one prompt for all.")
+    images = inputs.by_prompt(images, len(prompts))
+    suffixes = [self._suffix(s) for s in suffixes]
+    rows = []
+    for at in range(0, len(prompts), PROMPTS):
+      part = slice(at, at + PROMPTS)
+      rows += scoring.suffix_logprobs(self.model, self.params, prompts[part], suffixes[part],
+                                      images[part], self.tokenizer, self.mesh)
+    return np.array([sum(row) for row in rows]), rows
+
+  def score_tokens(self, tokens, images=None, *, mode="logits", targets=None, mask_ar=None,
+                   layer_intercept_fn=None):
+    """mode "logits": float32 [B, L, V]; "loss": -log p(target) float32 [B, L] of targets [B, L].
+
+    As KerasHub's GemmaCausalLM.score. layer_intercept_fn(x, i) gets the activations [B, (F *) P +
+    L, D], those of images first, and gives what goes on: i is -1 for the embeddings, then 0 to
+    depth - 1 after each block. All of it can be differentiated: gradients of the loss with respect
+    to the embeddings are
+
+      jax.grad(lambda d: vlm.score_tokens(tokens, mode="loss", targets=targets, layer_intercept_fn=
+                                          lambda x, i: x + d if i == -1 else x).sum())(zeros)
+
+    The text is causal unless mask_ar [B, L] says otherwise, see logits().
+    """
+    tokens = self._token_array(tokens)
+    mask_ar = jnp.ones_like(tokens) if mask_ar is None else jnp.asarray(mask_ar, jnp.int32)
+    args = (self.model, self.params, tokens, self._image_array(images), mask_ar)
+    if mode == "logits":
+      return scoring.token_logits(*args, layer_intercept_fn)
+    if mode != "loss":
+      raise ValueError(f"score_tokens(mode={mode!r}): the mode is 'logits' or 'loss'.")
+    if targets is None or np.shape(targets) != tokens.shape:
+      raise ValueError(f"score_tokens(mode='loss') needs targets {list(tokens.shape)}, the token "
+                       f"that should follow each of tokens; got "
+                       f"{None if targets is None else list(np.shape(targets))}.")
+    return scoring.token_losses(*args, jnp.asarray(targets, jnp.int32), layer_intercept_fn)
+
+  def objects(self, generation, image, vqvae=None):
+    """[objects.Found] of an answer with locations: boxes in pixels, labels, masks, confidences.
+
+    image: what the answer is about, or its (height, width). vqvae: parameters of
+    models.vqvae.load(), needed for masks.
+    """
+    size = image if isinstance(image, tuple) else inputs.size(image)
+    return objects.objects(generation, self.tokenizer, size, vqvae)
+
+  def tokenize(self, prompts):
+    """{"text", "mask_ar", "mask_input"}, int32 [B, L], as generate() gives them to the model: bos,
+    prompt, newline (none for a text-only model); L is a bucket, and B rows may follow as filling.
+    """
+    prompts = inputs.as_list(prompts)
+    return inputs.pack(prompts, None, self.tokenizer, inputs.limits(self.config)).batch
+
+  def preprocess(self, image):
+    """An image as generate() takes it -> [image_size, image_size, 3], squashed, bilinear."""
+    return inputs.pixels(image, self.image_size)
+
+  def with_lora(self, rank=8, targets=".*attn.*|.*mlp.*", alpha=None, seed=0):
+    """The VLM with fresh adapters (arXiv 2106.09685) on all weights whose names match `targets`.
+
+    It answers as before; fit() trains the adapters only. alpha: the adapters' scale times rank,
+    default: rank. Raises ValueError for a pattern that matches no weight.
+    """
+    return self._replace(lora.add(self.model, self.params, rank, targets, alpha, seed))
+
+  def merge_lora(self):
+    """The VLM with the adapters added into the weights, which have their usual form again."""
+    return self._replace(lora.merge(self.params))
+
+  def quantize(self, kind):
+    """The VLM with "int8" or "int4" weights, see adapt/quantize.py."""
+    return self._replace(quantize.quantize(self.model, self.params, kind))
+
+  def fit(self, examples, **args):
+    """Trains in place and returns the history {"step": [...], "loss": [...], ...}; for all
+    arguments see training/fit.py."""
+    from big_vlm.training import fit  # here: the loader takes a second to import
+    return fit.fit(self, examples, **args)
 
   def export(self, path, format="hf", note=lambda done, total: None):
     """Writes the model for another stack: format "hf", "npz", "keras" or "native"."""
+    if names := [n for n in trees.names(self.params) if n.rsplit("/", 1)[-1] in ("lora_a", "q")]:
+      raise ValueError(
+          f"{names[0]} is adapted or quantized, which no checkpoint format here holds. Call "
+          "merge_lora() first, export the model that quantize() was called on, or write the "
+          "adapters alone: big_vlm.adapt.lora.save, adapt.peft.export.")
     leaves = {name: from_array(x) for name, x in
               zip(trees.names(self.params), jax.tree.leaves(self.params))}
     source = Source(self.source, self.config, leaves, self.tokenizer_name)
     return save.save(source, path, format, note)
 
-  def generate(self, prompts, images=None, *, max_new_tokens=64, sampler="greedy", seed=0):
-    """[Generation] of prompts (a string or several) about images (one for all, or one each).
+  def _replace(self, params):
+    return dataclasses.replace(self, params=params)
 
-    An image is encoded bytes, a PIL image, or a uint8 array [H, W, 3] of any size. Request i draws
-    from its own random key, a function of (seed, i): the batch never changes a result.
-    """
-    prompts = [prompts] if isinstance(prompts, str) else list(prompts)
-    images = list(images) if isinstance(images, (list, tuple)) else [images] * len(prompts)
-    if not prompts or len(images) != len(prompts):
-      raise ValueError(f"generate() got {len(prompts)} prompts and {len(images)} images: give at "
-                       "least one prompt, and one image for all or one for each.")
-    batch = self.tokenize(prompts)
-    if images[0] is not None:
-      batch["image"] = np.stack([self.preprocess(image) for image in images])
-    rows = -len(prompts) % (self.mesh.size // self.mesh.shape["tensor"])  # fills up the mesh
-    batch = {k: np.concatenate([x, np.repeat(x[-1:], rows, axis=0)]) for k, x in batch.items()}
-    batch["_mask"] = np.arange(len(batch["text"])) < len(prompts)
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(
-        jax.random.key(seed), np.arange(len(batch["text"])))
-    out = jax.device_get(generate(
-        self.model, self.params, sharding.put_batch(self.mesh, batch), keys,
-        max_new_tokens=max_new_tokens, eos=self.tokenizer.eos_token, pad=self.tokenizer.pad_token,
-        sampler=sampler))
-    return [self._generation(out, i) for i in range(len(prompts))]
+  def _token_array(self, tokens):
+    tokens = jnp.asarray(tokens, jnp.int32)
+    if tokens.ndim != 2:
+      raise ValueError(f"tokens are [B, L], not {list(tokens.shape)}; lists of unequal length need "
+                       "generate() or score().")
+    return tokens
 
-  def tokenize(self, prompts):
-    """{"text", "mask_ar", "mask_input"}, int32 [B, L]: bos, prompt, newline; L is a bucket.
+  def _image_array(self, images):
+    if images is None:
+      return None
+    if self.image_size is None:
+      raise ValueError("This model has no image tower: leave the images out.")
+    if np.ndim(images) not in (4, 5):
+      raise ValueError(f"images are [B, H, W, 3] or [B, F, H, W, 3], not {list(np.shape(images))}.")
+    return jnp.asarray(images)
 
-    A text-only model has no newline and reads its prompt causally.
-    """
-    newline = self.tokenizer.to_int("\n") if self.config.img else []
-    ids = [self.tokenizer.to_int(p, bos=True) + newline for p in prompts]
-    longest = max(map(len, ids))
-    bucket = next((b for b in PROMPT_BUCKETS if b >= longest), None)
-    if bucket is None:
-      raise ValueError(f"A prompt of {longest} tokens is longer than {PROMPT_BUCKETS[-1]}, the "
-                       "longest that the model takes: shorten it.")
-    text = np.full((len(ids), bucket), self.tokenizer.pad_token, np.int32)
-    mask_input = np.zeros_like(text)
-    for i, row in enumerate(ids):
-      text[i, :len(row)], mask_input[i, :len(row)] = row, 1
-    mask_ar = 1 - mask_input if self.config.img else np.ones_like(text)
-    return {"text": text, "mask_ar": mask_ar, "mask_input": mask_input}
-
-  def preprocess(self, image):
-    """Bytes, PIL or uint8 array -> uint8 [image_size, image_size, 3]: squashed, bilinear."""
-    size = (self.image_size, self.image_size)
-    return ops_image.resize_image(ops_image.decode_image(image), size, "bilinear", antialias=True)
-
-  def _generation(self, out, i):
-    length, ended = out["length"][i], out["ended"][i]
-    tokens = out["tokens"][i][:length + ended]
-    return Generation(self.tokenizer.to_str(tokens), tokens.tolist(),
-                      out["logprobs"][i][:length + ended].tolist(), FINISH_REASONS[int(ended)])
+  def _suffix(self, suffix):
+    ids = inputs.ids(suffix, self.tokenizer, "")
+    if isinstance(suffix, str):  # ids() begins a text with bos
+      ids = ids[1:] + [self.tokenizer.eos_token]
+    if not ids:
+      raise ValueError("A suffix has no tokens: there is nothing to score.")
+    return ids

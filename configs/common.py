@@ -1,32 +1,10 @@
-"""What configs share: the canonical PaliGemma preprocessing, and defaults of training.
+"""What configs share: PaliGemma's text preprocessing (pp/prompts.py), and defaults of training.
 
 Keys that trainers/train.py reads are listed in train() below with their defaults.
 """
 import ml_collections
 
-SEPARATOR = "\\n"
-
-
-def tokens(tokenizer, text_len, train, keep=()):
-  """pp from the strings "prefix" and "suffix" to what big_vlm/batch.py asks for.
-
-  Prefix, separator and suffix are tokenized apart: no piece crosses a border. An evaluation never
-  sees the suffix: it stays a string, to compare with.
-  """
-  tok = f"model={tokenizer!r}"
-  ops = [f"tok(inkey='prefix', outkey='prefix_tokens', bos='yes', {tok})",
-         f"tok(text='{SEPARATOR}', outkey='separator', {tok})"]
-  if train:
-    ops += [f"tok(inkey='suffix', outkey='suffix_tokens', eos='yes', {tok})",
-            "masked_concat(('prefix_tokens', 'separator', 'suffix_tokens'), "
-            "mask_ar=(0, 0, 1), mask_loss=(0, 0, 1))"]
-    pads, text_len = {"text": 0, "mask_ar": 1, "mask_loss": 0}, text_len + 1
-  else:
-    ops += ["masked_concat(('prefix_tokens', 'separator'), mask_ar=(0, 0), mask_input=(1, 1))"]
-    pads = {"text": 0, "mask_ar": 1, "mask_input": 0}
-  ops += [f"tolen({text_len}, pad_value={pad}, key={key!r})" for key, pad in pads.items()]
-  names = ", ".join(map(repr, ["image", *pads, *keep]))
-  return "|".join([*ops, f"keep({names})"])
+from pp.prompts import tokens  # noqa: F401 (configs write their text by common.tokens)
 
 
 def train(**changes):
@@ -44,7 +22,9 @@ def train(**changes):
       input=dict(mixture=[], batch_size=32, workers=0, threads=2),
       total_steps=1000,
       optimizer=dict(name="adamw", args={}, lr=1e-5, schedule="cosine", warmup=100,
-                     weight_decay=0., clip_norm=1.),
+                     weight_decay=0., clip_norm=1.,
+                     # regex over parameter names -> does it train; a frozen one has no state
+                     trainable=((".*", True),)),
       log_steps=50,
       checkpoint_steps=1000, keep_checkpoints=1,
       # name: dict(type="vqa", data={...}, pp="...", batch_size=.., max_new_tokens=.., steps=..)

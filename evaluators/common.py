@@ -11,13 +11,12 @@ import json
 import os
 import pathlib
 
-import jax
 import numpy as np
 
 from big_vlm import sharding
 from big_vlm.batch import check_batch
 from big_vlm.data import loader, source
-from big_vlm.decode import generate
+from big_vlm.decode import answers, generate
 from pp import builder
 from pp.registry import pick
 from pp.tokenizer import get_tokenizer
@@ -38,8 +37,8 @@ class Evaluator:
     self._kind = importlib.import_module(pick(KINDS, type, "evaluator"))
     self._model, self._tokenizer, self._mesh = model, get_tokenizer(tokenizer), mesh
     self._data, self._pp, self._batch_size = data, pp, batch_size
-    self._decode = dict(max_new_tokens=max_new_tokens, eos=self._tokenizer.eos_token,
-                        pad=self._tokenizer.pad_token, cache_dtype=cache_dtype)
+    self._decode = dict(max_new_tokens=max_new_tokens, stops=[self._tokenizer.eos_token],
+                        cache_dtype=cache_dtype)
     self._score_args = score_args
 
   def run(self, params, workdir, step):
@@ -65,28 +64,28 @@ class Evaluator:
     examples = source.get(**self._data)
     batches, count = loader.eval_batches(examples, builder.get_preprocess_fn(self._pp),
                                          self._batch_size)
-    rows, keys = [], jax.random.split(jax.random.key(0), self._batch_size)
+    rows = []
     for i, batch in enumerate(batches):
       device, host = loader.split_batch(batch)
       if i == 0:
         check_batch(device, train=False, vocab_size=self._model.config.llm.vocab_size)
-      out = generate.generate(self._model, params, sharding.put_batch(self._mesh, device), keys,
-                              **self._decode)
-      rows += self._rows(jax.device_get(out), device, host)
+      put = {**sharding.put_batch(self._mesh, device), "_mask": device["_mask"]}
+      state = generate.generate(self._model, params, put, **self._decode)
+      rows += self._rows(state, device, host)
       note(i + 1, count)
     assert len(rows) == len(examples), (len(rows), len(examples))
     return rows
 
-  def _rows(self, out, device, host):
-    rows = []
+  def _rows(self, state, device, host):
+    rows, stops = [], answers.stops("eos", self._tokenizer.eos_token)
     for i in np.flatnonzero(device["_mask"]):
-      end = out["length"][i] + out["ended"][i]  # the eos counts as a token of the answer
+      end = state.length[i]
+      found = answers.generation(state.tokens[i][:end], state.logprobs[i][:end], stops,
+                                 self._tokenizer)
       rows.append({
           **{k: v[i] for k, v in host.items()}, "image": device["image"][i],
-          "prediction": self._tokenizer.to_str(out["tokens"][i][:out["length"][i]]),
-          "tokens": out["tokens"][i][:end].tolist(),
-          "logprobs": out["logprobs"][i][:end].astype(float).round(5).tolist(),
-          "finish_reason": generate.FINISH_REASONS[int(out["ended"][i])]})
+          "prediction": found.text, "tokens": found.tokens,
+          "logprobs": np.round(found.logprobs, 5).tolist(), "finish_reason": found.finish_reason})
     return rows
 
 

@@ -1,7 +1,7 @@
 """Detection: COCO's average precision of the boxes in answers "<loc....>x4 label ; ..."."""
-import itertools
 import math
 
+from big_vlm.decode.objects import read
 from evaluators.metrics import detection
 from pp import locations
 
@@ -39,11 +39,8 @@ def objects(row, tokenizer):
     yield from ({"box": o.box, "label": o.label, "score": 1.0}
                 for o in locations.parse_objects(row["prediction"]))
     return
-  pairs = zip(row["tokens"], row["logprobs"])
-  for separator, group in itertools.groupby(pairs, lambda p: ";" in tokenizer.piece(p[0])):
-    tokens, logprobs = zip(*group)
-    for o in () if separator else locations.parse_objects(tokenizer.to_str(tokens)):
-      yield {"box": o.box, "label": o.label, "score": math.exp(sum(logprobs))}
+  for found in read(row["tokens"], row["logprobs"], tokenizer):
+    yield {"box": found.object.box, "label": found.object.label, "score": math.exp(found.all)}
 
 
 def share_found(predicted, references, iou=0.5):

@@ -13,7 +13,7 @@ MAY_IMPORT = {  # package: our packages that its files may import
     "evaluators": {"pp", "big_vlm", "evaluators"},
     "trainers": {"pp", "big_vlm", "evaluators", "trainers"},
     "tools": {"pp", "big_vlm", "evaluators", "trainers", "tools"},
-    "configs": {"configs"},
+    "configs": {"pp", "configs"},
 }
 
 

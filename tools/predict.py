@@ -1,88 +1,201 @@
 """Asks a model about one image: python -m tools.predict W --image cat.png --prompt "detect cat"
 
-Prints the answer and writes a picture of it: the image with the boxes that the answer names.
+Prints the answer as it is decoded and writes a picture of it: the image with the boxes and masks
+that the answer names and how sure the model is of them. With --interactive the prompts come from
+the standard input, one a line, and each answer leaves a picture of its own, overlay_1.png, ...
 """
 import argparse
+import dataclasses
+import functools
 import pathlib
-
-from PIL import Image, ImageDraw, ImageFont
+import sys
 
 import big_vlm
-from big_vlm import reporting
+from big_vlm import attention_map, presets, reporting
+from big_vlm.decode import samplers
+from big_vlm.decode.search import Sample
+from big_vlm.models import paligemma, vqvae
 from pp import locations, ops_image
+from tools import overlay
 
-COLOURS = ("#e6550d", "#3182bd", "#31a354", "#756bb1", "#d62728", "#17becf")
-SIDE = 512  # least width of the picture in pixels: small images are scaled up
-
-
-def overlay(image, prompt, answer):
-  """uint8 [H, W, 3] -> PIL image: boxes of the answer drawn, prompt and answer written below."""
-  scale = max(1, -(-SIDE // image.shape[1]))
-  width, height = image.shape[1] * scale, image.shape[0] * scale
-  font = ImageFont.load_default(18)
-  objects = locations.parse_objects(answer)
-  said = " ; ".join(o.label for o in objects) or answer
-  text = wrap(f"{prompt}:  {said}", font, width - 16)
-  page = Image.new("RGB", (width, height + 24 * len(text) + 12), "white")
-  page.paste(Image.fromarray(image).resize((width, height), Image.Resampling.NEAREST))
-  draw = ImageDraw.Draw(page)
-  for i, o in enumerate(objects):
-    y0, x0, y1, x1 = (v * s for v, s in zip(o.box, (height, width) * 2))
-    colour = COLOURS[i % len(COLOURS)]
-    draw.rectangle(sorted_box(x0, y0, x1, y1), outline=colour, width=3)
-    left, top, right, bottom = draw.textbbox((x0 + 4, max(y0 - 22, 0)), o.label, font=font)
-    draw.rectangle((left - 4, top - 2, right + 4, bottom + 2), fill=colour)
-    draw.text((x0 + 4, max(y0 - 22, 0)), o.label, fill="white", font=font)
-  for i, line in enumerate(text):
-    draw.text((8, height + 8 + 24 * i), line, fill="black", font=font)
-  return page
+VQVAE = "gs://big_vision/paligemma/vae-oid.npz"
+GRAMMARS = {"auto": "auto", "detect": "detect", "segment": "segment", "none": None}
 
 
-def sorted_box(x0, y0, x1, y1):
-  return min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)
-
-
-def wrap(text, font, width):
-  """Lines of text no wider than width pixels; a longer word stays whole."""
-  lines = [""]
-  for word in text.split(" "):
-    longer = f"{lines[-1]} {word}".strip()
-    if lines[-1] and font.getlength(longer) > width:
-      lines.append(word)
-    else:
-      lines[-1] = longer
-  return lines
-
-
-def predict(source, image, prompt, out, max_new_tokens):
-  """Prints the answer, writes the overlay to out; returns the Generation."""
+def read_image(path):
+  """uint8 [H, W, 3] of a PNG, JPEG, GIF, BMP or WebP file."""
   try:
-    data = pathlib.Path(image).read_bytes()
+    data = pathlib.Path(path).read_bytes()
   except OSError as e:
-    raise OSError(f"Cannot read the image {image}: {e.strerror}.") from e
+    raise OSError(f"Cannot read the image {path}: {e.strerror}.") from e
   try:
-    pixels = ops_image.decode_image(data)
+    return ops_image.decode_image(data)
   except ValueError as e:
-    raise ValueError(f"{image}: {e}") from e
+    raise ValueError(f"{path}: {e}") from e
+
+
+def read_vqvae(path):
+  """Parameters of the VQ-VAE of masks from a vae-oid.npz; None without a path."""
+  try:
+    return vqvae.load(path) if path else None
+  except OSError as e:
+    raise OSError(f"Cannot read the decoder of masks {path}: {e.strerror or e}. It is the file "
+                  f"{VQVAE}.") from e
+
+
+@functools.cache
+def load(source):
+  """from_preset(source); ValueError if that cannot answer a text about an image."""
+  if preset := presets.resolve(source):  # before anything is downloaded
+    check_config(source, paligemma.config(**preset.config))
   vlm = big_vlm.from_preset(source)
-  answer = vlm.generate(prompt, pixels, max_new_tokens=max_new_tokens)[0]
-  print(answer.text)
-  if answer.finish_reason == "length":
-    print(f"(cut after {max_new_tokens} tokens; --max_new_tokens allows more)")
-  overlay(pixels, prompt, answer.text).save(out)
-  print(f"overlay: {out}")
-  return answer
+  check_config(source, vlm.config)
+  if not vlm.tokenizer:
+    raise ValueError(f"{source} has no tokenizer, so it cannot read a prompt: put its "
+                     "tokenizer.model or tokenizer.json beside its weights.")
+  return vlm
+
+
+def check_config(source, config):
+  """Raises ValueError if a model lacks what sees or what answers."""
+  if not config.img or not config.llm:
+    lacks = "image tower: it reads text alone" if config.llm else "decoder: it cannot answer"
+    raise ValueError(f"{source} has no {lacks}. Give a model of the PaliGemma family; "
+                     "`python -m big_vlm.presets` lists the released ones.")
+
+
+def decode(vlm, prompt, image, show, *, sampler="greedy", **settings):
+  """The Generation; show gets its text in pieces, or at once from a search such as a beam, which
+  changes its mind."""
+  search = samplers.build(sampler)
+  if not isinstance(search, Sample) or search.n > 1:
+    generation, = vlm.generate(prompt, image, sampler=sampler, **settings)
+    show(generation.text)
+    return generation
+  pieces = vlm.stream(prompt, image, sampler=sampler, **settings)
+  while True:
+    try:
+      show(next(pieces))
+    except StopIteration as end:
+      return end.value[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Reply:
+  generation: object  # big_vlm's Generation
+  found: list  # of the objects that it names, in pixels
+  notes: list  # of str: what a person should know
+
+
+def respond(vlm, prompt, image, *, decoder=None, show, **settings):
+  """The Reply to a prompt about an image, uint8 [H, W, 3].
+
+  decoder: parameters of the VQ-VAE of masks. show: called with each piece of the answer as it is
+  decoded. settings: of vlm.generate.
+  """
+  generation = decode(vlm, prompt, image, show, **settings)
+  found = vlm.objects(generation, image, decoder)
+  notes = []
+  if generation.finish_reason == "length":
+    notes.append(f"cut after {len(generation.tokens)} tokens; max_new_tokens allows more")
+  if decoder is None and any(o.seg for o in locations.parse_objects(generation.text)):
+    notes.append("masks are not drawn: their decoder is missing; --vqvae names the "
+                 f"file, {VQVAE}")
+  return Reply(generation, found, notes)
+
+
+def answer(vlm, prompt, image, out, attention=False, **settings):
+  """Prints the answer and writes its picture to out; attention: also where its tokens look."""
+  reply = respond(vlm, prompt, image, show=lambda s: print(s, end="", flush=True), **settings)
+  print()
+  if any(o.score is not None for o in reply.found):
+    print("confidence: " + ", ".join(map(overlay.confidence, reply.found)))
+  for note in reply.notes:
+    print(f"({note})")
+  text = overlay.caption(prompt, reply.generation.text, reply.found)
+  if unseen := overlay.unseen(text):
+    print(f"(no installed font has {unseen[:20]}: the picture shows empty boxes instead)")
+  save(overlay.draw(image, reply.found, text), out, "overlay")
+  if attention:
+    heat = attention_map.attention_map(vlm, prompt, image, reply.generation)
+    titles = [spelling(vlm.tokenizer, t) for t in reply.generation.tokens]
+    save(overlay.draw_attention(image, heat, titles, text), numbered(out, "attention"),
+         "attention map")
+
+
+def spelling(tokenizer, token):
+  """A token as a person reads it; a lone space is "␣"."""
+  return tokenizer.piece(token).replace("▁", " ").replace("Ġ", " ").strip() or "␣"
+
+
+def numbered(path, suffix):
+  """"a/overlay.png", 2 -> "a/overlay_2.png"."""
+  path = pathlib.Path(path)
+  return path.with_name(f"{path.stem}_{suffix}{path.suffix}")
+
+
+def save(page, path, what):
+  try:
+    page.save(path)
+  except (OSError, ValueError) as e:  # Pillow knows no format of that name: ValueError
+    raise type(e)(f"Cannot write the picture {path}: {e}. --out names a file such as "
+                  "overlay.png in a folder that exists.") from e
+  print(f"{what}: {path}")
+
+
+def converse(answer_one, prompts, out):
+  """Answers prompts one after another; what is wrong with one is said, and the next one asked."""
+  for i, prompt in enumerate(prompts, 1):
+    try:
+      answer_one(prompt, numbered(out, i))
+    except ValueError as e:
+      print(f"error: {e}")
+
+
+def typed(first=None):
+  """The prompt `first`, if there is one, then the lines of the standard input to its end."""
+  if first:
+    yield first
+  sign = "prompt> " if sys.stdin.isatty() else ""
+  while True:
+    try:
+      line = input(sign).strip()
+    except (EOFError, KeyboardInterrupt):
+      print()
+      return
+    if line:
+      yield line
 
 
 def main(argv=None):
-  parser = argparse.ArgumentParser(description=__doc__)
+  parser = argparse.ArgumentParser(
+      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("source", help="a preset, a handle (hf://...), a checkpoint or a work folder")
   parser.add_argument("--image", required=True)
-  parser.add_argument("--prompt", required=True, help='e.g. "detect 3 ; 7", "caption en"')
+  parser.add_argument("--prompt", help='e.g. "detect 3 ; 7", "segment cat", "caption en", "ocr"')
+  parser.add_argument("--interactive", action="store_true", help="prompts from standard input")
   parser.add_argument("--out", default="overlay.png", help="picture to write")
   parser.add_argument("--max_new_tokens", type=int, default=64)
+  parser.add_argument("--sampler", default="greedy", help='e.g. "beam(n=4)", "top_p(p=0.9, t=0.7)"')
+  parser.add_argument("--seed", type=int, default=0, help="of a sampler that draws")
+  parser.add_argument("--grammar", default="auto", choices=GRAMMARS,
+                      help="well-formed answers: auto goes by the first word of the prompt")
+  parser.add_argument("--vqvae", help="vae-oid.npz: decodes the masks of `segment`")
+  parser.add_argument("--attention", action="store_true",
+                      help="also writes where on the image each token of the answer looked")
   args = parser.parse_args(argv)
-  predict(args.source, args.image, args.prompt, args.out, args.max_new_tokens)
+  if not args.prompt and not args.interactive:
+    parser.error("give --prompt, or --interactive for prompts from the standard input")
+  image = read_image(args.image)
+  decoder = read_vqvae(args.vqvae)
+  vlm = load(args.source)
+  one = lambda prompt, out: answer(
+      vlm, prompt, image, out, decoder=decoder, attention=args.attention, sampler=args.sampler,
+      max_new_tokens=args.max_new_tokens, seed=args.seed, grammar=GRAMMARS[args.grammar])
+  if args.interactive:
+    converse(one, typed(args.prompt), args.out)
+  else:
+    one(args.prompt, args.out)
 
 
 if __name__ == "__main__":

@@ -23,8 +23,8 @@ def train(config, workdir):
   make_workdir(workdir, config)
   model = paligemma.PaliGemma(paligemma.config(**config.model.to_dict()))
   mesh = sharding.make_mesh(config.mesh.to_dict())
-  optimizer, rate, shardings, shapes = plan_state(config, model, mesh)
-  train_step = jax.jit(steps.make_train_step(model, optimizer, rate, config.seed),
+  optimizer, shardings, shapes = plan_state(config, model, mesh)
+  train_step = jax.jit(steps.make_train_step(model, optimizer, config.seed),
                        donate_argnums=0, out_shardings=(shardings, None))
   evaluators = [common.Evaluator(name, model, config.tokenizer, mesh, **kw)
                 for name, kw in config.evals.to_dict().items()]
@@ -72,11 +72,11 @@ def make_workdir(workdir, config):
 
 
 def plan_state(config, model, mesh):
-  """(optimizer, schedule, shardings and shapes of the TrainState)."""
+  """(optimizer, shardings and shapes of the TrainState)."""
   params = jax.eval_shape(lambda: paligemma.init_params(model, jax.random.key(0)))
-  optimizer, rate = optim.make(params, total_steps=config.total_steps, **config.optimizer.to_dict())
+  optimizer = optim.make(params, total_steps=config.total_steps, **config.optimizer.to_dict())
   shapes = jax.eval_shape(lambda p: steps.start(p, optimizer), params)
-  return optimizer, rate, sharding.tree_sharding(mesh, shapes, config.sharding), shapes
+  return optimizer, sharding.tree_sharding(mesh, shapes, config.sharding), shapes
 
 
 def start_or_resume(config, model, optimizer, checkpoints, shapes, shardings):

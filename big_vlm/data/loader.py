@@ -3,13 +3,13 @@
 The example at (step, slot) is element step * batch_size + slot of the stream, whatever the number
 of processes and workers: the loader's whole state is the step.
 """
-import sys
-
 import absl.flags
 import grain
 import numpy as np
 
 from big_vlm.batch import BATCH
+
+ENDLESS = 2**53  # elements: Grain divides this number as a float, which is exact up to here
 
 
 class _Slots:
@@ -21,7 +21,7 @@ class _Slots:
     self._offset = process * self._local
 
   def __len__(self):
-    return (sys.maxsize - self._first) // self._size * self._local
+    return (ENDLESS - self._first) // self._size * self._local
 
   def __getitem__(self, index):
     step, slot = divmod(index, self._local)

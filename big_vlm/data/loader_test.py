@@ -54,6 +54,11 @@ def test_the_stream_depends_on_nothing_but_seed_and_step(take):
   assert rows_of_processes(take, 3, 2, step=3, threads=4) == want[3:]  # on other hosts
 
 
+def test_batches_of_one(parts):
+  batch, = itertools.islice(loader.train_batches(mixture.stream(parts, seed=0), 1), 1)
+  assert batch["image"].shape == (1, 8, 8, 3)
+
+
 def test_worker_processes_do_not_change_the_stream(take):
   want = take(7)
   assert take(7, workers=4) == want

@@ -2,10 +2,13 @@
 
     dict(name="digits/small", split="train", data_dir="data")      a prepared TFDS data set
     dict(name="jsonl", path="my/train.jsonl")                      one JSON object per line
+    dict(name="memory", examples=[{...}, {...}])                   a list of examples
 """
 from typing import Protocol
 
-from big_vlm.data import jsonl, tfds
+from big_vlm.data import jsonl, memory, tfds
+
+OURS = {"jsonl": jsonl.Jsonl, "memory": memory.Memory}
 
 
 class Source(Protocol):
@@ -20,5 +23,5 @@ class Source(Protocol):
 
 
 def get(name, **kw):
-  """The source that a config's `data` names; other keys are arguments of jsonl or tfds."""
-  return jsonl.Jsonl(**kw) if name == "jsonl" else tfds.Tfds(name, **kw)
+  """The source that a config's `data` names; other keys are arguments of its class."""
+  return OURS[name](**kw) if name in OURS else tfds.Tfds(name, **kw)

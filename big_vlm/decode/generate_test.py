@@ -1,11 +1,14 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from big_vlm.decode import generate, samplers
+from big_vlm.decode import generate
 from big_vlm.models import paligemma
 
 SIZE, N = 16, 8
+SAMPLERS = ["greedy", "temperature(1.5)", "top_k(k=3, t=2.)", "top_p(.7)|temperature(3.)",
+            "min_p(.2)", "beam(n=3)", "contrastive(k=3, alpha=.5)"]
 
 
 @pytest.fixture(scope="module", params=["tiny", "tiny2"])
@@ -28,107 +31,187 @@ def prompts(rng, lengths, width=7):
   return dict(text=text, mask_ar=1 - valid, mask_input=valid, image=image)
 
 
-def run(model_and_params, batch, eos=-1, sampler="greedy", keys=None, n=N):
-  keys = jax.random.split(jax.random.key(0), len(batch["text"])) if keys is None else keys
-  return jax.device_get(generate.generate(*model_and_params, batch, keys, max_new_tokens=n,
-                                          eos=eos, sampler=sampler))
+def run(model_and_params, batch, n=N, **args):
+  return generate.generate(*model_and_params, batch, max_new_tokens=n, **args)
 
 
 def rows(batch, index):
   return {k: v[index] for k, v in batch.items()}
 
 
-def by_full_forward(model_and_params, batch, n=N):
-  """Greedy decoding without a cache: the whole sequence anew for each token, one row at a time."""
+@pytest.fixture(scope="module")
+def forward(model_and_params):
+  """(prompt ids, answer ids, image) -> log-probabilities [answer + 1, V], without a cache."""
   model, params = model_and_params
-  forward = jax.jit(lambda text, mask_ar, image: model.apply({"params": params}, model.apply(
-      {"params": params}, text, mask_ar, image), method="logits"))
-  out = []
-  for i in range(len(batch["text"])):
-    length = batch["mask_input"][i].sum()
-    text, mask_ar = np.zeros((1, length + n), np.int32), np.ones((1, length + n), np.int32)
-    text[0, :length], mask_ar[0, :length] = batch["text"][i, :length], 0
-    for t in range(length, length + n):
-      text[0, t] = forward(text, mask_ar, batch["image"][i:i + 1])[0, t - 1].argmax()
-    out.append(text[0, length:])
-  return np.stack(out)
+
+  @jax.jit
+  def logprobs(text, mask_ar, valid, image):
+    hidden = model.apply({"params": params}, text, mask_ar, image, valid)
+    return jax.nn.log_softmax(model.apply({"params": params}, hidden, method="logits"))[0]
+
+  def run(prompt, answer, image):
+    text, mask_ar, valid = np.zeros((3, 1, 7 + N + 1), np.int32)
+    length = len(prompt) + len(answer)
+    text[0, :length], valid[0, :length] = [*prompt, *answer], 1
+    mask_ar[0, len(prompt):] = 1
+    return np.asarray(logprobs(text, mask_ar, valid, image[None]))[len(prompt) - 1:length]
+  return run
 
 
-def test_greedy_equals_the_full_forward(model_and_params, rng):
+def each(batch):
+  for text, valid, image in zip(batch["text"], batch["mask_input"], batch["image"]):
+    yield text[valid == 1].tolist(), image
+
+
+def test_greedy_equals_the_full_forward(model_and_params, forward, rng):
   batch = prompts(rng, [3, 7, 5])
-  want = by_full_forward(model_and_params, batch)
-  np.testing.assert_array_equal(run(model_and_params, batch)["tokens"], want)
-  assert len(np.unique(want)) > 3  # a model that repeats one token would show little
+  got, want = run(model_and_params, batch), []
+  for i, (prompt, image) in enumerate(each(batch)):
+    answer, logprobs = [], []
+    for _ in range(N):
+      last = forward(prompt, answer, image)[-1]
+      answer.append(int(last.argmax()))
+      logprobs.append(last.max())
+    assert got.tokens[i].tolist() == answer
+    np.testing.assert_allclose(got.logprobs[i], logprobs, atol=1e-4)
+    want += answer
+  assert len(set(want)) > 3  # a model that repeats one token would show little
 
 
-@pytest.mark.parametrize("sampler", ["greedy", "temperature(1.5)"])
+def beam_by_full_forward(forward, prompt, image, n, stops):
+  """big_vision's beam search, a list of (score, tokens) at a time."""
+  live, best = [(0., [])], (-np.inf, [])
+  for _ in range(N):
+    grown = []
+    for score, tokens in live:
+      last = forward(prompt, tokens, image)[-1]
+      for stop in stops:
+        best = max(best, (score + last[stop], [*tokens, stop]))
+      grown += [(score + last[t], [*tokens, t]) for t in range(len(last)) if t not in stops]
+    live = sorted(grown, reverse=True)[:n]
+    if best[0] > live[0][0]:
+      break
+  return best if stops else live[0]
+
+
+@pytest.mark.parametrize("n,stops", [(1, []), (3, []), (3, [17, 40]), (2, [17])])
+def test_beam_search_equals_its_definition(model_and_params, forward, rng, n, stops):
+  batch = prompts(rng, [3, 6])
+  got = run(model_and_params, batch, sampler=f"beam({n})", stops=stops)
+  for i, (prompt, image) in enumerate(each(batch)):
+    score, tokens = beam_by_full_forward(forward, prompt, image, n, stops)
+    assert got.tokens[i][:got.length[i]].tolist() == tokens
+    np.testing.assert_allclose(got.logprobs[i].sum(), score, atol=1e-4)
+
+
+def test_a_beam_of_one_without_stops_is_greedy(model_and_params, rng):
+  batch = prompts(rng, [3, 6])
+  np.testing.assert_array_equal(run(model_and_params, batch, sampler="beam(1)").tokens,
+                                run(model_and_params, batch).tokens)
+
+
+def test_contrastive_search_equals_its_definition(model_and_params, rng):
+  model, params = model_and_params
+  batch = rows(prompts(rng, [5]), [0])
+  got = run(model_and_params, batch, sampler="contrastive(k=4, alpha=.6)", n=4)
+
+  @jax.jit
+  def read(text, mask_ar):
+    x, tokens = model.apply({"params": params}, text, mask_ar, batch["image"], method="embed")
+    hidden, _ = model.apply({"params": params}, x, tokens, method=lambda m, *a: m.llm(*a))
+    return hidden[0], model.apply({"params": params}, hidden[0, -1], method="logits")
+
+  text = batch["text"][0, :5].tolist()
+  for t in range(4):
+    ids = lambda x: (np.array([x]), np.array([[0] * 5 + [1] * (len(x) - 5)]))
+    hidden, logits = read(*ids(text))
+    best, probs = (-np.inf, None), np.asarray(jax.nn.softmax(logits))
+    for token in np.argsort(probs)[-4:]:
+      after = np.asarray(read(*ids([*text, int(token)]))[0])
+      unit = after / np.linalg.norm(after, axis=-1, keepdims=True)
+      best = max(best, (0.4 * probs[token] - 0.6 * (unit[:-1] @ unit[-1]).max(), int(token)))
+    assert got.tokens[0, t] == best[1]
+    text.append(best[1])
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_row_does_not_depend_on_its_batch(model_and_params, rng, sampler):
-  batch = prompts(rng, [7, 2, 5, 3, 6])
-  keys = jax.random.split(jax.random.key(3), 5)
-  five = run(model_and_params, batch, sampler=sampler, keys=keys)
+  batch, seeds = prompts(rng, [7, 2, 5, 3, 6]), np.arange(5) + 9
+  five = run(model_and_params, batch, sampler=sampler, seeds=seeds)
   for index in ([0], [3], [4, 1], [2, 2, 0, 1]):  # single, reordered, repeated
-    some = run(model_and_params, rows(batch, index), sampler=sampler, keys=keys[np.array(index)])
-    np.testing.assert_array_equal(some["tokens"], five["tokens"][index])
+    some = run(model_and_params, rows(batch, index), sampler=sampler, seeds=seeds[index])
+    np.testing.assert_array_equal(some.tokens, five.tokens[index])
     # Tokens are equal; log-probabilities of some -6 nats are up to float32 rounding (2e-5 seen).
-    np.testing.assert_allclose(some["logprobs"], five["logprobs"][index], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(some.logprobs, five.logprobs[index], rtol=1e-5, atol=2e-5)
   wider = {k: np.pad(v, ((0, 0), (0, 4))) if v.ndim == 2 else v for k, v in batch.items()}
   np.testing.assert_array_equal(
-      run(model_and_params, wider, sampler=sampler, keys=keys)["tokens"], five["tokens"])
+      run(model_and_params, wider, sampler=sampler, seeds=seeds).tokens, five.tokens)
 
 
-def test_stops_at_eos_and_pads_after_it(model_and_params, rng):
+@pytest.mark.parametrize("sampler", ["greedy", "contrastive(3)"])
+def test_a_stop_is_the_last_token(model_and_params, rng, sampler):
   batch = prompts(rng, [3, 7, 5])
-  free = run(model_and_params, batch)
-  eos = int(free["tokens"][0, 2])
-  out = run(model_and_params, batch, eos=eos)
-  first = list(free["tokens"][0]).index(eos)
-  assert out["ended"][0] and out["length"][0] == first
-  np.testing.assert_array_equal(out["tokens"][0, :first + 1], free["tokens"][0, :first + 1])
-  assert not out["tokens"][0, first + 1:].any() and not out["logprobs"][0, first + 1:].any()
+  free = run(model_and_params, batch, sampler=sampler)
+  stops = [int(free.tokens[0, 2]), int(free.tokens[1, 4])]
+  out = run(model_and_params, batch, stops=stops, sampler=sampler)
   for i in range(3):
-    if eos not in free["tokens"][i]:
-      assert not out["ended"][i] and out["length"][i] == N
-
-
-def test_logprobs_are_those_of_the_model(model_and_params, rng):
-  model, params = model_and_params
-  batch = prompts(rng, [7, 7])
-  out = run(model_and_params, batch, sampler="temperature(2.0)")
-  text = np.concatenate([batch["text"], out["tokens"]], axis=1)
-  mask_ar = np.tile(np.arange(text.shape[1]) >= 7, (2, 1)).astype(np.int32)
-  hidden = model.apply({"params": params}, text, mask_ar, batch["image"])
-  logprobs = jax.nn.log_softmax(model.apply({"params": params}, hidden, method="logits"))
-  want = np.take_along_axis(logprobs[:, 6:-1], out["tokens"][..., None], axis=-1)[..., 0]
-  np.testing.assert_allclose(out["logprobs"], want, atol=1e-4)
+    ends = [t for t in range(N) if free.tokens[i, t] in stops]
+    length = ends[0] + 1 if ends else N
+    assert out.length[i] == length and out.done[i]
+    np.testing.assert_array_equal(out.tokens[i, :length], free.tokens[i, :length])
+    assert not out.tokens[i, length:].any() and not out.logprobs[i, length:].any()
 
 
 def test_ends_early_when_all_are_done_and_does_not_wait_for_filling_rows(model_and_params, rng):
   batch = prompts(rng, [3, 4])
-  eos = int(run(model_and_params, batch)["tokens"][0, 0])
+  stop = int(run(model_and_params, batch).tokens[0, 1])
   batch["_mask"] = np.array([True, False])
-  out = run(model_and_params, batch, eos=eos, n=1000)
-  assert out["length"][0] == 0 and out["ended"][0]
-  assert not out["tokens"][1].any()
+  out = run(model_and_params, batch, stops=[stop], n=1000)
+  assert out.step == out.length[0] <= 2 and not out.tokens[1].any()
 
 
-def test_two_calls_of_equal_shape_compile_once(model_and_params, rng):
-  run(model_and_params, prompts(rng, [3, 4]))
-  before = generate.generate._cache_size()
-  run(model_and_params, prompts(rng, [7, 1]))
-  assert generate.generate._cache_size() == before
+def test_nothing_asked_is_nothing_said(model_and_params, rng):
+  for sampler in ("greedy", "beam(2)", "contrastive(2)"):
+    out = run(model_and_params, prompts(rng, [3]), n=0, sampler=sampler)
+    assert out.length.tolist() == [0] and not out.tokens.any()
 
 
-def test_bfloat16_cache_stays_close(model_and_params, rng):
-  batch = prompts(rng, [3, 7])
-  keys = jax.random.split(jax.random.key(0), 2)
-  half = generate.generate(*model_and_params, batch, keys, max_new_tokens=1, eos=-1,
-                           cache_dtype="bfloat16")
-  np.testing.assert_allclose(half["logprobs"], run(model_and_params, batch, n=1)["logprobs"],
-                             atol=0.15)
+def test_numbers_and_stops_compile_nothing(model_and_params, rng):
+  args = lambda t, stop: dict(sampler=f"top_p(p={t / 2}, t={t})", stops=[stop], seeds=[stop, 4])
+  run(model_and_params, prompts(rng, [3, 4]), **args(1., 5))
+  before = generate.prefill()._cache_size(), generate.advance()._cache_size()
+  run(model_and_params, prompts(rng, [7, 1]), **args(.3, 9))
+  assert (generate.prefill()._cache_size(), generate.advance()._cache_size()) == before
 
 
-def test_unknown_sampler_and_bad_temperature():
-  with pytest.raises(ValueError, match="Unknown sampler 'greddy'. Did you mean 'greedy'"):
-    samplers.SAMPLERS.build("greddy")
-  with pytest.raises(ValueError, match="must be above 0"):
-    samplers.SAMPLERS.build("temperature(0)")
+@pytest.mark.parametrize("dtype,atol", [("bfloat16", 0.15), ("int8", 0.3)])
+def test_a_small_cache_stays_close(model_and_params, rng, dtype, atol):
+  batch = prompts(rng, [3, 7, 5, 6])
+  whole = run(model_and_params, batch, n=3)
+  small = run(model_and_params, batch, n=3, cache_dtype=dtype)
+  same = np.cumprod(small.tokens == whole.tokens, axis=1).astype(bool)
+  assert same[:, 0].sum() >= 3  # a near tie may fall otherwise
+  np.testing.assert_allclose(small.logprobs[same], whole.logprobs[same], atol=atol)
+  assert np.abs(small.logprobs - whole.logprobs).max() > 0  # it is in use
+
+
+def test_images_by_index_are_those_of_the_rows(model_and_params, rng):
+  model, params = model_and_params
+  batch = prompts(rng, [3, 7, 4])
+  batch["image"] = batch["image"][[0, 1, 0]]
+  index = {**batch, "image": batch["image"][:2], "image_index": np.array([[0], [1], [0]])}
+  np.testing.assert_array_equal(run(model_and_params, index).tokens,
+                                run(model_and_params, batch).tokens)
+  # A place without an image is no token: row 1 has one image here, and one of two there.
+  two = {**index, "image_index": np.array([[0, 1], [1, -1], [-1, -1]])}
+  out = run(model_and_params, two)
+  np.testing.assert_array_equal(out.tokens[1], run(model_and_params, batch).tokens[1])
+  text_only = {k: v for k, v in rows(batch, [2]).items() if k != "image"}
+  np.testing.assert_array_equal(out.tokens[2], run(model_and_params, text_only).tokens[0])
+
+
+def test_a_bfloat16_model_reads_its_own_cache(model_and_params, rng):
+  model, params = model_and_params
+  half = paligemma.PaliGemma(paligemma.with_dtype(model.config, "bfloat16"))
+  out = run((half, params), prompts(rng, [3]), cache_dtype="bfloat16")
+  assert jnp.isfinite(out.logprobs).all()

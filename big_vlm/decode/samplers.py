@@ -1,20 +1,160 @@
-"""Samplers: (logits float32 [B, V], one random key per row) -> tokens int32 [B]."""
+"""Samplers: how a token is chosen from logits. Several are joined with "|", left to right.
+
+  "greedy"   "temperature(0.7)"   "top_k(k=5, t=1.)"   "top_k(40)|top_p(.9)|temperature(.7)"
+  "best_of(n=4, sampler='top_p(.9)')"   "beam(n=4)"   "contrastive(k=5, alpha=.6)"
+
+A sampler is a pytree: its numbers are traced, so another temperature compiles nothing anew.
+R requests, V vocabulary.
+"""
+import flax.struct
 import jax
 import jax.numpy as jnp
 
+from big_vlm.decode import search
 from pp.registry import Registry
 
 SAMPLERS = Registry("sampler")
 
 
+def build(text):
+  """The search that `text` names. Raises ValueError for an unknown name or a wrong argument."""
+  parts = [SAMPLERS.build(part) for part in _split(text)]
+  if len(parts) == 1:
+    return parts[0]
+  if not all(isinstance(p, search.Sample) and p.draw and p.n == 1 for p in parts):
+    raise ValueError(
+        f"The sampler {text!r} joins what cannot be joined: only temperature, top_k, top_p and "
+        "min_p can. best_of takes such a chain: best_of(4, 'top_k(9)|top_p(.9)').")
+  return search.Sample(sum((p.filters for p in parts), ()), draw=True)
+
+
+def _split(text):
+  """The parts between the "|" that stand outside of brackets."""
+  parts, depth = [""], 0
+  for c in text:
+    depth += (c == "(") - (c == ")")
+    if c == "|" and not depth:
+      parts.append("")
+    else:
+      parts[-1] += c
+  return parts
+
+
+@flax.struct.dataclass
+class Temperature:
+  t: float
+
+  def __call__(self, logits):
+    return logits / self.t
+
+
+@flax.struct.dataclass
+class TopK:
+  k: int = flax.struct.field(pytree_node=False)
+
+  def __call__(self, logits):
+    least = jax.lax.top_k(logits, min(self.k, logits.shape[-1]))[0][:, -1:]
+    return jnp.where(logits >= least, logits, -jnp.inf)
+
+
+@flax.struct.dataclass
+class TopP:
+  p: float
+
+  def __call__(self, logits):
+    """Keeps the smallest set of most likely tokens whose probabilities add up to p.
+
+    The least probability of the set is found by bisection over the bits of a float32, which order
+    as the numbers do: 31 sums instead of a sort of V, and exact.
+    """
+    probs = jax.nn.softmax(logits)
+    bits = jax.lax.bitcast_convert_type(probs, jnp.int32)
+
+    def narrow(_, bounds):
+      low, high = bounds  # the set of all probabilities from `low` on reaches p
+      middle = (low + high + 1) // 2
+      reached = jnp.sum(jnp.where(bits >= middle[:, None], probs, 0), axis=-1) >= self.p
+      return jnp.where(reached, middle, low), jnp.where(reached, high, middle - 1)
+
+    # 0x3f800000 is 1.0. The likeliest token alone is in any case: p is above 0.
+    low = jnp.zeros(len(logits), jnp.int32)
+    low, _ = jax.lax.fori_loop(0, 31, narrow, (low, jnp.full_like(low, 0x3f800000)))
+    return jnp.where(bits >= low[:, None], logits, -jnp.inf)
+
+
+@flax.struct.dataclass
+class MinP:
+  p: float
+
+  def __call__(self, logits):
+    least = jnp.max(logits, axis=-1, keepdims=True) + jnp.log(self.p)
+    return jnp.where(logits >= least, logits, -jnp.inf)
+
+
 @SAMPLERS.register("greedy")
 def greedy():
-  return lambda logits, keys: jnp.argmax(logits, axis=-1).astype(jnp.int32)
+  """The likeliest token."""
+  return search.Sample((), draw=False)
 
 
 @SAMPLERS.register("temperature")
 def temperature(t=1.0):
   """Draws from softmax(logits / t)."""
-  if not t > 0:
-    raise ValueError(f"temperature({t}): the temperature must be above 0; 'greedy' is its limit.")
-  return lambda logits, keys: jax.vmap(jax.random.categorical)(keys, logits / t).astype(jnp.int32)
+  _check(t > 0, f"temperature({t})", "the temperature must be above 0; 'greedy' is its limit")
+  return search.Sample((Temperature(float(t)),), draw=True)
+
+
+@SAMPLERS.register("top_k")
+def top_k(k=5, t=1.0):
+  """Draws from the k likeliest (Fan et al. 2018) at temperature t."""
+  _check(isinstance(k, int) and k >= 1, f"top_k({k})", "k is a number of tokens, 1 or more")
+  return _after_temperature(TopK(k), t)
+
+
+@SAMPLERS.register("top_p")
+def top_p(p=0.9, t=1.0):
+  """Draws from the smallest set that has probability p at temperature t (arXiv 1904.09751)."""
+  _check(0 < p <= 1, f"top_p({p})", "p is a probability above 0 and at most 1")
+  return _after_temperature(TopP(float(p)), t)
+
+
+@SAMPLERS.register("min_p")
+def min_p(p=0.1, t=1.0):
+  """Draws from tokens at least p times as likely as the likeliest (arXiv 2407.01082)."""
+  _check(0 < p <= 1, f"min_p({p})", "p is a share of the largest probability, above 0, at most 1")
+  return _after_temperature(MinP(float(p)), t)
+
+
+@SAMPLERS.register("best_of")
+def best_of(n=4, sampler="temperature(1.)"):
+  """Of n draws the one whose tokens' log-probabilities have the largest sum."""
+  _check(isinstance(n, int) and n >= 1, f"best_of({n})", "n is a number of draws, 1 or more")
+  each = build(sampler)
+  _check(isinstance(each, search.Sample) and each.draw and each.n == 1, f"best_of({sampler!r})",
+         "it needs a sampler that draws: temperature, top_k, top_p or min_p")
+  return each.replace(n=n)
+
+
+@SAMPLERS.register("beam")
+def beam(n=4):
+  """Beam search of n beams, exact stop, no length penalty."""
+  _check(isinstance(n, int) and n >= 1, f"beam({n})", "n is a number of beams, 1 or more")
+  return search.Beam(n)
+
+
+@SAMPLERS.register("contrastive")
+def contrastive(k=5, alpha=0.6):
+  """Contrastive search (arXiv 2202.06417, equation 5): of the k likeliest tokens the one with the
+  best (1 - alpha) * probability - alpha * largest cosine to a hidden state before it."""
+  _check(isinstance(k, int) and k >= 1, f"contrastive({k})", "k is a number of tokens, 1 or more")
+  _check(0 <= alpha <= 1, f"contrastive(alpha={alpha})", "alpha is in 0..1")
+  return search.Contrastive(k, float(alpha))
+
+
+def _after_temperature(keep, t):
+  return search.Sample(temperature(t).filters + (keep,), draw=True)
+
+
+def _check(fine, call, rule):
+  if not fine:
+    raise ValueError(f"{call}: {rule}.")

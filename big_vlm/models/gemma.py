@@ -5,7 +5,7 @@ One road to logits: __call__ serves training (no cache), prefill (cache, many to
 step (cache, one token).
 """
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -34,6 +34,8 @@ class GemmaConfig:
   dtype: str = "float32"  # of activations; parameters, norms, softmax and logits are float32
   remat: str = "nothing_saveable"  # a jax.checkpoint_policies name, or "none"
   unroll: int = 1  # layers per round of the scan; all of a small model on a CPU is 20 % faster
+  eos_token: ClassVar[int] = 1  # where there is no tokenizer to ask
+  max_positions: ClassVar[int] = 8192  # what it was trained on at most
 
   def __post_init__(self):
     pick(attention.WINDOW_RULES, self.window_rule, "window rule")
@@ -70,12 +72,12 @@ class Attention(nn.Module):
     if c.kv_heads == c.heads:
       qkv = layers.Weight((3, c.heads, c.width, c.head_dim), layers.fan_in(-2, (-4, -3)),
                           name="qkv_einsum")
-      q, k, v = qkv("BTD,XNDH->XBTNH", x)
+      q, k, v = jnp.moveaxis(qkv("BTD,XNDH->BTXNH", x), 2, 0)
     else:
       q = layers.Weight((c.heads, c.width, c.head_dim), layers.fan_in(-2, -3), name="q_einsum")
       kv = layers.Weight((2, c.kv_heads, c.width, c.head_dim), layers.fan_in(-2, (-4, -3)),
                          name="kv_einsum")
-      q, (k, v) = q("BTD,NDH->BTNH", x), kv("BTD,XKDH->XBTKH", x)
+      q, (k, v) = q("BTD,NDH->BTNH", x), jnp.moveaxis(kv("BTD,XKDH->BTXKH", x), 2, 0)
     q = attention.rope(q, tokens.position) * (c.query_scale or c.head_dim**-0.5)
     k = attention.rope(k, tokens.position)
     if cache is not None:
@@ -97,7 +99,7 @@ class Mlp(nn.Module):
     c = self.config
     gating = self.param("gating_einsum", layers.fan_in(-2, -3), (2, c.width, c.mlp))
     linear = self.param("linear", layers.fan_in(-2), (c.mlp, c.width))
-    gate, up = layers.einsum("BTD,XDF->XBTF", x, gating)
+    gate, up = jnp.moveaxis(layers.einsum("BTD,XDF->BTXF", x, gating), 2, 0)
     return layers.einsum("BTF,FD->BTD", nn.gelu(gate) * up, linear)
 
 
@@ -131,7 +133,7 @@ class Embedder(nn.Module):
         "input_embedding", nn.initializers.normal(c.width**-0.5), (c.vocab_size, c.width))
 
   def encode(self, text):
-    x = self.input_embedding[text]
+    x = layers.lookup(self.input_embedding, text)
     return (x * jnp.sqrt(self.config.width).astype(x.dtype)).astype(self.config.dtype)
 
   def decode(self, x):
@@ -150,6 +152,21 @@ class Gemma(nn.Module):
     """int32 [B, T] -> [B, T, D], scaled by sqrt(D)."""
     return self.embedder.encode(text)
 
+  def positioned(self, x, tokens):
+    """What the first block reads: x itself, since RoPE is in the blocks."""
+    del tokens
+    return x
+
+  block = Block
+
+  @staticmethod
+  def block_args(config, tokens, keys):
+    """What a Block reads besides its x, cache and index, when tokens [B, T] see keys [B, S]."""
+    masks = {"global": attention.attention_mask(tokens, keys)}
+    if config.window is not None:
+      masks["local"] = attention.attention_mask(tokens, keys, config.window, config.window_rule)
+    return tokens, masks
+
   @nn.compact
   def __call__(self, x, tokens, cache: KVCache | None = None, train: bool = False) -> Any:
     """x [B, T, D], tokens [B, T] -> (hidden states after the final norm [B, T, D], cache).
@@ -159,14 +176,11 @@ class Gemma(nn.Module):
     c = self.config
     if cache is not None:
       cache = cache.seat(tokens)
-    keys = tokens if cache is None else cache.tokens
-    masks = {"global": attention.attention_mask(tokens, keys)}
-    if c.window is not None:
-      masks["local"] = attention.attention_mask(tokens, keys, c.window, c.window_rule)
     self.sow("intermediates", "embedded", x)
     blocks = layers.stacked(Block, c, train, in_axes=(0, nn.broadcast, nn.broadcast))
     (x, cache), _ = blocks(c, train, name="layers")(
-        (x, cache), jnp.arange(c.depth), tokens, masks)
+        (x, cache), jnp.arange(c.depth),
+        *self.block_args(c, tokens, tokens if cache is None else cache.tokens))
     return self.final_norm(x), cache
 
   def logits(self, hidden):

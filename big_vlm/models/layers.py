@@ -1,6 +1,7 @@
 """The parts that all towers share. Parameters start as float32; x.dtype is the compute dtype.
 
-Every weight product of every tower goes through `einsum`: LoRA and int8 weights act there.
+Every weight product of every tower goes through `einsum`, and every row of an embedding table
+through `lookup`: adapted and quantized weights, the nodes of big_vlm/adapt, act there.
 """
 import math
 
@@ -9,9 +10,22 @@ import jax
 import jax.numpy as jnp
 
 
-def einsum(eqn, x, w):
-  """jnp.einsum(eqn, x, w) in x's dtype."""
-  return jnp.einsum(eqn, x, w.astype(x.dtype))
+def einsum(eqn, x, w, dtype=None):
+  """jnp.einsum(eqn, x, w), multiplied in x's dtype, summed up and given in `dtype` (None: x's).
+
+  w: an array, or a node that stands for one and multiplies by itself. An axis X of it keeps
+  separate matrices side by side, such as keys and values; in the output it stands behind B and T:
+  in front of them it has XLA transpose, which on a CPU made the product of a decode step three
+  times as slow, and a gradient by a fifth.
+  """
+  if hasattr(w, "einsum"):
+    return w.einsum(eqn, x, dtype)
+  return jnp.einsum(eqn, x, w.astype(x.dtype), preferred_element_type=dtype)
+
+
+def lookup(table, ids):
+  """Rows [..., D] of a table [V, D] or of the node that stands for it; ids int32 [...]."""
+  return table.lookup(ids) if hasattr(table, "lookup") else table[ids]
 
 
 def to_rank(v, x):
@@ -81,7 +95,7 @@ class LayerNorm(nn.Module):
 
 def tied_head(x, table):
   """Logits float32 [..., V] of x [..., D] by the embedding table [V, D]."""
-  return jnp.einsum("...D,VD->...V", x, table.astype(x.dtype), preferred_element_type=jnp.float32)
+  return einsum("...D,VD->...V", x, table, jnp.float32)
 
 
 def stacked(block, config, train, in_axes=0):

@@ -4,7 +4,7 @@ B batch, T tokens, D width, N heads, H head dim, F mlp width, V vocabulary. The 
 of gemma.Gemma, so a decoder of either kind serves in a PaliGemma.
 """
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -25,6 +25,7 @@ class OPTConfig:
   dtype: str = "float32"  # as in gemma.py, which has the next two as well
   remat: str = "nothing_saveable"
   unroll: int = 1
+  eos_token: ClassVar[int] = 2  # where there is no tokenizer to ask
 
   @property
   def head_dim(self):
@@ -107,7 +108,7 @@ class Embedder(nn.Module):
     self.pos_embedding = self.param("pos_embedding", _INIT, (c.max_positions, c.width))
 
   def encode(self, text):
-    return self.input_embedding[text].astype(self.config.dtype)
+    return layers.lookup(self.input_embedding, text).astype(self.config.dtype)
 
   def add_position(self, x, position):
     """x [B, T, D] plus a row of the table each; padding before the first token has position -1."""
@@ -129,6 +130,18 @@ class OPT(nn.Module):
     """int32 [B, T] -> [B, T, D], without positions, which image tokens share: see __call__."""
     return self.embedder.encode(text)
 
+  def positioned(self, x, tokens):
+    """What the first block reads: x with the positions added."""
+    return self.embedder.add_position(x, tokens.position)
+
+  block = Block
+
+  @staticmethod
+  def block_args(config, tokens, keys):
+    """As in gemma.py."""
+    del config
+    return (attention.attention_mask(tokens, keys),)
+
   @nn.compact
   def __call__(self, x, tokens, cache: KVCache | None = None, train: bool = False) -> Any:
     """x [B, T, D], tokens [B, T] -> (hidden states after the final norm [B, T, D], cache).
@@ -140,11 +153,12 @@ class OPT(nn.Module):
     self._check_length(x.shape[1])
     if cache is not None:
       cache = cache.seat(tokens)
-    mask = attention.attention_mask(tokens, tokens if cache is None else cache.tokens)
-    x = self.embedder.add_position(x, tokens.position)
+    x = self.positioned(x, tokens)
     self.sow("intermediates", "embedded", x)
     blocks = layers.stacked(Block, c, train, in_axes=(0, nn.broadcast))
-    (x, cache), _ = blocks(c, train, name="layers")((x, cache), jnp.arange(c.depth), mask)
+    (x, cache), _ = blocks(c, train, name="layers")(
+        (x, cache), jnp.arange(c.depth),
+        *self.block_args(c, tokens, tokens if cache is None else cache.tokens))
     return self.final_norm(x), cache
 
   def logits(self, hidden):

@@ -76,20 +76,29 @@ class PaliGemma(nn.Module):
     x = self.img(image.reshape(-1, *image.shape[2:]), train)
     return x.reshape(image.shape[0], -1, x.shape[-1])
 
-  def embed(self, text, mask_ar, image=None, valid=None, train=False):
-    """Embeddings [B, (F *) L + T, D] of image and text, and their attention.Tokens."""
+  def embed(self, text, mask_ar, image=None, valid=None, train=False, image_index=None):
+    """Embeddings [B, (F *) L + T, D] of image and text, and their attention.Tokens.
+
+    With image_index [B, F] the images [U, H, W, 3] are embedded once each, and an example has
+    those of its row; -1 is none, so examples may have different numbers of images.
+    """
     x = self.llm.embed(text)
     valid = jnp.ones(text.shape, bool) if valid is None else valid.astype(bool)
     if image is not None:
-      image = self.embed_image(image, train).astype(x.dtype).reshape(len(x), -1, x.shape[-1])
+      image, seen = self.embed_image(image, train).astype(x.dtype), True
+      if image_index is not None:
+        image = image.reshape(len(image), -1, x.shape[-1])  # a pooled tower has one vector
+        seen = jnp.repeat(image_index >= 0, image.shape[1], axis=1)
+        image = image[image_index]
+      image = image.reshape(len(x), -1, x.shape[-1])
       x = jnp.concatenate([image, x], axis=1)
-      extra = ((0, 0), (image.shape[1], 0))
-      mask_ar, valid = jnp.pad(mask_ar, extra), jnp.pad(valid, extra, constant_values=True)
+      mask_ar = jnp.pad(mask_ar, ((0, 0), (image.shape[1], 0)))
+      valid = jnp.concatenate([jnp.broadcast_to(seen, image.shape[:2]), valid], axis=1)
     return x, attention.prefix_lm(mask_ar, valid)
 
-  def __call__(self, text, mask_ar, image=None, valid=None, train=False):
+  def __call__(self, text, mask_ar, image=None, valid=None, train=False, image_index=None):
     """int32 text and mask_ar [B, T] (+ image) -> hidden states at the text positions [B, T, D]."""
-    x, tokens = self.embed(text, mask_ar, image, valid, train)
+    x, tokens = self.embed(text, mask_ar, image, valid, train, image_index)
     hidden, _ = self.llm(x, tokens, train=train)
     return hidden[:, -text.shape[1]:]
 
@@ -97,21 +106,25 @@ class PaliGemma(nn.Module):
     """[..., D] -> float32 [..., V]."""
     return self.llm.logits(hidden)
 
-  def prefill(self, text, mask_ar, image=None, valid=None, *, max_new_tokens, cache_dtype):
-    """Reads the prompts. Returns (logits of the token after each prompt [B, V], KVCache)."""
-    x, tokens = self.embed(text, mask_ar, image, valid)
+  def prefill(self, text, mask_ar, image=None, valid=None, *, max_new_tokens, cache_dtype,
+              image_index=None):
+    """Reads the prompts. Returns (logits of the token after each prompt [B, V], hidden states of
+    all S tokens, images first, [B, S, D], KVCache)."""
+    x, tokens = self.embed(text, mask_ar, image, valid, image_index=image_index)
     cache = self.llm.empty_cache(x.shape[0], x.shape[1] + max_new_tokens, cache_dtype)
     hidden, cache = self.llm(x, tokens, cache)
     last = jnp.argmax(jnp.where(tokens.valid, tokens.position, -1), axis=1)
-    return self.llm.logits(jnp.take_along_axis(hidden, last[:, None, None], axis=1)[:, 0]), cache
+    last = jnp.take_along_axis(hidden, last[:, None, None], axis=1)[:, 0]
+    return self.llm.logits(last), hidden, cache
 
   def extend(self, text, cache):
-    """One token per row, int32 [B] -> (logits of the one after it [B, V], KVCache)."""
+    """One token per row, int32 [B] -> (logits of the one after it [B, V], hidden states [B, D],
+    KVCache)."""
     position = jnp.max(jnp.where(cache.tokens.valid, cache.tokens.position, -1), axis=1) + 1
     block = jnp.max(cache.tokens.block, axis=1) + 1
     tokens = attention.Tokens(position[:, None], block[:, None], jnp.ones((len(text), 1), bool))
     hidden, cache = self.llm(self.llm.embed(text[:, None]), tokens, cache)
-    return self.llm.logits(hidden[:, 0]), cache
+    return self.llm.logits(hidden[:, 0]), hidden[:, 0], cache
 
 
 def outputs(model, params, text=None, mask_ar=None, image=None, valid=None):

@@ -156,11 +156,11 @@ def check_cached_decode(model, params, batch, prefix):
   """Prefill of `prefix` text tokens and steps after it against one forward over all of them."""
   mask_ar = np.tile(np.arange(T) >= prefix, (B, 1)).astype(np.int32)
   full = logits(model, params, dict(batch, mask_ar=mask_ar))
-  got, cache = prefill(model, params, batch["text"][:, :prefix], mask_ar[:, :prefix],
+  got, _, cache = prefill(model, params, batch["text"][:, :prefix], mask_ar[:, :prefix],
                        batch.get("image"), max_new_tokens=T - prefix)
   for t in range(prefix, T):
     np.testing.assert_allclose(got, full[:, t - 1], atol=1e-5)
-    got, cache = extend(model, params, batch["text"][:, t], cache)
+    got, _, cache = extend(model, params, batch["text"][:, t], cache)
   np.testing.assert_allclose(got, full[:, T - 1], atol=1e-5)
 
 
@@ -235,7 +235,7 @@ def test_bfloat16_activations_keep_float32_parameters_and_logits(batch):
 def test_softcap_bounds_logits_on_every_road(batch):
   model, params = build("tiny2", final_softcap=0.5)
   assert np.abs(logits(model, params, batch)).max() <= 0.5
-  got, _ = prefill(model, params, batch["text"], batch["mask_ar"], batch["image"],
+  got, _, _ = prefill(model, params, batch["text"], batch["mask_ar"], batch["image"],
                    max_new_tokens=1)
   assert np.abs(got).max() <= 0.5
 

@@ -1,11 +1,21 @@
-"""From a config to an optax optimizer: one schedule, one update rule, multipliers by regex."""
-import re
+"""From a config to an optimizer: what trains, one schedule, one update rule, multipliers by regex.
 
+A leaf that does not train is frozen: it has no gradient and no optimizer state, may be of any
+dtype, and comes out of a step as it went in, to the bit.
+"""
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
 import optax
 import optax.contrib
 
 from big_vlm import trees
 from pp.registry import pick
+
+TRAINABLE = ((".*", True),)
 
 # What decays: products, not scales, biases or position tables.
 DECAY = (("(.*/)?(scale|bias|pos_embedding)", 0.0), (".*", 1.0))
@@ -62,17 +72,57 @@ def make_schedule(name, peak, steps, warmup):
   return optax.join_schedules([rise, rest], [warmup])
 
 
-def make(params, *, lr, total_steps, name="adamw", args=None, schedule="cosine", warmup=0,
-         weight_decay=0.0, decay_rules=DECAY, clip_norm=1.0):
-  """(optax optimizer, step -> learning rate) for a parameter tree (arrays or shapes).
+class Optimizer(NamedTuple):
+  rule: optax.GradientTransformation  # over the leaves that train, as split() gives them
+  rate: Callable  # step -> learning rate
+  trains: frozenset  # names of the leaves that train
 
-  update = -lr(step) * (rule(clipped gradient) + weight_decay * multiplier * parameter).
+
+def make(params, *, lr, total_steps, name="adamw", args=None, schedule="cosine", warmup=0,
+         weight_decay=0.0, decay_rules=DECAY, clip_norm=1.0, trainable=TRAINABLE):
+  """The Optimizer of a parameter tree (arrays or shapes).
+
+  update = -lr(step) * (rule(clipped gradient) + weight_decay * multiplier * parameter), for the
+  leaves that train; clipping is by the norm of their gradients alone.
   """
   rate = make_schedule(schedule, lr, total_steps, warmup)
   factors = trees.assign(trees.names(params), decay_rules, "weight-decay")
-  mask = trees.map_with_names(lambda n, _: factors[n] > 0, params)
-  return optax.chain(
+  trains = trained_names(params, trainable)
+  mask = trees.map_with_names(lambda n, _: factors[n] > 0, split(params, trains)[0])
+  rule = optax.chain(
       optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
       pick(OPTIMIZERS, name, "optimizer")(**(args or {})),
       optax.add_decayed_weights(weight_decay, mask),
-      optax.scale_by_learning_rate(rate)), rate
+      optax.scale_by_learning_rate(rate))
+  return Optimizer(rule, rate, trains)
+
+
+def trained_names(params, rules):
+  """The frozenset of names that rules ((regex, True or False), ...) let train.
+
+  Leaves of integers, such as quantized weights, never do. Raises ValueError if nothing is left.
+  """
+  wanted = trees.assign(trees.names(params), rules, "trainable")
+  trains = frozenset(name for name, leaf in zip(wanted, jax.tree.leaves(params))
+                     if wanted[name] and jnp.issubdtype(leaf.dtype, jnp.floating))
+  if not trains:
+    asked = [name for name in wanted if wanted[name]]
+    why = (f"the {len(asked)} leaves that it asks for hold integers, e.g. {asked[0]}" if asked
+           else "no rule says True")
+    raise ValueError(f"trainable={rules!r} lets nothing train: {why}.")
+  return trains
+
+
+def split(params, trains):
+  """(what trains, what is frozen): two nested dicts of leaves under their names."""
+  parts = {}, {}
+  for name, leaf in zip(trees.names(params), jax.tree.leaves(params)):
+    parts[name not in trains][name] = leaf
+  return tuple(map(trees.nested, parts))
+
+
+def join(like, *parts):
+  """The leaves of the parts of split(), in a tree of the structure of like: split() undone."""
+  leaves = {name: leaf for part in parts
+            for name, leaf in zip(trees.names(part), jax.tree.leaves(part))}
+  return trees.map_with_names(lambda name, _: leaves[name], like)

@@ -4,19 +4,20 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from big_vlm.training import losses
+from big_vlm.training import losses, optim
 
 
 @flax.struct.dataclass
 class TrainState:
   step: jax.Array  # int32 []: updates done
-  params: dict  # float32
-  opt_state: tuple
+  params: dict  # what trains is float32, frozen leaves are of any dtype
+  opt_state: tuple  # of what trains
 
 
 def start(params, optimizer):
-  """The TrainState before the first step."""
-  return TrainState(jnp.int32(0), params, optimizer.init(params))
+  """The TrainState before the first step. optimizer: an optim.Optimizer."""
+  trained, _ = optim.split(params, optimizer.trains)
+  return TrainState(jnp.int32(0), params, optimizer.rule.init(trained))
 
 
 def loss_fn(model, params, batch, rng):
@@ -30,16 +31,21 @@ def loss_fn(model, params, batch, rng):
   return losses.example_mean(nll, mask), {"supervised_tokens": jnp.sum(mask)}
 
 
-def make_train_step(model, optimizer, rate, seed):
-  """(state, batch) -> (state, metrics); jit it with the state donated."""
+def make_train_step(model, optimizer, seed):
+  """(state, batch) -> (state, metrics); jit it with the state donated.
+
+  The norms l2_* are those of the leaves that train.
+  """
   def train_step(state, batch):
     rng = jax.random.fold_in(jax.random.key(seed), state.step)
+    trained, frozen = optim.split(state.params, optimizer.trains)
+    whole = lambda trained: optim.join(state.params, trained, frozen)
     (loss, counts), grads = jax.value_and_grad(
-        lambda p: loss_fn(model, p, batch, rng), has_aux=True)(state.params)
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    metrics = {"loss": loss, "lr": rate(state.step), "l2_grads": optax.tree.norm(grads),
-               "l2_params": optax.tree.norm(params), "l2_updates": optax.global_norm(updates),
+        lambda p: loss_fn(model, whole(p), batch, rng), has_aux=True)(trained)
+    updates, opt_state = optimizer.rule.update(grads, state.opt_state, trained)
+    trained = optax.apply_updates(trained, updates)
+    metrics = {"loss": loss, "lr": optimizer.rate(state.step), "l2_grads": optax.tree.norm(grads),
+               "l2_params": optax.tree.norm(trained), "l2_updates": optax.tree.norm(updates),
                **counts}
-    return TrainState(state.step + 1, params, opt_state), metrics
+    return TrainState(state.step + 1, whole(trained), opt_state), metrics
   return train_step

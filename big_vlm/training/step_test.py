@@ -1,6 +1,9 @@
 import functools
+import types
 
+import flax.struct
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -25,11 +28,11 @@ def build(devices, llm, n, seed, dropout):
   model = paligemma.PaliGemma(
       paligemma.config(dict(variant="tiny"), dict(variant=llm, dropout=dropout)))
   params = jax.eval_shape(lambda: paligemma.init_params(model, jax.random.key(0)))
-  optimizer, rate = optim.make(params, lr=1e-2, total_steps=n)
+  optimizer = optim.make(params, lr=1e-2, total_steps=n)
   fresh = lambda: steps.start(paligemma.init_params(model, jax.random.key(0)), optimizer)
   shardings = sharding.tree_sharding(mesh, jax.eval_shape(fresh), min_bytes=0,
                                      note=lambda line: None)
-  step = jax.jit(steps.make_train_step(model, optimizer, rate, seed),
+  step = jax.jit(steps.make_train_step(model, optimizer, seed),
                  donate_argnums=0, out_shardings=(shardings, None))
   return mesh, jax.jit(fresh, out_shardings=shardings), step
 
@@ -78,3 +81,36 @@ def test_dropout_is_a_function_of_seed_and_step(rng):
   assert run(batch, 1, dropout=0.3)[0] == first
   assert run(batch, 1, dropout=0.3, seed=1)[0] != first
   assert run(batch, 1)[0] != first
+
+
+@flax.struct.dataclass
+class Adapted:  # as a quantized weight with an adapter
+  q: jax.Array
+  scale: jax.Array
+  lora: jax.Array
+  eqn: str = flax.struct.field(pytree_node=False)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int4", "bfloat16"])
+def test_frozen_leaves_of_any_dtype_pass_through_a_donated_step(rng, dtype):
+  def apply(variables, x, *_, method=None, **kw):
+    w = variables["params"]["w"]
+    if method == "logits":
+      return jnp.einsum(w.eqn, x, w.q.astype(jnp.float32) * w.scale + w.lora)
+    return jax.nn.one_hot(x, 8)
+  q = jnp.asarray(rng.integers(-7, 8, (8, 128)), dtype)
+  make = lambda: {"w": Adapted(q + 0, jnp.full((), 0.1), jnp.zeros((8, 128)), "BTD,DV->BTV")}
+  optimizer = optim.make(make(), lr=1e-2, total_steps=5, schedule="constant",
+                         decay_rules=[(".*", 1.)], trainable=[("w/lora", True), (".*", False)])
+  state = steps.start(make(), optimizer)
+  assert {x.shape for x in jax.tree.leaves(state.opt_state)} == {(), (8, 128)}
+  step = jax.jit(steps.make_train_step(types.SimpleNamespace(apply=apply), optimizer, 0),
+                 donate_argnums=0)
+  losses = []
+  for _ in range(5):
+    state, metrics = step(state, make_batch(rng) | {"text": np.full((B, T), 5, np.int32)})
+    losses.append(float(metrics["loss"]))
+  w = state.params["w"]
+  assert losses[-1] < losses[0] and w.lora.any() and w.eqn == "BTD,DV->BTV"
+  assert w.q.dtype == dtype and w.scale == jnp.float32(0.1)
+  np.testing.assert_array_equal(w.q, q)

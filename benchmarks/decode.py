@@ -1,0 +1,326 @@
+"""Greedy decoding side by side: big_vlm, KerasHub on JAX, transformers, of the same sizes.
+
+  PEERS/bin/python -m benchmarks.decode [--size small] [--batch 4] [--rounds 5] [--out FILE.json]
+  PEERS/bin/python -m benchmarks.decode --size 3b --batch 1 32        on a GPU
+
+"small" is ViT-S/14 at 224 pixels with 8 Gemma layers, float32, on 2 CPU cores; "3b" is PaliGemma 3B
+in bfloat16 on whatever device there is. Weights are random, 16 prompt tokens, one image per prompt,
+32 new tokens, no early stop. Each library has a process of its own, which waits while another is
+timed; all are warmed up and take turns, round by round. Medians are reported:
+
+  prefill ms   a whole call of generate() for one token
+  step ms      (a call for 32 tokens - a call for one) / 31
+  tokens/s     batch * 32 / a call for 32 tokens
+  of bandwidth the least time of a step, its weights and cache read once at the speed at which this
+               machine sums up 1 GiB, over the time it takes
+
+A library that is not installed has a row that says so. PEERS is the venv of `make peers`.
+"""
+import argparse
+import dataclasses
+import datetime
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+PROMPT, NEW = 16, 32
+RESULTS = pathlib.Path(__file__).parent / "results"
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+  tower: dict  # width, depth, mlp, heads
+  decoder: dict  # width, depth, mlp, heads, kv_heads, head_dim
+  dtype: str
+  cores: int | None  # of a CPU to run on; None: all of them
+  image_size: int = 224
+  patch: int = 14
+  vocab: int = 257_152
+
+  @property
+  def image_tokens(self):
+    return (self.image_size // self.patch) ** 2
+
+  def bytes_per_step(self, batch):
+    """What a step must read: the decoder's matrices, and keys and values half-way to the end."""
+    d = argparse.Namespace(**self.decoder)
+    heads = 2 * d.heads * d.head_dim + 2 * d.kv_heads * d.head_dim
+    weights = self.vocab * d.width + d.depth * d.width * (3 * d.mlp + heads)
+    slots = self.image_tokens + PROMPT + NEW // 2
+    cache = batch * slots * 2 * d.depth * d.kv_heads * d.head_dim
+    return (weights + cache) * {"float32": 4, "bfloat16": 2}[self.dtype]
+
+
+SIZES = {
+    "tiny": Size(dict(width=32, depth=2, mlp=64, heads=2),
+                 dict(width=32, depth=2, mlp=64, heads=4, kv_heads=1, head_dim=8),
+                 "float32", 2, image_size=28, vocab=2048),
+    "small": Size(dict(width=384, depth=12, mlp=1536, heads=6),
+                  dict(width=512, depth=8, mlp=2048, heads=8, kv_heads=1, head_dim=64),
+                  "float32", 2),
+    "3b": Size(dict(width=1152, depth=27, mlp=4304, heads=16),
+               dict(width=2048, depth=18, mlp=16_384, heads=8, kv_heads=1, head_dim=256),
+               "bfloat16", None),
+}
+
+
+def inputs(size, batch):
+  """(ids int64 [B, PROMPT], images uint8 [B, H, W, 3]), the same for all."""
+  rng = np.random.default_rng(0)
+  ids = rng.integers(4, size.vocab - 1024, (batch, PROMPT))
+  return ids, rng.integers(0, 256, (batch, size.image_size, size.image_size, 3), np.uint8)
+
+
+def big_vlm(size):
+  """(function (batch, new) -> ids [B, new], number of parameters): as of each library."""
+  import jax
+
+  from big_vlm import sharding, trees, vlm
+  from big_vlm.checkpoints.load import dtype_of
+  from big_vlm.models import paligemma
+  model = paligemma.PaliGemma(paligemma.config(
+      dict(variant="S/14", image_size=size.image_size, patch=size.patch, **size.tower),
+      dict(variant="gemma_2b", vocab_size=size.vocab, **size.decoder), size.dtype))
+
+  @jax.jit
+  def params():
+    tree = paligemma.init_params(model, jax.random.key(0))
+    return trees.map_with_names(lambda name, x: x.astype(dtype_of(name, size.dtype)), tree)
+  mesh = sharding.make_mesh(devices=jax.devices()[:1])
+  ours = vlm.VLM(model, params(), None, mesh, None, "random")
+
+  def run(batch, new):
+    ids, images = inputs(size, batch)
+    found = ours.generate(ids.tolist(), list(images), max_new_tokens=new, stop=())
+    return np.array([g.tokens for g in found])
+  return run, sum(x.size for x in jax.tree.leaves(ours.params))
+
+
+def keras_hub(size):
+  os.environ["KERAS_BACKEND"] = "jax"
+  import keras
+  from keras_hub import models
+  keras.config.set_dtype_policy(size.dtype)
+  tower, decoder = size.tower, size.decoder
+  model = models.PaliGemmaCausalLM(preprocessor=None, backbone=models.PaliGemmaBackbone(
+      vocabulary_size=size.vocab, image_size=size.image_size, num_layers=decoder["depth"],
+      num_query_heads=decoder["heads"], num_key_value_heads=decoder["kv_heads"],
+      hidden_dim=decoder["width"], intermediate_dim=2 * decoder["mlp"],
+      head_dim=decoder["head_dim"], vit_patch_size=size.patch, vit_num_heads=tower["heads"],
+      vit_hidden_dim=tower["width"], vit_num_layers=tower["depth"],
+      vit_intermediate_dim=tower["mlp"]))
+  model.compile(sampler="greedy")
+
+  def run(batch, new):
+    ids, images = inputs(size, batch)
+    valid = np.zeros((batch, PROMPT + new), np.int32)
+    valid[:, :PROMPT] = 1
+    out = model.generate({"token_ids": np.pad(ids, ((0, 0), (0, new))).astype(np.int32),
+                          "padding_mask": valid,
+                          "images": images.astype(np.float32) / 127.5 - 1}, stop_token_ids=None)
+    return np.asarray(out["token_ids"])[:, PROMPT:]
+  return run, sum(int(np.prod(v.shape)) for v in model.weights)
+
+
+def transformers(size):
+  import torch
+  import transformers as hf
+  device = "cuda" if torch.cuda.is_available() else "cpu"
+  if size.cores and device == "cpu":
+    torch.set_num_threads(size.cores)
+  tower, decoder = size.tower, size.decoder
+  image_token = size.vocab - 1
+  config = hf.PaliGemmaConfig(
+      image_token_index=image_token, projection_dim=decoder["width"],
+      hidden_size=decoder["width"], text_config=hf.GemmaConfig(
+          vocab_size=size.vocab, hidden_size=decoder["width"], intermediate_size=decoder["mlp"],
+          num_hidden_layers=decoder["depth"], num_attention_heads=decoder["heads"],
+          num_key_value_heads=decoder["kv_heads"], head_dim=decoder["head_dim"]),
+      vision_config=hf.SiglipVisionConfig(
+          hidden_size=tower["width"], intermediate_size=tower["mlp"],
+          num_hidden_layers=tower["depth"], num_attention_heads=tower["heads"],
+          image_size=size.image_size, patch_size=size.patch, vision_use_head=False))
+  torch.manual_seed(0)
+  torch.set_default_dtype(getattr(torch, size.dtype))
+  with torch.device(device):
+    model = hf.PaliGemmaForConditionalGeneration(config).eval()
+  model.generation_config.eos_token_id = None
+
+  def run(batch, new):
+    ids, images = inputs(size, batch)
+    text = np.pad(ids, ((0, 0), (size.image_tokens, 0)), constant_values=image_token)
+    text = torch.tensor(text, device=device)
+    pixels = torch.tensor(images, device=device).permute(0, 3, 1, 2).to(torch.float32) / 127.5 - 1
+    with torch.inference_mode():
+      out = model.generate(
+          input_ids=text, attention_mask=torch.ones_like(text),
+          token_type_ids=torch.zeros_like(text), pixel_values=pixels.to(model.dtype),
+          do_sample=False, max_new_tokens=new, pad_token_id=0)
+    return out[:, text.shape[1]:].cpu().numpy()
+  return run, sum(p.numel() for p in model.parameters())
+
+
+LIBRARIES = {"big_vlm": big_vlm, "keras_hub": keras_hub, "transformers": transformers}
+
+
+def bandwidth():
+  """{"device", "bandwidth": bytes per second at which it reads: a sum of 1 GiB, best of 10}."""
+  import jax
+  import jax.numpy as jnp
+  x = jax.device_put(np.ones(2**28, np.float32))
+  total = jax.jit(jnp.sum)
+  seconds = []
+  for _ in range(11):
+    began = time.perf_counter()
+    total(x).block_until_ready()
+    seconds.append(time.perf_counter() - began)
+  return {"device": jax.devices()[0].device_kind, "bandwidth": x.nbytes / min(seconds)}
+
+
+def serve(library, size):
+  """Answers lines "batch new" on stdin with the seconds of one call each, on stdout."""
+  answers, sys.stdout = sys.stdout, sys.stderr  # libraries print what they like
+  say = lambda **kw: print(json.dumps(kw), file=answers, flush=True)
+  try:
+    if library == "bandwidth":
+      return say(**bandwidth())
+    run, parameters = LIBRARIES[library](SIZES[size])
+  except ImportError as e:
+    return say(missing=str(e))
+  say(parameters=parameters)
+  for line in sys.stdin:
+    batch, new = map(int, line.split())
+    began = time.perf_counter()
+    shape = run(batch, new).shape
+    seconds = time.perf_counter() - began
+    assert shape == (batch, new), shape
+    say(seconds=seconds)
+
+
+class Server:
+  """A process of its own for one library."""
+
+  def __init__(self, library, size):
+    self._log = tempfile.TemporaryFile("w+")
+    self._process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.decode", "--serve", library, "--size", size],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True,
+        env=os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"})  # several share a GPU
+    self.facts = self._read()
+
+  def _read(self):
+    line = self._process.stdout.readline()
+    if not line:
+      self._log.seek(0)
+      raise RuntimeError(self._log.read()[-3000:])
+    return json.loads(line)
+
+  def seconds(self, batch, new):
+    print(batch, new, file=self._process.stdin, flush=True)
+    return self._read()["seconds"]
+
+  def close(self):
+    self._process.communicate()
+
+
+def measure(args, batch):
+  """{library: row} of one batch size."""
+  rows, servers = {}, {}
+  try:
+    for name in args.libraries:
+      server = Server(name, args.size)
+      if "missing" in server.facts:
+        rows[name] = server.facts
+        server.close()
+      else:
+        servers[name] = server
+    times = {name: {1: [], NEW: []} for name in servers}
+    for round_ in range(-1, args.rounds):  # the first compiles
+      for name, server in servers.items():
+        for new in (1, NEW):
+          seconds = server.seconds(batch, new)
+          if round_ >= 0:
+            times[name][new].append(seconds)
+        print(f"round {round_ + 1} of {args.rounds}  {name:13s} {seconds:.2f} s", file=sys.stderr,
+              flush=True)
+  finally:
+    for server in servers.values():
+      server.close()
+  for name, taken in times.items():
+    prefill, whole = (statistics.median(taken[n]) for n in (1, NEW))
+    rows[name] = {"tokens_per_s": batch * NEW / whole, "prefill_ms": prefill * 1e3,
+                  "step_ms": (whole - prefill) / (NEW - 1) * 1e3, "seconds": taken,
+                  **servers[name].facts}
+  return {name: rows[name] for name in args.libraries}
+
+
+def report(result):
+  lines = []
+  for batch, rows in result["rows"].items():
+    lines += [f"batch {batch}; {result['device']}; load {result['load']}",
+              "               tokens/s  x slower  prefill ms  step ms  of bandwidth"]
+    first = next((r for r in rows.values() if "missing" not in r), None)
+    for name, row in rows.items():
+      if "missing" in row:
+        lines.append(f"{name:14s} not here: {row['missing']}")
+        continue
+      share = result["floor_ms"][batch] / row["step_ms"]
+      speed = row["tokens_per_s"]
+      lines.append(f"{name:14s} {speed:8.1f}  {first['tokens_per_s'] / speed:8.2f}  "
+                   f"{row['prefill_ms']:10.0f}  {row['step_ms']:7.1f}  {share:11.0%}")
+  return "\n".join(lines)
+
+
+def version(name):
+  try:
+    return importlib.metadata.version(name)
+  except importlib.metadata.PackageNotFoundError:
+    return None
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+  parser.add_argument("--size", choices=SIZES, default="small")
+  parser.add_argument("--batch", type=int, nargs="+", default=[4])
+  parser.add_argument("--rounds", type=int, default=5)
+  parser.add_argument("--libraries", nargs="+", choices=LIBRARIES, default=list(LIBRARIES))
+  parser.add_argument("--out", type=pathlib.Path)
+  parser.add_argument("--serve", help=argparse.SUPPRESS)
+  args = parser.parse_args()
+  if args.serve:
+    return serve(args.serve, args.size)
+  size = SIZES[args.size]
+  if size.cores:
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:size.cores])
+  cores = len(os.sched_getaffinity(0))
+  load = [round(x, 2) for x in os.getloadavg()]
+  probe = Server("bandwidth", args.size)
+  probe.close()
+  speed = probe.facts["bandwidth"]
+  rows = {batch: measure(args, batch) for batch in args.batch}
+  commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True,
+                          text=True).stdout.strip()
+  result = {
+      "date": datetime.date.today().isoformat(), "commit": commit, "size": args.size,
+      "device": f"{probe.facts['device']}, {platform.machine()}, {cores} cores",
+      "load": load, "bandwidth_GB_per_s": round(speed / 1e9, 1),
+      "floor_ms": {b: size.bytes_per_step(b) / speed * 1e3 for b in rows},
+      "versions": {n: version(n) for n in ("jax", "keras", "keras-hub", "torch", "transformers")},
+      "prompt": PROMPT, "new": NEW, "rows": rows}
+  print(report(result))
+  out = args.out or RESULTS / f"decode_{args.size}.json"
+  out.parent.mkdir(parents=True, exist_ok=True)
+  out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,1 @@
+"""Models changed at the seam: low-rank adapters and quantized weights stand in for weights."""

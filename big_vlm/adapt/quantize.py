@@ -1,0 +1,176 @@
+"""Weights in 8 or 4 bits: symmetric whole numbers times a scale; what multiplies them is not cut.
+
+  int8   -127..127, one bfloat16 scale per output channel           half of bfloat16
+  int4   -7..7, one bfloat16 scale per 32 weights of an input axis  4.5 bits, 0.28 of bfloat16
+
+A scale has the weight's rank, with 1 on axes that share it and N / 32 on the axis in groups. Every
+weight comes back to within half a scale: what it is divided by is the rounded scale, and rounding
+leaves the largest, 127 scales, below 127 * 257 / 256 = 127.496 of them, which 127 stands for.
+JAX keeps int4 arrays in half a byte per number on the device; their .nbytes says a whole one, see
+nbytes() here. Products dequantize the weight of one layer at a time.
+"""
+import dataclasses
+import functools
+import math
+import re
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
+
+from big_vlm.adapt import seam
+from big_vlm.checkpoints import load
+from big_vlm.models import layers
+from pp.registry import pick
+
+GROUP = 32  # the most weights that share an int4 scale; their number divides the axis
+PIECE = 2**22  # elements of a table that are dequantized at a time
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+  dtype: str
+  largest: int
+  grouped: bool
+
+
+KINDS = {"int8": Kind("int8", 127, False), "int4": Kind("int4", 7, True)}
+
+
+@flax.struct.dataclass
+class Quantized:
+  """Stands for the weight q * scale."""
+  q: jax.Array  # int8 or int4, of the weight's shape
+  scale: jax.Array
+  dtype: str = flax.struct.field(pytree_node=False)  # of the weight before
+
+  @property
+  def shape(self):
+    return self.q.shape
+
+  def dequantize(self, dtype=jnp.float32):
+    return _dequantize(self.q, self.scale).astype(dtype)
+
+  def einsum(self, eqn, x, dtype):
+    product = lambda w: layers.einsum(eqn, x, w.dequantize(x.dtype), dtype)
+    rows = max(1, PIECE // math.prod(self.shape[1:]))
+    if not eqn.endswith(seam.Product(eqn).weight[0]) or self.shape[0] <= rows:
+      return product(self)
+    return _in_pieces(product, self, rows)
+
+  def lookup(self, ids):
+    return Quantized(self.q[ids], self.scale[ids], self.dtype).dequantize()
+
+
+def _dequantize(q, scale):
+  q = q.astype(jnp.float32)
+  groups = [(n,) if s in (1, n) else (s, n // s) for n, s in zip(q.shape, scale.shape)]
+  shared = [(s,) if len(g) == 1 else (s, 1) for g, s in zip(groups, scale.shape)]
+  w = q.reshape(sum(groups, ())) * scale.astype(jnp.float32).reshape(sum(shared, ()))
+  return w.reshape(q.shape)
+
+
+def _in_pieces(product, table, rows):
+  """product(table) [..., V] of `rows` of the table's V at a time: 1 GiB less for Gemma 2B."""
+  n = table.shape[0]
+  count = -(-n // rows)
+  starts = jnp.minimum(jnp.arange(count) * rows, n - rows)  # the last piece reaches back
+
+  def piece(start):
+    part = lambda x: jax.lax.dynamic_slice_in_dim(x, start, rows)
+    return product(Quantized(part(table.q), part(table.scale), table.dtype))
+
+  out = jnp.moveaxis(jax.lax.map(piece, starts), 0, -2)  # [..., count, rows]
+  full = out[..., :-1, :].reshape(*out.shape[:-2], -1)
+  return jnp.concatenate([full, out[..., -1, count * rows - n:]], axis=-1)
+
+
+def quantize(model, params, kind):
+  """params with a Quantized for each weight that multiplies; kind: "int8" or "int4".
+
+  Vectors, norms, patch and position embeddings stay. A weight that LoRA adapts is quantized under
+  its adapters. Goes leaf by leaf and keeps shardings; params may be traced or jax.eval_shape'd.
+  Raises ValueError for an unknown kind, and for params that are quantized already.
+  """
+  kind = pick(KINDS, kind, "kind of quantized weights")
+  weights, changed = seam.weights(params), {}
+  for name, product in seam.products(model).items():
+    if re.fullmatch(load.FLOAT32, name):
+      continue
+    node = weights[name]
+    base = getattr(node, "base", node)
+    if isinstance(base, Quantized):
+      raise ValueError(f"{name} is quantized already, as {base.q.dtype}: quantize the parameters "
+                       "as they were loaded.")
+    small = _quantized(base, product, kind)
+    changed[name] = small if base is node else node.replace(base=small)
+  return seam.replace(params, changed)
+
+
+def _quantized(w, product, kind):
+  where = None
+  if not isinstance(w, jax.core.Tracer) and isinstance(w.sharding, NamedSharding):
+    shapes = jax.eval_shape(lambda: _round(w, product, kind))
+    spec = (*w.sharding.spec, *(None,) * (w.ndim - len(w.sharding.spec)))
+    scale = PartitionSpec(*(axis if n == s else None
+                            for axis, n, s in zip(spec, w.shape, shapes.scale.shape)))
+    where = shapes.replace(q=w.sharding, scale=NamedSharding(w.sharding.mesh, scale))
+  return _round(w, product, kind, where)
+
+
+@functools.partial(jax.jit, static_argnames=("product", "kind", "where"))
+def _round(w, product, kind, where=None):
+  """The Quantized of an array, one layer after the other; where: a Quantized of its shardings."""
+  axes = product.axes(product.ins)
+  group = 1
+  if kind.grouped:
+    size = w.shape[axes[-1]]
+    group = max(g for g in range(1, GROUP + 1) if size % g == 0)
+
+  def one(w):
+    x = w.astype(jnp.float32)
+    if kind.grouped:
+      at = axes[-1] % x.ndim
+      x = x.reshape(*x.shape[:at], -1, group, *x.shape[at + 1:])
+      most = jnp.max(jnp.abs(x), axis=at + 1, keepdims=True)
+    else:
+      most = jnp.max(jnp.abs(x), axis=axes, keepdims=True)
+    # To bfloat16's 8 bits of exponent and 7 of mantissa. A cast there and back would not do: XLA
+    # may leave it out, and q would be of another scale than the one that is kept.
+    scale = jax.lax.reduce_precision(jnp.maximum(most, 1e-30) / kind.largest, 8, 7)
+    q = jnp.round(x / scale)
+    if kind.grouped:
+      scale = jnp.squeeze(scale, at + 1)
+    return q.reshape(w.shape).astype(kind.dtype), scale.astype(jnp.bfloat16)
+
+  q, scale = jax.lax.map(one, w) if product.layers(w) else one(w)
+  node = Quantized(q, scale, str(w.dtype))
+  return jax.lax.with_sharding_constraint(node, where) if where else node
+
+
+def nbytes(params):
+  """Bytes of all leaves on the device (arrays or shapes)."""
+  return sum(math.prod(x.shape) * _bits(x.dtype) // 8 for x in jax.tree.leaves(params))
+
+
+def _bits(dtype):
+  return 4 if dtype == jnp.int4 else jnp.dtype(dtype).itemsize * 8
+
+
+def report(model, before, after, tokens, images=None):
+  """What quantizing cost: {"bytes_before", "bytes_after", "ratio", "logits_error"}.
+
+  logits_error: |difference| / |logits|, Euclidean norms over the logits at all of tokens int32
+  [B, L], read as a prompt is; images as in VLM.logits.
+  """
+  mask_ar = jnp.full(tokens.shape, 0 if model.config.img else 1, jnp.int32)
+
+  @jax.jit
+  def logits(params):
+    hidden = model.apply({"params": params}, tokens, mask_ar, images)
+    return model.apply({"params": params}, hidden, method="logits")
+
+  want, got, sizes = logits(before), logits(after), (nbytes(before), nbytes(after))
+  return {"bytes_before": sizes[0], "bytes_after": sizes[1], "ratio": sizes[1] / sizes[0],
+          "logits_error": float(jnp.linalg.norm(got - want) / jnp.linalg.norm(want))}

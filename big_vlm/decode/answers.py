@@ -1,0 +1,70 @@
+"""From token ids to what a person reads: the text, why it ended, and the pieces of a stream."""
+import bisect
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Generation:
+  text: str
+  tokens: list  # ids, a stop included
+  logprobs: list  # of each token under the model, whatever the sampler
+  finish_reason: str  # "eos", "stop" or "length"
+
+
+@dataclasses.dataclass(frozen=True)
+class Stops:
+  eos: int | None  # None: the eos ends nothing
+  ids: tuple  # other ids that end an answer
+  texts: tuple  # strings that do; neither they nor a stop id are in the text
+
+  @property
+  def all_ids(self):
+    return [*([] if self.eos is None else [self.eos]), *self.ids]
+
+
+def stops(stop, eos):
+  """Stops of what generate() takes: "eos", other strings, ids, or a sequence of them."""
+  items = [stop] if isinstance(stop, (str, int)) else list(stop or ())
+  for item in items:
+    if not isinstance(item, (str, int)) or item == "":
+      raise ValueError(f"stop takes token ids and strings, such as ('eos', 108, '\\n\\n'), not "
+                       f"{item!r}.")
+  return Stops(eos if "eos" in items else None, tuple(i for i in items if isinstance(i, int)),
+               tuple(i for i in items if isinstance(i, str) and i != "eos"))
+
+
+def text_of(tokenizer, tokens):
+  """The text of ids; "" without a tokenizer. Control pieces are left out."""
+  return tokenizer.to_str(tokens, stop_at_eos=False) if tokenizer and len(tokens) else ""
+
+
+def generation(tokens, logprobs, stops, tokenizer):
+  """The Generation of the ids [n] that were written, cut at the first stop text if there is one."""
+  tokens, logprobs = [int(t) for t in tokens], [float(x) for x in logprobs]
+  if found := stop_text(tokens, stops, tokenizer):
+    count, text = found
+    return Generation(text, tokens[:count], logprobs[:count], "stop")
+  last = tokens[-1] if tokens else None
+  reason = ("eos" if last is not None and last == stops.eos else
+            "stop" if last in stops.ids else "length")
+  shown = tokens if reason == "length" else tokens[:-1]
+  return Generation(text_of(tokenizer, shown), tokens, logprobs, reason)
+
+
+def stop_text(tokens, stops, tokenizer):
+  """(tokens that the first stop text needs, the text before it), or None."""
+  first = lambda text: min((at for s in stops.texts if (at := text.find(s)) >= 0), default=-1)
+  text_after = lambda count: text_of(tokenizer, tokens[:count])
+  if not stops.texts or first(text_after(len(tokens))) < 0:
+    return None
+  count = bisect.bisect_left(range(len(tokens)), True, key=lambda n: first(text_after(n)) >= 0)
+  text = text_after(count)
+  return count, text[:first(text)]
+
+
+def settled(text, stops):
+  """The start of a text to which no further token can do anything: without a character that is
+  not whole yet, and without what may become a stop text."""
+  text = text.rstrip("\ufffd")
+  held = max((n for s in stops.texts for n in range(1, len(s)) if text.endswith(s[:n])), default=0)
+  return text[:len(text) - held]

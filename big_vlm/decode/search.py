@@ -1,0 +1,237 @@
+"""Searches: what a decode step does with the logits of all requests. Sample, Beam, Contrastive.
+
+R requests, N most new tokens, V vocabulary, S cache slots, D width, n beams. A search has
+  begin(request, state, logits, hidden, cache) -> (state, memory)    after the prefill
+  step(request, state, memory, extend) -> (state, memory)            one token more
+where memory is what it carries along besides the answers, and extend(tokens, cache) -> (logits,
+hidden, cache) asks the model. A request's answer depends on that request alone.
+"""
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from big_vlm.decode.grammar import Grammar, repeats
+from big_vlm.models.kv_cache import KVCache
+
+
+@flax.struct.dataclass
+class Request:
+  """What is asked; limit 0: a row that only fills up the batch."""
+  seed: jax.Array  # uint32 [R]
+  limit: jax.Array  # int32 [R]: most new tokens
+  stops: jax.Array  # int32 [M]: ids that end an answer; -1 is none
+  grammar: Grammar | None = None  # of R rows
+  no_repeat_ngram: int = flax.struct.field(pytree_node=False, default=0)  # 0: off
+
+
+@flax.struct.dataclass
+class State:
+  """The answers so far."""
+  step: jax.Array  # int32 []: tokens written
+  tokens: jax.Array  # int32 [R, N]: 0 from `length` on
+  logprobs: jax.Array  # float32 [R, N]: of each token under the model, not the sampler
+  length: jax.Array  # int32 [R]: the stop included
+  done: jax.Array  # bool [R]
+
+  @classmethod
+  def start(cls, request, new):
+    rows = len(request.limit)
+    return cls(jnp.int32(0), jnp.zeros((rows, new), jnp.int32), jnp.zeros((rows, new)),
+               jnp.zeros(rows, jnp.int32), request.limit <= 0)
+
+  def write(self, request, token, logits):
+    """The state with one token [R] more, which these logits [R, V] gave."""
+    logprob = jnp.take_along_axis(jax.nn.log_softmax(logits), token[:, None], axis=1)[:, 0]
+    length = self.length + ~self.done
+    stopped = jnp.any(token[:, None] == request.stops[None], axis=1)
+    return self.replace(
+        step=self.step + 1, length=length, done=self.done | stopped | (length >= request.limit),
+        tokens=self.tokens.at[:, self.step].set(jnp.where(self.done, 0, token)),
+        logprobs=self.logprobs.at[:, self.step].set(jnp.where(self.done, 0, logprob)))
+
+
+def constrain(request, logits, place, tokens, step):
+  """logits [R, V] with -inf where the grammar, which stands at `place` [R], or the guard against
+  repeats allows no token. tokens [R, N]: the answer's first `step`."""
+  if request.grammar is not None:
+    logits = jnp.where(request.grammar.allowed(place, logits.shape[1]), logits, -jnp.inf)
+  if request.no_repeat_ngram:
+    banned = repeats(tokens, step, request.no_repeat_ngram)
+    banned = jnp.where(banned < 0, logits.shape[1], banned)  # out of range: dropped
+    rows = jnp.arange(len(logits))[:, None]
+    fresh = logits.at[rows, banned].set(-jnp.inf, mode="drop")
+    # Where nothing fresh is left to say, it may be said again.
+    logits = jnp.where(jnp.any(fresh > -jnp.inf, axis=1, keepdims=True), fresh, logits)
+  return logits
+
+
+def _place(request, rows):
+  return None if request.grammar is None else jnp.zeros(rows, jnp.int32)
+
+
+def _advance(request, place, token):
+  return None if request.grammar is None else request.grammar.step(place, token)
+
+
+@flax.struct.dataclass
+class Sample:
+  """One token after another: the likeliest, or drawn from what the filters leave."""
+  filters: tuple
+  draw: bool = flax.struct.field(pytree_node=False)
+  n: int = flax.struct.field(pytree_node=False, default=1)  # draws per request: the best counts
+
+  def begin(self, request, state, logits, hidden, cache):
+    del hidden
+    return self._write(request, state, logits, cache, _place(request, len(logits)))
+
+  def step(self, request, state, memory, extend):
+    cache, place = memory
+    logits, _, cache = extend(state.tokens[:, state.step - 1], cache)
+    return self._write(request, state, logits, cache, place)
+
+  def _write(self, request, state, logits, cache, place):
+    choice = constrain(request, logits, place, state.tokens, state.step)
+    for keep in self.filters:
+      choice = keep(choice)
+    if self.draw:
+      keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), state.step))(
+          request.seed)
+      token = jax.vmap(jax.random.categorical)(keys, choice).astype(jnp.int32)
+    else:
+      token = jnp.argmax(choice, axis=-1).astype(jnp.int32)
+    return state.write(request, token, logits), (cache, _advance(request, place, token))
+
+
+@flax.struct.dataclass
+class Beams:
+  """n beams for each request that go on, and the best answer that has ended."""
+  tokens: jax.Array  # [R, n, N]
+  logprobs: jax.Array  # [R, n, N]
+  score: jax.Array  # [R, n]: sum of log-probabilities
+  place: Any  # [R * n] or None: where they stand in the grammar
+  best: dict  # {"tokens": [R, N], "logprobs": [R, N], "length": [R], "score": [R]}
+  cache: KVCache  # of R * n rows
+
+
+@flax.struct.dataclass
+class Beam:
+  """Beam search with big_vision's exact stop: every beam is also closed by a stop at each step; the
+  best closed one is kept, and it is the answer once no beam, whose score can only fall, beats it.
+  """
+  n: int = flax.struct.field(pytree_node=False)
+
+  def begin(self, request, state, logits, hidden, cache):
+    del hidden
+    rows, new = state.tokens.shape
+    shape = (rows, self.n, new)
+    best = {"tokens": jnp.zeros((rows, new), jnp.int32), "logprobs": jnp.zeros((rows, new)),
+            "length": jnp.zeros(rows, jnp.int32), "score": jnp.full(rows, -jnp.inf)}
+    # All beams are equal before the first token: only the first of them may go on.
+    score = jnp.tile(jnp.where(jnp.arange(self.n) == 0, 0., -jnp.inf), (rows, 1))
+    beams = Beams(jnp.zeros(shape, jnp.int32), jnp.zeros(shape), score,
+                  _place(request, rows * self.n), best, cache.repeat(self.n))
+    return self._grow(request, state, beams, jnp.repeat(logits, self.n, axis=0))
+
+  def step(self, request, state, memory, extend):
+    logits, _, cache = extend(memory.tokens[:, :, state.step - 1].reshape(-1), memory.cache)
+    return self._grow(request, state, memory.replace(cache=cache), logits)
+
+  def _grow(self, request, state, beams, logits):
+    rows, n, new = beams.tokens.shape
+    each = request.replace(grammar=jax.tree.map(
+        lambda x: jnp.repeat(x, n, axis=0), request.grammar))
+    flat = beams.tokens.reshape(-1, new)
+    logprobs = constrain(each, jax.nn.log_softmax(logits), beams.place, flat, state.step)
+    logprobs = logprobs.reshape(rows, n, -1)
+    vocab = logprobs.shape[-1]
+
+    # Close every beam with its likeliest stop; the best of the closed ones may be a new best.
+    closing = jnp.where((request.stops < 0)[None, None], -jnp.inf, logprobs[..., request.stops])
+    stop = jnp.argmax(closing, axis=-1)  # [R, n]
+    closing = jnp.max(closing, axis=-1)
+    first = jnp.argmax(beams.score + closing, axis=1)
+    closed = self._append(beams, state.step, first[:, None], _at(closing, first)[:, None],
+                          request.stops[_at(stop, first)][:, None])
+    closed = {**{k: v[:, 0] for k, v in closed.items()},
+              "length": jnp.full(rows, state.step + 1, jnp.int32)}
+    best = _where(closed["score"] > beams.best["score"], closed, beams.best)
+
+    # The n best of all that go on: they are among each beam's own n best.
+    stops = jnp.where(request.stops < 0, vocab, request.stops)
+    top, token = jax.lax.top_k(logprobs.at[..., stops].set(-jnp.inf, mode="drop"), n)
+    _, picked = jax.lax.top_k((beams.score[..., None] + top).reshape(rows, -1), n)
+    parent = picked // n  # [R, n]
+    token = jnp.take_along_axis(token.reshape(rows, -1), picked, axis=1)
+    live = self._append(beams, state.step, parent,
+                        jnp.take_along_axis(top.reshape(rows, -1), picked, axis=1), token)
+    row = (jnp.arange(rows)[:, None] * n + parent).reshape(-1)
+    place = None if beams.place is None else _advance(each, beams.place[row], token.reshape(-1))
+    beams = Beams(**live, place=place, best=best, cache=beams.cache.take(row))
+
+    # The answer so far: the best closed one, or the best beam where none could be closed.
+    length = state.step + 1
+    going = {**{k: v[:, 0] for k, v in live.items()}, "length": jnp.full(rows, length, jnp.int32)}
+    answer = _where(jnp.isneginf(best["score"]), going, best)
+    ended = (best["score"] > live["score"][:, 0]) | (length >= request.limit)
+    keep = lambda new, old: jnp.where(state.done.reshape((-1,) + (1,) * (old.ndim - 1)), old, new)
+    return state.replace(
+        step=length, tokens=keep(answer["tokens"], state.tokens),
+        logprobs=keep(answer["logprobs"], state.logprobs),
+        length=keep(answer["length"], state.length), done=state.done | ended), beams
+
+  @staticmethod
+  def _append(beams, step, parent, logprob, token):
+    """{"tokens", "logprobs", "score"} of beams parent [R, m] with a token [R, m] more."""
+    of = lambda x: jnp.take_along_axis(x, parent[..., None], axis=1)
+    return {"tokens": of(beams.tokens).at[:, :, step].set(token),
+            "logprobs": of(beams.logprobs).at[:, :, step].set(logprob),
+            "score": jnp.take_along_axis(beams.score, parent, axis=1) + logprob}
+
+
+def _at(x, index):
+  return jnp.take_along_axis(x, index[:, None], axis=1)[:, 0]
+
+
+def _where(condition, new, old):
+  """Row by row; condition [R], leaves [R, ...] under the same keys."""
+  return {k: jnp.where(condition.reshape((-1,) + (1,) * (v.ndim - 1)), new[k], v)
+          for k, v in old.items()}
+
+
+@flax.struct.dataclass
+class Contrastive:
+  """Contrastive search (arXiv 2202.06417): likely, but unlike what stands before.
+
+  Each of the k candidates is read by the model: k rows per request and step.
+  """
+  k: int = flax.struct.field(pytree_node=False)
+  alpha: float
+
+  def begin(self, request, state, logits, hidden, cache):
+    slots = cache.tokens.valid.shape[1]
+    history = jnp.pad(_unit(hidden), ((0, 0), (0, slots - hidden.shape[1]), (0, 0)))
+    return state, (cache, history, logits, _place(request, len(logits)))
+
+  def step(self, request, state, memory, extend):
+    cache, history, logits, place = memory
+    rows = len(logits)
+    allowed = constrain(request, logits, place, state.tokens, state.step)
+    top, token = jax.lax.top_k(jax.nn.log_softmax(allowed), self.k)  # [R, k]
+    next_logits, hidden, wide = extend(token.reshape(-1).astype(jnp.int32), cache.repeat(self.k))
+    hidden = _unit(hidden).reshape(rows, self.k, -1)
+    cosine = jnp.einsum("RkD,RSD->RkS", hidden, history)
+    likeness = jnp.max(jnp.where(cache.tokens.valid[:, None], cosine, -1), axis=-1)
+    score = (1 - self.alpha) * jnp.exp(top) - self.alpha * likeness
+    best = jnp.argmax(jnp.where(jnp.isneginf(top), -jnp.inf, score), axis=1)
+    row, chosen = jnp.arange(rows) * self.k + best, _at(token, best).astype(jnp.int32)
+    history = jax.lax.dynamic_update_slice(
+        history, jnp.take_along_axis(hidden, best[:, None, None], axis=1), (0, cache.length, 0))
+    state = state.write(request, chosen, logits)
+    return state, (wide.take(row), history, next_logits[row], _advance(request, place, chosen))
+
+
+def _unit(x):
+  x = x.astype(jnp.float32)
+  return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-6)

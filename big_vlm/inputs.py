@@ -1,0 +1,217 @@
+"""What a user asks, as the model reads it: prompts to padded ids, images to pixels, all in buckets.
+
+Sizes are rounded up to buckets so that few shapes exist and nothing compiles twice; what fills up
+is masked and changes no result. B prompts, L prompt length, F images of a prompt, U different ones.
+"""
+import dataclasses
+import hashlib
+import os
+import pathlib
+
+import numpy as np
+from PIL import Image
+
+from pp import ops_image
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+  """What a model takes: of one prompt with its images and its answer."""
+  tokens: int  # in all
+  image_tokens: int  # of one image
+  image_size: int | None  # None: text only
+  vocab_size: int
+
+
+def limits(config):
+  """The Limits of a PaliGemmaConfig."""
+  return Limits(config.llm.max_positions, config.img.tokens if config.img else 0,
+                config.img and config.img.image_size, config.llm.vocab_size)
+
+
+def bucket(n, most=None):
+  """The least of 1, 2, 4, 8, ... that is n or more, but no more than `most`."""
+  size = 1 << max(n - 1, 0).bit_length()
+  return size if most is None else min(size, most)
+
+
+def as_list(prompts):
+  """[str or list of ids] of one prompt or several; ValueError for none."""
+  if isinstance(prompts, str) or (_is_ids(prompts) and len(prompts)):
+    prompts = [prompts]
+  prompts = list(prompts)
+  if not prompts:
+    raise ValueError("There are 0 prompts: give a string, a list of token ids, or a list of such.")
+  return prompts
+
+
+def _is_ids(x):
+  return (isinstance(x, np.ndarray) and x.ndim == 1 and x.dtype.kind in "iu") or (
+      isinstance(x, (list, tuple)) and all(isinstance(i, (int, np.integer)) for i in x))
+
+
+def ids(prompt, tokenizer, separator):
+  """A string as the model was trained on it: bos, text, separator; a list of ids as it is.
+
+  Raises ValueError for a string where there is no tokenizer, and for what is neither.
+  """
+  if isinstance(prompt, str):
+    if tokenizer is None:
+      raise ValueError(f"The prompt {prompt[:40]!r} is a string, but the model came without a "
+                       "tokenizer: give token ids, bos included, or load it from a source that "
+                       "ships one.")
+    return tokenizer.to_int(prompt, bos=True) + (tokenizer.to_int(separator) if separator else [])
+  prompt = prompt.tolist() if hasattr(prompt, "tolist") else prompt
+  if not _is_ids(prompt):
+    raise ValueError(f"A prompt is a string or a flat list of token ids, not {str(prompt)[:60]}.")
+  return [int(i) for i in prompt]
+
+
+def by_prompt(images, count):
+  """[[image, ...] of each of `count` prompts] from what generate() takes as images.
+
+  One image is for all prompts; a list or a batch array has one entry for each: an image, a list of
+  several, or None. Raises ValueError where the numbers differ.
+  """
+  if isinstance(images, np.ndarray) or hasattr(images, "__array__") and not isinstance(
+      images, Image.Image):
+    images = np.asarray(images)
+    if images.ndim > 3:  # [B, H, W, 3] or [B, F, H, W, 3]
+      images = [list(x) if x.ndim > 3 else x for x in images]
+  if not isinstance(images, (list, tuple)):
+    images = [images] * count
+  if len(images) != count:
+    raise ValueError(f"There are {count} prompts and {len(images)} images: give one image for all, "
+                     "or a list with one for each. Several images of one prompt are a list in that "
+                     "list: [[first, second]].")
+  each = [list(x) if isinstance(x, (list, tuple)) else [] if x is None else [x] for x in images]
+  return each
+
+
+def pixels(image, size):
+  """An image as [size, size, 3]: squashed, bilinear, antialiased, as the models were trained."""
+  return ops_image.resize_image(read(image), (size, size), "bilinear", antialias=True)
+
+
+def read(image):
+  """uint8 or float32 [H, W, 3] of a path, encoded bytes, a PIL image, or an array [H, W, 3]: uint8
+  0..255, or float in [-1, 1].
+
+  Raises ValueError or OSError, which name what is wrong.
+  """
+  if isinstance(image, (str, os.PathLike)):
+    try:
+      image = pathlib.Path(image).read_bytes()
+    except OSError as e:
+      raise OSError(f"Cannot read the image {image}: {e.strerror}.") from e
+  elif hasattr(image, "__array__") and not isinstance(image, Image.Image):
+    image = np.asarray(image)
+    if image.ndim != 3 or image.shape[-1] not in (1, 3, 4):
+      raise ValueError(f"An image array is [H, W, 3], not {list(image.shape)}; a batch of them is "
+                       "[B, H, W, 3], one for each prompt.")
+  if isinstance(image, np.ndarray) and image.dtype.kind == "f":
+    low, high = image.min(), image.max()
+    if not (low >= -1.001 and high <= 1.001):  # NaN too
+      raise ValueError(f"A float image has values in [-1, 1], not {low:.3g}..{high:.3g}: give "
+                       "uint8 0..255, or divide by 127.5 and take 1 off.")
+    return np.broadcast_to(image[..., :3], (*image.shape[:2], 3)).astype(np.float32)
+  return ops_image.decode_image(image)
+
+
+def size(image):
+  """(height, width) of an image as pixels() takes it; ValueError or OSError if it is none."""
+  return read(image).shape[:2]
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+  """Prompts and images as arrays; the first `count` rows are real."""
+  count: int
+  prompts: list  # [ids] of each real row
+  images: list  # [number of images] of each
+  new: int  # room for new tokens, a bucket
+  batch: dict  # "text", "mask_ar", "mask_input" [B, L], "image" [U, H, W, 3], "image_index" [B, F]
+  digests: list  # bytes of each real row: what it is, whatever stands beside it
+
+
+def pack(prompts, images, tokenizer, limits, new=0, rows=1):
+  """Asked of [str or ids] and of images as by_prompt() takes them.
+
+  With an image tower a prompt sees all of itself, text alone is causal. new: the most tokens that
+  are to follow, as far as the model's limit allows. rows: B and U become multiples of it.
+  Raises ValueError for what does not fit the model.
+  """
+  token_ids = [ids(p, tokenizer, "\n" if limits.image_size else "") for p in prompts]
+  groups = by_prompt(images, len(prompts))
+  if limits.image_size is None and any(groups):
+    raise ValueError("This model has no image tower: leave the images out.")
+  seen, index = [], {}  # the different images, and where they are
+  numbers = [[_number(image, limits.image_size, seen, index) for image in group]
+             for group in groups]
+  most = bucket(max(map(len, numbers)))  # F
+  if not any(numbers):
+    most = 0
+  room = limits.tokens - most * limits.image_tokens
+  for i, row in enumerate(token_ids):
+    if not row and not numbers[i]:
+      raise ValueError(f"Prompt {i} is empty, token list and images: there is nothing to go on.")
+    if row and not 0 <= min(row) <= max(row) < limits.vocab_size:
+      raise ValueError(f"Prompt {i} has the token id {max(row, key=abs)}, which is not in the "
+                       f"vocabulary of {limits.vocab_size}: is this the model's tokenizer?")
+    if len(row) + len(numbers[i]) * limits.image_tokens >= limits.tokens:
+      raise ValueError(
+          f"Prompt {i} has {len(row)} tokens and {len(numbers[i])} images of {limits.image_tokens} "
+          f"tokens, but the model takes {limits.tokens} in all: shorten it.")
+  longest = max(map(len, token_ids))
+  new = bucket(max(new, 16), max(room - longest, 1))
+  length = bucket(max(longest, 16), max(room - new, longest))
+  count, size = len(token_ids), round_up(bucket(len(token_ids)), rows)
+  text = np.zeros((size, length), np.int32)
+  valid = np.zeros_like(text)
+  for i, row in enumerate(token_ids):
+    text[i, :len(row)], valid[i, :len(row)] = row, 1
+  batch = {"text": text, "mask_input": valid,
+           "mask_ar": 1 - valid if limits.image_size else np.ones_like(text)}
+  if most:
+    batch["image"] = _stack(seen, round_up(bucket(len(seen)), rows))
+    batch["image_index"] = np.full((size, most), -1, np.int32)
+    for i, row in enumerate(numbers):
+      batch["image_index"][i, :len(row)] = row
+  digests = [hashlib.blake2b(np.asarray(row, np.int64).tobytes() + b"".join(
+      hashlib.blake2b(seen[n].tobytes()).digest() for n in numbers[i])).digest()
+             for i, row in enumerate(token_ids)]
+  return Asked(count, token_ids, list(map(len, numbers)), new, batch, digests)
+
+
+def round_up(n, multiple):
+  return -(-n // multiple) * multiple
+
+
+def _number(image, size, seen, index):
+  """Where in `seen` the pixels of an image are; one that came before is not read again."""
+  key = image if isinstance(image, (str, bytes)) else id(image)
+  if key not in index:
+    index[key] = len(seen)
+    seen.append(pixels(image, size))
+  return index[key]
+
+
+def _stack(seen, count):
+  if any(x.dtype != np.uint8 for x in seen):  # beside floats, uint8 becomes what the tower makes
+    seen = [x.astype(np.float32) / 127.5 - 1 if x.dtype == np.uint8 else x for x in seen]
+  filling = [np.zeros_like(seen[0])] * (count - len(seen))
+  return np.stack(seen + filling)
+
+
+def seeds(digests, seed, samples):
+  """uint32 [len(digests) * samples]: a function of (seed, request, number of the sample) alone.
+
+  seed: an int, or one for each request.
+  """
+  given = list(seed) if isinstance(seed, (list, tuple, np.ndarray)) else [seed] * len(digests)
+  if len(given) != len(digests):
+    raise ValueError(f"There are {len(digests)} prompts and {len(given)} seeds: give one seed, or "
+                     "one for each.")
+  out = [hashlib.blake2b(digest + f"{int(s)}:{n}".encode(), digest_size=4).digest()
+         for digest, s in zip(digests, given) for n in range(samples)]
+  return np.frombuffer(b"".join(out), np.uint32)

@@ -1,0 +1,228 @@
+"""vlm.fit: fine-tuning from a notebook, by the data stream and the step of trainers.train."""
+import concurrent.futures
+import contextlib
+import itertools
+import math
+import os
+import re
+import signal
+import threading
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from big_vlm import reporting, sharding, trees
+from big_vlm.adapt import lora
+from big_vlm.batch import check_batch
+from big_vlm.data import loader, mixture, source
+from big_vlm.training import optim
+from big_vlm.training.step import make_train_step, start
+from pp import builder, prompts
+
+TEXT_MULTIPLE = 16  # rows are rounded up to it
+
+
+def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule="cosine",
+        warmup=None, weight_decay=0., optimizer="adamw", trainable=None, text_len=None, seed=0,
+        log_every=None):
+  """Trains vlm on examples, sets vlm.params, and returns {"step": [..], "loss": [..], "lr": [..]}.
+
+  All examples are read once before the first step, so that a bad one is an error at the start. The
+  history has every step. Parameters keep their dtypes: what trains does so in float32, and is
+  rounded to the dtype it had when the call ends. Arrays that vlm.params held before stay valid, so
+  that another VLM which shares them is not touched.
+
+  An interrupt (Ctrl-C, a notebook's stop button) ends the training early: vlm.params are those of
+  the last finished step, and the history so far is returned. Any other error leaves vlm.params at
+  the last finished step too.
+
+  Args:
+    examples: the path of a JSONL file (see big_vlm/data/jsonl.py), or a list of {"image": path,
+      bytes, PIL image or array, "prefix": str, "suffix": str} (see big_vlm/data/memory.py);
+      "images" for several, the same number in all; neither of them for text alone.
+    steps: updates; None: epochs times the examples over batch_size, rounded up.
+    batch_size: examples of an update; where there are fewer in all, they repeat.
+    lr: the peak; None: 1e-4 where adapters train, else 1e-5.
+    schedule, weight_decay, optimizer: see training/optim.py.
+    warmup: steps; None: a tenth of all.
+    trainable: a regex over parameter names that must match all of a name, such as "img/.*", or
+      rules ((regex, bool), ...). None: the LoRA adapters if there are any, else everything. Leaves
+      of integers, such as quantized weights, never train.
+    text_len: tokens of a row (bos, prefix, newline, suffix); None: as the longest example needs.
+    seed: of the order of the examples and of dropout.
+    log_every: steps between progress lines; None: ten lines in all; 0: print nothing.
+
+  Raises ValueError or OSError for a bad example (naming its index, or line), a batch that
+  does not divide over the mesh, a trainable that matches nothing, a model without a tokenizer.
+  """
+  data = (dict(name="jsonl", path=os.fspath(examples)) if isinstance(examples, (str, os.PathLike))
+          else dict(name="memory", examples=examples))
+  count, text_len, images = _survey(vlm, data, text_len)
+  total = math.ceil(epochs * count / max(batch_size, 1)) if steps is None else steps
+  _check_sizes(total, batch_size, vlm.mesh)
+  rules, adapters = _rules(vlm.params, trainable)
+  optimizer = optim.make(
+      vlm.params, name=optimizer, lr=lr or (1e-4 if adapters else 1e-5), schedule=schedule,
+      total_steps=total, warmup=total // 10 if warmup is None else warmup,
+      weight_decay=weight_decay, trainable=rules)
+  log_every = max(1, total // 10) if log_every is None else log_every
+  if log_every:
+    print(lora.table(vlm.params, "|".join(map(re.escape, optimizer.trains))))
+    print(f"fit: {count} examples, {text_len} tokens each, {total} steps of {batch_size}",
+          flush=True)
+  stream = mixture.stream([dict(data=data, pp=_pp(vlm, text_len, images))], seed)
+  batches = loader.train_batches(stream, batch_size)
+  return _train(vlm, batches, optimizer, total, batch_size, seed, log_every)
+
+
+def _pp(vlm, text_len, images):
+  """Images as VLM.preprocess makes them, text as VLM.tokenize lays it out."""
+  text = prompts.tokens(vlm.tokenizer_name, text_len, train=True, image=bool(vlm.config.img))
+  return f"decode|resize({vlm.image_size}, antialias=True)|{text}" if images else text
+
+
+def _survey(vlm, data, text_len):
+  """(number of examples, length of their rows, whether they have images), after a look at all."""
+  if not vlm.tokenizer_name:
+    raise ValueError("fit() needs a tokenizer and this model has none: load it from a source that "
+                     "ships one.")
+  examples, tower = source.get(**data), bool(vlm.config.img)
+  preprocess = {has: builder.get_preprocess_fn(_pp(vlm, None, has)) for has in {tower, False}}
+
+  def look(index):
+    x = examples[index]
+    for key in ("prefix", "suffix"):
+      if not isinstance(x.get(key), str):
+        was = f"is a {type(x[key]).__name__}, not a string" if key in x else "is missing"
+        raise ValueError(f"Example {x['_id']}: {key!r} {was}. An example is "
+                         '{"image": ..., "prefix": "caption en", "suffix": "a cat"}.')
+    if "image" in x and not tower:
+      raise ValueError(f"Example {x['_id']} has an image, but this model is text-only.")
+    row = preprocess["image" in x](x)
+    return x["_id"], len(row["text"]) - 1, row["image"].shape if "image" in row else ()
+
+  with concurrent.futures.ThreadPoolExecutor() as pool:  # decoders release the interpreter's lock
+    rows = list(pool.map(look, range(len(examples))))
+  first, _, shape = rows[0]
+  if odd := next((row for row in rows if row[2] != shape), None):
+    raise ValueError(f"Example {odd[0]} has {_count(odd[2])} but example {first} has "
+                     f"{_count(shape)}; all need the same number, or none.")
+  longest, most, _ = max(rows, key=lambda row: row[1])
+  if text_len is None:
+    text_len = -(-most // TEXT_MULTIPLE) * TEXT_MULTIPLE
+  if most > text_len:
+    raise ValueError(f"Example {longest} has {most} tokens, more than text_len={text_len}: shorten "
+                     "the example, or leave text_len out to have it as long as they need.")
+  return len(rows), text_len, bool(shape)
+
+
+def _count(shape):
+  """In words, of an example's pixels [H, W, 3] or [F, H, W, 3], or () where it has none."""
+  if not shape:
+    return "no image"
+  return "one 'image'" if len(shape) == 3 else f"{shape[0]} 'images'"
+
+
+def _check_sizes(total, batch_size, mesh):
+  if total < 1 or batch_size < 1:
+    raise ValueError(f"fit() would take {total} steps of {batch_size} examples; give at least one "
+                     "of each.")
+  rows = sharding.batch_rows(mesh)
+  if batch_size % rows:
+    raise ValueError(f"A batch of {batch_size} does not divide over the {rows} devices of the "
+                     f"mesh: give a batch_size that is a multiple of {rows}, or load the model on "
+                     "fewer devices with from_preset(..., mesh=...).")
+
+
+def _rules(params, trainable):
+  """(trainable rules for optim.make, whether they are those of adapters)."""
+  if trainable is None:
+    adapters = any(re.fullmatch(lora.TRAINABLE, name) for name in trees.names(params))
+    return ((lora.TRAINABLE, True), (".*", False)) if adapters else optim.TRAINABLE, adapters
+  if isinstance(trainable, str):
+    trainable = ((trainable, True), (".*", False))
+  return trainable, False
+
+
+def _train(vlm, batches, optimizer, total, batch_size, seed, log_every):
+  first, _ = loader.split_batch(next(batches))
+  check_batch(first, train=True, vocab_size=vlm.config.llm.vocab_size)
+  like = jax.eval_shape(lambda x: x, vlm.params)
+  state, frozen = _start(vlm.params, optimizer, vlm.mesh)
+  vlm.params, metrics = None, []  # frees what only the VLM held
+  try:
+    update = _compiled(vlm.model, optimizer, seed, like, state, frozen,
+                       sharding.put_batch(vlm.mesh, first))
+    batches = itertools.chain([first], (loader.split_batch(b)[0] for b in batches))
+    progress = reporting.Progress(0, total, batch_size)
+    for step in range(1, total + 1):
+      batch = sharding.put_batch(vlm.mesh, progress.wait(batches))
+      with _uninterrupted():
+        state, row = update(state, frozen, batch)
+        metrics.append({"step": step, "loss": row["loss"], "lr": row["lr"]})
+      if log_every and (step % log_every == 0 or step == total):
+        progress.line(step, float(row["loss"]))
+  except KeyboardInterrupt:
+    print(f"fit: interrupted; the parameters are those of step {len(metrics)} of {total}")
+  finally:
+    old = optim.split(like, optimizer.trains)[0]
+    trained = jax.tree.map(lambda x, was: x.astype(was.dtype), state.params, old)
+    vlm.params = optim.join(like, trained, frozen)
+  rows = jax.device_get(metrics)
+  return {key: [np.asarray(row[key]).item() for row in rows] for key in ("step", "loss", "lr")}
+
+
+def _start(params, optimizer, mesh):
+  """(TrainState of a float32 copy of what trains, what is frozen), on the mesh.
+
+  The copy is what the step may overwrite: other VLMs can hold the same arrays.
+  """
+  where = sharding.tree_sharding(mesh, params, note=lambda line: None)
+  stays = lambda x: getattr(getattr(x, "sharding", None), "mesh", None) == mesh
+  params = jax.tree.map(lambda x, s: x if stays(x) else jax.device_put(x, s), params, where)
+  trained, frozen = optim.split(params, optimizer.trains)
+
+  def begin(trained):
+    copy = jax.tree.map(lambda x: jnp.array(x, jnp.float32, copy=True), trained)
+    return start(copy, optimizer)
+  shardings = sharding.tree_sharding(
+      mesh, jax.eval_shape(begin, trained), note=lambda line: None)
+  shardings = shardings.replace(params=jax.tree.map(lambda x: x.sharding, trained))
+  return jax.jit(begin, out_shardings=shardings)(trained), frozen
+
+
+def _compiled(model, optimizer, seed, like, *args):
+  """The step (state, frozen, batch) -> (state, metrics), its state holding only what trains.
+
+  Frozen leaves stand apart so that they are not donated. It is compiled ahead, into the cache that
+  the calls find, for an interrupt to stop it: nothing is donated yet. (The executable itself would
+  do, but it refuses int4 arguments on a CPU, whose layouts it takes for others.)
+  """
+  train_step = make_train_step(model, optimizer, seed)
+
+  def update(state, frozen, batch):
+    whole = state.replace(params=optim.join(like, state.params, frozen))
+    new, metrics = train_step(whole, batch)
+    return new.replace(params=optim.split(new.params, optimizer.trains)[0]), metrics
+  shardings = jax.tree.map(lambda x: x.sharding, args[0])
+  jitted = jax.jit(update, donate_argnums=0, out_shardings=(shardings, None))
+  jitted.lower(*args).compile()
+  return jitted
+
+
+@contextlib.contextmanager
+def _uninterrupted():
+  """Holds an interrupt back to the end of the block, in which the old state is gone already and
+  the new one is not yet there."""
+  if threading.current_thread() is not threading.main_thread():  # others get no signals
+    yield
+    return
+  came = []
+  before = signal.signal(signal.SIGINT, lambda *args: came.append(args))
+  try:
+    yield
+  finally:
+    signal.signal(signal.SIGINT, before)
+  if came and callable(before):
+    before(*came[0])

@@ -1,0 +1,67 @@
+"""A page to ask a model about images: python -m tools.demo W, then open http://127.0.0.1:7860
+
+Drop an image, type a prompt; the answer comes as it is decoded, boxes and masks drawn, with a table
+of how sure the model is. Only this machine can open the page, and it asks nothing of any other one.
+The page itself is in demo_page.py.
+"""
+import argparse
+import importlib.util
+import pathlib
+import socket
+
+from big_vlm import reporting
+from tools import overlay, predict
+
+MISSING = ("The page needs Streamlit, which is an extra of this project: "
+           "pip install -r requirements-demo.txt")
+PAGE = pathlib.Path(__file__).with_name("demo_page.py")
+OPTIONS = {
+    "server.address": "127.0.0.1",
+    "server.headless": "true",  # opens no browser, asks for no e-mail address
+    "server.fileWatcherType": "none",
+    "browser.gatherUsageStats": "false",
+    "client.toolbarMode": "minimal",  # no button that publishes the page
+}
+
+
+def confidences(found):
+  """The table of objects: a dict for each, ready to be shown."""
+  return [{"object": o.label, "top, left, bottom, right": ", ".join(f"{v:.0f}" for v in o.box),
+           "box": overlay.percent(o.box_score), "label": overlay.percent(o.label_score),
+           "both": overlay.percent(o.score)} for o in found]
+
+
+def serve(source, port, decoder=None):
+  """Loads the model, then serves the page until the process is ended."""
+  if not importlib.util.find_spec("streamlit"):
+    raise ValueError(MISSING)
+  check_port(port)
+  predict.load(source)  # here, so that what is wrong with it is said on the terminal
+  predict.read_vqvae(decoder)
+  from streamlit.web import cli  # here: the extra may be missing
+  options = [f"--{name}={value}" for name, value in OPTIONS.items()]
+  arguments = [source, decoder] if decoder else [source]
+  cli.main(["run", str(PAGE), *options, f"--server.port={port}", "--", *arguments],
+           standalone_mode=False)
+
+
+def check_port(port):
+  """ValueError if something is served there already."""
+  with socket.socket() as probe:
+    if probe.connect_ex(("127.0.0.1", port)) == 0:
+      raise ValueError(f"Port {port} is taken, perhaps by another page of this tool: "
+                       "--port gives another one.")
+
+
+def main(argv=None):
+  parser = argparse.ArgumentParser(
+      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("source", help="a preset, a handle (hf://...), a checkpoint or a work folder")
+  parser.add_argument("--port", type=int, default=7860)
+  parser.add_argument("--vqvae", help="vae-oid.npz: decodes the masks of `segment`")
+  args = parser.parse_args(argv)
+  serve(args.source, args.port, args.vqvae)
+
+
+if __name__ == "__main__":
+  reporting.run(main)

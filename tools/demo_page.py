@@ -1,0 +1,93 @@
+"""The page of tools/demo.py. Streamlit runs this file anew for each thing that a person does."""
+import sys
+
+from pp import ops_image
+from tools import demo, overlay, predict
+
+EXAMPLES = ("caption en", "ocr", "answer en how many are there?", "detect cat ; dog", "segment cat")
+SAMPLERS = ("greedy", "beam(n=4)", "temperature(0.7)", "top_p(p=0.9, t=0.7)", "top_k(k=5, t=1.)")
+
+
+def page(source, decoder=None):
+  st.set_page_config(page_title="big_vlm", layout="wide")
+  with st.sidebar:
+    arguments = settings()
+  left, right = st.columns([2, 3], gap="large")
+  with left:
+    st.markdown(f"#### Ask `{source}`")
+    upload, prompt, asked = question()
+  with right:
+    if not upload:
+      st.info("Drop an image on the left: the answer comes here.")
+      return
+    image = ops_image.decode_image(upload.getvalue())
+    if asked:
+      st.session_state.pop("reply", None)
+      try:
+        reply = respond(source, decoder, prompt, image, arguments)
+        st.session_state.reply = upload.file_id, reply
+      except (ValueError, OSError) as e:
+        st.error(str(e))
+    of, reply = st.session_state.get("reply", (None, None))
+    if of == upload.file_id:  # the answer stays until there is another image
+      show(image, reply)
+    else:
+      st.image(overlay.draw(image))
+
+
+def settings():
+  """The arguments of vlm.generate that a person may set."""
+  st.header("Settings")
+  return dict(
+      sampler=st.selectbox("Sampler", SAMPLERS, accept_new_options=True),
+      seed=st.number_input("Seed", 0, 2**31 - 1, help="of a sampler that draws"),
+      max_new_tokens=st.slider("Most new tokens", 1, 512, 64),
+      grammar="auto" if st.toggle(
+          "Grammar", True, help="keeps answers to detect and segment well-formed") else None)
+
+
+def question():
+  """(the uploaded file or None, the prompt, whether it is asked now)."""
+  def take():
+    st.session_state.prompt = st.session_state.example or st.session_state.prompt
+  upload = st.file_uploader("Image", ["png", "jpg", "jpeg", "gif", "bmp", "webp"])
+  with st.form("question", border=False):
+    prompt = st.text_input("Prompt", key="prompt", placeholder="detect cat ; dog")
+    asked = st.form_submit_button("Ask", type="primary")
+  st.pills("Examples of prompts", EXAMPLES, key="example", on_change=take, wrap=True)
+  return upload, prompt.strip(), asked
+
+
+def respond(source, decoder, prompt, image, arguments):
+  """The predict.Reply; what is decoded of it is shown meanwhile."""
+  if not prompt:
+    raise ValueError("Type a prompt first.")
+  said, place = [], st.empty()
+
+  def show_piece(piece):
+    said.append(piece)
+    place.code("".join(said), language=None, wrap_lines=True)
+
+  reply = predict.respond(predict.load(source), prompt, image, show=show_piece,
+                          decoder=predict.read_vqvae(decoder), **arguments)
+  place.empty()
+  return reply
+
+
+def show(image, reply):
+  st.code(reply.generation.text or "(an empty answer)", language=None, wrap_lines=True)
+  st.image(overlay.draw(image, reply.found))
+  for note in reply.notes:
+    st.caption(note)
+  if reply.found:
+    st.markdown("**How sure the model is**")
+    st.table(demo.confidences(reply.found))
+
+
+if __name__ == "__main__":
+  import streamlit as st  # here: Python without the extra can import this file
+
+  try:
+    page(*sys.argv[1:])
+  except (ValueError, OSError) as e:
+    st.error(str(e))
