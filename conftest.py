@@ -9,6 +9,9 @@ import pytest
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Tests compile much and run little: XLA's optimizations would take longer than they save. What
+# tests start as commands of their own is compiled as users have it.
+jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture(scope="session")

@@ -204,9 +204,8 @@ def test_one_image_is_encoded_once(vlm, image):
 
 
 def test_nothing_compiles_anew_over_fifty_mixed_requests(vlm, images, rng):
-  """Sizes fall into buckets, all else is data: 50 requests of 1 to 4 prompts, four samplers."""
-  samplers = [lambda x: "greedy", lambda x: f"temperature({x})", lambda x: f"top_p({x}, t={x})",
-              lambda x: f"top_k(5, t={x})"]
+  """Sizes fall into buckets, all else is data: 50 requests of 1 to 4 prompts, three samplers."""
+  samplers = [lambda x: "greedy", lambda x: f"temperature({x})", lambda x: f"top_p({x}, t={x})"]
   def ask(n, kind):
     words = " ".join(rng.choice(["one", "two", "three"], rng.integers(1, 4)))
     stop = int(rng.integers(300))
@@ -214,7 +213,7 @@ def test_nothing_compiles_anew_over_fifty_mixed_requests(vlm, images, rng):
                  sampler=samplers[kind](float(rng.uniform(.1, 1.))), stop=("eos", stop),
                  seed=stop)
   for n in (1, 2, 4):
-    for kind in range(4):
+    for kind in range(3):
       ask(n, kind)
   compiled = lambda: (generate.prefill()._cache_size(), generate.advance()._cache_size())
   before, events = compiled(), []
@@ -222,7 +221,7 @@ def test_nothing_compiles_anew_over_fifty_mixed_requests(vlm, images, rng):
   jax.monitoring.register_event_duration_secs_listener(listen)
   try:
     for _ in range(50):
-      ask(int(rng.integers(1, 5)), int(rng.integers(4)))
+      ask(int(rng.integers(1, 5)), int(rng.integers(3)))
   finally:
     jax.monitoring.unregister_event_duration_listener(listen)
   assert compiled() == before and not events

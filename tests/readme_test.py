@@ -65,7 +65,7 @@ def test_predict(quickstart):
 
 
 def test_python(quickstart):
-  (quickstart[0] / "ask.py").write_text("\n".join(PYTHON[:3]))
+  (quickstart[0] / "ask.py").write_text("\n".join(PYTHON[:2]))
   printed = bash(".venv/bin/python ask.py", quickstart[0])
   assert re.search(r" (eos|length) ", printed) and "Generation(text=" in printed
 
@@ -79,7 +79,7 @@ def test_other_stacks(quickstart):
   folder, _ = quickstart
   assert "all equal" in bash(BASH[4], folder)
   assert (folder / "workdirs/quickstart-hf/model.safetensors").exists()
-  (folder / "there.py").write_text(PYTHON[4])
+  (folder / "there.py").write_text(PYTHON[3])
   assert "[1, 5, 1632]" in bash(".venv/bin/python there.py", folder)
 
 
@@ -88,7 +88,7 @@ def test_own_images(quickstart):
   (folder / "my").mkdir()
   Image.new("RGB", (40, 30), "gray").save(folder / "my" / json.loads(JSON[0])["image"])
   (folder / "my" / "train.jsonl").write_text(JSON[0])
-  config = PYTHON[3].replace("get_config()\n", "get_config('tiny')\n")
+  config = PYTHON[2].replace("get_config()\n", "get_config('tiny')\n")
   assert config.count("'tiny'") == 1
   (folder / "configs" / "own.py").write_text(config)
   assert "trained to step 2:" in bash(BASH[3].strip() + " --config.total_steps=2 "
@@ -96,7 +96,7 @@ def test_own_images(quickstart):
 
 
 def test_every_block_is_run_above():
-  assert (len(BASH), len(PYTHON), len(JSON)) == (5, 5, 1)
+  assert (len(BASH), len(PYTHON), len(JSON)) == (5, 4, 1)
   assert not re.findall(r"\]\((?!http)([^)#]+)\)", (commands.ROOT / "README.md").read_text())
   folders = re.findall(r"^\| `([\w/.]+)` \|", (commands.ROOT / "README.md").read_text(), re.M)
   assert folders and all((pathlib.Path(commands.ROOT) / name).exists() for name in folders)

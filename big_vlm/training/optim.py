@@ -100,11 +100,14 @@ def make(params, *, lr, total_steps, name="adamw", args=None, schedule="cosine",
 def trained_names(params, rules):
   """The frozenset of names that rules ((regex, True or False), ...) let train.
 
-  Leaves of integers, such as quantized weights, never do. Raises ValueError if nothing is left.
+  Leaves of integers, which are quantized weights, never do, nor do the scales beside them. Raises
+  ValueError if nothing is left.
   """
   wanted = trees.assign(trees.names(params), rules, "trainable")
+  scales = {f"{name[:-1]}scale" for name in wanted if name.endswith("/q")}
   trains = frozenset(name for name, leaf in zip(wanted, jax.tree.leaves(params))
-                     if wanted[name] and jnp.issubdtype(leaf.dtype, jnp.floating))
+                     if wanted[name] and jnp.issubdtype(leaf.dtype, jnp.floating)
+                     and name not in scales)
   if not trains:
     asked = [name for name in wanted if wanted[name]]
     why = (f"the {len(asked)} leaves that it asks for hold integers, e.g. {asked[0]}" if asked

@@ -87,6 +87,11 @@ def test_what_is_frozen_has_no_state(rules, trains):
   jax.tree.map(np.testing.assert_array_equal, whole, LEAVES)
 
 
+def test_the_scale_of_a_quantized_weight_does_not_train():
+  leaves = {"w": {"q": jnp.ones(3, jnp.int8), "scale": jnp.ones(1)}, "norm": {"scale": jnp.ones(2)}}
+  assert optim.trained_names(leaves, optim.TRAINABLE) == {"norm/scale"}
+
+
 @pytest.mark.parametrize("rules,message", [
     ([("w", True)], "No trainable rule covers 2 of 3"),
     ([("v", True), (".*", False)], "trainable rule 'v' matches no parameter"),
