@@ -109,7 +109,8 @@ class VLM:
     sampler: see decode/samplers.py, e.g. "top_p(.9)|temperature(.7)", "beam(n=4)". A request draws
       from a key that is a function of the seed and of the request: neither the batch nor its order
       changes a result. seed: an int, or one for each prompt.
-    stop: "eos", other strings, token ids, or several of them; () goes on to the limit.
+    stop: "eos", other strings, token ids, or several of them, and nothing else: beside another one
+      name "eos" as well. () goes on to the limit.
     strip_prompt=False: the text begins with the prompt; tokens and logprobs are the answer's.
     grammar: "detect" or "segment" keeps answers well-formed, "auto" those to prompts that begin so.
     no_repeat_ngram: no n tokens in a row come twice in an answer; 0 is off, 5 stops repeated boxes.
