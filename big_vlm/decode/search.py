@@ -12,6 +12,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from big_vlm.decode import choice
 from big_vlm.decode.grammar import Grammar, repeats
 from big_vlm.models.kv_cache import KVCache
 
@@ -43,7 +44,7 @@ class State:
 
   def write(self, request, token, logits):
     """The state with one token [R] more, which these logits [R, V] gave."""
-    logprob = jnp.take_along_axis(jax.nn.log_softmax(logits), token[:, None], axis=1)[:, 0]
+    logprob = choice.logprob(logits, token)
     length = self.length + ~self.done
     stopped = jnp.any(token[:, None] == request.stops[None], axis=1)
     return self.replace(
@@ -92,15 +93,15 @@ class Sample:
     return self._write(request, state, logits, cache, place)
 
   def _write(self, request, state, logits, cache, place):
-    choice = constrain(request, logits, place, state.tokens, state.step)
+    left = constrain(request, logits, place, state.tokens, state.step)
     for keep in self.filters:
-      choice = keep(choice)
+      left = keep(left)
     if self.draw:
       keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), state.step))(
           request.seed)
-      token = jax.vmap(jax.random.categorical)(keys, choice).astype(jnp.int32)
+      token = jax.vmap(jax.random.categorical)(keys, left).astype(jnp.int32)
     else:
-      token = jnp.argmax(choice, axis=-1).astype(jnp.int32)
+      token = choice.likeliest(left)
     return state.write(request, token, logits), (cache, _advance(request, place, token))
 
 
