@@ -14,6 +14,13 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_disable_most_optimizations", True)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forget_compiled():
+  """A compiled program holds memory maps; where a process has 65,530, XLA crashes."""
+  yield
+  jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory):
   """A folder with digits/tiny prepared in it."""
