@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from big_vlm import inputs
 from pp import locations
 from pp.registry import pick
 from pp.tokenizer import check_single_ids, loc_pieces, seg_pieces
@@ -71,8 +72,8 @@ def compile(kind, prompts, tokenizer, eos):
   """
   pick(KINDS, kind, "grammar")
   rows = [_row(kind, prompt, tokenizer, -1 if eos is None else eos) for prompt in prompts]
-  states = _bucket(max(map(len, rows), default=0), MIN_STATES)
-  width = _bucket(max((len(edges) for row in rows for edges in row), default=0), MIN_EDGES)
+  states = inputs.bucket(max([MIN_STATES, *map(len, rows)]))
+  width = inputs.bucket(max([MIN_EDGES, *(len(edges) for row in rows for edges in row)]))
   table = np.tile(np.int32([1, 0, 0]), (len(rows), states, width, 1))
   for b, row in enumerate(rows):
     for s, edges in enumerate(row):
@@ -175,7 +176,3 @@ def _ranges(tokenizer, pieces):
   ids = np.unique(tokenizer.to_int("".join(pieces)))
   runs = np.split(ids, np.flatnonzero(np.diff(ids) > 1) + 1)
   return [(int(run[0]), int(run[-1])) for run in runs]
-
-
-def _bucket(n, least):
-  return max(least, 1 << (n - 1).bit_length())

@@ -16,7 +16,7 @@ def einsum(eqn, x, w, dtype=None):
   w: an array, or a node that stands for one and multiplies by itself. An axis X of it keeps
   separate matrices side by side, such as keys and values; in the output it stands behind B and T:
   in front of them it has XLA transpose, which on a CPU made the product of a decode step three
-  times as slow, and a gradient by a fifth.
+  times as slow, and its gradient 13 to 18 % slower.
   """
   if hasattr(w, "einsum"):
     return w.einsum(eqn, x, dtype)
