@@ -3,6 +3,7 @@
 # make demo         a page to ask the quickstart's model about images: http://127.0.0.1:7860
 # make peers        compares with transformers and keras-hub, live; needs 3 GB for their venv
 # make bench-decode tokens/s beside theirs, in the same venv; leave the machine alone meanwhile
+# make bench-train  gradients, then a training step beside theirs, likewise
 # Each sets up its venv by itself. PYTHON=python3.12 picks another interpreter.
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,7 +13,7 @@ W ?= workdirs/quickstart
 PY = $(VENV)/bin/python
 CONFIG = configs/quickstart.py:$(SIZE)
 
-.PHONY: quickstart test lint demo peers bench-decode
+.PHONY: quickstart test lint demo peers bench-decode bench-train
 quickstart: $(VENV)/installed
 	$(PY) -m big_vlm.datasets.prepare digits/$(SIZE) --data_dir data
 	$(PY) -m trainers.train --config $(CONFIG) --workdir $(W)
@@ -32,6 +33,10 @@ peers: $(PEERS)/installed
 
 bench-decode: $(PEERS)/installed
 	$(PEERS)/bin/python -m benchmarks.decode
+
+bench-train: $(PEERS)/installed
+	$(PEERS)/bin/python -m benchmarks.gradients
+	$(PEERS)/bin/python -m benchmarks.train_step
 
 $(PEERS)/installed: requirements.txt requirements-peers.txt
 	$(PYTHON) -m venv $(PEERS)

@@ -17,13 +17,9 @@ timed; all are warmed up and take turns, round by round. Medians are reported:
 A library that is not installed has a row that says so. PEERS is the venv of `make peers`.
 """
 import argparse
-import dataclasses
-import datetime
-import importlib.metadata
 import json
 import os
 import pathlib
-import platform
 import statistics
 import subprocess
 import sys
@@ -32,45 +28,21 @@ import time
 
 import numpy as np
 
+from benchmarks import libraries
+from benchmarks.libraries import SIZES
+
 PROMPT, NEW = 16, 32
 RESULTS = pathlib.Path(__file__).parent / "results"
 
 
-@dataclasses.dataclass(frozen=True)
-class Size:
-  tower: dict  # width, depth, mlp, heads
-  decoder: dict  # width, depth, mlp, heads, kv_heads, head_dim
-  dtype: str
-  cores: int | None  # of a CPU to run on; None: all of them
-  image_size: int = 224
-  patch: int = 14
-  vocab: int = 257_152
-
-  @property
-  def image_tokens(self):
-    return (self.image_size // self.patch) ** 2
-
-  def bytes_per_step(self, batch):
-    """What a step must read: the decoder's matrices, and keys and values half-way to the end."""
-    d = argparse.Namespace(**self.decoder)
-    heads = 2 * d.heads * d.head_dim + 2 * d.kv_heads * d.head_dim
-    weights = self.vocab * d.width + d.depth * d.width * (3 * d.mlp + heads)
-    slots = self.image_tokens + PROMPT + NEW // 2
-    cache = batch * slots * 2 * d.depth * d.kv_heads * d.head_dim
-    return (weights + cache) * {"float32": 4, "bfloat16": 2}[self.dtype]
-
-
-SIZES = {
-    "tiny": Size(dict(width=32, depth=2, mlp=64, heads=2),
-                 dict(width=32, depth=2, mlp=64, heads=4, kv_heads=1, head_dim=8),
-                 "float32", 2, image_size=28, vocab=2048),
-    "small": Size(dict(width=384, depth=12, mlp=1536, heads=6),
-                  dict(width=512, depth=8, mlp=2048, heads=8, kv_heads=1, head_dim=64),
-                  "float32", 2),
-    "3b": Size(dict(width=1152, depth=27, mlp=4304, heads=16),
-               dict(width=2048, depth=18, mlp=16_384, heads=8, kv_heads=1, head_dim=256),
-               "bfloat16", None),
-}
+def bytes_per_step(size, batch):
+  """What a step must read: the decoder's matrices, and keys and values half-way to the end."""
+  d = argparse.Namespace(**size.decoder)
+  heads = 2 * d.heads * d.head_dim + 2 * d.kv_heads * d.head_dim
+  weights = size.vocab * d.width + d.depth * d.width * (3 * d.mlp + heads)
+  slots = size.image_tokens + PROMPT + NEW // 2
+  cache = batch * slots * 2 * d.depth * d.kv_heads * d.head_dim
+  return (weights + cache) * {"float32": 4, "bfloat16": 2}[size.dtype]
 
 
 def inputs(size, batch):
@@ -87,9 +59,7 @@ def big_vlm(size):
   from big_vlm import sharding, trees, vlm
   from big_vlm.checkpoints.load import dtype_of
   from big_vlm.models import paligemma
-  model = paligemma.PaliGemma(paligemma.config(
-      dict(variant="S/14", image_size=size.image_size, patch=size.patch, **size.tower),
-      dict(variant="gemma_2b", vocab_size=size.vocab, **size.decoder), size.dtype))
+  model = libraries.our_model(size)
 
   @jax.jit
   def params():
@@ -106,18 +76,7 @@ def big_vlm(size):
 
 
 def keras_hub(size):
-  os.environ["KERAS_BACKEND"] = "jax"
-  import keras
-  from keras_hub import models
-  keras.config.set_dtype_policy(size.dtype)
-  tower, decoder = size.tower, size.decoder
-  model = models.PaliGemmaCausalLM(preprocessor=None, backbone=models.PaliGemmaBackbone(
-      vocabulary_size=size.vocab, image_size=size.image_size, num_layers=decoder["depth"],
-      num_query_heads=decoder["heads"], num_key_value_heads=decoder["kv_heads"],
-      hidden_dim=decoder["width"], intermediate_dim=2 * decoder["mlp"],
-      head_dim=decoder["head_dim"], vit_patch_size=size.patch, vit_num_heads=tower["heads"],
-      vit_hidden_dim=tower["width"], vit_num_layers=tower["depth"],
-      vit_intermediate_dim=tower["mlp"]))
+  model = libraries.keras_model(size)
   model.compile(sampler="greedy")
 
   def run(batch, new):
@@ -133,26 +92,8 @@ def keras_hub(size):
 
 def transformers(size):
   import torch
-  import transformers as hf
-  device = "cuda" if torch.cuda.is_available() else "cpu"
-  if size.cores and device == "cpu":
-    torch.set_num_threads(size.cores)
-  tower, decoder = size.tower, size.decoder
-  image_token = size.vocab - 1
-  config = hf.PaliGemmaConfig(
-      image_token_index=image_token, projection_dim=decoder["width"],
-      hidden_size=decoder["width"], text_config=hf.GemmaConfig(
-          vocab_size=size.vocab, hidden_size=decoder["width"], intermediate_size=decoder["mlp"],
-          num_hidden_layers=decoder["depth"], num_attention_heads=decoder["heads"],
-          num_key_value_heads=decoder["kv_heads"], head_dim=decoder["head_dim"]),
-      vision_config=hf.SiglipVisionConfig(
-          hidden_size=tower["width"], intermediate_size=tower["mlp"],
-          num_hidden_layers=tower["depth"], num_attention_heads=tower["heads"],
-          image_size=size.image_size, patch_size=size.patch, vision_use_head=False))
-  torch.manual_seed(0)
-  torch.set_default_dtype(getattr(torch, size.dtype))
-  with torch.device(device):
-    model = hf.PaliGemmaForConditionalGeneration(config).eval()
+  model, device, image_token = libraries.hf_model(size)
+  model.eval()
   model.generation_config.eos_token_id = None
 
   def run(batch, new):
@@ -280,13 +221,6 @@ def report(result):
   return "\n".join(lines)
 
 
-def version(name):
-  try:
-    return importlib.metadata.version(name)
-  except importlib.metadata.PackageNotFoundError:
-    return None
-
-
 def main():
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
   parser.add_argument("--size", choices=SIZES, default="small")
@@ -299,22 +233,16 @@ def main():
   if args.serve:
     return serve(args.serve, args.size)
   size = SIZES[args.size]
-  if size.cores:
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:size.cores])
-  cores = len(os.sched_getaffinity(0))
+  libraries.pin_cores(size)
   load = [round(x, 2) for x in os.getloadavg()]
   probe = Server("bandwidth", args.size)
   probe.close()
   speed = probe.facts["bandwidth"]
   rows = {batch: measure(args, batch) for batch in args.batch}
-  commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True,
-                          text=True).stdout.strip()
   result = {
-      "date": datetime.date.today().isoformat(), "commit": commit, "size": args.size,
-      "device": f"{probe.facts['device']}, {platform.machine()}, {cores} cores",
-      "load": load, "bandwidth_GB_per_s": round(speed / 1e9, 1),
-      "floor_ms": {b: size.bytes_per_step(b) / speed * 1e3 for b in rows},
-      "versions": {n: version(n) for n in ("jax", "keras", "keras-hub", "torch", "transformers")},
+      **libraries.circumstances(args.size, probe.facts["device"], load),
+      "bandwidth_GB_per_s": round(speed / 1e9, 1),
+      "floor_ms": {b: bytes_per_step(size, b) / speed * 1e3 for b in rows},
       "prompt": PROMPT, "new": NEW, "rows": rows}
   print(report(result))
   out = args.out or RESULTS / f"decode_{args.size}.json"

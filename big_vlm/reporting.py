@@ -7,6 +7,7 @@ import pathlib
 import resource
 import sys
 import time
+import traceback
 
 import absl.logging
 import jax
@@ -15,26 +16,33 @@ import tensorboardX
 from absl import app, flags
 from ml_collections import config_flags
 
+from big_vlm import compilation, distributed
+
 
 def run(main, *args):
   """Runs a command; an error that a person can mend becomes one paragraph and exit status 1."""
   absl.logging.set_verbosity(absl.logging.WARNING)  # Orbax and TFDS tell a lot
+  compilation.cache()
   try:
     main(*args)
-  except (ValueError, OSError) as e:
-    if os.environ.get("BIG_VLM_TRACEBACK"):
+  except Exception as e:
+    if os.environ.get("BIG_VLM_TRACEBACK") or not isinstance(e, (ValueError, OSError)):
+      if jax.distributed.is_initialized():
+        traceback.print_exc()
+        distributed.leave(1)
       raise
     fail(e)
 
 
 def fail(error):
   print(f"error: {error}\n(BIG_VLM_TRACEBACK=1 shows where in the code)", file=sys.stderr)
-  sys.exit(1)
+  distributed.leave(1)
 
 
-def launch(main, config, **arguments):
+def launch(main, config, *, processes=False, **arguments):
   """Runs main(config=..., ...) from flags --config FILE, --config.field=value and the arguments.
 
+  processes: whether it may run in several, which then find each other (big_vlm/distributed.py).
   arguments: {name: help}, strings; those that main has no default for are required.
   """
   defaults = {name: p.default for name, p in inspect.signature(main).parameters.items()}
@@ -49,7 +57,13 @@ def launch(main, config, **arguments):
       if os.environ.get("BIG_VLM_TRACEBACK"):
         raise
       fail(_said(e))
-  command = lambda: main(**{name: flag.value for name, flag in values.items()})
+  if processes:
+    distributed.define_flags()
+
+  def command():
+    if processes:
+      distributed.start_from_flags()
+    main(**{name: flag.value for name, flag in values.items()})
   app.run(lambda _: run(command), flags_parser=parse)
 
 
@@ -64,13 +78,18 @@ class MetricWriter:
   """Appends rows {"step": ..., name: float} to metrics.jsonl and to TensorBoard event files.
 
   Rows after start_step, left by a run that was killed, are dropped: a resumed run leaves the same
-  file as an uninterrupted one.
+  file as an uninterrupted one. Process 0 writes, others do nothing.
   """
 
   def __init__(self, workdir, start_step):
+    self._file = self._events = None
+    self._last = set()  # names that the rows of start_step have
+    if not distributed.main():
+      return
     self._path = pathlib.Path(workdir) / "metrics.jsonl"
     rows = read_metrics(self._path) if self._path.exists() else []
     kept = [r for r in rows if r["step"] <= start_step]
+    self._last = {name for r in kept if r["step"] == start_step for name in r}
     temporary = self._path.with_suffix(".tmp")
     temporary.write_text("".join(json.dumps(r) + "\n" for r in kept))
     os.replace(temporary, self._path)
@@ -78,7 +97,13 @@ class MetricWriter:
     self._events = tensorboardX.SummaryWriter(
         str(pathlib.Path(workdir) / "tensorboard"), purge_step=start_step + 1 if kept else None)
 
+  def has(self, prefix):
+    """Whether a row of start_step has a name that begins so; the same on all processes."""
+    return distributed.from_main(lambda: any(name.startswith(prefix) for name in self._last))
+
   def write(self, step, metrics):
+    if not self._file:
+      return
     metrics = {k: float(v) for k, v in metrics.items()}
     self._file.write(json.dumps({"step": step, **metrics}) + "\n")
     for name, value in metrics.items():
@@ -88,8 +113,9 @@ class MetricWriter:
     return self
 
   def __exit__(self, *error):
-    self._file.close()
-    self._events.close()
+    if self._file:
+      self._file.close()
+      self._events.close()
 
 
 def read_metrics(path):
@@ -99,13 +125,18 @@ def read_metrics(path):
 
 
 class Progress:
-  """The progress line: step, loss, examples/s, share of time waiting for data, memory, ETA."""
+  """The progress line: step, loss, examples and tokens/s, MFU, waiting for data, memory, ETA."""
 
   def __init__(self, start_step, total_steps, batch_size):
     self._total, self._batch_size = total_steps, batch_size
+    self._tokens, self._flops, self._peak = 0, 0, None
     self._first = self._last = start_step
     self._start = self._last_time = time.perf_counter()
     self._waited = 0.0
+
+  def work(self, tokens, flops, peak):
+    """tokens and flops: of an example. peak: FLOP/s of all devices together; None: unknown."""
+    self._tokens, self._flops, self._peak = tokens, flops, peak
 
   def wait(self, batches):
     """next(batches), timed."""
@@ -126,16 +157,57 @@ class Progress:
     """Metrics of the steps since the last call; prints them."""
     now = time.perf_counter()
     seconds = max(now - self._last_time, 1e-9)
-    metrics = {"img_per_s": (step - self._last) * self._batch_size / seconds,
-               "data_wait": self._waited / seconds, "memory_gib": memory() / 2**30}
+    examples = (step - self._last) * self._batch_size / seconds
+    metrics = {"img_per_s": examples, "data_wait": self._waited / seconds,
+               "memory_gib": memory() / 2**30}
+    if self._tokens:
+      metrics["tokens_per_s"] = examples * self._tokens
+    if self._peak:
+      metrics["mfu"] = examples * self._flops / self._peak
     left = (now - self._start) / max(step - self._first, 1) * (self._total - step)
-    print(f"step {step}/{self._total} ({step / self._total:.0%})  loss {loss:.4f}  "
-          f"{metrics['img_per_s']:.0f} img/s  data wait {metrics['data_wait']:.0%}  "
-          f"{metrics['memory_gib']:.1f} GiB  ETA {clock(left)}", flush=True)
+    print("  ".join([
+        f"step {step}/{self._total} ({step / self._total:.0%})", f"loss {loss:.4f}",
+        f"{examples:.{0 if examples >= 10 else 2}f} img/s",
+        *([f"{metrics['tokens_per_s']:,.0f} tokens/s"] if self._tokens else []),
+        *([f"MFU {metrics['mfu']:.1%}"] if self._peak else []),
+        f"data wait {metrics['data_wait']:.0%}", f"{metrics['memory_gib']:.1f} GiB",
+        f"ETA {clock(left)}"]), flush=True)
     if step == self._first + 1:  # the step that was compiled does not count for the ETA
       self._first, self._start = step, now
     self._last, self._last_time, self._waited = step, now, 0.0
     return metrics
+
+
+class Trace:
+  """A profile of some steps in WORKDIR/profile, for xprof or TensorBoard's profile page."""
+
+  def __init__(self, workdir, start_step, steps=None):
+    """steps: how many; they begin with the third, when all is compiled. None: no profile."""
+    self._folder = pathlib.Path(workdir) / "profile"
+    self._first = start_step + 3
+    self._last = self._first + int(steps) - 1 if steps else 0
+
+  @contextlib.contextmanager
+  def step(self, step):
+    """Around a step; gives a function that takes the step's results and hands them on."""
+    if not self._last:
+      yield lambda results: results
+      return
+    if step == self._first:
+      jax.profiler.start_trace(str(self._folder))
+    with jax.profiler.StepTraceAnnotation("train", step_num=step):
+      yield jax.block_until_ready if step == self._last else lambda results: results
+    if step == self._last:
+      jax.profiler.stop_trace()
+      print(f"profile of steps {self._first} to {step}: xprof --logdir {self._folder}")
+
+
+def columns(lines, left=(0,)):
+  """Rows of strings as a table; the columns `left` are flush left, the others right."""
+  widths = [max(map(len, column)) for column in zip(*lines)]
+  return "\n".join("  ".join(
+      cell.ljust(w) if i in left else cell.rjust(w)
+      for i, (cell, w) in enumerate(zip(line, widths))).rstrip() for line in lines)
 
 
 def counter(name):

@@ -87,3 +87,22 @@ def test_the_progress_line(capsys):
   assert metrics["img_per_s"] > 0 and 0 < metrics["data_wait"] < 1 and metrics["memory_gib"] > 0
   line = capsys.readouterr().out
   assert line.startswith("step 10/40 (25%)  loss 1.5000  ") and "ETA 0:0" in line
+
+
+def test_progress_counts_tokens_and_utilisation(capsys):
+  progress = reporting.Progress(0, 10, batch_size=4)
+  progress.work(tokens=10, flops=1e6, peak=1e12)
+  row = progress.line(5, loss=0.5)
+  assert row["tokens_per_s"] == 10 * row["img_per_s"]
+  assert row["mfu"] == pytest.approx(row["img_per_s"] * 1e-6)
+  said = capsys.readouterr().out
+  assert "step 5/10 (50%)  loss 0.5000" in said and "tokens/s  MFU " in said and "ETA 0:00" in said
+
+
+def test_a_profile_of_two_steps(tmp_path, capsys):
+  trace = reporting.Trace(tmp_path, start_step=7, steps="2")
+  for step in range(8, 13):
+    with trace.step(step) as done:
+      assert done({"loss": 1}) == {"loss": 1}
+    assert (step == 11) == ("profile of steps 10 to 11" in capsys.readouterr().out)
+  assert list(tmp_path.glob("profile/**/*.xplane.pb"))

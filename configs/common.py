@@ -3,32 +3,56 @@
 Keys that trainers/train.py reads are listed in train() below with their defaults.
 """
 import ml_collections
+from ml_collections import config_dict
 
 from pp.prompts import tokens  # noqa: F401 (configs write their text by common.tokens)
 
 
 def train(**changes):
-  """The defaults of a training run."""
+  """The defaults of a training run. A duration is given in one of the units of UNITS, for example
+  total_epochs=3, log_examples=5000; percent is a fraction of all steps."""
   c = ml_collections.ConfigDict(dict(
       seed=0,
-      model=dict(img={}, llm={}, dtype="float32"),
+      # dtype of activations; "auto": bfloat16 on TPU and GPU, float32 on a CPU. What trains is
+      # float32 always. img and llm have remat: a row of layers.REMAT.
+      model=dict(img={}, llm={}, dtype="auto"),
       # Where parameters start from, what big_vlm.from_preset takes: a whole model, or towers apart
       # (SigLIP and Gemma: stage 0; the connector is fresh). Empty: from the seed.
       init=dict(model="", img="", llm=""),
+      resume="",  # workdir of another run, to go on from with its optimizer state and step
       tokenizer="",  # e.g. "gemma(tokensets=('loc', 'seg'))"
       mesh=dict(data=1, fsdp=-1, tensor=1),  # -1: all devices that are left
       sharding=((".*", "fsdp"),),  # regex over parameter names -> how, see big_vlm/sharding.py
       # mixture: [dict(data={...}, pp="...", weight=1.), ...]
       input=dict(mixture=[], batch_size=32, workers=0, threads=2),
-      total_steps=1000,
-      optimizer=dict(name="adamw", args={}, lr=1e-5, schedule="cosine", warmup=100,
-                     weight_decay=0., clip_norm=1.,
-                     # regex over parameter names -> does it train; a frozen one has no state
-                     trainable=((".*", True),)),
-      log_steps=50,
-      checkpoint_steps=1000, keep_checkpoints=1,
+      **durations("total"),
+      # mean: of "example" (each weighs the same) or "token"; see big_vlm/training/losses.py
+      loss=dict(mean="example", label_smoothing=0., z_loss=0.),
+      microbatches=1,  # parts of the batch that go through the model one after the other
+      # schedule and mults: (regex over parameter names, value), the first that matches counts; a
+      # schedule of None freezes. ema: 0.9999 averages the parameters. See big_vlm/training/optim.py
+      # and schedules.py.
+      optimizer=dict(name="adamw", args={}, lr=1e-5,
+                     schedule=((".*", dict(decay="cosine", warmup_percent=0.05)),),
+                     lr_mults=((".*", 1.),), weight_decay=0.,
+                     decay_mults=(("(.*/)?(scale|bias|pos_embedding)", 0.), (".*", 1.)),
+                     clip_norm=1., ema=0.),
+      # rank above 0: train adapters (LoRA) alone, on the weights that the regex targets matches.
+      lora=dict(rank=0, targets=".*attn.*|.*mlp.*", alpha=None),
+      quantize="",  # "int8" or "int4" for the weights under the adapters: QLoRA
+      **durations("log", steps=50),
+      **durations("checkpoint", steps=1000), keep_checkpoints=2,
+      **durations("keep_every"),  # checkpoints that are kept for good
       # name: dict(type="vqa", data={...}, pp="...", batch_size=.., max_new_tokens=.., steps=..)
       evals={},
   ))
   c.update(changes)
   return c
+
+
+UNITS = ("steps", "examples", "epochs", "percent")
+
+
+def durations(name, **given):
+  """{name_steps, name_examples, ...} of which at most one is given; None: not."""
+  return {f"{name}_{unit}": given.get(unit, config_dict.placeholder(float)) for unit in UNITS}

@@ -40,8 +40,9 @@ def get_config(size="small"):
       dict(data=data("train"), pp=pp("detect(subset=True)", True), weight=3.),
       *(dict(data=data("train"), pp=pp(caption(lang), True), weight=2. / len(languages))
         for lang in languages)]
-  c.optimizer.update(name="muon", args=dict(b2=0.98), lr=1e-3, warmup=min(100, c.total_steps // 4),
-                     weight_decay=1e-2)
+  c.optimizer.update(
+      name="muon", args=dict(b2=0.98), lr=1e-3, weight_decay=1e-2,
+      schedule=((".*", dict(decay="cosine", warmup_percent=0.02)),))
   c.log_steps, c.checkpoint_steps = (100, 1000) if size == "small" else (5, 10)
 
   def evaluate(type, task, max_new_tokens, keep=(), **kw):

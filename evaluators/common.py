@@ -1,7 +1,8 @@
 """Evaluation: read, decode, score. A kind of task is a function over rows; the rest is here.
 
 A row is what the model said about one example, with all that the pp string kept of it:
-  {"id", "prefix", "suffix", ..., "prediction": str, "logprobs": [float], "finish_reason": str}
+  {"id", "prefix", "suffix", ..., "image_size": [h, w], "prediction": str, "logprobs": [float],
+   "finish_reason": str}
 A kind (evaluators/exact_match.py, ...) has `score(rows, tokenizer, **kw) -> {metric: value}` and
 puts "score" and "correct" into each row.
 """
@@ -11,9 +12,11 @@ import json
 import os
 import pathlib
 
+import jax
 import numpy as np
+from flax import serialization
 
-from big_vlm import sharding
+from big_vlm import distributed, sharding
 from big_vlm.batch import check_batch
 from big_vlm.data import loader, source
 from big_vlm.decode import answers, generate
@@ -28,12 +31,16 @@ KINDS = {"exact_match": "evaluators.exact_match", "caption": "evaluators.caption
 class Evaluator:
   """One entry of a config's `evals`: decodes its data with some parameters and scores the answers.
 
-  steps: how often training runs it (0: at the end only). Other arguments go to the kind's score().
+  steps, examples, epochs or percent: how often a training (run: its schedules.Run) evaluates, by
+  default at the end only; self.steps says it in steps. Other arguments go to the kind's score().
   """
 
   def __init__(self, name, model, tokenizer, mesh, *, type, data, pp, batch_size, max_new_tokens,
-               steps=0, cache_dtype="float32", **score_args):
-    self.name, self.steps = name, steps
+               run=None, steps=None, examples=None, epochs=None, percent=None,
+               cache_dtype="float32", **score_args):
+    every = dict(eval_steps=steps, eval_examples=examples, eval_epochs=epochs,
+                 eval_percent=percent)
+    self.name, self.steps = name, run.steps("eval", every, 0) if run else 0
     self._kind = importlib.import_module(pick(KINDS, type, "evaluator"))
     self._model, self._tokenizer, self._mesh = model, get_tokenizer(tokenizer), mesh
     self._data, self._pp, self._batch_size = data, pp, batch_size
@@ -42,8 +49,13 @@ class Evaluator:
     self._score_args = score_args
 
   def run(self, params, workdir, step):
-    """{"name/metric": value}; writes the rows to workdir/predictions/NAME-STEP.jsonl."""
+    """{"name/metric": value}; writes the rows to workdir/predictions/NAME-STEP.jsonl.
+
+    Process 0 scores and writes; the others get {}.
+    """
     rows = self.predict(params)
+    if not distributed.main():
+      return {}
     metrics = self.score(rows)
     write_rows(pathlib.Path(workdir) / "predictions" / f"{self.name}-{step}.jsonl", rows)
     print("  " + "  ".join(f"{k} {v:.4f}" for k, v in metrics.items()), flush=True)
@@ -59,34 +71,63 @@ class Evaluator:
     guesses = zip(_unanswered(rows), majority(rows))
     return self.score([{**row, "prediction": guess} for row, guess in guesses])
 
-  def predict(self, params, note=lambda done, total: None):
-    """The rows, every example once, in order. note(done, total) is called after each batch."""
+  def predict(self, params, note=lambda done, total: None, images=0):
+    """The rows, every example once, in order; so many of the first with their "image".
+
+    note(done, total) is called after each batch. Each process reads and decodes its part of every
+    batch; all rows come to process 0, the others get [].
+    """
     examples = source.get(**self._data)
+    places = sharding.process_rows(self._mesh, self._batch_size)
     batches, count = loader.eval_batches(examples, builder.get_preprocess_fn(self._pp),
-                                         self._batch_size)
+                                         self._batch_size, rows=places)
     rows = []
     for i, batch in enumerate(batches):
       device, host = loader.split_batch(batch)
       if i == 0:
         check_batch(device, train=False, vocab_size=self._model.config.llm.vocab_size)
-      put = {**sharding.put_batch(self._mesh, device), "_mask": device["_mask"]}
+      at = i * self._batch_size + np.arange(self._batch_size)  # indices of the examples
+      put = {**sharding.put_batch(self._mesh, device, self._batch_size),
+             "_mask": at < len(examples)}
       state = generate.generate(self._model, params, put, **self._decode)
-      rows += self._rows(state, device, host)
+      mine = {}
+      for j, place in enumerate(places):
+        if at[place] < len(examples):
+          known = {k: v[j] for k, v in host.items()}
+          if "image" in device:
+            known["image_size"] = list(device["image"].shape[-3:-1])
+            known |= {"image": device["image"][j]} if at[place] < images else {}
+          mine[int(at[place])] = {**known, **self._answer(state, place)}
+      rows += in_order(mine)
       note(i + 1, count)
-    assert len(rows) == len(examples), (len(rows), len(examples))
+    assert len(rows) == len(examples) or not distributed.main(), (len(rows), len(examples))
     return rows
 
-  def _rows(self, state, device, host):
-    rows, stops = [], answers.stops("eos", self._tokenizer.eos_token)
-    for i in np.flatnonzero(device["_mask"]):
-      end = state.length[i]
-      found = answers.generation(state.tokens[i][:end], state.logprobs[i][:end], stops,
-                                 self._tokenizer)
-      rows.append({
-          **{k: v[i] for k, v in host.items()}, "image": device["image"][i],
-          "prediction": found.text, "tokens": found.tokens,
-          "logprobs": np.round(found.logprobs, 5).tolist(), "finish_reason": found.finish_reason})
-    return rows
+  def _answer(self, state, i):
+    end, stops = state.length[i], answers.stops("eos", self._tokenizer.eos_token)
+    found = answers.generation(state.tokens[i][:end], state.logprobs[i][:end], stops,
+                               self._tokenizer)
+    return {"prediction": found.text, "tokens": found.tokens, "finish_reason": found.finish_reason,
+            "logprobs": np.round(found.logprobs, 5).tolist()}
+
+
+def in_order(rows):
+  """The rows {index: row} of all processes as a list, each index once; [] but on process 0."""
+  if jax.process_count() > 1:
+    everyone = distributed.gather(serialization.msgpack_serialize(
+        {str(i): [list(row), _packed(list(row.values()))] for i, row in rows.items()}))
+    if not distributed.main():
+      return []
+    rows = {int(i): dict(zip(keys, values)) for data in everyone
+            for i, (keys, values) in serialization.msgpack_restore(data).items()}
+  return [rows[i] for i in sorted(rows)]
+
+
+def _packed(value):
+  """Tuples as lists, which is what the packing knows."""
+  if isinstance(value, (list, tuple)):
+    return [_packed(v) for v in value]
+  return {k: _packed(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def majority(rows):

@@ -20,7 +20,7 @@ def config(data_dir):
 
 @pytest.fixture(scope="module")
 def model_and_params(config):
-  model = paligemma.PaliGemma(paligemma.config(**config.model.to_dict()))
+  model = paligemma.PaliGemma(paligemma.config(**config.model.to_dict() | {"dtype": "float32"}))
   return model, jax.jit(lambda: paligemma.init_params(model, jax.random.key(0)))()
 
 

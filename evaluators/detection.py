@@ -15,7 +15,7 @@ def score(rows, tokenizer):
   images, annotations, predictions = [], [], []
   names = sorted({_text(label) for row in rows for label in row["objects/label"]})
   for i, row in enumerate(rows):
-    h, w = row["image"].shape[:2]
+    h, w = row["image_size"]
     images.append({"id": i, "height": h, "width": w})
     row["ref_boxes"] = [{"box": tuple(map(float, box)), "label": _text(label)} for box, label in
                         zip(row["objects/bbox"], row["objects/label"])]

@@ -29,7 +29,7 @@ BOX, FAR = (0.25, 0.25, 0.75, 0.75), (0., 0., 0.2, 0.2)
 
 
 def boxes(text, references, **kw):
-  return row(text, "", image=np.zeros((32, 32, 3), np.uint8),
+  return row(text, "", image_size=[32, 32],
              **{"objects/bbox": np.array([b for b, _ in references], np.float32).reshape(-1, 4),
                 "objects/label": np.array([label for _, label in references])}, **kw)
 

@@ -9,7 +9,7 @@ import pathlib
 import jax
 
 import big_vlm
-from big_vlm import reporting, sharding
+from big_vlm import distributed, reporting, sharding
 from big_vlm.models import paligemma
 from evaluators import common, report
 from pp.registry import pick
@@ -21,8 +21,10 @@ GALLERY = 150  # rows per evaluator in the report, those with images; all are in
 def run(config, init, workdir, evals=None, split=None):
   """Runs the config's evals, or those named ("ocr,detect"), on their split or on another one.
 
-  Returns {"name/metric": {"value", "majority": of the most frequent answer, "n": examples}}.
+  Returns {"name/metric": {"value", "majority": of the most frequent answer, "n": examples}}; on
+  processes but the first {}.
   """
+  distributed.check_same(config.to_json_best_effort(), "configs")
   pathlib.Path(workdir).mkdir(parents=True, exist_ok=True)
   mesh = sharding.make_mesh(config.mesh.to_dict())
   vlm = big_vlm.from_preset(init, mesh=mesh, rules=config.sharding)
@@ -33,12 +35,16 @@ def run(config, init, workdir, evals=None, split=None):
     if split:
       entry["data"]["split"] = split
     evaluator = common.Evaluator(name, vlm.model, vlm.tokenizer_name, mesh, **entry)
-    rows = evaluator.predict(vlm.params, note=reporting.counter(name))
+    rows = evaluator.predict(vlm.params, note=reporting.counter(name), images=GALLERY)
+    if not distributed.main():
+      continue
     metrics, majority = evaluator.score(rows), evaluator.baseline(rows)
     for metric, value in metrics.items():
       results[metric] = {"value": value, "majority": majority[metric], "n": len(rows)}
     common.write_rows(pathlib.Path(workdir) / "predictions" / f"{name}.jsonl", rows)
     gallery += [card(name, row) for row in rows[:GALLERY]]
+  if not distributed.main():
+    return {}
   details = {"checkpoint": vlm.source, "data": split or "as configured",
              "date": datetime.date.today().isoformat(), "jax": jax.__version__,
              "devices": f"{jax.device_count()} {jax.devices()[0].device_kind}"}
@@ -76,7 +82,7 @@ def write(workdir, results, gallery, details, model_config):
 
 
 if __name__ == "__main__":
-  reporting.launch(run, config="Config file with `evals`.",
+  reporting.launch(run, processes=True, config="Config file with `evals`.",
                    init="Checkpoint: a training's workdir or its checkpoints/STEP.",
                    workdir="Where metrics, report and predictions go.",
                    evals="Names of the config's evals to run, with commas; default: all.",

@@ -27,6 +27,13 @@ def pick(table, name, what):
   raise ValueError(f"Unknown {what} {name!r}.{near_miss(name, table)} Known: {known}.")
 
 
+def check_names(given, known, what):
+  """Raises a ValueError for the first of `given` that is not known; it offers the nearest name."""
+  if odd := sorted(set(given) - set(known)):
+    raise ValueError(f"{what} has no {odd[0]!r}.{near_miss(odd[0], known)} It takes "
+                     f"{', '.join(known)}.")
+
+
 def parse_call(text):
   """"a.b(1, k='x')" -> ("a.b", (1,), {"k": "x"}); a bare name has no arguments.
 

@@ -31,7 +31,7 @@ def own_data(tmp_path, config):
       f"  data = dict(name='jsonl', path={str(data)!r})\n"
       "  pp = 'decode|resize(32)|' + quickstart.common.tokens(c.tokenizer, 36, train=True)\n"
       "  c.input.mixture, c.evals = [dict(data=data, pp=pp)], {}\n"
-      "  c.total_steps = c.optimizer.warmup = 2\n"
+      "  c.total_steps = 2\n"
       "  return c\n")
   return data, own
 
@@ -80,7 +80,7 @@ def test_unknown_op(tmp_path, own_data):
 
 @pytest.mark.parametrize("flag,message", [
     ("--config.totalsteps=3", 'Did you mean "total_steps" instead of "totalsteps"?'),
-    ("--config.total_steps=many", "flag --config.total_steps=many: invalid literal for int()"),
+    ("--config.total_steps=many", "total_steps=many: could not convert string to float"),
     ("--config.optimizer.name=adamx", "Unknown optimizer 'adamx'. Did you mean 'adamw'"),
 ])
 def test_wrong_config_flag(tmp_path, config, flag, message):

@@ -91,12 +91,16 @@ def test_own_images(quickstart):
   config = PYTHON[2].replace("get_config()\n", "get_config('tiny')\n")
   assert config.count("'tiny'") == 1
   (folder / "configs" / "own.py").write_text(config)
-  assert "trained to step 2:" in bash(BASH[3].strip() + " --config.total_steps=2 "
-                                      "--config.optimizer.warmup=1", folder)
+  assert "trained to step 2:" in bash(BASH[3].strip() + " --config.total_steps=2", folder)
+
+
+def test_before_a_long_run(quickstart):
+  printed = bash(BASH[5], quickstart[0])
+  assert re.search(r"jax +", printed) and "compiling 1 of at most" in printed
 
 
 def test_every_block_is_run_above():
-  assert (len(BASH), len(PYTHON), len(JSON)) == (5, 4, 1)
+  assert (len(BASH), len(PYTHON), len(JSON)) == (6, 4, 1)
   assert not re.findall(r"\]\((?!http)([^)#]+)\)", (commands.ROOT / "README.md").read_text())
   folders = re.findall(r"^\| `([\w/.]+)` \|", (commands.ROOT / "README.md").read_text(), re.M)
   assert folders and all((pathlib.Path(commands.ROOT) / name).exists() for name in folders)

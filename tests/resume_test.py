@@ -1,4 +1,4 @@
-"""Killed anywhere, a run goes on as if nothing had been: same losses and parameters, exactly."""
+"""Stopped anywhere, a run goes on as if nothing had been: same losses and parameters, exactly."""
 import json
 import random
 import signal
@@ -15,17 +15,21 @@ from tests import commands
 STEPS, EVERY = 16, 3
 
 
-@pytest.fixture(scope="module")
-def config(tmp_path_factory, data_dir):
-  path = tmp_path_factory.mktemp("configs") / "resume.py"
+def write_config(folder, data_dir, *changes):
+  path = folder / "resume.py"
   path.write_text(
       f"from configs import quickstart\nquickstart.DATA_DIR = {data_dir!r}\n"
       "def get_config():\n"
       "  c = quickstart.get_config('tiny')\n"
       f"  c.total_steps, c.log_steps, c.checkpoint_steps, c.evals = {STEPS}, 1, {EVERY}, {{}}\n"
       "  c.model.llm.dropout = 0.1\n"  # so that a wrong random state would show
-      "  return c\n")
+      + "".join(f"  c.{change}\n" for change in changes) + "  return c\n")
   return path
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory, data_dir):
+  return write_config(tmp_path_factory.mktemp("configs"), data_dir)
 
 
 @pytest.fixture(scope="module")
@@ -48,35 +52,67 @@ def params(workdir):
   return {name: leaf.read(()) for name, leaf in source.leaves.items()}
 
 
-def kill_at(workdir, config, target):
-  """Starts a run and kills it with SIGKILL once it has logged `target` steps."""
-  victim = subprocess.Popen(**commands.popen_args(commands.train(workdir, config=config)),
-                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def end_at(workdir, config, target, number, **env):
+  """Starts a run and sends it a signal once it has logged `target` steps; (status, what it said).
+  """
+  victim = subprocess.Popen(
+      **commands.popen_args(commands.train(workdir, config=config), env=env),
+      stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
   metrics, deadline = workdir / "metrics.jsonl", time.monotonic() + 200
   while time.monotonic() < deadline and not (
       metrics.exists() and metrics.read_text().count("\n") >= target):
     time.sleep(0.005)
-  victim.send_signal(signal.SIGKILL)
-  assert victim.wait() == -signal.SIGKILL  # it was killed, not done
+  victim.send_signal(number)
+  said = victim.communicate(timeout=100)[0]
+  return victim.returncode, said
 
 
 def resume(workdir, config, **env):
   done = commands.run(*commands.train(workdir, config=config), **env)
   assert done.returncode == 0, done.stderr[-3000:]
   assert "resuming from step" in done.stdout
+  return done.stdout
+
+
+def same(workdir, straight):
+  assert losses(workdir) == losses(straight) and len(losses(straight)) == STEPS
+  jax.tree.map(np.testing.assert_array_equal, params(workdir), params(straight))
+
+
+def devices(n):
+  return {"XLA_FLAGS": f"--xla_force_host_platform_device_count={n}"}
 
 
 def test_killed_at_a_random_step_and_resumed(tmp_path, config, straight):
   # Past a first checkpoint; the kill may fall into a later save.
-  kill_at(tmp_path, config, random.randint(EVERY + 2, STEPS - 2))
+  status, _ = end_at(tmp_path, config, random.randint(EVERY + 2, STEPS - 2), signal.SIGKILL)
+  assert status == -signal.SIGKILL  # it was killed, not done
   resume(tmp_path, config)
-  assert losses(tmp_path) == losses(straight) and len(losses(straight)) == STEPS
-  jax.tree.map(np.testing.assert_array_equal, params(tmp_path), params(straight))
+  same(tmp_path, straight)
 
 
-def test_resumed_on_eight_devices(tmp_path, config, straight):
-  kill_at(tmp_path, config, STEPS // 2)
-  resume(tmp_path, config, XLA_FLAGS="--xla_force_host_platform_device_count=8")
+@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_ends(tmp_path, config, straight, number, status):
+  got, said = end_at(tmp_path, config, 4, number)
+  assert got == status, said
+  step = max(int(p.name) for p in (tmp_path / "checkpoints").iterdir())
+  assert f"{number.name}: stopping after this step" in said and "Traceback" not in said
+  assert f"stopped after step {step}, saved in" in said and step >= max(losses(tmp_path))
+  if number == signal.SIGTERM:
+    assert f"resuming from step {step}" in resume(tmp_path, config)  # not a step is lost
+  else:  # and if that checkpoint is damaged later, the one before it serves
+    path = max((tmp_path / "checkpoints" / str(step) / "params").rglob("d/*"),
+               key=lambda p: p.stat().st_size)
+    path.write_bytes(path.read_bytes()[:-1])
+    said = resume(tmp_path, config)
+    assert f"skipping checkpoint {step}: params/" in said and f"resuming from step {EVERY}" in said
+  same(tmp_path, straight)
+
+
+def test_one_eight_and_two_devices_are_one_run(tmp_path, config, straight):
+  end_at(tmp_path, config, 4, signal.SIGTERM)
+  end_at(tmp_path, config, 8, signal.SIGTERM, **devices(8))
+  resume(tmp_path, config, **devices(2))
   got, want = losses(tmp_path), losses(straight)
   np.testing.assert_allclose([got[s] for s in want], list(want.values()), atol=1e-5)
 
@@ -85,3 +121,40 @@ def test_a_finished_run_does_nothing_more(straight, config):
   before = losses(straight)
   resume(straight, config)
   assert losses(straight) == before
+
+
+def test_going_on_from_another_run(tmp_path, config, straight, data_dir):
+  first = tmp_path / "first"
+  end_at(first, config, 7, signal.SIGTERM)
+  other = write_config(tmp_path, data_dir, f"resume = {str(first)!r}")
+  done = commands.run(*commands.train(tmp_path / "second", config=other))
+  assert done.returncode == 0 and f"of {first}" in done.stdout, done.stderr[-3000:]
+  want = losses(straight)  # the optimizer and the step came along, and the stream went on
+  got = losses(tmp_path / "second")
+  assert 7 <= min(got) <= STEPS - 2 and got == {s: want[s] for s in got}
+  jax.tree.map(np.testing.assert_array_equal, params(tmp_path / "second"), params(straight))
+
+
+def test_a_stage_begins_with_the_parameters_of_the_last(tmp_path, straight, data_dir):
+  # Chained stages: only the parameters come along; optimizer, schedule and step are new.
+  config = write_config(tmp_path, data_dir, f"init.model = {str(straight)!r}", "total_steps = 2",
+                        "optimizer.lr = 1e-9",
+                        "optimizer.schedule = (('.*', dict(decay='constant')),)")
+  done = commands.run(*commands.train(tmp_path / "next", config=config))
+  assert done.returncode == 0, done.stderr[-3000:]
+  assert f"init: model from {straight}/checkpoints/{STEPS}" in done.stdout
+  assert sorted(losses(tmp_path / "next")) == [1, 2]
+  source = native.open_source(tmp_path / "next")
+  for name, leaf in source.leaves.items():
+    np.testing.assert_allclose(leaf.read(()), params(straight)[name], atol=1e-6)
+
+
+def test_a_diverging_run_stops_and_keeps_its_checkpoint(tmp_path, data_dir):
+  schedule = "optimizer.schedule = (('.*', dict(decay='stair', steps=(5,), mults=(1e17,))),)"
+  config = write_config(tmp_path, data_dir, schedule)
+  done = commands.run(*commands.train(tmp_path / "w", config=config))
+  assert done.returncode == 1
+  assert "error: Step" in done.stderr and "First bad: " in done.stderr, done.stderr[-3000:]
+  assert "digits/tiny/train:" in done.stderr  # the examples
+  kept = [int(p.name) for p in (tmp_path / "w" / "checkpoints").iterdir()]
+  assert max(kept) <= 6

@@ -1,57 +1,101 @@
 """Trains a config: python -m trainers.train --config configs/quickstart.py --workdir W
 
 A workdir that holds a checkpoint is resumed: the same command continues the same run, bit for bit,
-killed anywhere, on any device count that divides the batch.
+killed anywhere, on any number of devices and processes that divides the batch. SIGTERM or SIGINT
+saves and ends it after the step under way (big_vlm/stopping.py).
 """
+import contextlib
 import pathlib
+import sys
+import time
 
 import jax
 
-from big_vlm import reporting, sharding
+from big_vlm import compilation, distributed, reporting, sharding, stopping
 from big_vlm.batch import check_batch
-from big_vlm.checkpoints import load, native
+from big_vlm.checkpoints import native
+from big_vlm.checkpoints.steps import Checkpoints
 from big_vlm.data import loader, mixture
-from big_vlm.models import paligemma
-from big_vlm.training import optim
+from big_vlm.planning import devices, flops, memory
+from big_vlm.training import finite, optim, setup
 from big_vlm.training import step as steps
 from evaluators import common
 
 
-def train(config, workdir):
+def train(config, workdir, profile=None):
   """Runs the config to its end; returns the last row of training metrics."""
+  distributed.check_same(config.to_json_best_effort(), "configs")
   stream = mixture.stream(config.input.mixture, config.seed)
-  make_workdir(workdir, config)
-  model = paligemma.PaliGemma(paligemma.config(**config.model.to_dict()))
-  mesh = sharding.make_mesh(config.mesh.to_dict())
-  optimizer, shardings, shapes = plan_state(config, model, mesh)
-  train_step = jax.jit(steps.make_train_step(model, optimizer, config.seed),
-                       donate_argnums=0, out_shardings=(shardings, None))
-  evaluators = [common.Evaluator(name, model, config.tokenizer, mesh, **kw)
+  s = setup.make(config)
+  distributed.from_main(lambda: make_workdir(workdir))
+  print(optim.table(s.shapes.params, s.optimizer))
+  total, size, row = s.run.total, config.input.batch_size, {}
+  log, save, keep = (s.run.steps(name, config, 0) for name in ("log", "checkpoint", "keep_every"))
+  evaluators = [common.Evaluator(name, s.model, config.tokenizer, s.mesh, run=s.run, **kw)
                 for name, kw in config.evals.to_dict().items()]
-  with native.Checkpoints(workdir, config.keep_checkpoints) as checkpoints:
-    state = start_or_resume(config, model, optimizer, checkpoints, shapes, shardings)
-    first, total, row = int(state.step), config.total_steps, {}
+  guard = finite.Guard(s, config.seed, config.loss.to_dict())
+  with (jax.set_mesh(s.mesh), stopping.Stop() as stop,
+        Checkpoints(workdir, config.keep_checkpoints, keep) as checkpoints):
+    state = start_or_resume(config, s, checkpoints)
+    distributed.from_main(lambda: describe(workdir, config, s))
+    first, stopping_now = int(state.step), False
+    trace = reporting.Trace(workdir, first, profile)
     batches = loader.train_batches(
-        stream, config.input.batch_size, step=first, process=jax.process_index(),
-        processes=jax.process_count(), workers=config.input.workers, threads=config.input.threads)
-    progress = reporting.Progress(first, total, config.input.batch_size)
-    with reporting.MetricWriter(workdir, first) as writer:
-      for step in range(first + 1, total + 1):
-        batch, _ = loader.split_batch(progress.wait(batches))
-        if step == first + 1:
-          check_batch(batch, train=True, vocab_size=config.model.llm.vocab_size)
-        state, metrics = train_step(state, sharding.put_batch(mesh, batch))
-        if step == 1 or due(step, config.log_steps, total):
-          row = jax.device_get(metrics)
-          writer.write(step, row | progress.line(step, row["loss"]))
-        if due(step, config.checkpoint_steps, total):
-          checkpoints.save(step, as_items(state))
+        stream, size, step=first, rows=sharding.process_rows(s.mesh, size),
+        workers=config.input.workers, threads=config.input.threads)
+    progress = reporting.Progress(first, total, size)
+    with reporting.MetricWriter(workdir, first) as writer, contextlib.closing(batches):
+      def evaluate(step, evaluators):
         for evaluator in evaluators:
           if due(step, evaluator.steps, total):
             with progress.paused():
-              writer.write(step, evaluator.run(state.params, workdir, step))
-  print(f"trained to step {total}: {checkpoints.folder(total)}, plot {reporting.plot(workdir)}")
+              params = steps.averaged(state, s.optimizer)
+              writer.write(step, evaluator.run(params, workdir, step))
+      if first:  # what a kill after the save has cut off
+        evaluate(first, [e for e in evaluators if not writer.has(e.name + "/")])
+      for step in range(first + 1, total + 1):
+        batch, host = loader.split_batch(progress.wait(batches))
+        if step == first + 1:
+          check_batch(batch, train=True, vocab_size=s.model.config.llm.vocab_size)
+          progress.work(**work(s, batch))
+          began = time.perf_counter()
+        batch = sharding.put_batch(s.mesh, batch, size)
+        with trace.step(step) as done, explained(s, batch, config.microbatches):
+          if step == first + 1:
+            compilation.ahead(s.step, state, batch)
+          state, metrics = done(s.step(state, batch))
+        guard.watch(step, state, metrics, batch, host["_id"])
+        checkpoints.check()
+        stopping_now = stop.reached(step) and step < total
+        if step == first + 1:
+          print(f"step compiled in {time.perf_counter() - began:.0f} s ({compilation.told()})")
+        if step == 1 or due(step, log, total):
+          row = jax.device_get(metrics)
+          writer.write(step, row | progress.line(step, row["loss"]))
+        if due(step, save, total) or stopping_now:
+          guard.flush(state)
+          checkpoints.save(step, as_items(state, s.optimizer))
+        if stopping_now:
+          break
+        evaluate(step, evaluators)
+  if stopping_now:
+    print(f"stopped after step {step}, saved in {checkpoints.folder(step)}: the same command goes "
+          "on from it", flush=True)
+    sys.exit(stop.status)
+  if distributed.main():
+    print(f"trained to step {total}: {checkpoints.folder(total)}, plot {reporting.plot(workdir)}")
   return row
+
+
+@contextlib.contextmanager
+def explained(s, batch, microbatches):
+  """Answers a lack of memory with the table of what a step holds."""
+  try:
+    yield
+  except jax.errors.JaxRuntimeError as e:
+    if text := memory.explain(e, s, batch, microbatches):
+      raise ValueError(text) from e
+    raise
 
 
 def due(step, every, total):
@@ -59,44 +103,76 @@ def due(step, every, total):
   return step == total or bool(every) and step % every == 0
 
 
-def make_workdir(workdir, config):
-  """Creates the folder with config.json, model.json and the tokenizer in it."""
-  folder, text = pathlib.Path(workdir), config.to_json_best_effort(indent=2)
+def work(s, batch):
+  """What Progress counts: tokens and FLOPs of an example, FLOP/s of all devices if known."""
+  image, config = batch.get("image"), s.model.config
+  images = 0 if image is None else 1 if image.ndim == 4 else image.shape[1]
+  length = batch["text"].shape[1] - 1
+  device = devices.of_kind(jax.devices()[0].device_kind)
+  return dict(tokens=flops.tokens(config, length, images),
+              flops=flops.per_example(config, length, images),
+              peak=device and device.flops * s.mesh.size)
+
+
+def make_workdir(workdir):
+  """Creates the folder; raises OSError where it cannot be written."""
+  folder = pathlib.Path(workdir)
   try:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(text + "\n")
+    (folder / "config.json").open("a").close()
   except OSError as e:
     raise OSError(f"Cannot write into the workdir {workdir}: {e.strerror}. Give another --workdir, "
                   "or mend its permissions or disk.") from e
-  native.write_model(workdir, config.model.to_dict(), config.tokenizer)
 
 
-def plan_state(config, model, mesh):
-  """(optimizer, shardings and shapes of the TrainState)."""
-  params = jax.eval_shape(lambda: paligemma.init_params(model, jax.random.key(0)))
-  optimizer = optim.make(params, total_steps=config.total_steps, **config.optimizer.to_dict())
-  shapes = jax.eval_shape(lambda p: steps.start(p, optimizer), params)
-  return optimizer, sharding.tree_sharding(mesh, shapes, config.sharding), shapes
+def describe(workdir, config, s):
+  """Writes config.json, model.json and the tokenizer: not before a run that is there has turned
+  out to be of this config."""
+  text = config.to_json_best_effort(indent=2)
+  (pathlib.Path(workdir) / "config.json").write_text(text + "\n")
+  native.write_model(workdir, setup.model_args(config, s.mesh), config.tokenizer or None,
+                     setup.lora_scale(config))
 
 
-def start_or_resume(config, model, optimizer, checkpoints, shapes, shardings):
+def start_or_resume(config, s, checkpoints):
   """The newest checkpoint's state, or a fresh one from the seed and config.init."""
-  latest = checkpoints.latest()
-  if latest is not None:
-    print(f"resuming from step {latest}")
-    like = as_items(native.with_sharding(shapes, shardings))
-    restored = checkpoints.restore(latest, like)
-    return steps.TrainState(params=restored["params"], **restored["train"])
-  fresh = lambda rng: steps.start(paligemma.init_params(model, rng), optimizer)
-  state = jax.jit(fresh, out_shardings=shardings)(jax.random.key(config.seed))
-  return state.replace(params=load.start_from(config.init.to_dict(), state.params, model.config))
+  like = as_items(native.with_sharding(s.shapes, s.shardings), s.optimizer)
+  if (newest := checkpoints.newest()) is not None:
+    print(f"resuming from step {newest}")
+    return from_items(checkpoints.restore(newest, like), s.optimizer)
+  if not config.resume:
+    return setup.start(config, s)
+  with Checkpoints(config.resume) as other:
+    newest = other.newest(aside=False)
+    if newest is None:
+      raise FileNotFoundError(f"config.resume={config.resume} holds no finished checkpoint.")
+    print(f"going on from step {newest} of {config.resume}")
+    return from_items(other.restore(newest, like), s.optimizer)
 
 
-def as_items(state):
-  """The parts of a TrainState that a checkpoint holds side by side."""
-  return {"params": state.params, "train": {"step": state.step, "opt_state": state.opt_state}}
+def as_items(state, optimizer):
+  """The parts of a TrainState that a checkpoint holds side by side.
+
+  "params" are those to evaluate and hand on: where there is a moving average, it; the parameters
+  that training goes on from are then in "train".
+  """
+  train = {"step": state.step, "opt_state": state.opt_state}
+  if state.ema is not None:
+    train["trained"] = optim.split(state.params, optimizer.trains)[0]
+  return {"params": steps.averaged(state, optimizer), "train": train}
+
+
+def from_items(items, optimizer):
+  """as_items() undone."""
+  params, train = items["params"], items["train"]
+  if "trained" not in train:
+    return steps.TrainState(train["step"], params, train["opt_state"])
+  ema, frozen = optim.split(params, optimizer.trains)
+  return steps.TrainState(train["step"], optim.join(params, train["trained"], frozen),
+                          train["opt_state"], ema)
 
 
 if __name__ == "__main__":
-  reporting.launch(train, config="Config file, path.py or path.py:arg.",
-                   workdir="Where checkpoints, metrics and plots go.")
+  reporting.launch(train, processes=True, config="Config file, path.py or path.py:arg.",
+                   workdir="Where checkpoints, metrics and plots go.",
+                   profile="Trace so many steps with the profiler, from the third on.")

@@ -84,7 +84,8 @@ def _float32(base):
 
 
 def _sharding(x):
-  return None if isinstance(x, jax.core.Tracer) else x.sharding
+  placed = isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer)
+  return x.sharding if placed else None
 
 
 def add(model, params, rank=8, targets=DECODER, alpha=None, seed=0):
@@ -211,34 +212,7 @@ def filled(params, tensors, source):
       if n in tensors else x, params)
 
 
-def table(params, trainable=TRAINABLE):
-  """What trains, for a person: a line per part of the model, of its adapters, and of all.
-
-  trainable: regex over leaf names. Parameters are counted as numbers, a quantized weight's scales
-  among them; bytes as they lie on the device.
-  """
-  groups = {}
-  for name, leaf in zip(trees.names(params), jax.tree.leaves(params)):
-    part = next((part for start, part in PARTS.items() if name.startswith(start)), "other")
-    group = part + (" adapters" if re.fullmatch(TRAINABLE, name) else "")
-    groups.setdefault(group, {})[name] = leaf
-  everything = {n: x for leaves in groups.values() for n, x in leaves.items()}
-  rows = [_row(group, leaves, trainable) for group, leaves in groups.items()]
-  total = _row("total", everything, trainable)
-  share = _count(everything, trainable) / _count(everything)
-  head = ("group", "leaves", "parameters", "trainable", "dtype", "MB")
-  lines = [head, *rows, total]
-  widths = [max(map(len, column)) for column in zip(*lines)]
-  text = ["  ".join(cell.ljust(w) if i in (0, 4) else cell.rjust(w)
-                    for i, (cell, w) in enumerate(zip(line, widths))) for line in lines]
-  return "\n".join(text) + f"  ({share:.2%} of the parameters train)"
-
-
-def _row(group, leaves, trainable):
-  dtypes = sorted({str(x.dtype) for x in leaves.values()})
-  return (group, str(len(leaves)), f"{_count(leaves):,}", f"{_count(leaves, trainable):,}",
-          ", ".join(dtypes), f"{quantize.nbytes(list(leaves.values())) / 1e6:,.1f}")
-
-
-def _count(leaves, pattern=".*"):
-  return sum(math.prod(x.shape) for n, x in leaves.items() if re.fullmatch(pattern, n))
+def part(name):
+  """The part of the model that a leaf belongs to: "decoder adapters"."""
+  of = next((part for start, part in PARTS.items() if name.startswith(start)), "other")
+  return of + (" adapters" if re.fullmatch(TRAINABLE, name) else "")

@@ -177,21 +177,6 @@ def test_loading_is_strict(tmp_path):
     lora.load(opt, opt_params, tmp_path / "a")
 
 
-def test_table_says_what_trains():
-  model, params = fresh("paligemma", "bfloat16")
-  lines = lora.table(lora.add(model, params, rank=2, targets=".*attn.*|img/head/kernel"))
-  cells = [re.split(r"  +", line) for line in lines.splitlines()]
-  assert cells[0] == ["group", "leaves", "parameters", "trainable", "dtype", "MB"]
-  assert cells[2] == ["connector", "2", "1,056", "0", "bfloat16", "0.0"]
-  assert [c[0] for c in cells] == ["group", "tower", "connector", "connector adapters", "decoder",
-                                   "decoder adapters", "total"]
-  attention = 2 * 2 * ((32 + 64) + 2 * (32 + 16) + (64 + 32))  # layers, rank, (in + out) each
-  assert cells[5][1:5] == ["6", f"{attention:,}", f"{attention:,}", "float32"]
-  assert cells[6][3] == f"{attention + 2 * (32 + 32):,}"
-  assert re.search(r"\(\d\.\d\d% of the parameters train\)", lines)
-  assert "100.00%" in lora.table(params, trainable=".*")
-
-
 def test_adapters_lie_on_the_mesh_of_their_weights():
   model, params = fresh("gemma2")
   mesh = sharding.make_mesh()

@@ -2,11 +2,10 @@
 
     W/model.json               model config and tokenizer: all that from_preset needs
     W/tokenizer.model          or the files of another kind of tokenizer: pp/tokenizer_files.py
-    W/checkpoints/1200/params  one folder a step; a step without its commit mark is not there
+    W/checkpoints/1200/params  one folder a step, see steps.py
     W/checkpoints/1200/train   step and optimizer state, which only a resumed training reads
 
-A save goes to a temporary folder first and is renamed when whole: killed anywhere, the newest step
-is a good one. The mesh is no part of the format: any device count restores what any other saved.
+The mesh is no part of the format: any device count restores what any other saved.
 """
 import functools
 import json
@@ -17,46 +16,13 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from big_vlm import trees
+from big_vlm.checkpoints import steps
 from big_vlm.checkpoints.source import Leaf, Source
+from big_vlm.checkpoints.steps import Checkpoints
 from big_vlm.models import paligemma
 from pp import tokenizer_files
 
 FORMAT = 1
-
-
-class Checkpoints:
-  """Saves and restores the train state of one work folder; saves run in the background."""
-
-  def __init__(self, workdir, keep=1):
-    self._folder = epath.Path(workdir) / "checkpoints"
-    self._manager = ocp.CheckpointManager(
-        self._folder.absolute(),
-        options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=True))
-
-  def latest(self):
-    """The newest whole step, or None."""
-    return self._manager.latest_step()
-
-  def folder(self, step):
-    return self._folder / str(step)
-
-  def save(self, step, state):
-    """Starts to write {item: tree}; a step that is there already is left as it is."""
-    if step != self.latest():
-      items = {k: ocp.args.StandardSave(v) for k, v in state.items()}
-      self._manager.save(step, args=ocp.args.Composite(**items))
-
-  def restore(self, step, like):
-    """The items of `like` (trees of shapes with shardings) as saved at step."""
-    items = {k: ocp.args.StandardRestore(v) for k, v in like.items()}
-    return dict(self._manager.restore(step, args=ocp.args.Composite(**items)))
-
-  def __enter__(self):
-    return self
-
-  def __exit__(self, *error):
-    self._manager.wait_until_finished()
-    self._manager.close()
 
 
 def with_sharding(shapes, shardings):
@@ -65,16 +31,21 @@ def with_sharding(shapes, shardings):
                       shapes, shardings)
 
 
-def write_model(workdir, model, tokenizer):
-  """Writes model.json and copies of the files that the tokenizer string, if any, names."""
+def write_model(workdir, model, tokenizer, lora_scale=None):
+  """Writes model.json and copies of the files that the tokenizer string, if any, names.
+
+  lora_scale: alpha / rank where the parameters have adapters.
+  """
   folder = epath.Path(workdir)
   saved = None if tokenizer is None else tokenizer_files.save(tokenizer, folder)
-  text = json.dumps({"format": FORMAT, "model": model, "tokenizer": saved}, indent=2)
+  text = json.dumps({"format": FORMAT, "model": model, "tokenizer": saved,
+                     "lora_scale": lora_scale}, indent=2)
   (folder / "model.json").write_text(text + "\n")
 
 
 def read_model(source):
-  """(folder W, step or None, model config dict, tokenizer string or None) of W or of a step in it.
+  """(folder W, step or None, model config dict, tokenizer string or None, lora_scale or None) of W
+  or of a step in it.
 
   source: W or W/checkpoints/STEP; the step is None for W. Raises FileNotFoundError for another
   folder and ValueError for a model.json of another format.
@@ -91,7 +62,7 @@ def read_model(source):
                      f"reads format {FORMAT}.")
   saved = description["tokenizer"]
   tokenizer = None if saved is None else tokenizer_files.load(saved, folder)
-  return folder, step, description["model"], tokenizer
+  return folder, step, description["model"], tokenizer, description.get("lora_scale")
 
 
 def _folder_and_step(source):
@@ -107,14 +78,16 @@ def claims(path):
 
 
 def open_source(path):
-  """The newest checkpoint of a work folder, or that of W/checkpoints/STEP.
+  """The newest undamaged checkpoint of a work folder, or that of W/checkpoints/STEP.
 
-  A folder without a finished checkpoint gives a Source without leaves.
+  A folder without a finished checkpoint gives a Source without leaves. Raises ValueError for a
+  damaged step.
   """
-  folder, step, model, tokenizer = read_model(path)
+  folder, step, model, tokenizer, lora_scale = read_model(path)
   if step is None:
-    with Checkpoints(folder) as checkpoints:
-      step = checkpoints.latest()
+    step = steps.newest(folder / "checkpoints", only="params/")
+  elif fault := steps.fault(folder / "checkpoints" / str(step), only="params/"):
+    raise ValueError(f"{path}: {fault}. Give another step, or {folder} for its newest whole one.")
   if step is None:
     return Source(str(folder), paligemma.config(**model), {}, tokenizer)
   step_folder = folder / "checkpoints" / str(step)
@@ -126,7 +99,11 @@ def open_source(path):
     raise ValueError(f"{params} is not a whole checkpoint of Orbax: {e}") from e
   leaves = {name: _leaf(params, name, x) for name, x in
             zip(trees.names(tree), jax.tree.leaves(tree))}
-  return Source(str(step_folder), paligemma.config(**model), leaves, tokenizer)
+  config = paligemma.config(**model)
+  if lora_scale:
+    from big_vlm.adapt import stored  # here: big_vlm.adapt reads checkpoints too
+    leaves = stored.plain(leaves, config, lora_scale)
+  return Source(str(step_folder), config, leaves, tokenizer)
 
 
 def _leaf(params, name, metadata):

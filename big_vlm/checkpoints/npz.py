@@ -42,7 +42,7 @@ def open_source(path):
   leaves = tree_of(read(file), part, path)
   beside = file.with_suffix(".model")
   if beside.exists():
-    _, _, config, tokenizer = native.read_model(beside)
+    _, _, config, tokenizer, _ = native.read_model(beside)
     return Source(str(path), paligemma.config(**config), leaves, tokenizer)
   config = infer.config({name: leaf.shape for name, leaf in leaves.items()}, path)
   return Source(str(path), config, leaves,

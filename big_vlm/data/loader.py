@@ -3,68 +3,75 @@
 The example at (step, slot) is element step * batch_size + slot of the stream, whatever the number
 of processes and workers: the loader's whole state is the step.
 """
+import signal
+
 import absl.flags
 import grain
 import numpy as np
 
 from big_vlm.batch import BATCH
 
+GRACE = 20  # seconds that a worker goes on after SIGTERM
 ENDLESS = 2**53  # elements: Grain divides this number as a float, which is exact up to here
 
 
 class _Slots:
-  """The elements of a stream that one of `processes` feeds, from a step on."""
+  """The elements of a stream that a process feeds: some rows of each batch, from a step on."""
 
-  def __init__(self, stream, batch_size, step, process, processes):
-    self._stream, self._size = stream, batch_size
-    self._local, self._first = _local_size(batch_size, processes), step * batch_size
-    self._offset = process * self._local
+  def __init__(self, stream, batch_size, step, rows):
+    self._stream, self._size, self._rows = stream, batch_size, rows
+    self._first = step * batch_size
 
   def __len__(self):
-    return (ENDLESS - self._first) // self._size * self._local
+    return (ENDLESS - self._first) // self._size * len(self._rows)
 
   def __getitem__(self, index):
-    step, slot = divmod(index, self._local)
-    return self._stream[self._first + step * self._size + self._offset + slot]
+    step, slot = divmod(index, len(self._rows))
+    return self._stream[self._first + step * self._size + self._rows[slot]]
 
 
-def train_batches(stream, batch_size, *, step=0, process=0, processes=1, workers=0, threads=2):
-  """Iterator over batches (dicts, see big_vlm/batch.py) from `step` on."""
-  slots = _Slots(stream, batch_size, step, process, processes)
-  local = _local_size(batch_size, processes)
-  batches = grain.MapDataset.source(slots).batch(local, batch_fn=collate)
+def train_batches(stream, batch_size, *, step=0, rows=None, workers=0, threads=2):
+  """Iterator over batches (dicts, see big_vlm/batch.py) from `step` on.
+
+  rows: the slots of the batch that are wanted (sharding.process_rows), all by default.
+  """
+  rows = list(range(batch_size) if rows is None else rows)
+  batches = grain.MapDataset.source(_Slots(stream, batch_size, step, rows))
+  batches = batches.batch(len(rows), batch_fn=collate)
   it = batches.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4))
   if workers:
     if not absl.flags.FLAGS.is_parsed():  # Grain reads flags of its own; a notebook parses none
       absl.flags.FLAGS.mark_as_parsed()
-    it = it.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
+    it = it.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers),
+                        worker_init_fn=_outlive_signals)
   return iter(it)
 
 
-def eval_batches(examples, preprocess, batch_size, *, process=0, processes=1, threads=2):
+def _outlive_signals(worker, workers):
+  """Ctrl-C and schedulers signal the workers too, which the step under way still needs."""
+  del worker, workers
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
+  signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
+
+
+def eval_batches(examples, preprocess, batch_size, *, rows=None, threads=2):
   """(iterator over batches, their number): every example once, in order, "_mask" False on filling.
 
-  All processes get the same number of batches; process p has the rows p * batch_size / processes
-  and on of each.
+  rows: the slots of each batch that are wanted, all by default; the number of batches is the same
+  whichever these are.
   """
-  local = _local_size(batch_size, processes)
+  rows = list(range(batch_size) if rows is None else rows)
   count = -(-len(examples) // batch_size)
 
   def make(slot):
-    step, row = divmod(slot, local)
-    index = step * batch_size + process * local + row
+    step, row = divmod(slot, len(rows))
+    index = step * batch_size + rows[row]
     example = preprocess(examples[min(index, len(examples) - 1)])
     return {**example, "_mask": np.bool_(index < len(examples))}
 
-  rows = grain.MapDataset.range(count * local).map(make).batch(local, batch_fn=collate)
+  made = grain.MapDataset.range(count * len(rows)).map(make).batch(len(rows), batch_fn=collate)
   read = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2)
-  return iter(rows.to_iter_dataset(read)), count
-
-
-def _local_size(batch_size, processes):
-  if batch_size % processes:
-    raise ValueError(f"A batch of {batch_size} does not divide over {processes} processes.")
-  return batch_size // processes
+  return iter(made.to_iter_dataset(read)), count
 
 
 def collate(examples):

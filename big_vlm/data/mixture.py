@@ -9,6 +9,7 @@ import numpy as np
 
 from big_vlm.data import source
 from pp import builder
+from pp.registry import check_names
 
 
 def stream(parts, seed):
@@ -16,6 +17,8 @@ def stream(parts, seed):
   weights = np.array([part.get("weight", 1.0) for part in parts], float)
   if not len(weights) or not (weights > 0).all():
     raise ValueError(f"A mixture needs a part, and weights above 0, not {weights.tolist()}.")
+  for part in parts:
+    check_names(part, ("data", "pp", "weight"), "A part of the mixture")
   datasets = [_part(i, seed, **part) for i, part in enumerate(parts)]
   if len(datasets) == 1:
     return datasets[0]
@@ -33,3 +36,8 @@ def _part(number, seed, data, pp, weight=1.0):
 
   shuffled = grain.MapDataset.source(examples).seed(seed + number).shuffle().repeat()
   return shuffled.map_with_index(make)
+
+
+def epoch(parts):
+  """Examples of an epoch: all that the sources hold."""
+  return sum(len(source.get(**part["data"])) for part in parts)

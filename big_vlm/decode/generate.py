@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from big_vlm import distributed
 from big_vlm.decode import samplers
 from big_vlm.decode.search import Request, State
 
@@ -72,12 +73,12 @@ def decode(model, params, batch, request, search, *, new, repeat=1, cache_dtype=
     state, memory = advance()(model, params, request, search, state, memory, halted,
                               min(until, new))
     if every:  # read while the device goes on
-      ready = jax.device_get(ready)
+      ready = distributed.fetch(ready)
       halt = yield ready
       halted = halted if halt is None else halt
       if np.all(ready.done | halted):
         return
-  yield jax.device_get(state)
+  yield distributed.fetch(state)
 
 
 def generate(model, params, batch, *, max_new_tokens, stops=(), sampler="greedy", seeds=None,

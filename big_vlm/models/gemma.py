@@ -5,11 +5,14 @@ One road to logits: __call__ serves training (no cache), prefill (cache, many to
 step (cache, one token).
 """
 import dataclasses
+import functools
 from typing import Any, ClassVar
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
+from big_vlm import sharding
 from big_vlm.models import attention, layers, variants
 from big_vlm.models.kv_cache import KVCache
 from pp.registry import pick
@@ -32,13 +35,16 @@ class GemmaConfig:
   window_rule: str = "two_sided"  # a row of attention.WINDOW_RULES
   dropout: float = 0.0
   dtype: str = "float32"  # of activations; parameters, norms, softmax and logits are float32
-  remat: str = "nothing_saveable"  # a jax.checkpoint_policies name, or "none"
+  remat: str = "full"  # a row of layers.REMAT
+  attention: str = "auto"  # a row of attention.KERNELS, or "auto", the best here and now
   unroll: int = 1  # layers per round of the scan; all of a small model on a CPU is 20 % faster
   eos_token: ClassVar[int] = 1  # where there is no tokenizer to ask
   max_positions: ClassVar[int] = 8192  # what it was trained on at most
 
   def __post_init__(self):
     pick(attention.WINDOW_RULES, self.window_rule, "window rule")
+    attention.check(self.attention)
+    layers.check_remat(self.remat)
 
 
 _GEMMA2 = dict(post_norms=True, attn_softcap=50., final_softcap=30., window=4096)
@@ -79,7 +85,7 @@ class Attention(nn.Module):
                          name="kv_einsum")
       q, (k, v) = q("BTD,NDH->BTNH", x), jnp.moveaxis(kv("BTD,XKDH->BTXKH", x), 2, 0)
     q = attention.rope(q, tokens.position) * (c.query_scale or c.head_dim**-0.5)
-    k = attention.rope(k, tokens.position)
+    q, k, v = layers.keep(q), layers.keep(attention.rope(k, tokens.position)), layers.keep(v)
     if cache is not None:
       cache = cache.write(layer, k, v)
       k, v = cache.read(layer, x.dtype)
@@ -87,7 +93,7 @@ class Attention(nn.Module):
                          tap=lambda probs: self.sow("intermediates", "attention", probs))
     out = layers.Weight((c.heads, c.head_dim, c.width), layers.fan_in((-3, -2)),
                         name="attn_vec_einsum")
-    return out("BTNH,NHD->BTD", y), cache
+    return layers.keep(out("BTNH,NHD->BTD", y)), cache
 
 
 class Mlp(nn.Module):
@@ -99,8 +105,9 @@ class Mlp(nn.Module):
     c = self.config
     gating = self.param("gating_einsum", layers.fan_in(-2, -3), (2, c.width, c.mlp))
     linear = self.param("linear", layers.fan_in(-2), (c.mlp, c.width))
-    gate, up = jnp.moveaxis(layers.einsum("BTD,XDF->BTXF", x, gating), 2, 0)
-    return layers.einsum("BTF,FD->BTD", nn.gelu(gate) * up, linear)
+    wide = layers.keep(layers.einsum("BTD,XDF->BTXF", x, gating), layers.WIDE)
+    gate, up = jnp.moveaxis(wide, 2, 0)
+    return layers.keep(layers.einsum("BTF,FD->BTD", nn.gelu(gate) * up, linear))
 
 
 class Block(nn.Module):
@@ -115,11 +122,12 @@ class Block(nn.Module):
     drop = nn.Dropout(c.dropout, deterministic=not self.train)
     mask = masks["global"]
     if c.window is not None:  # even layers are local
-      mask = jnp.where(layer % 2 == 0, masks["local"], mask)
+      mask = jax.tree.map(functools.partial(jnp.where, layer % 2 == 0), masks["local"], mask)
     y, cache = Attention(c, name="attn")(norm("pre_attention_norm", x), tokens, mask, layer, cache)
-    x = x + drop(post("post_attention_norm", y))
+    x = sharding.constrain(x + drop(post("post_attention_norm", y)))
     y = Mlp(c, name="mlp")(norm("pre_ffw_norm", x))
-    x = x + post("post_ffw_norm", drop(y))  # big_vision's order: it differs between the halves
+    # big_vision's order: it differs between the halves.
+    x = sharding.constrain(x + post("post_ffw_norm", drop(y)))
     self.sow("intermediates", "hidden", x)
     return (x, cache), None
 
@@ -134,7 +142,8 @@ class Embedder(nn.Module):
 
   def encode(self, text):
     x = layers.lookup(self.input_embedding, text)
-    return (x * jnp.sqrt(self.config.width).astype(x.dtype)).astype(self.config.dtype)
+    x = (x * jnp.sqrt(self.config.width).astype(x.dtype)).astype(self.config.dtype)
+    return sharding.constrain(x)
 
   def decode(self, x):
     return layers.tied_head(x, self.input_embedding)
@@ -160,12 +169,12 @@ class Gemma(nn.Module):
   block = Block
 
   @staticmethod
-  def block_args(config, tokens, keys):
-    """What a Block reads besides its x, cache and index, when tokens [B, T] see keys [B, S]."""
-    masks = {"global": attention.attention_mask(tokens, keys)}
-    if config.window is not None:
-      masks["local"] = attention.attention_mask(tokens, keys, config.window, config.window_rule)
-    return tokens, masks
+  def block_args(config, tokens, keys, kernel="einsum"):
+    """What a Block reads besides its x, cache and index, when tokens [B, T] see keys [B, S].
+
+    kernel: a row of attention.KERNELS; all but "einsum" are for tokens that see themselves.
+    """
+    return tokens, attention.masks(kernel, tokens, keys, config.window, config.window_rule)
 
   @nn.compact
   def __call__(self, x, tokens, cache: KVCache | None = None, train: bool = False) -> Any:
@@ -177,10 +186,13 @@ class Gemma(nn.Module):
     if cache is not None:
       cache = cache.seat(tokens)
     self.sow("intermediates", "embedded", x)
+    kernel = "einsum"
+    if cache is None and not self.is_mutable_collection("intermediates"):
+      kernel = attention.choose(c.attention, x.shape[1], c.head_dim, c.attn_softcap, c.dtype)
     blocks = layers.stacked(Block, c, train, in_axes=(0, nn.broadcast, nn.broadcast))
     (x, cache), _ = blocks(c, train, name="layers")(
         (x, cache), jnp.arange(c.depth),
-        *self.block_args(c, tokens, tokens if cache is None else cache.tokens))
+        *self.block_args(c, tokens, tokens if cache is None else cache.tokens, kernel))
     return self.final_norm(x), cache
 
   def logits(self, hidden):

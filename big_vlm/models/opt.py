@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import flax.linen as nn
 import jax.numpy as jnp
 
+from big_vlm import sharding
 from big_vlm.models import attention, layers, variants
 from big_vlm.models.kv_cache import KVCache
 
@@ -22,10 +23,15 @@ class OPTConfig:
   vocab_size: int = 50_272
   max_positions: int = 2048  # rows of the position table
   dropout: float = 0.0
-  dtype: str = "float32"  # as in gemma.py, which has the next two as well
-  remat: str = "nothing_saveable"
+  dtype: str = "float32"  # as in gemma.py, which has the next three as well
+  remat: str = "full"
+  attention: str = "auto"
   unroll: int = 1
   eos_token: ClassVar[int] = 2  # where there is no tokenizer to ask
+
+  def __post_init__(self):
+    attention.check(self.attention)
+    layers.check_remat(self.remat)
 
   @property
   def head_dim(self):
@@ -63,7 +69,7 @@ class Attention(nn.Module):
   @nn.compact
   def __call__(self, x, mask, layer, cache):
     c, heads = self.config, (self.config.heads, self.config.head_dim)
-    q, k, v = (layers.Dense("BTD,DNH->BTNH", (c.width,), heads, _INIT, name=name)(x)
+    q, k, v = (layers.keep(layers.Dense("BTD,DNH->BTNH", (c.width,), heads, _INIT, name=name)(x))
                for name in ("query", "key", "value"))
     if cache is not None:
       cache = cache.write(layer, k, v)
@@ -71,7 +77,7 @@ class Attention(nn.Module):
     y = attention.attend(q * c.head_dim**-0.5, k, v, mask,
                          tap=lambda probs: self.sow("intermediates", "attention", probs))
     out = layers.Dense("BTNH,NHD->BTD", heads, (c.width,), _out_init(c), name="out")
-    return out(y), cache
+    return layers.keep(out(y)), cache
 
 
 class Mlp(nn.Module):
@@ -80,7 +86,8 @@ class Mlp(nn.Module):
   @nn.compact
   def __call__(self, x):
     c = self.config
-    x = nn.relu(layers.Dense("BTD,DF->BTF", (c.width,), (c.mlp,), _INIT, name="Dense_0")(x))
+    x = layers.Dense("BTD,DF->BTF", (c.width,), (c.mlp,), _INIT, name="Dense_0")(x)
+    x = nn.relu(layers.keep(x, layers.WIDE))
     return layers.Dense("BTF,FD->BTD", (c.mlp,), (c.width,), _out_init(c), name="Dense_1")(x)
 
 
@@ -93,8 +100,8 @@ class Block(nn.Module):
     c, (x, cache) = self.config, carry
     drop = nn.Dropout(c.dropout, deterministic=not self.train)
     y, cache = Attention(c, name="attn")(_norm("attn_norm")(x), mask, layer, cache)
-    x = x + drop(y)
-    x = x + drop(Mlp(c, name="mlp")(_norm("mlp_norm")(x)))
+    x = sharding.constrain(x + drop(y))
+    x = sharding.constrain(x + drop(Mlp(c, name="mlp")(_norm("mlp_norm")(x))))
     self.sow("intermediates", "hidden", x)
     return (x, cache), None
 
@@ -137,10 +144,10 @@ class OPT(nn.Module):
   block = Block
 
   @staticmethod
-  def block_args(config, tokens, keys):
+  def block_args(config, tokens, keys, kernel="einsum"):
     """As in gemma.py."""
     del config
-    return (attention.attention_mask(tokens, keys),)
+    return (attention.masks(kernel, tokens, keys)["global"],)
 
   @nn.compact
   def __call__(self, x, tokens, cache: KVCache | None = None, train: bool = False) -> Any:
@@ -155,10 +162,13 @@ class OPT(nn.Module):
       cache = cache.seat(tokens)
     x = self.positioned(x, tokens)
     self.sow("intermediates", "embedded", x)
+    kernel = "einsum"
+    if cache is None and not self.is_mutable_collection("intermediates"):
+      kernel = attention.choose(c.attention, x.shape[1], c.head_dim, dtype=c.dtype)
     blocks = layers.stacked(Block, c, train, in_axes=(0, nn.broadcast))
     (x, cache), _ = blocks(c, train, name="layers")(
         (x, cache), jnp.arange(c.depth),
-        *self.block_args(c, tokens, tokens if cache is None else cache.tokens))
+        *self.block_args(c, tokens, tokens if cache is None else cache.tokens, kernel))
     return self.final_norm(x), cache
 
   def logits(self, hidden):

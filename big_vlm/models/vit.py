@@ -7,6 +7,7 @@ import dataclasses
 import flax.linen as nn
 import jax.numpy as jnp
 
+from big_vlm import sharding
 from big_vlm.models import attention, layers, variants
 from pp.registry import pick
 
@@ -25,11 +26,14 @@ class ViTConfig:
   out_width: int | None = None  # of the linear head after the pooling; None: no head
   dropout: float = 0.0
   dtype: str = "float32"  # of activations; patch and position embeddings stay float32
-  remat: str = "nothing_saveable"  # as in gemma.py
+  remat: str = "full"  # as in gemma.py
+  attention: str = "auto"  # as in gemma.py
   unroll: int = 1  # as in gemma.py
 
   def __post_init__(self):
     pick(POOLS, self.pool, "pooling of the vision tower")
+    attention.check(self.attention)
+    layers.check_remat(self.remat)
 
   @property
   def patches(self):
@@ -63,11 +67,14 @@ class Attention(nn.Module):
   def __call__(self, x, y):
     c = self.config
     heads = (c.heads, c.width // c.heads)
-    q, k, v = (layers.Dense("BLD,DNH->BLNH", (c.width,), heads, name=name)(z)
+    q, k, v = (layers.keep(layers.Dense("BLD,DNH->BLNH", (c.width,), heads, name=name)(z))
                for name, z in (("query", x), ("key", y), ("value", y)))
-    out = attention.attend(q * heads[1]**-0.5, k, v,
+    kernel = "einsum"
+    if x.shape == y.shape and not self.is_mutable_collection("intermediates"):
+      kernel = attention.choose(c.attention, x.shape[1], heads[1], dtype=c.dtype, masked=False)
+    out = attention.attend(q * heads[1]**-0.5, k, v, attention.unmasked(kernel),
                            tap=lambda probs: self.sow("intermediates", "attention", probs))
-    return layers.Dense("BLNH,NHD->BLD", heads, (c.width,), name="out")(out)
+    return layers.keep(layers.Dense("BLNH,NHD->BLD", heads, (c.width,), name="out")(out))
 
 
 class MlpBlock(nn.Module):
@@ -78,6 +85,7 @@ class MlpBlock(nn.Module):
   def __call__(self, x):
     c, small = self.config, nn.initializers.normal(1e-6)
     x = layers.Dense("BLD,DF->BLF", (c.width,), (c.mlp,), bias_init=small, name="Dense_0")(x)
+    x = layers.keep(x, layers.WIDE)
     x = nn.Dropout(c.dropout, deterministic=not self.train)(nn.gelu(x))
     return layers.Dense("BLF,FD->BLD", (c.mlp,), (c.width,), bias_init=small, name="Dense_1")(x)
 
@@ -91,9 +99,9 @@ class EncoderBlock(nn.Module):
     c = self.config
     drop = nn.Dropout(c.dropout, deterministic=not self.train)
     y = layers.LayerNorm(name="LayerNorm_0")(x)
-    x = x + drop(Attention(c, name="MultiHeadDotProductAttention_0")(y, y))
+    x = sharding.constrain(x + drop(Attention(c, name="MultiHeadDotProductAttention_0")(y, y)))
     y = MlpBlock(c, self.train, name="MlpBlock_0")(layers.LayerNorm(name="LayerNorm_1")(x))
-    x = x + drop(y)
+    x = sharding.constrain(x + drop(y))
     self.sow("intermediates", "hidden", x)
     return x, None
 
@@ -146,7 +154,8 @@ class ViT(nn.Module):
     x = x.reshape(-1, c.patches, c.width)
     x = x + self.param("pos_embedding", nn.initializers.normal(c.width**-0.5),
                        (1, c.patches, c.width), jnp.float32)
-    x = nn.Dropout(c.dropout, deterministic=not train)(x).astype(c.dtype)
+    x = nn.Dropout(c.dropout, deterministic=not train)(x)
+    x = sharding.constrain(x.astype(c.dtype))
     self.sow("intermediates", "embedded", x)
     x = Encoder(c, name="Transformer")(x, train)
     self.sow("intermediates", "encoded", x)

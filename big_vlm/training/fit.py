@@ -16,7 +16,7 @@ from big_vlm import reporting, sharding, trees
 from big_vlm.adapt import lora
 from big_vlm.batch import check_batch
 from big_vlm.data import loader, mixture, source
-from big_vlm.training import optim
+from big_vlm.training import optim, schedules
 from big_vlm.training.step import make_train_step, start
 from pp import builder, prompts
 
@@ -44,7 +44,7 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
     steps: updates; None: epochs times the examples over batch_size, rounded up.
     batch_size: examples of an update; where there are fewer in all, they repeat.
     lr: the peak; None: 1e-4 where adapters train, else 1e-5.
-    schedule, weight_decay, optimizer: see training/optim.py.
+    schedule: a name of training/schedules.py. weight_decay, optimizer: see training/optim.py.
     warmup: steps; None: a tenth of all.
     trainable: a regex over parameter names that must match all of a name, such as "img/.*", or
       rules ((regex, bool), ...). None: the LoRA adapters if there are any, else everything. Leaves
@@ -62,13 +62,14 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
   total = math.ceil(epochs * count / max(batch_size, 1)) if steps is None else steps
   _check_sizes(total, batch_size, vlm.mesh)
   rules, adapters = _rules(vlm.params, trainable)
+  how = dict(decay=schedule, warmup_steps=total // 10 if warmup is None else warmup)
   optimizer = optim.make(
-      vlm.params, name=optimizer, lr=lr or (1e-4 if adapters else 1e-5), schedule=schedule,
-      total_steps=total, warmup=total // 10 if warmup is None else warmup,
-      weight_decay=weight_decay, trainable=rules)
+      vlm.params, schedules.Run(total), name=optimizer, lr=lr or (1e-4 if adapters else 1e-5),
+      schedule=[(regex, how if trains else None) for regex, trains in rules],
+      weight_decay=weight_decay)
   log_every = max(1, total // 10) if log_every is None else log_every
   if log_every:
-    print(lora.table(vlm.params, "|".join(map(re.escape, optimizer.trains))))
+    print(optim.table(vlm.params, optimizer))
     print(f"fit: {count} examples, {text_len} tokens each, {total} steps of {batch_size}",
           flush=True)
   stream = mixture.stream([dict(data=data, pp=_pp(vlm, text_len, images))], seed)
@@ -136,10 +137,10 @@ def _check_sizes(total, batch_size, mesh):
 
 
 def _rules(params, trainable):
-  """(trainable rules for optim.make, whether they are those of adapters)."""
+  """(rules ((regex, does it train), ...), whether they are those of adapters)."""
   if trainable is None:
     adapters = any(re.fullmatch(lora.TRAINABLE, name) for name in trees.names(params))
-    return ((lora.TRAINABLE, True), (".*", False)) if adapters else optim.TRAINABLE, adapters
+    return ((lora.TRAINABLE, True), (".*", False)) if adapters else ((".*", True),), adapters
   if isinstance(trainable, str):
     trainable = ((trainable, True), (".*", False))
   return trainable, False

@@ -14,7 +14,7 @@ from big_vlm.adapt import lora, quantize
 from big_vlm.data import loader, mixture
 from big_vlm.models import paligemma
 from big_vlm.training import fit as fit_module
-from big_vlm.training import optim
+from big_vlm.training import optim, schedules
 from big_vlm.training import step as steps
 from big_vlm.training.fit import fit
 from big_vlm.vlm import VLM
@@ -82,8 +82,8 @@ def test_four_examples_are_learnt_by_heart(vlm, examples, capsys):
   assert history["loss"][-1] < 0.05 < 2 < history["loss"][0]
   assert max(history["lr"]) == pytest.approx(1e-2) and history["lr"][-1] < 1e-3
   lines = capsys.readouterr().out.splitlines()
-  assert lines[0].startswith("group") and "(100.00% of the parameters train)" in lines[4]
-  assert lines[5] == "fit: 4 examples, 16 tokens each, 40 steps of 4" and len(lines) == 16
+  assert lines[0].startswith("part") and "parameters train (100.00%)" in lines[-12]
+  assert lines[-11] == "fit: 4 examples, 16 tokens each, 40 steps of 4"
   suffixes = [x["suffix"] for x in examples]
   assert answers(vlm, ["ocr"] * 4, [x["image"] for x in examples]) == suffixes
 
@@ -95,7 +95,7 @@ def test_a_text_only_model_learns_to_go_on(text_vlm):
 
 def as_the_trainer(vlm, examples, pp, n):
   """(parameters, losses) after n steps as trainers.train takes them."""
-  optimizer = optim.make(vlm.params, total_steps=n, lr=1e-3, schedule="constant")
+  optimizer = optim.make(vlm.params, schedules.Run(n), lr=1e-3, schedule=dict(decay="constant"))
   step = jax.jit(steps.make_train_step(vlm.model, optimizer, 0))
   stream = mixture.stream([dict(data=dict(name="memory", examples=examples), pp=pp)], 0)
   state, losses = steps.start(vlm.params, optimizer), []
@@ -225,9 +225,9 @@ def test_a_bad_example_is_named_before_the_first_step(vlm, bad, message):
     (dict(examples=GOOD), "not a dict"),
     (dict(steps=0), "would take 0 steps of 8"),
     (dict(batch_size=0, steps=1), "would take 1 steps of 0"),
-    (dict(trainable="imgs/.*"), "trainable rule 'imgs/.*' matches no parameter"),
+    (dict(trainable="imgs/.*"), "schedule rule 'imgs/.*' matches no parameter"),
     (dict(optimizer="adam"), "Unknown optimizer 'adam'. Did you mean 'adamw'"),
-    (dict(warmup=9, steps=8), "warm-up of 9 steps does not fit a run of 8"),
+    (dict(warmup=9, steps=8), "warm-up of 9 steps and a cool-down of 0 do not fit a run of 8"),
 ])
 def test_wrong_arguments(vlm, kw, message):
   with pytest.raises(ValueError, match=message):

@@ -1,31 +1,135 @@
-"""Losses over next tokens. B batch, T text, D width, V vocabulary."""
+"""Losses over next tokens. B batch, T text, C positions of a chunk, D width, V vocabulary.
+
+A loss is a sum over tokens of weight * token loss. The weights say what the mean is over, and are
+known before the model runs: a sum over microbatches or over hosts is then the loss of the whole.
+"""
+import math
+
 import jax
 import jax.numpy as jnp
 
+from big_vlm import sharding
+from pp.registry import pick
 
-def token_nll(logits_fn, hidden, targets, chunk=64):
-  """-log p(target) float32 [B, T], from hidden [B, T, D] and logits_fn: [B, t, D] -> [B, t, V].
+CHUNK_TOKENS = 1024  # of a device, whose logits exist at once: 1 GiB at V = 257,152
 
-  The logits are made chunk positions at a time and made again for the gradient, so that never more
-  than [B, chunk, V] of them exist.
+
+LOOP = "supervised_chunks"  # name in a compiled program of the loop over chunks
+
+
+def _example_mean(mask):
+  return mask / jnp.maximum(jnp.sum(mask, axis=1, keepdims=True), 1) / len(mask)
+
+
+def _token_mean(mask):
+  return mask / jnp.maximum(jnp.sum(mask), 1)
+
+
+# What the loss is the mean of. "example": of the examples' means over their tokens, big_vision's,
+# in which a short answer weighs as much as a long one. "token": of all tokens of the batch.
+MEANS = {"example": _example_mean, "token": _token_mean}
+
+
+def token_weights(mask, mean="example"):
+  """float32 [B, T] of mask_loss [B, T], 1 where a token is supervised; mean: a row of MEANS."""
+  return pick(MEANS, mean, "mean of the loss")(mask.astype(jnp.float32))
+
+
+def token_loss(logits, targets, label_smoothing=0., z_loss=0.):
+  """float32 [...] of logits [..., V] and targets [...].
+
+  Cross-entropy with 1 - label_smoothing on the target and the rest spread evenly over the V - 1
+  others, as big_vision's, plus z_loss * log(sum(exp(logits)))^2 (PaLM, arXiv 2204.02311, section
+  5), which keeps the logits from drifting.
   """
-  def nll(hidden, targets):
-    logits = logits_fn(hidden)
-    at_target = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
-    return jax.nn.logsumexp(logits, axis=-1) - at_target
+  norm = jax.nn.logsumexp(logits, axis=-1)
+  at_target = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
+  if label_smoothing:
+    others = (jnp.sum(logits, axis=-1) - at_target) / (logits.shape[-1] - 1)
+    at_target = (1 - label_smoothing) * at_target + label_smoothing * others
+  return norm - at_target + z_loss * jnp.square(norm)
 
+
+def token_nll(logits_fn, hidden, targets, chunk):
+  """-log p(target) float32 [B, T], from hidden [B, T, D] and logits_fn: [B, C, D] -> [B, C, V].
+
+  For scores: all tokens, `chunk` positions at a time.
+  """
   length = targets.shape[1]
-  if length <= chunk:
-    return nll(hidden, targets)
   pad = -length % chunk
   split = lambda x: jnp.moveaxis(
       jnp.pad(x, ((0, 0), (0, pad)) + ((0, 0),) * (x.ndim - 2)).reshape(
           x.shape[0], -1, chunk, *x.shape[2:]), 1, 0)
-  out = jax.lax.map(lambda c: jax.checkpoint(nll)(*c), (split(hidden), split(targets)))
+  out = jax.lax.map(lambda c: token_loss(logits_fn(c[0]), c[1]), (split(hidden), split(targets)))
   return jnp.moveaxis(out, 0, 1).reshape(targets.shape[0], -1)[:, :length]
 
 
-def example_mean(nll, mask):
-  """big_vision's loss: the mean over an example's supervised tokens, then over the examples."""
-  per_example = jnp.sum(nll * mask, axis=1) / jnp.maximum(jnp.sum(mask, axis=1), 1)
-  return jnp.mean(per_example)
+def weighted_sum(logits_fn, hidden, targets, weights, *, chunk=None, **kw):
+  """Sum of weights * token_loss(logits_fn(hidden), targets, **kw), float32 [].
+
+  The tokens that have a weight are brought to the front of their rows, and logits are made for
+  them alone, `chunk` positions of all rows at a time; the rounds of that loop are as many as the
+  row with the most such tokens needs. A chunk's gradient is taken while its logits are there: they
+  are never made twice, and never more than [B, chunk, V] of them exist.
+
+  Args:
+    logits_fn: [B, C, D] -> float32 [B, C, V]; its closure is differentiated too.
+    hidden: [B, T, D].
+    targets, weights: int and float32 [B, T]; weights get no gradient.
+    chunk: None: of CHUNK_TOKENS tokens a device, and at most half of T.
+  """
+  chunk = chunk or chunk_size(*targets.shape)
+  pad = -targets.shape[1] % chunk
+  hidden, targets, weights = (
+      jnp.pad(x, ((0, 0), (0, pad)) + ((0, 0),) * (x.ndim - 2)) for x in (hidden, targets, weights))
+  head, closure = jax.closure_convert(logits_fn, hidden[:, :chunk])
+
+  def of_chunk(closure, hidden, targets, weights):
+    return jnp.sum(weights * token_loss(head(hidden, *closure), targets, **kw))
+
+  order = jnp.argsort(weights == 0, axis=1, stable=True)  # what has a weight comes first
+  front = lambda x: jnp.take_along_axis(x, order.reshape(order.shape + (1,) * (x.ndim - 2)), axis=1)
+  targets, weights = front(targets), front(weights)
+  rounds = -(-jnp.max(jnp.sum(weights != 0, axis=1)) // chunk)
+
+  def at(i, *arrays):
+    return [jax.lax.dynamic_slice_in_dim(x, i * chunk, chunk, axis=1) for x in arrays]
+
+  @jax.custom_vjp
+  def total(closure, hidden):
+    hidden = front(hidden)
+    add = lambda i, loss: loss + of_chunk(closure, *at(i, hidden, targets, weights))
+    return jax.lax.fori_loop(0, rounds, add, jnp.float32(0))
+
+  def forward(closure, hidden):
+    hidden = front(hidden)
+
+    def add(i, carry):
+      loss, of_closure, of_hidden = carry
+      value, (dc, dh) = jax.value_and_grad(of_chunk, (0, 1))(
+          closure, *at(i, hidden, targets, weights))
+      of_hidden = jax.lax.dynamic_update_slice_in_dim(of_hidden, dh, i * chunk, axis=1)
+      return loss + value, jax.tree.map(jnp.add, of_closure, dc), of_hidden
+
+    zeros = jax.tree.map(jnp.zeros_like, (closure, hidden))
+    with jax.named_scope(LOOP):
+      loss, of_closure, of_hidden = jax.lax.fori_loop(0, rounds, add, (jnp.float32(0), *zeros))
+    back = jnp.argsort(order, axis=1)[..., None]
+    return loss, (of_closure, jnp.take_along_axis(of_hidden, back, axis=1))
+
+  def backward(gradients, g):
+    return jax.tree.map(lambda x: (g * x).astype(x.dtype), gradients)
+
+  total.defvjp(forward, backward)
+  return total(closure, hidden)
+
+
+def chunk_size(rows, length):
+  """Positions of a chunk for a batch of `rows`, over the devices of the mesh that is set."""
+  local = max(rows // sharding.batch_rows(jax.sharding.get_abstract_mesh()), 1)
+  return max(min(CHUNK_TOKENS // local, math.ceil(length / 2)), 1)
+
+
+def most_rounds(rows, length):
+  """How often the loop over chunks runs where every token of a row is supervised."""
+  return -(-length // chunk_size(rows, length))

@@ -1,3 +1,6 @@
+import functools
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,22 +9,19 @@ import pytest
 
 from big_vlm import trees
 from big_vlm.models import paligemma
-from big_vlm.training import optim
+from big_vlm.training import optim, schedules
 
 PARAMS = {"kernel": jnp.ones((4, 4)), "bias": jnp.ones(4), "norm": {"scale": jnp.ones(4)}}
 
 
-def update(**kw):
-  rule = optim.make(PARAMS, lr=0.1, total_steps=10, **kw).rule
+RUN = schedules.Run(total=10)
+FLAT = dict(decay="constant")
+
+
+def update(schedule=FLAT, lr=0.1, **kw):
+  rule = optim.make(PARAMS, RUN, lr=lr, schedule=schedule, **kw).rule
   grads = {"kernel": jnp.full((4, 4), 3.), "bias": jnp.zeros(4), "norm": {"scale": jnp.zeros(4)}}
   return rule.update(grads, rule.init(PARAMS), PARAMS)[0]
-
-
-def test_schedule_rises_then_falls_to_zero():
-  rate = optim.make_schedule("cosine", peak=1., steps=10, warmup=4)
-  values = [float(rate(s)) for s in range(11)]
-  assert values[:4] == [0.25, 0.5, 0.75, 1.0]  # the first update is not zero
-  assert values[4] == 1 and values[7] == pytest.approx(0.5) and values[10] == pytest.approx(0)
 
 
 def test_first_adam_update_is_the_learning_rate():
@@ -35,16 +35,65 @@ def test_scales_and_biases_do_not_decay():
 
 
 def test_gradients_are_clipped_by_their_global_norm():
-  sgd = update(name="sgd", args={"decay": 0.}, clip_norm=1.)
+  sgd = update(name="sgd", clip_norm=1.)
   assert optax.tree.norm(sgd) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("name", optim.OPTIMIZERS)
+def test_every_optimizer_descends(name):
+  args = dict(min_dim_size_to_factor=2) if name == "adafactor" else {}
+  moved = update(name=name, args=args)["kernel"]
+  assert (moved < 0).all() and jnp.isfinite(moved).all()
+
+
+@pytest.mark.parametrize("name", optim.OPTIMIZERS)
+def test_where_it_is_told_that_something_is_not_finite_its_state_stays(name):
+  rule = optim.make(PARAMS, RUN, lr=0.1, name=name).rule
+  grads = jax.tree.map(jnp.ones_like, PARAMS)
+  _, state = rule.update(grads, rule.init(PARAMS), PARAMS)
+  bad = jax.tree.map(lambda g: g * jnp.nan, grads)
+  _, kept = rule.update(bad, state, PARAMS, finite=jnp.bool_(False))
+  jax.tree.map(np.testing.assert_array_equal, kept, state)
+
+
+@pytest.mark.parametrize("args", [{}, dict(b1=0.8, b2=0.95, eps=1e-3), dict(mu_dtype="bfloat16")])
+def test_adam_is_that_of_optax(rng, args):
+  ours, theirs = optim.adam(**args), optax.scale_by_adam(**args)
+  states = ours.init(PARAMS), theirs.init(PARAMS)
+  for _ in range(3):
+    grads = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), jnp.float32), PARAMS)
+    (a, mine), (b, other) = ours.update(grads, states[0]), theirs.update(grads, states[1])
+    states = mine, other
+    assert jax.tree.structure(mine) == jax.tree.structure(other)
+    jax.tree.map(functools.partial(
+        np.testing.assert_allclose, rtol=2e-2 if "mu_dtype" in args else 1e-5, atol=1e-6), a, b)
+    jax.tree.map(lambda x, y: np.testing.assert_equal(x.dtype, y.dtype), mine, other)
+
+
+def test_rates_and_decay_by_regex():
+  changed = update(weight_decay=0.5, lr_mults=[("kernel", 0.5), (".*", 1.)],
+                   decay_mults=[("bias", 2.), (".*", 0.)])
+  np.testing.assert_allclose(changed["kernel"], -0.05, rtol=1e-4)
+  np.testing.assert_allclose(changed["bias"], -0.1 * 0.5 * 2, rtol=1e-4)
+
+
+def test_schedules_by_regex():
+  optimizer = optim.make(PARAMS, RUN, lr=0.1, schedule=[
+      ("kernel", dict(decay="linear")), ("bias", None), (".*", FLAT)])
+  assert optimizer.trains == {"kernel", "norm/scale"}
+  rates = optimizer.rates(5)
+  assert {k: float(v) for k, v in rates.items()} == pytest.approx(
+      {"lr[kernel]": 0.05, "lr[.*]": 0.1})
 
 
 @pytest.mark.parametrize("kw,message", [
     (dict(name="adamv"), "Unknown optimizer 'adamv'. Did you mean 'adamw'"),
-    (dict(schedule="cosin"), "Unknown schedule 'cosin'. Did you mean 'cosine'"),
-    (dict(warmup=11), "warm-up of 11 steps does not fit"),
-    (dict(decay_rules=[("kernel", 1.)]), "No weight-decay rule covers 2 of 3 parameters"),
-    (dict(decay_rules=[("kernal", 1.), (".*", 0.)]), "'kernal' matches no parameter"),
+    (dict(args=dict(esp=1e-8)), "'adamw' has no 'esp'. Did you mean 'eps'"),
+    (dict(schedule=dict(decay="cosin")), "Unknown schedule 'cosin'. Did you mean 'cosine'"),
+    (dict(schedule=[("kernel", FLAT)]), "No schedule rule covers 2 of 3 parameters"),
+    (dict(decay_mults=[("kernel", 1.)]), "No weight-decay rule covers 2 of 3 parameters"),
+    (dict(decay_mults=[("kernal", 1.), (".*", 0.)]), "'kernal' matches no parameter"),
+    (dict(lr_mults=[("kernal", 1.), (".*", 0.)]), "learning-rate rule 'kernal' matches no"),
 ])
 def test_errors_name_the_mend(kw, message):
   with pytest.raises(ValueError, match=message):
@@ -54,7 +103,7 @@ def test_errors_name_the_mend(kw, message):
 def test_muon_turns_the_matrices_of_the_blocks_orthogonal():
   model = paligemma.PaliGemma(paligemma.config(dict(variant="tiny"), dict(variant="tiny")))
   params = jax.jit(lambda: paligemma.init_params(model, jax.random.key(0)))()
-  rule = optim.make(params, lr=1., total_steps=10, name="muon", args={"ratio": 1.}).rule
+  rule = optim.make(params, RUN, lr=1., schedule=FLAT, name="muon", args={"ratio": 1.}).rule
   grads = jax.tree.map(lambda x: jax.random.normal(jax.random.key(1), x.shape), params)
   updates, _ = jax.jit(rule.update)(grads, rule.init(params), params)
   attn, img = updates["llm"]["layers"]["attn"], updates["img"]["Transformer"]["encoderblock"]
@@ -71,13 +120,13 @@ def test_muon_turns_the_matrices_of_the_blocks_orthogonal():
 LEAVES = {"w": jnp.ones((2, 3)), "q": jnp.ones(3, jnp.int8), "norm": {"scale": jnp.ones(2)}}
 
 
-@pytest.mark.parametrize("rules,trains", [
-    (optim.TRAINABLE, {"w", "norm/scale"}),  # integers never train
-    ((("norm/.*", True), (".*", False)), {"norm/scale"}),
-    ((("norm/.*", False), (".*", True)), {"w"}),
+@pytest.mark.parametrize("schedule,trains", [
+    (FLAT, {"w", "norm/scale"}),  # integers never train
+    ([("norm/.*", FLAT), (".*", None)], {"norm/scale"}),
+    ([("norm/.*", None), (".*", FLAT)], {"w"}),
 ])
-def test_what_is_frozen_has_no_state(rules, trains):
-  optimizer = optim.make(LEAVES, lr=1., total_steps=1, trainable=rules)
+def test_what_is_frozen_has_no_state(schedule, trains):
+  optimizer = optim.make(LEAVES, RUN, lr=1., schedule=schedule)
   assert optimizer.trains == trains
   trained, frozen = optim.split(LEAVES, optimizer.trains)
   assert set(trees.names(trained)) == trains and len(trees.names(frozen)) == 3 - len(trains)
@@ -89,15 +138,29 @@ def test_what_is_frozen_has_no_state(rules, trains):
 
 def test_the_scale_of_a_quantized_weight_does_not_train():
   leaves = {"w": {"q": jnp.ones(3, jnp.int8), "scale": jnp.ones(1)}, "norm": {"scale": jnp.ones(2)}}
-  assert optim.trained_names(leaves, optim.TRAINABLE) == {"norm/scale"}
+  assert optim.make(leaves, RUN, lr=1.).trains == {"norm/scale"}
 
 
-@pytest.mark.parametrize("rules,message", [
-    ([("w", True)], "No trainable rule covers 2 of 3"),
-    ([("v", True), (".*", False)], "trainable rule 'v' matches no parameter"),
-    ([("q", True), (".*", False)], "nothing train: the 1 leaves that it asks for hold integers"),
-    ([(".*", False)], "nothing train: no rule says True"),
+@pytest.mark.parametrize("schedule,message", [
+    ([("v", FLAT), (".*", None)], "schedule rule 'v' matches no parameter"),
+    ([("q", FLAT), (".*", None)], "nothing train: the 1 leaves that it asks for hold integers"),
+    ([(".*", None)], "nothing train: no rule has a schedule"),
 ])
-def test_wrong_rules_of_what_trains(rules, message):
+def test_wrong_rules_of_what_trains(schedule, message):
   with pytest.raises(ValueError, match=message):
-    optim.make(LEAVES, lr=1., total_steps=1, trainable=rules)
+    optim.make(LEAVES, RUN, lr=1., schedule=schedule)
+
+
+def test_the_table_says_what_trains_and_how():
+  params = {"img": {"w": jnp.ones((10, 100))}, "llm": {"w": jnp.ones((10, 100), jnp.bfloat16),
+                                                       "norm": {"scale": jnp.ones(100)}}}
+  optimizer = optim.make(params, RUN, lr=1e-3, weight_decay=0.1, lr_mults=[("llm/.*", 0.1),
+                                                                        (".*", 1.)],
+                         schedule=[("img/.*", None), (".*", FLAT)])
+  lines = [re.split(r"  +", line.strip()) for line in optim.table(params, optimizer).splitlines()]
+  assert lines == [
+      ["part", "rule", "leaves", "parameters", "dtype", "lr", "decay", "state MB"],
+      ["tower", "img/.*", "1", "1,000", "float32", "frozen", "0.0"],
+      ["decoder", ".*", "1", "100", "float32", "0.0001", "0", "0.0"],
+      ["decoder", ".*", "1", "1,000", "bfloat16", "0.0001", "0.1", "0.0"],
+      ["1,100 of 2,100 parameters train (52.38%)"]]

@@ -1,0 +1,101 @@
+"""Our gradients against those of transformers, of the same weights and the same batch.
+
+  PEERS/bin/python -m benchmarks.gradients [--size small] [--batch 4]
+
+Fresh weights of ours are written as a Hugging Face folder, which transformers opens; its gradients
+are saved in place of its weights, and read back by checkpoints/hf.py, which knows what is called
+what and which way it lies.
+"""
+import argparse
+import functools
+import json
+import pathlib
+import tempfile
+
+import jax
+import numpy as np
+
+from benchmarks import libraries, train_step
+from big_vlm import trees
+from big_vlm.checkpoints import hf
+from big_vlm.checkpoints.source import Source, from_array
+from big_vlm.models import paligemma
+from big_vlm.training import losses
+from big_vlm.training import step as steps
+
+FLOOR = 1e-3  # of the largest entry of all: what leaves below it are compared with. A key's bias
+# has a gradient of 0, since it adds the same to all logits of a query.
+
+
+def ours(source, batch):
+  """(loss, {leaf name: numpy gradient}) of a Source's parameters; batch: of big_vlm/batch.py."""
+  model = paligemma.PaliGemma(source.config)
+  params = trees.nested({n: np.asarray(x.read(()), np.float32) for n, x in source.leaves.items()})
+  weights = losses.token_weights(batch["mask_loss"][:, 1:])
+  loss, grads = jax.jit(jax.value_and_grad(
+      lambda p: steps.loss_fn(model, p, batch, weights, jax.random.key(0))))(params)
+  return float(loss), {n: np.asarray(x) for n, x in zip(trees.names(grads), jax.tree.leaves(grads))}
+
+
+def theirs(source, data):
+  """The same by transformers; data: the arguments of its forward()."""
+  import torch
+  import transformers
+  with tempfile.TemporaryDirectory() as folder:
+    weights, gradients = pathlib.Path(folder) / "weights", pathlib.Path(folder) / "gradients"
+    hf.write(weights, source, lambda done, total: None)
+    model = transformers.AutoModelForImageTextToText.from_pretrained(
+        weights, dtype=torch.float32, attn_implementation="eager")
+    model.train()
+    model.lm_head.register_forward_hook(functools.partial(_unseen, source.config.llm.vocab_size))
+    loss = model(**data).loss
+    loss.backward()
+    with torch.no_grad():
+      for p in model.parameters():
+        p.copy_(p.grad)
+        p.grad = None
+    model.save_pretrained(gradients)
+    return loss.item(), {n: x.read(()) for n, x in hf.open_source(gradients).leaves.items()}
+
+
+def _unseen(vocab_size, head, inputs, logits):
+  """Their table has rows of zeros beyond our vocabulary, which must not count into the softmax."""
+  logits[..., vocab_size:] = -1e30
+  return logits
+
+
+def differences(a, b):
+  """{name: largest difference as part of the largest entry} of two dicts of gradients."""
+  floor = FLOOR * max(np.abs(x).max() for x in b.values())
+  return {n: float(np.abs(a[n] - b[n]).max() / max(np.abs(b[n]).max(), floor)) for n in b}
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+  parser.add_argument("--size", choices=libraries.SIZES, default="small")
+  parser.add_argument("--batch", type=int, default=4)
+  parser.add_argument("--out", type=pathlib.Path)
+  args = parser.parse_args()
+  size = libraries.SIZES[args.size]
+  libraries.pin_cores(size)
+  model = libraries.our_model(size)
+  params = jax.jit(lambda: paligemma.init_params(model, jax.random.key(0)))()
+  source = Source("fresh", model.config, {
+      n: from_array(np.asarray(x)) for n, x in zip(trees.names(params), jax.tree.leaves(params))},
+      None)
+  loss, grads = ours(source, train_step.our_batch(size, args.batch))
+  data = train_step.hf_batch(size, args.batch, size.vocab, "cpu")
+  their_loss, their_grads = theirs(source, data)
+  parts = differences(grads, their_grads)
+  name = max(parts, key=parts.get)
+  result = {**libraries.circumstances(args.size, jax.devices()[0].device_kind, None),
+            "batch": args.batch, "loss": [loss, their_loss], "largest": [name, parts[name]],
+            "leaves": len(parts)}
+  print(f"loss {loss:.6f}, theirs {their_loss:.6f}; the largest difference of {len(parts)} leaves "
+        f"is {parts[name]:.1e} of the leaf's largest entry: {name}")
+  out = args.out or train_step.RESULTS / f"gradients_{args.size}.json"
+  out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+  main()

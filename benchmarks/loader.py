@@ -1,0 +1,139 @@
+"""Images per second of the loader that training uses: JPEG files to batches of tokens and pixels.
+
+  python -m benchmarks.loader [--images 512] [--seconds 15] [--settings 0x1 0x2 1x2 2x2]
+
+640 x 480 JPEGs (quality 90), cuts of scikit-learn's two photographs, and their captions in a JSONL
+file; decoded, resized to 224 with antialias, tokenized into rows of 128, shuffled and collated into
+batches of 32 by big_vlm/data/loader.py on 2 cores. A setting is WORKERSxTHREADS, those of config
+key `input`: worker processes (0: threads of the training process) and the threads of each.
+
+  images/s   of batches taken one after the other, nothing else at work
+  busy       processor time over time, all processes together; 2 is all there is
+  wait       part of the time that a step which takes 0.5 s waits for its batch, the steps asleep:
+             what is ready when it ends costs nothing
+"""
+import argparse
+import io
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+from benchmarks import libraries
+
+RESULTS = pathlib.Path(__file__).parent / "results"
+BATCH, TEXT, CORES, STEP = 32, 128, 2, 0.5
+WARM = 8  # batches that are not counted: workers start, buffers fill
+
+
+def make_data(folder, count):
+  """Writes data.jsonl, its images and a tokenizer; returns the mean bytes of an image."""
+  from PIL import Image
+  from sklearn import datasets
+
+  from pp.tokenizer import train_sentencepiece
+  rng, sizes, captions = np.random.default_rng(0), [], []
+  photos = [Image.fromarray(x) for x in datasets.load_sample_images().images]
+  with open(folder / "data.jsonl", "w") as lines:
+    for i in range(count):
+      photo = photos[i % len(photos)]
+      w = int(rng.integers(photo.width // 2, photo.width))
+      h = min(w * 3 // 4, photo.height)
+      x, y = int(rng.integers(photo.width - w + 1)), int(rng.integers(photo.height - h + 1))
+      cut, data = photo.crop((x, y, x + w, y + h)).resize((640, 480), Image.LANCZOS), io.BytesIO()
+      (cut if rng.random() < 0.5 else cut.transpose(Image.FLIP_LEFT_RIGHT)).save(
+          data, "JPEG", quality=90)
+      (folder / f"{i}.jpg").write_bytes(data.getvalue())
+      sizes.append(data.tell())
+      captions.append(f"a photograph of a {'temple in china' if i % 2 == 0 else 'dahlia'}, cut "
+                      f"{w} pixels wide from column {x} and row {y} on")
+      print(json.dumps(dict(image=f"{i}.jpg", prefix="caption en", suffix=captions[-1])),
+            file=lines)
+  train_sentencepiece(captions, folder / "tokenizer.model", 400)
+  return sum(sizes) / count
+
+
+def run(folder, workers, threads, seconds):
+  """The facts of one setting; in a process of its own."""
+  from big_vlm.data import loader, mixture
+  from configs import common
+  tokens = common.tokens(f"sp('{folder}/tokenizer.model', tokensets=('loc', 'seg'))", TEXT, True)
+  stream = mixture.stream([dict(data=dict(name="jsonl", path=f"{folder}/data.jsonl"),
+                                pp=f"decode|resize(224, antialias=True)|{tokens}")], 0)
+  batches = loader.train_batches(stream, BATCH, workers=workers, threads=threads)
+  for _ in range(WARM):
+    shape = next(batches)["image"].shape
+  assert shape == (BATCH, 224, 224, 3), shape
+  began, used, rates = time.perf_counter(), _processor_time(), []
+  while (spent := time.perf_counter() - began) < seconds:
+    at = time.perf_counter()
+    next(batches)
+    rates.append(time.perf_counter() - at)
+  busy = (_processor_time() - used) / spent
+  waits = []
+  for _ in range(round(seconds / 2 / STEP)):
+    at = time.perf_counter()
+    next(batches)
+    waits.append(time.perf_counter() - at)
+    time.sleep(STEP)
+  return dict(images_per_s=BATCH * len(rates) / spent, busy=busy,
+              longest_batch_s=max(rates), wait=sum(waits) / (sum(waits) + STEP * len(waits)))
+
+
+def _processor_time():
+  """Seconds of this process and its children, from /proc: workers have not ended yet."""
+  total, ticks, mine = 0, os.sysconf("SC_CLK_TCK"), {os.getpid()}
+  for pid in sorted(int(p) for p in os.listdir("/proc") if p.isdigit()):
+    try:
+      fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+      continue  # it has ended since
+    if pid in mine or int(fields[1]) in mine:
+      mine.add(pid)
+      total += int(fields[11]) + int(fields[12])
+  return total / ticks
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+  parser.add_argument("--images", type=int, default=512)
+  parser.add_argument("--seconds", type=float, default=15)
+  parser.add_argument("--rounds", type=int, default=1)
+  parser.add_argument("--settings", nargs="+", default=["0x1", "0x2", "0x4", "1x2", "2x1", "2x2"])
+  parser.add_argument("--out", type=pathlib.Path, default=RESULTS / "loader.json")
+  parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+  args = parser.parse_args()
+  if args.child:
+    folder, workers, threads = args.child
+    return print(json.dumps(run(folder, int(workers), int(threads), args.seconds)))
+  os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+  load, taken = [round(x, 2) for x in os.getloadavg()], {s: [] for s in args.settings}
+  with tempfile.TemporaryDirectory() as folder:
+    size = make_data(pathlib.Path(folder), args.images)
+    for _ in range(args.rounds):
+      for setting in args.settings:
+        done = subprocess.run([sys.executable, "-m", "benchmarks.loader", "--seconds",
+                               str(args.seconds), "--child", folder, *setting.split("x")],
+                              stdout=subprocess.PIPE, text=True, check=True)
+        taken[setting].append(json.loads(done.stdout.splitlines()[-1]))
+        print(setting, {k: round(v, 2) for k, v in taken[setting][-1].items()}, file=sys.stderr)
+  rows = {s: {k: statistics.median(r[k] for r in runs) for k in runs[0]}
+          for s, runs in taken.items()}
+  result = {**libraries.circumstances("640x480 to 224", "cpu", load), "image_bytes": round(size),
+            "batch": BATCH, "text": TEXT, "step_s": STEP, "rows": rows}
+  print(f"{result['device']}; load {load}; {size / 1024:.0f} KiB an image\n"
+        "workers x threads  images/s  busy  wait")
+  for setting, row in rows.items():
+    print(f"{setting:17s}  {row['images_per_s']:8.0f}  {row['busy']:4.2f}  {row['wait']:4.0%}")
+  args.out.parent.mkdir(parents=True, exist_ok=True)
+  args.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+  main()

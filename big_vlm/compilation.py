@@ -1,0 +1,48 @@
+"""Compiled programs kept on disk: a command that was run before starts without compiling again."""
+import collections
+import contextlib
+import ctypes
+import os
+
+import jax
+
+FOLDER = "~/.cache/big_vlm/compiled"
+SECONDS = 1.0  # programs that compile faster than this are not kept
+EVENTS = {"/jax/compilation_cache/cache_hits": "read", "/jax/compilation_cache/cache_misses": "new"}
+
+_counts = collections.Counter()
+
+
+def cache():
+  """Turns the cache on, in $JAX_COMPILATION_CACHE_DIR or else in FOLDER.
+
+  JAX_ENABLE_COMPILATION_CACHE=0 keeps it off.
+  """
+  if jax.config.jax_compilation_cache_dir is None:
+    jax.config.update("jax_compilation_cache_dir", os.path.expanduser(FOLDER))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", SECONDS)
+  if not _counts:
+    _counts.update(dict.fromkeys(EVENTS.values(), 0))
+    jax.monitoring.register_event_listener(_count)
+
+
+def _count(event, **_):
+  if event in EVENTS:
+    _counts[EVENTS[event]] += 1
+
+
+def told():
+  """What came from the cache so far, in a few words."""
+  where = jax.config.jax_compilation_cache_dir
+  return f"{_counts['read']} programs read from {where}, {_counts['new']} compiled"
+
+
+def ahead(jitted, *args):
+  """Compiles a jitted function for such arguments; a call finds it compiled.
+
+  Memory that the compiler has used and freed goes back to the system, which glibc would not do by
+  itself: 0.3 GiB that the first step would otherwise need on top of it.
+  """
+  jitted.lower(*args).compile()
+  with contextlib.suppress(OSError, AttributeError):  # there is no glibc
+    ctypes.CDLL(None).malloc_trim(0)

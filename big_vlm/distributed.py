@@ -1,0 +1,291 @@
+"""Several processes as one run: how they find each other, and how they agree.
+
+  one process      nothing is set: no network is needed
+  explicit flags   --coordinator HOST:PORT --processes N --process I
+  environment      JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID (Kubernetes sets
+                   JOB_COMPLETION_INDEX, which serves for the last; see launch/jobset.yaml)
+  SLURM            an srun step of several tasks: its own variables
+  TPU pod          the metadata of the machine, on GKE the variables TPU_WORKER_*
+
+Every process runs the same program; process 0 prints and writes metrics, plots and reports.
+"""
+import contextlib
+import ipaddress
+import json
+import os
+import pathlib
+import socket
+import sys
+import threading
+import urllib.request
+import zlib
+
+import jax
+import numpy as np
+from absl import flags
+from jax.experimental import multihost_utils
+
+from big_vlm import hardware
+
+TIMEOUT = 300.0  # seconds until a start that hangs is given up
+ESTABLISHED = "01"  # a state in /proc/net/tcp
+METADATA = "http://metadata.google.internal/computeMetadata/v1/instance/attributes/tpu-env"
+
+
+def start(coordinator=None, processes=None, process=None, timeout=TIMEOUT):
+  """Joins the other processes of this run, if there are any, and tries one collective with them.
+
+  coordinator: "host:port" of process 0. To be called before JAX touches a device. Afterwards only
+  process 0 prints. A start that takes over `timeout` seconds ends this process with status 1 and
+  a paragraph that says what may be wrong: such waits cannot be interrupted by an exception.
+  """
+  found = arguments(coordinator, processes, process)
+  if found is None:
+    return
+  address = found.get("coordinator_address", "")
+  with _deadline(timeout, lambda: _not_all_there(found, timeout)):
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    # JAX ends the process from C++ when its own time is up: ours comes first, and says more.
+    jax.distributed.initialize(**found, initialization_timeout=int(timeout) + 60)
+  if jax.process_index():
+    sys.stdout = open(os.devnull, "w")
+  with _deadline(timeout, lambda: _no_collective(timeout)):
+    versions = f"jax {jax.__version__}, {jax.default_backend()}"
+    check_same(versions, "versions of JAX or backends")
+  print(f"{jax.process_count()} processes with {jax.device_count()} devices"
+        + (f", coordinator {address}" if address else ""), flush=True)
+
+
+def define_flags():
+  """The flags of commands that may run in several processes."""
+  flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, of a run of several processes.")
+  flags.DEFINE_integer("processes", None, "How many processes the run has.")
+  flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
+  flags.DEFINE_float("start_timeout", TIMEOUT, "Seconds to wait for the other processes.")
+
+
+def start_from_flags():
+  values = flags.FLAGS
+  start(values.coordinator, values.processes, values.process, values.start_timeout)
+
+
+def arguments(coordinator=None, processes=None, process=None, env=os.environ):
+  """What jax.distributed.initialize() takes here; None where this process is all there is.
+
+  Raises ValueError where flags or variables are given in part or contradict each other.
+  """
+  given = {"--coordinator": coordinator, "--processes": processes, "--process": process}
+  if any(v is not None for v in given.values()):
+    return _explicit(given)
+  index = env.get("JAX_PROCESS_ID", env.get("JOB_COMPLETION_INDEX"))
+  if "JAX_COORDINATOR_ADDRESS" in env:
+    return _explicit({"JAX_COORDINATOR_ADDRESS": env["JAX_COORDINATOR_ADDRESS"],
+                      "JAX_NUM_PROCESSES": env.get("JAX_NUM_PROCESSES"),
+                      "JAX_PROCESS_ID (or JOB_COMPLETION_INDEX)": index})
+  if int(env.get("SLURM_NTASKS", 1)) > 1 and "SLURM_STEP_NODELIST" in env:
+    return {"cluster_detection_method": "slurm",
+            "local_device_ids": slurm_devices(env, hardware.gpus())}
+  on_tpu = hardware.tpu_chips() and "tpu" in (jax.config.jax_platforms or "tpu")
+  return {} if on_tpu and tpu_workers(env) > 1 else None
+
+
+def _explicit(given):
+  if missing := [name for name, value in given.items() if value is None]:
+    raise ValueError(f"{', '.join(missing)} missing: {', '.join(given)} go together.")
+  names, (coordinator, processes, process) = list(given), given.values()
+  try:
+    processes, process = int(processes), int(process)
+  except ValueError as e:
+    raise ValueError(f"{names[1]} and {names[2]} are whole numbers: {e}.") from e
+  if not 0 <= process < processes:
+    raise ValueError(f"{names[2]} is {process}: of {processes} processes the first has 0, the "
+                     f"last {processes - 1}.")
+  if not coordinator.rpartition(":")[2].isdigit() or ":" not in coordinator:
+    raise ValueError(f"{names[0]} is {coordinator!r}, not HOST:PORT of process 0.")
+  if processes == 1:
+    return None
+  return dict(coordinator_address=coordinator, num_processes=processes, process_id=process)
+
+
+def slurm_devices(env, gpus):
+  """Indices of the GPUs that belong to this task, among those that it sees; None: all.
+
+  One task per node takes all GPUs of the node; as many tasks as GPUs take one each.
+  """
+  visible = env.get("CUDA_VISIBLE_DEVICES")
+  seen = gpus if visible is None else len([x for x in visible.split(",") if x])
+  here = int(env.get("SLURM_STEP_TASKS_PER_NODE", env.get("SLURM_TASKS_PER_NODE", "1"))
+             .split("(")[0].split(",")[0])
+  if seen < 2 or here == 1 or seen % here:  # bound to the task by SLURM already, or the node's
+    return list(range(seen)) or None
+  each, mine = seen // here, int(env["SLURM_LOCALID"])
+  return list(range(mine * each, (mine + 1) * each))
+
+
+def tpu_workers(env=os.environ):
+  """Number of machines in this TPU slice (times slices), 1 where no one says."""
+  names = env.get("TPU_PROCESS_ADDRESSES", env.get("TPU_WORKER_HOSTNAMES"))
+  slices = env.get("MEGASCALE_NUM_SLICES")
+  if names is None and env.get("TPU_SKIP_MDS_QUERY") is None:
+    try:
+      asked = urllib.request.Request(METADATA, headers={"Metadata-Flavor": "Google"})
+      with urllib.request.urlopen(asked, timeout=3) as answer:
+        lines = dict(line.split(":", 1) for line in answer.read().decode().splitlines()
+                     if ":" in line)
+      names = lines.get("WORKER_NETWORK_ENDPOINTS", lines.get("WORKER_HOSTNAMES", ""))
+      slices = slices or lines.get("MEGASCALE_NUM_SLICES", "").strip(" '")
+    except (OSError, ValueError):
+      names = ""
+  return max(len((names or "").split(",")), 1) * int(slices or 1)
+
+
+@contextlib.contextmanager
+def _deadline(timeout, explain):
+  """Ends the process with explain() on stderr if the block takes longer than timeout seconds."""
+  def fail():
+    print(f"error: {explain()}", file=sys.stderr, flush=True)
+    os._exit(1)
+  timer = threading.Timer(timeout, fail)
+  timer.daemon = True
+  timer.start()
+  try:
+    yield
+  finally:
+    timer.cancel()
+
+
+def _not_all_there(found, timeout):
+  """Why the processes did not meet, told by process 0's connections, by others of the way to it."""
+  address, count, me = (found.get(k) for k in ("coordinator_address", "num_processes",
+                                               "process_id"))
+  if address is None:
+    said, where = "", "what the cluster says of itself (SLURM_* or TPU_WORKER_* variables)"
+  elif me == 0:
+    others = connected(int(address.rpartition(":")[2]))
+    said = (f" This is process 0; {len(others)} of {count - 1} others are connected"
+            + (f": from {', '.join(others)}." if others else "."))
+    where = "--process and --processes of each"
+  else:
+    said, where = f" This is process {me}; {reach(address)}", "--process and --processes of each"
+  return (
+      f"After {timeout:.0f} s not all {count or ''} processes of this run have come together"
+      f"{f' at {address}' if address else ''}.{said} Usual causes: a machine that did not start "
+      "its process or failed at once (see its log), a port closed by a firewall, a name that "
+      f"resolves to another network card, or counts that differ: check {where}. "
+      "--start_timeout SECONDS waits longer.")
+
+
+def connected(port, table="/proc/net/tcp"):
+  """Addresses of those that hold a connection to this port; of this machine's own, with ports."""
+  here, others = set(), set()
+  for name in (table, table + "6"):
+    try:
+      rows = [line.split() for line in pathlib.Path(name).read_text().splitlines()[1:]]
+    except OSError:
+      continue
+    for _, local, remote, state, *_ in rows:
+      if state == ESTABLISHED and int(local.rpartition(":")[2], 16) == port:
+        host, _, remote_port = remote.rpartition(":")
+        address = _address(host)
+        if address.is_loopback:
+          here.add(f"{address}:{int(remote_port, 16)}")
+        else:
+          others.add(str(address))
+  # Process 0 is its own client: of its own machine one connection is not another's.
+  return sorted(others) + sorted(here)[1:]
+
+
+def _address(text):
+  """The address of /proc/net/tcp: words of 32 bits in hexadecimal, each with its bytes reversed."""
+  raw = bytes.fromhex(text)
+  address = ipaddress.ip_address(b"".join(raw[i:i + 4][::-1] for i in range(0, len(raw), 4)))
+  return getattr(address, "ipv4_mapped", None) or address
+
+
+def reach(address, seconds=5):
+  """A sentence on whether process 0 can be reached."""
+  host, _, port = address.rpartition(":")
+  try:
+    socket.create_connection((host, int(port)), seconds).close()
+  except OSError as e:
+    return f"it does not reach {address}: {e}."
+  return f"it reaches {address}, so others are missing there."
+
+
+def _no_collective(timeout):
+  text = (f"The {jax.process_count()} processes found each other, but a first sum over all devices "
+          f"did not end in {timeout:.0f} s. Usual causes: a firewall that leaves only the "
+          "coordinator's port open, processes with different versions of JAX, or a machine that "
+          "hangs.")
+  if jax.default_backend() == "gpu":
+    text += (" On GPUs: NCCL_DEBUG=INFO shows what NCCL waits for, NCCL_P2P_DISABLE=1 mends what "
+             "comes of direct access between cards, NCCL_SOCKET_IFNAME names the network card.")
+  return text + " --start_timeout SECONDS waits longer."
+
+
+def check_same(text, what):
+  """Raises ValueError on all processes where they differ in a text; `what` names it."""
+  if jax.process_count() == 1:
+    return
+  sums = multihost_utils.process_allgather(np.uint32(zlib.crc32(text.encode())))
+  if odd := [i for i, x in enumerate(np.ravel(sums)) if x != np.ravel(sums)[0]]:
+    raise ValueError(f"The processes of this run have different {what}: {odd} differ from process "
+                     f"0. This is process {jax.process_index()}: {text[:200]}")
+
+
+def main():
+  """Whether this is the process that prints and writes."""
+  return jax.process_index() == 0
+
+
+def barrier(name):
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices(name)
+
+
+def from_main(make):
+  """make() of process 0, a JSON value, on all; what it raises as ValueError or OSError, too."""
+  if jax.process_count() == 1:
+    return make()
+  said = {}
+  if main():
+    try:
+      said = {"value": make()}
+    except (ValueError, OSError) as e:
+      said = {"error": str(e), "os": isinstance(e, OSError)}
+  text = json.dumps(said).encode()
+  size = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
+  padded = np.zeros(size, np.uint8)
+  if main():
+    padded[:] = np.frombuffer(text, np.uint8)
+  said = json.loads(bytes(np.asarray(multihost_utils.broadcast_one_to_all(padded))))
+  if "error" in said:
+    raise (OSError if said["os"] else ValueError)(said["error"])
+  return said["value"]
+
+
+def fetch(tree):
+  """Global arrays as numpy, whole, on every process."""
+  if jax.process_count() == 1:
+    return jax.device_get(tree)
+  return jax.tree.map(np.asarray, multihost_utils.process_allgather(tree, tiled=True))
+
+
+def gather(data):
+  """The bytes of every process, [bytes], on every process."""
+  if jax.process_count() == 1:
+    return [data]
+  sizes = np.ravel(multihost_utils.process_allgather(np.int32(len(data))))
+  padded = np.zeros(max(sizes), np.uint8)
+  padded[:len(data)] = np.frombuffer(data, np.uint8)
+  return [bytes(row[:n]) for row, n in
+          zip(multihost_utils.process_allgather(padded), sizes)]
+
+
+def leave(status):
+  """Ends a process that failed: at once, as the others would be waited for at exit."""
+  sys.stdout.flush()
+  sys.stderr.flush()
+  if jax.distributed.is_initialized() and jax.process_count() > 1:
+    os._exit(status)
+  sys.exit(status)

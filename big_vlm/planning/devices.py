@@ -1,0 +1,68 @@
+"""What accelerators can do: the makers' figures, dense, without sparsity. A device is a row."""
+import os
+import time
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from pp.registry import pick
+
+
+class Device(NamedTuple):
+  kind: str  # how jax.Device.device_kind begins, small letters
+  flops: float  # bfloat16 FLOP/s (a CPU: float32, measured by tools.doctor where it matters)
+  memory: float  # bytes
+  bandwidth: float  # bytes/s of that memory
+  usable: float = 0.92  # of the memory, what the runtime leaves
+
+
+GIB = 2**30
+DEVICES = {
+    "v4": Device("tpu v4", 275e12, 32 * GIB, 1228e9, 0.98),
+    "v5e": Device("tpu v5 lite", 197e12, 16 * GIB, 819e9, 15.75 / 16),
+    "v5p": Device("tpu v5p", 459e12, 95 * GIB, 2765e9, 0.98),
+    "v6e": Device("tpu v6 lite", 918e12, 32 * GIB, 1640e9, 0.98),
+    "h200": Device("nvidia h200", 989e12, 141e9, 4800e9),
+    "h100": Device("nvidia h100", 989e12, 80e9, 3350e9),
+    "h100-pcie": Device("nvidia h100 pcie", 756e12, 80e9, 2000e9),
+    "a100-80": Device("nvidia a100-sxm4-80gb", 312e12, 80e9, 2039e9),
+    "a100-40": Device("nvidia a100-sxm4-40gb", 312e12, 40e9, 1555e9),
+    "l40s": Device("nvidia l40s", 362e12, 48e9, 864e9),
+    "l4": Device("nvidia l4", 121e12, 24e9, 300e9),
+    "a10": Device("nvidia a10", 125e12, 24e9, 600e9),
+    "t4": Device("tesla t4", 65e12, 16e9, 320e9),  # float16
+    "rtx4090": Device("nvidia geforce rtx 4090", 165e12, 24e9, 1008e9),
+    "rtx3090": Device("nvidia geforce rtx 3090", 71e12, 24e9, 936e9),
+}
+
+
+def find(name):
+  """The row `name`, or that of this machine for "cpu". Raises ValueError with the known names."""
+  return cpu() if name == "cpu" else pick({"cpu": None, **DEVICES}, name, "device")
+
+
+def cpu():
+  """The Device that this machine's CPU is, measured: a product of 1024 x 1024, a sum of 256 MB."""
+  x = jnp.ones((1024, 1024), jnp.float32)
+  y = jnp.ones(2**26, jnp.float32)
+  product, total = jax.jit(jnp.dot), jax.jit(jnp.sum)
+  flops = 2 * 1024**3 / _best_seconds(lambda: product(x, x))
+  pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+  return Device("cpu", flops, pages, y.nbytes / _best_seconds(lambda: total(y)))
+
+
+def _best_seconds(run):
+  run().block_until_ready()
+  times = []
+  for _ in range(5):
+    began = time.perf_counter()
+    run().block_until_ready()
+    times.append(time.perf_counter() - began)
+  return min(times)
+
+
+def of_kind(device_kind):
+  """The row of a jax.Device.device_kind, the one that names it most closely; None: unknown."""
+  rows = [d for d in DEVICES.values() if device_kind.lower().startswith(d.kind)]
+  return max(rows, key=lambda d: len(d.kind), default=None)

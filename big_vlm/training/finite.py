@@ -1,0 +1,159 @@
+"""When loss or gradients are no numbers any more: noticed without waiting, and told where it began.
+
+The step itself leaves the state as it was when its loss or its gradient is not finite (step.py), so
+what explains a bad batch is still there after it.
+"""
+import collections
+import json
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from big_vlm import distributed, sharding, trees
+from big_vlm.training import losses, optim
+from big_vlm.training import step as steps
+
+LAG = 2  # steps that may be under way before the oldest is looked at: the device never waits
+STACKED = r".*/(layers|encoderblock)/.*"  # leaves with a leading axis of layers
+# Gradients are made from the loss to the pixels: the first bad one is the one nearest to the loss.
+BACKWARD = (r"llm/final_norm/.*", r"llm/layers/.*", r"llm/.*", r"img/head/.*",
+            r"img/Transformer/encoder_norm/.*", r"img/Transformer/encoderblock/.*", r".*")
+
+
+class Guard:
+  """Looks at the metrics of steps once they are there; raises for the first that is not finite."""
+
+  def __init__(self, setup, seed, loss):
+    """loss: the config's, as make_train_step takes it."""
+    self._setup, self._seed, self._loss = setup, seed, loss
+    self._pending = collections.deque()
+
+  def watch(self, step, state, metrics, batch, ids):
+    """To be called after each step with its results, its batch on the devices and the "_id"s of
+    this process's rows; takes "finite" out of the metrics. Raises ValueError for an earlier step.
+    """
+    self._pending.append((step, metrics.pop("finite"), metrics, batch, ids))
+    while len(self._pending) > LAG:
+      self._look(state)
+
+  def flush(self, state):
+    """Looks at all steps that were watched, the last one too."""
+    while self._pending:
+      self._look(state)
+
+  def _look(self, state):
+    step, finite, metrics, batch, ids = self._pending.popleft()
+    if finite:  # waits for that step
+      return
+    rows = sharding.process_rows(self._setup.mesh, len(batch["text"])).tolist()
+    mine = json.dumps(list(zip(rows, ids))).encode()
+    everyone = dict(pair for part in distributed.gather(mine) for pair in json.loads(part))
+    everyone = [everyone[row] for row in sorted(everyone)]
+    loss, norm, moved = (float(metrics[k]) for k in ("loss", "l2_grads", "l2_updates"))
+    if np.isfinite(loss) and np.isfinite(norm):
+      found = {"where": "the optimizer's update; loss and gradients are numbers", "rows": []}
+    else:
+      found = explain(self._setup, state, batch, step, self._seed, self._loss)
+    rows = [everyone[i] for i in found["rows"]]
+    raise ValueError(
+        f"Step {step}: the loss is {loss:.4g}, the gradient's norm {norm:.4g} and the update's "
+        f"{moved:.4g}, so there is no update. First bad: {found['where']}."
+        + (f" In the examples {_few(rows)}." if rows and len(rows) < len(everyone) else "")
+        + f" The batch: {_few(everyone)}. Nothing was saved since; the last checkpoint is as it "
+        "was. What mostly helps: a lower optimizer.lr, a longer warm-up, optimizer.clip_norm, "
+        "model.dtype='float32', or leaving these examples out.")
+
+
+def explain(setup, state, batch, step, seed, loss):
+  """first_bad(), or why it cannot be found."""
+  try:
+    return first_bad(setup, state.params, batch, step, seed, dict(loss))
+  except Exception as e:  # out of memory, for example: the error itself matters more
+    return {"where": f"not found ({str(e).splitlines()[0][:200]})", "rows": []}
+
+
+def first_bad(setup, params, batch, step, seed, loss):
+  """{"where": the first bad thing on the way of a step, "rows": [row of the batch]}."""
+  model, mean = setup.model, loss.pop("mean", "example")
+  if bad := _bad_leaves(jax.jit(_leaf_flags)(params)):
+    name = min(bad)
+    return {"where": _named("parameter", name, bad[name]), "rows": []}
+  rng = jax.random.fold_in(jax.random.key(seed), step - 1)
+
+  def weights(batch):
+    return losses.token_weights(batch["mask_loss"][:, 1:], mean)
+
+  def images(params, batch):
+    return _row_flags(model.apply({"params": params}, batch["image"], method="embed_image"))
+
+  def hidden(params, batch):
+    return model.apply(
+        {"params": params}, batch["text"][:, :-1], batch["mask_ar"][:, :-1], batch.get("image"),
+        train=True, rngs={"dropout": rng})
+
+  def each_loss(params, batch):
+    logits = lambda h: model.apply({"params": params}, h, method="logits")
+    of_row = lambda row: losses.weighted_sum(logits, *jax.tree.map(lambda x: x[None], row), **loss)
+    rows = (hidden(params, batch), batch["text"][:, 1:], weights(batch))
+    return _row_flags(jax.lax.map(of_row, rows))
+
+  stages = [("the hidden states of the language model", lambda *a: _row_flags(hidden(*a))),
+            ("the loss", each_loss)]
+  if "image" in batch:
+    stages.insert(0, ("the image tokens that the image tower makes", images))
+  for where, stage in stages:
+    flags = distributed.fetch(jax.jit(stage)(params, batch))
+    if not flags.all():
+      return {"where": where, "rows": np.flatnonzero(~flags).tolist()}
+
+  def of(trained, params, batch):
+    frozen = optim.split(params, setup.optimizer.trains)[1]
+    whole = optim.join(params, trained, frozen)
+    return steps.loss_fn(model, whole, batch, weights(batch), rng, **loss)
+  trained = optim.split(params, setup.optimizer.trains)[0]
+  bad = _bad_leaves(jax.jit(lambda *a: _leaf_flags(jax.grad(of)(*a)))(trained, params, batch))
+  return {"where": first_gradient(bad) if bad else
+          "nothing that can be found again with the parameters of the step after", "rows": []}
+
+
+def first_gradient(bad):
+  """The bad gradient nearest to the loss, of {leaf's name: layers that are bad, or None}."""
+  def order(name):
+    block = next(i for i, regex in enumerate(BACKWARD) if re.fullmatch(regex, name))
+    return block, -max(bad[name] or [0]), name
+  name = min(bad, key=order)
+  others = f", as {len(bad) - 1} other leaves' are" if len(bad) > 1 else ""
+  layers = bad[name] and [max(bad[name])]
+  return _named("gradient of", name, layers) + others
+
+
+def _named(what, name, layers):
+  return f"the {what} {name}" + (f", layer {layers[0]}" if layers else "")
+
+
+def _leaf_flags(tree):
+  """{name: bool [] or, where layers are stacked, [layers]}: all numbers? Of floats only."""
+  flags = {}
+  for name, x in zip(trees.names(tree), jax.tree.leaves(tree)):
+    if jnp.issubdtype(x.dtype, jnp.inexact):
+      stacked = re.fullmatch(STACKED, name) and x.ndim > 1
+      flags[name] = jnp.all(jnp.isfinite(x), axis=tuple(range(1 if stacked else 0, x.ndim)))
+  return flags
+
+
+def _bad_leaves(flags):
+  """{name: None or [layers]} of the leaves that are not finite."""
+  flags = distributed.fetch(flags)
+  return {name: np.flatnonzero(~ok).tolist() if np.ndim(ok) else None
+          for name, ok in flags.items() if not np.all(ok)}
+
+
+def _row_flags(x):
+  return jnp.all(jnp.isfinite(x), axis=tuple(range(1, x.ndim)))
+
+
+def _few(names, most=16):
+  rest = f" and {len(names) - most} more" if len(names) > most else ""
+  return ", ".join(map(str, names[:most])) + rest

@@ -1,0 +1,153 @@
+"""From a config to all that a training needs, on the devices at hand or on those of a topology.
+
+What trains is float32 whatever it was loaded from. Under LoRA nothing but the adapters trains, and
+the base stays in the dtype that the model computes in, or is quantized.
+"""
+import inspect
+from typing import Any, NamedTuple
+
+import jax
+
+from big_vlm import sharding, trees
+from big_vlm.adapt import lora, quantize, seam
+from big_vlm.checkpoints import load
+from big_vlm.data import mixture
+from big_vlm.models import paligemma
+from big_vlm.training import optim, schedules
+from big_vlm.training import step as steps
+from pp.registry import check_names
+
+ACCELERATORS = ("tpu", "gpu", "cuda", "rocm")
+
+
+class Setup(NamedTuple):
+  model: paligemma.PaliGemma
+  mesh: jax.sharding.Mesh
+  run: schedules.Run
+  optimizer: optim.Optimizer
+  shapes: steps.TrainState  # of ShapeDtypeStruct
+  shardings: steps.TrainState  # of NamedSharding
+  step: Any  # jitted (state, batch) -> (state, metrics); the state is donated
+
+
+def make(config, devices=None, note=print):
+  """The Setup of a config for these devices (None: all that there are). Computes nothing.
+
+  Call its step under jax.set_mesh(setup.mesh). note: told of large leaves that stay whole.
+  """
+  mesh, run = sharding.make_mesh(config.mesh.to_dict(), devices), run_of(config)
+  parts = sharding.batch_rows(mesh) * config.microbatches
+  if config.input.batch_size % parts:
+    raise ValueError(f"A batch of {config.input.batch_size} does not divide over the mesh's "
+                     f"{sharding.batch_rows(mesh)} devices of data and fsdp times "
+                     f"{config.microbatches} microbatches: give a multiple of {parts}.")
+  model = paligemma.PaliGemma(paligemma.config(**model_args(config, mesh)))
+  params = jax.eval_shape(lambda: _adapted(config, model, _fresh(config, model, 0)))
+  optimizer = optim.make(params, run, **_optimizer_args(config))
+  shapes = jax.eval_shape(lambda p: steps.start(p, optimizer), params)
+  shardings = sharding.tree_sharding(mesh, shapes, config.sharding, note=note)
+  check_names(config.loss, ("mean", "label_smoothing", "z_loss"), "config.loss")
+  step = steps.make_train_step(model, optimizer, config.seed, microbatches=config.microbatches,
+                               **config.loss.to_dict())
+  step = jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
+  return Setup(model, mesh, run, optimizer, shapes, shardings, step)
+
+
+def run_of(config):
+  """schedules.Run: how long an epoch is, is looked up only where the config counts in epochs."""
+  batch_size, settings = config.input.batch_size, config.to_dict()
+  in_epochs = any(name.endswith("_epochs") and value is not None
+                  for name, value in _flat(settings))
+  epoch = mixture.epoch(config.input.mixture) if in_epochs else None
+  total = schedules.Run(None, batch_size, epoch).steps("total", settings)
+  if not total:
+    raise ValueError("The config does not say how long to train: give total_steps, total_examples "
+                     "or total_epochs.")
+  return schedules.Run(total, batch_size, epoch)
+
+
+def _flat(tree):
+  """(key, value) of all dicts in a tree of dicts, lists and tuples."""
+  for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
+    yield str(key), value
+    if isinstance(value, (dict, list, tuple)):
+      yield from _flat(value)
+
+
+def model_args(config, mesh):
+  """config.model as paligemma.config takes it: "auto" becomes the dtype for the mesh's devices."""
+  args = config.model.to_dict()
+  if args["dtype"] == "auto":
+    platform = mesh.devices.flat[0].platform
+    args["dtype"] = "bfloat16" if platform in ACCELERATORS else "float32"
+  return args
+
+
+def _optimizer_args(config):
+  args = config.optimizer.to_dict()
+  check_names(args, list(inspect.signature(optim.make).parameters)[2:], "config.optimizer")
+  if config.lora.rank:
+    args["schedule"] = ((lora.TRAINABLE, _one_schedule(args["schedule"])), (".*", None))
+  return args
+
+
+def _one_schedule(rules):
+  if len(rules) != 1 or not rules[0][1]:
+    raise ValueError("With config.lora only the adapters train: optimizer.schedule has one rule, "
+                     f"('.*', {{...}}), not {rules!r}.")
+  return rules[0][1]
+
+
+def _fresh(config, model, seed):
+  """Parameters from the seed, in the dtype in which they are kept."""
+  params = paligemma.init_params(model, jax.random.key(seed))
+  if not config.lora.rank:
+    return params
+  compute = (model.config.llm or model.config.img).dtype
+  return trees.map_with_names(lambda n, x: x.astype(load.dtype_of(n, compute)), params)
+
+
+def lora_scale(config):
+  """alpha / rank of the adapters; None: there are none."""
+  return config.lora.rank and (config.lora.alpha or config.lora.rank) / config.lora.rank or None
+
+
+def _adapted(config, model, params):
+  if config.quantize:
+    if not config.lora.rank:
+      raise ValueError(f"config.quantize={config.quantize!r} leaves nothing to train: give "
+                       "config.lora.rank too.")
+    params = quantize.quantize(model, params, config.quantize)
+  if config.lora.rank:
+    params = lora.add(model, params, **config.lora.to_dict(), seed=config.seed)
+  return params
+
+
+def start(config, setup):
+  """The TrainState before the first step: from config.init, the rest from the seed, on the mesh."""
+  shapes = jax.eval_shape(lambda: _fresh(config, setup.model, 0))
+  where = jax.tree.map(_of_base, setup.shardings.params, is_leaf=seam.is_node)
+  wanted = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+                        shapes, where)
+  loaded = load.start_from(config.init.to_dict(), wanted, setup.model.config)
+  bare = {name for name, x in zip(trees.names(loaded), jax.tree.leaves(loaded))
+          if isinstance(x, jax.ShapeDtypeStruct)}
+  fresh = _fresh_leaves(config, setup.model, bare, where)
+  params = trees.map_with_names(lambda name, x: fresh.get(name, x), loaded)
+  params = jax.device_put(_adapted(config, setup.model, params), setup.shardings.params)
+  begin = jax.jit(lambda p: steps.start(p, setup.optimizer), out_shardings=setup.shardings,
+                  donate_argnums=0)
+  return begin(params)
+
+
+def _of_base(node):
+  base = getattr(node, "base", node)
+  return getattr(base, "q", base)
+
+
+def _fresh_leaves(config, model, names, where):
+  """{name: array} of these leaves, made on their devices; no other leaf is computed."""
+  pick = lambda tree: {n: x for n, x in zip(trees.names(tree), jax.tree.leaves(tree))
+                       if n in names}
+  make = lambda seed: pick(_fresh(config, model, seed))
+  return jax.jit(make, out_shardings=pick(where))(config.seed) if names else {}

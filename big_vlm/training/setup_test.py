@@ -1,0 +1,98 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import big_vlm
+from big_vlm import trees
+from big_vlm.adapt import lora
+from big_vlm.checkpoints import native
+from big_vlm.checkpoints.steps import Checkpoints
+from big_vlm.models import paligemma
+from big_vlm.training import setup
+from configs import common
+from trainers import train
+
+
+@pytest.fixture
+def config():
+  config = common.train(total_steps=4)
+  config.model.update(img=dict(variant="tiny"), llm=dict(variant="tiny"))
+  return config
+
+
+def start(config):
+  s = setup.make(config, jax.devices()[:1])
+  return s, setup.start(config, s)
+
+
+def save(config, s, state, folder):
+  folder.mkdir()
+  train.describe(folder, config, s)
+  with Checkpoints(folder) as checkpoints:
+    checkpoints.save(0, train.as_items(state, s.optimizer))
+
+
+def test_what_trains_is_float32_whatever_it_was(config, tmp_path):
+  s, state = start(config)
+  half = state.replace(params=jax.tree.map(lambda x: x.astype(jnp.bfloat16), state.params))
+  save(config, s, half, tmp_path / "half")
+  config.init.model, config.model.dtype = str(tmp_path / "half"), "bfloat16"
+  s, state = start(config)
+  assert s.model.config.llm.dtype == "bfloat16"
+  assert {x.dtype for x in jax.tree.leaves(state.params)} == {jnp.dtype("float32")}
+  table = state.params["llm"]["embedder"]["input_embedding"]
+  np.testing.assert_array_equal(table, half.params["llm"]["embedder"]["input_embedding"])
+
+
+@pytest.mark.parametrize("quantize", ["", "int8", "int4"])
+def test_adapters_train_and_are_read_back_merged(config, tmp_path, quantize):
+  s, base = start(config)
+  save(config, s, base, tmp_path / "base")
+  config.init.model, config.lora.rank, config.lora.alpha = str(tmp_path / "base"), 2, 8.
+  config.quantize = quantize
+  s, state = start(config)
+  assert {n.rpartition("/")[2] for n in s.optimizer.trains} == {"lora_a", "lora_b"}
+  node = lora.adapters(state.params)["llm/layers/mlp/linear"]
+  weight = node.base if not quantize else node.base.q
+  assert weight.dtype == (quantize or "float32")
+  params = trees.map_with_names(lambda n, x: x + 0.1 if n.endswith("lora_b") else x, state.params)
+  save(config, s, state.replace(params=params), tmp_path / "tuned")
+  read = big_vlm.from_preset(str(tmp_path / "tuned")).params
+  want = lora.adapters(params)["llm/layers/mlp/linear"].merge()
+  np.testing.assert_allclose(read["llm"]["layers"]["mlp"]["linear"], want, rtol=1e-5, atol=1e-6)
+  assert trees.names(read) == list(paligemma.param_shapes(s.model.config))
+  with Checkpoints(tmp_path / "tuned") as checkpoints:
+    again = train.start_or_resume(config, s, checkpoints)
+  jax.tree.map(np.testing.assert_array_equal, again.params, params)
+  assert native.read_model(tmp_path / "tuned")[4] == 4.
+
+
+def test_durations_in_epochs_ask_the_sources(config):
+  config.total_steps, config.total_epochs = None, 2.
+  examples = [dict(prefix="a", suffix="b")] * 48
+  config.input.mixture = [dict(data=dict(name="memory", examples=examples), pp="")]
+  assert setup.run_of(config).total == 48 * 2 / 32
+
+
+@pytest.mark.parametrize("change,message", [
+    (dict(total_steps=None), "give total_steps, total_examples or total_epochs"),
+    (dict(total_epochs=1.), "Give either total_steps or total_epochs"),
+    (dict(optimizer=dict(warmup=2)), "config.optimizer has no 'warmup'. It takes lr, name"),
+    (dict(loss=dict(zloss=2)), "config.loss has no 'zloss'. Did you mean 'z_loss'"),
+    (dict(quantize="int8"), "leaves nothing to train: give config.lora.rank"),
+    (dict(microbatches=5), "does not divide over the mesh's 1 devices of data and fsdp times 5"),
+])
+def test_errors_name_the_mend(config, change, message):
+  config.update(change)
+  if "total_epochs" in change:
+    config.input.mixture = [dict(data=dict(name="memory", examples=[{"prefix": ""}]), pp="")]
+  with pytest.raises(ValueError, match=message):
+    setup.make(config, jax.devices()[:1])
+
+
+def test_adapters_take_one_schedule(config):
+  config.lora.rank = 2
+  config.optimizer.schedule = (("img/.*", None), (".*", dict(decay="cosine")))
+  with pytest.raises(ValueError, match="only the adapters train: optimizer.schedule has one rule"):
+    setup.make(config, jax.devices()[:1])

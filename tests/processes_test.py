@@ -1,0 +1,158 @@
+"""Real processes on loopback: the same run whatever their number, stopped, resumed on the way."""
+import collections
+import json
+import signal
+import socket
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+from tests import commands
+
+STEPS = 12
+CONFIG = """
+import json, os, pathlib, time
+import jax
+from big_vlm.training import finite
+from configs import quickstart
+quickstart.DATA_DIR = {data_dir!r}
+
+watch = finite.Guard.watch
+def note(self, step, state, metrics, batch, ids):  # which examples a process feeds
+  path = pathlib.Path(os.environ["IDS"]) / f"{{jax.process_count()}}-{{jax.process_index()}}.jsonl"
+  with path.open("a") as f:
+    f.write(json.dumps([step, ids]) + "\\n")
+  time.sleep(0.1)  # so that a signal comes on the way
+  return watch(self, step, state, metrics, batch, ids)
+finite.Guard.watch = note
+
+def get_config():
+  c = quickstart.get_config("tiny")
+  c.model.img.update(width=32, depth=1, heads=2, mlp=64, unroll=1)
+  c.model.llm.update(width=32, depth=1, heads=2, head_dim=16, mlp=64, unroll=1, dropout=0.1)
+  c.input.batch_size, c.input.workers = 8, 0
+  c.optimizer.name, c.optimizer.args = "adamw", {{}}
+  c.total_steps, c.log_steps, c.checkpoint_steps, c.keep_checkpoints = {steps}, 1, 5, 9
+  c.evals = {{"ocr": {{**c.evals.ocr.to_dict(), "batch_size": 24, "steps": 0,
+                     "max_new_tokens": 2}}}}
+  return c
+"""
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory, data_dir):
+  path = tmp_path_factory.mktemp("configs") / "processes.py"
+  path.write_text(CONFIG.format(data_dir=data_dir, steps=STEPS))
+  return path
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+  return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture(scope="module")
+def start(config, cache):
+  """A function: starts a training in so many processes; [subprocess.Popen]."""
+  def start(workdir, count, *flags, **env):
+    (workdir / "ids").mkdir(parents=True, exist_ok=True)
+    env = {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+           "IDS": str(workdir / "ids"), **env}
+    port = free_port()
+    each = [["--coordinator", f"localhost:{port}", "--processes", count, "--process", i]
+            if count > 1 else [] for i in range(count)]
+    return [subprocess.Popen(
+        **commands.popen_args(commands.train(workdir, *one, *flags, config=config), env=env),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE) for one in each]
+  return start
+
+
+def free_port():
+  with socket.socket() as s:
+    s.bind(("localhost", 0))
+    return s.getsockname()[1]
+
+
+def finish(processes, status=0):
+  """Waits for all; returns (stdout, stderr) of each."""
+  said = [p.communicate(timeout=200) for p in processes]
+  assert [p.returncode for p in processes] == [status] * len(processes), said[0][1][-3000:]
+  return said
+
+
+def wait_for_step(workdir, step):
+  path, deadline = workdir / "metrics.jsonl", time.monotonic() + 150
+  while not (path.exists() and max(losses(workdir), default=0) >= step):
+    assert time.monotonic() < deadline, f"no step {step}"
+    time.sleep(0.02)
+
+
+def losses(workdir):
+  rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().split("\n")[:-1]]
+  return {row["step"]: row["loss"] for row in rows if "loss" in row}
+
+
+def examples(workdir):
+  """{step: the ids of its batch, row by row}, of runs with any number of processes."""
+  found = collections.defaultdict(dict)
+  for path in (workdir / "ids").glob("*.jsonl"):
+    count, process = path.stem.split("-")
+    for line in path.read_text().splitlines():
+      step, ids = json.loads(line)
+      found[step, int(count)][int(process)] = ids
+  return {step: sum((parts[p] for p in sorted(parts)), []) for (step, _), parts in found.items()}
+
+
+def same_run(got, want):
+  assert examples(got) == examples(want) and len(examples(got)) == STEPS
+  np.testing.assert_allclose([losses(got)[s] for s in range(1, STEPS + 1)],
+                             [losses(want)[s] for s in range(1, STEPS + 1)], atol=1e-5)
+  answers = [[json.loads(line) for line in
+              (w / "predictions" / f"ocr-{STEPS}.jsonl").read_text().splitlines()]
+             for w in (got, want)]
+  assert len(answers[0]) == 64  # every example once, though 24 does not divide 64
+  for a, b in zip(*answers, strict=True):
+    np.testing.assert_allclose(a.pop("logprobs"), b.pop("logprobs"), atol=1e-4)
+    assert a == b
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory, start):
+  workdir = tmp_path_factory.mktemp("straight")
+  finish(start(workdir, 1))
+  return workdir
+
+
+def test_one_two_and_one_process_are_one_run(tmp_path, start, straight):
+  for count, until in ((1, 2), (2, 6)):
+    processes = start(tmp_path, count)
+    wait_for_step(tmp_path, until)
+    processes[-1].send_signal(signal.SIGTERM)  # one of them hears of it, all stop
+    said = finish(processes, status=143)
+    assert "stopped after step" in said[0][0], said[0][0]
+    assert all(out == "" or out.startswith("[Gloo]") for out, _ in said[1:])  # the first speaks
+  out = finish(start(tmp_path, 1))[0][0]
+  assert "resuming from step" in out
+  same_run(tmp_path, straight)
+
+
+def test_four_processes(tmp_path, start, straight):
+  finish(start(tmp_path, 4))
+  same_run(tmp_path, straight)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def incomplete(tmp_path_factory, start):
+  """Two of three processes, started at once: their time passes while other tests run."""
+  flags = ["--start_timeout", "15", "--processes", "3", "--coordinator", f"localhost:{free_port()}"]
+  return [start(tmp_path_factory.mktemp("incomplete"), 1, *flags, "--process", i)[0]
+          for i in range(2)]
+
+
+def test_a_missing_process_is_told_after_the_time_out(incomplete):
+  (_, of_first), (_, of_second) = finish(incomplete, status=1)
+  assert "After 15 s not all 3 processes of this run have come together" in of_first
+  assert "This is process 0; 1 of 2 others are connected" in of_first and "firewall" in of_first
+  assert "This is process 1" in of_second

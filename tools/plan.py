@@ -1,0 +1,188 @@
+"""Before a run: does it fit, how fast will it be, and what to change.
+
+  python -m tools.plan --config configs/forkme.py --topology v5e:16x16    for a TPU, on any machine
+  python -m tools.plan --config configs/forkme.py --device h100 [--devices 8]
+  python -m tools.plan --config configs/quickstart.py --device cpu
+
+A TPU step is compiled by the TPU's own compiler, from which bytes and cycles are read; only the
+time spent waiting on the network is not in them. For GPUs and CPUs the program of a CPU and a table
+of devices (big_vlm/planning/devices.py) give estimates. A few changes are compiled too, at most
+--tries in all: the smallest that makes the run fit, or else what makes it faster.
+"""
+import re
+import time
+
+from big_vlm import reporting
+from big_vlm.planning import child, memory
+
+
+def plan(config, topology=None, device=None, devices=None, text=None, images=None, tries=None,
+         save=None):
+  """Prints the plan of a config; returns [(change, result of measure.measure)]."""
+  if bool(topology) == bool(device):
+    raise ValueError("Give either --topology, such as v5e:16x16, or --device, such as h100 or cpu.")
+  target = dict(topology=topology) if topology else dict(device=device, count=int(devices or 1))
+  target |= dict(text_len=int(text) if text else text_length(config),
+                 images=int(images) if images is not None else int(bool(config.model.img)))
+  if config.model.dtype == "auto" and device != "cpu":
+    config.model.dtype = "bfloat16"
+  budget, measured = int(tries or 3), []
+
+  def run(name, changed):
+    began = time.perf_counter()
+    number = f"{len(measured) + 1} of at most {budget}"
+    print(f"compiling {number}: {name} ...", flush=True)
+    measured.append((name, child.measure(changed, **target, save=None if measured else save)))
+    print(f"  {short(measured[-1][1])} ({time.perf_counter() - began:.0f} s)", flush=True)
+
+  run("as configured", config)
+  print(describe(measured[0][1], topology or f"{device} (estimates)"), flush=True)
+  seen = {config.to_json_best_effort()}
+  while len(measured) < budget:
+    fits = any(result["fits"] for _, result in measured)
+    if fits and not measured[0][1]["fits"]:
+      break  # it fits now
+    changes = next((c for c in (faster if fits else smaller)(config, measured[-1][1])
+                    if changed(config, c).to_json_best_effort() not in seen), None)
+    if changes is None:
+      break
+    seen.add(changed(config, changes).to_json_best_effort())
+    run(", ".join(f"{k}={v}" for k, v in changes.items()), changed(config, changes))
+  print(advice(measured))
+  return measured
+
+
+def text_length(config):
+  """Text tokens that the model reads: of the rows that the mixture's pp strings make."""
+  lengths = [int(n) for part in config.input.mixture
+             for n in re.findall(r"tolen\((\d+),[^)]*key='text'", part["pp"])]
+  if not lengths:
+    raise ValueError("No pp string of config.input.mixture says how long the text is, by "
+                     "tolen(N, ..., key='text'): give --text N, the tokens that the model reads.")
+  return max(lengths) - 1  # the last is predicted only
+
+
+def changed(config, changes):
+  """A copy of the config with {dotted key: value} set."""
+  other = type(config)(config.to_dict())
+  for key, value in changes.items():
+    *parents, last = key.split(".")
+    at = other
+    for parent in parents:
+      at = at[parent]
+    at.update({last: value})
+  return other
+
+
+def remat(config, row):
+  """{key: row} for each part of the model."""
+  return {f"model.{part}.remat": row for part in ("img", "llm") if config.model[part]}
+
+
+def other_mesh(result):
+  """A mesh that cuts the leaves that stay whole on this one, if any."""
+  devices = result["mesh"]["data"] * result["mesh"]["fsdp"]
+  sizes = re.findall(r"fsdp=(\d+) would cut it", " ".join(result["notes"]))
+  if sizes:
+    fsdp = min(map(int, sizes))
+    yield {"mesh.data": devices // fsdp, "mesh.fsdp": fsdp}
+
+
+def smaller(config, result):
+  """Changes that need less memory than `result`, the least one first."""
+  rows = config.input.batch_size // max(result["mesh"]["data"] * result["mesh"]["fsdp"], 1)
+  if any(config.model[key.split(".")[1]].get("remat", "full") != "full"
+         for key in remat(config, "full")):
+    yield remat(config, "full")
+  total = result["memory"]["total"]
+  fixed = sum(n for what, n in result["known"].items() if what != "logits of a chunk")
+  parts = config.microbatches
+  if total and fixed < result["limit"]:  # from which number on activations ought to fit
+    while parts < rows and fixed + (total - fixed) * result["microbatches"] / parts > (
+        result["limit"]):
+      parts *= 2
+  while parts < rows:
+    if rows % parts == 0 and parts > result["microbatches"]:
+      yield remat(config, "full") | {"microbatches": parts}
+    parts *= 2
+  mesh = result["mesh"]
+  if mesh["data"] > 1:
+    yield remat(config, "full") | {"mesh.data": 1, "mesh.fsdp": mesh["data"] * mesh["fsdp"]}
+  yield from other_mesh(result)
+  batch = result["batch"]
+  if rows > 1:
+    yield remat(config, "full") | {"input.batch_size": batch // 2}
+
+
+def faster(config, result):
+  """Changes that may make it faster and that the memory may have room for."""
+  rows = result["batch"] // (result["mesh"]["data"] * result["mesh"]["fsdp"])
+  yield from other_mesh(result)
+  if all(config.model[key.split(".")[1]].get("remat", "full") in ("full", "offload")
+         for key in remat(config, "dots")):
+    yield remat(config, "dots")
+    for parts in (2, 4):
+      if rows % parts == 0 and parts > config.microbatches:
+        yield remat(config, "wide_dots") | {"microbatches": parts}
+
+
+def short(result):
+  """One line."""
+  total = result["memory"]["total"]
+  limit = memory.told(result["limit"])
+  used = f"{memory.told(total)} of {limit}" if total else f"more than {limit}"
+  if not result["fits"]:
+    return f"does not fit: {used}"
+  return (f"fits: {used}, step {result['step_seconds']:.3g} s, "
+          f"{result['tokens_per_second']:,.0f} tokens/s/device, MFU {result['mfu']:.1%}")
+
+
+def describe(result, where):
+  """The whole report of one measurement."""
+  mesh = ", ".join(f"{axis}={n}" for axis, n in result["mesh"].items())
+  lines = [f"{where}: {result['devices']} devices, mesh {mesh}",
+           f"batch {result['batch']} in {result['microbatches']} microbatches, "
+           f"{result['tokens']} tokens an example, of them {result['text_len']} text",
+           short(result), *result["notes"], "memory per device:",
+           memory.table(result["known"], result["memory"]["total"], result["limit"])]
+  if "step_seconds" not in result:
+    return "\n".join([*lines, result["failed"]])
+  step = result["step_seconds"]
+  share = lambda seconds: f"{seconds:8.3g} s  {seconds / max(step, 1e-12):6.1%}"
+  lines += ["time of a step, by kind of work:"]
+  lines += [f"  {name:<34}{share(n)}" for name, n in result["seconds"].items() if n]
+  lines += ["by part of the model:"]
+  lines += [f"  {name:<34}{share(n)}" for name, n in result["where"].items() if n > 0.002 * step]
+  lines += ["collectives, a step and device:"] if result["collectives"] else []
+  lines += [f"  {kind:<34}{runs:6} x {moved / 1e9:9.2f} GB together"
+            for kind, (runs, moved) in result["collectives"].items()]
+  if result.get("wire_seconds"):
+    lines.append(f"  on the wire at least {result['wire_seconds']:.2g} s, behind the arithmetic "
+                 "as far as the compiler can put them there; not in the step above")
+  return "\n".join(lines)
+
+
+def advice(measured):
+  """What to do, in a line."""
+  (_, first), fits = measured[0], [(n, r) for n, r in measured if r["fits"]]
+  if not fits:
+    return ("Nothing that was tried fits. Take more devices, a smaller batch, LoRA "
+            "(config.lora.rank) or QLoRA (config.quantize).")
+  name, best = min(fits, key=lambda item: item[1]["step_seconds"] / item[1]["batch"])
+  if not first["fits"]:
+    return f"To make it fit: {name}. Then it is {short(best)[6:]}."
+  if len(measured) == 1:
+    return "It fits. --tries 3 would look for what makes it faster."
+  gain = first["tokens_per_second"] and best["tokens_per_second"] / first["tokens_per_second"] - 1
+  if gain < 0.01:
+    return "Nothing that was tried is faster than what is configured."
+  return f"Faster by {gain:.0%}: {name}."
+
+
+if __name__ == "__main__":
+  reporting.launch(
+      plan, config="Config file, path.py or path.py:arg.", topology="TPU chips, as v5e:16x16.",
+      device="A row of big_vlm/planning/devices.py, or cpu.", devices="How many of them; 1.",
+      text="Text tokens that the model reads, where the config does not say.",
+      images="Images of an example.", tries="How many programs to compile at most; 3.",
+      save="File for the text of the first program.")

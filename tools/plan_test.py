@@ -1,0 +1,133 @@
+import types
+
+import pytest
+
+from big_vlm.planning import child, memory
+from configs import common, quickstart
+from tests import commands
+from tools import plan
+
+GIB = 2**30
+
+
+def test_the_quickstart_on_a_cpu():
+  done = commands.run("tools.plan", "--config", "configs/quickstart.py:tiny", "--device", "cpu",
+                      "--tries", "1", "--config.optimizer.name=adamw")
+  assert done.returncode == 0, done.stderr
+  lines = done.stdout.splitlines()
+  assert lines[0] == "compiling 1 of at most 1: as configured ..."
+  assert "  fits: " in lines[1] and "tokens/s/device" in lines[1]
+  assert any(line.startswith("cpu (estimates): 1 devices, mesh data=1, fsdp=1") for line in lines)
+  assert "batch 16 in 1 microbatches, 52 tokens an example, of them 36 text" in lines
+  for part in ("parameters", "optimizer state", "gradients", "logits of a chunk", "batch",
+               "activations and copies", "decoder: MLP", "head and loss", "matmul"):
+    assert any(line.split("  ")[1:2] == [part] for line in lines), part
+
+
+@pytest.mark.skipif(not child.has_tpu_compiler(),
+                    reason="the TPU compiler is not installed: requirements-tpu-compiler.txt")
+def test_a_tpu_topology():
+  config = quickstart.get_config("tiny")
+  result = child.measure(config, topology="v5e:2x2", text_len=36)
+  assert result["devices"] == 4 and result["fits"] and result["limit"] == 15.75 * GIB
+  assert 0 < result["mfu"] < 1 and result["seconds"]["matmul"] > 0
+  assert result["memory"]["total"] > sum(result["known"].values())
+  with pytest.raises(ValueError, match="knows no topology 'v5e:3x9'"):
+    child.measure(config, topology="v5e:3x9", text_len=36)
+
+
+def test_without_the_tpu_compiler_the_error_has_the_command(monkeypatch):
+  monkeypatch.setattr(child, "has_tpu_compiler", lambda: False)
+  with pytest.raises(ValueError, match="-m pip install --no-deps --target .*requirements-tpu-comp"):
+    plan.plan(quickstart.get_config("tiny"), topology="v5e:16x16")
+
+
+@pytest.mark.parametrize("kw", [{}, dict(topology="v5e:2x2", device="cpu")])
+def test_one_target_is_needed(kw):
+  with pytest.raises(ValueError, match="either --topology"):
+    plan.plan(quickstart.get_config("tiny"), **kw)
+
+
+def test_text_length_is_that_of_the_longest_part():
+  config = common.train(total_steps=1)
+  part = lambda pp: dict(data={}, pp=pp)
+  config.input.mixture = [
+      part("x|tolen(65, pad_value=0, key='text')|tolen(65, pad_value=1, key='mask_ar')"),
+      part("tolen(33, pad_value=0, key='text')"), part("tolen(99, pad_value=0, key='other')")]
+  assert plan.text_length(config) == 64
+  config.input.mixture = [part("decode")]
+  with pytest.raises(ValueError, match="give --text N"):
+    plan.text_length(config)
+
+
+@pytest.fixture
+def config():
+  config = common.train(total_steps=1)
+  config.model.update(img=dict(remat="dots"), llm=dict(variant="tiny"))
+  config.input.batch_size = 64
+  return config
+
+
+def result(gib, microbatches=1, batch=64, notes=(), fsdp=8, step=1.):
+  return dict(memory=dict(total=gib * GIB), known={"parameters": 2 * GIB, "logits of a chunk": GIB},
+              limit=16 * GIB, microbatches=microbatches, batch=batch, notes=list(notes),
+              mesh=dict(data=1, fsdp=fsdp, tensor=1), fits=gib < 16, step_seconds=step,
+              tokens_per_second=100 * batch / step, mfu=.5)
+
+
+def test_what_is_tried_where_it_does_not_fit(config):
+  tried = list(plan.smaller(config, result(34)))
+  full = {"model.img.remat": "full", "model.llm.remat": "full"}
+  assert tried == [full, full | {"microbatches": 4}, full | {"input.batch_size": 32}]
+  # 2 GiB stay, 32 are activations: in 2 parts they would need 18, in 4 parts 10.
+
+
+def test_leaves_that_nothing_divides_suggest_another_mesh(config):
+  note = "replicated: w (12, 12), no dimension divides over 8 devices; fsdp=4 would cut it"
+  wanted = {"mesh.data": 2, "mesh.fsdp": 4}
+  assert wanted in plan.smaller(config, result(34, notes=[note]))
+  assert next(plan.faster(config, result(4, notes=[note]))) == wanted
+
+
+def test_what_is_tried_to_be_faster(config):
+  config.model.img.remat = "full"
+  dots, *wide = plan.faster(config, result(4))
+  assert dots == {"model.img.remat": "dots", "model.llm.remat": "dots"}
+  assert [w["microbatches"] for w in wide] == [2, 4]
+  config.model.img.remat = config.model.llm.remat = "none"
+  assert list(plan.faster(config, result(4))) == []
+
+
+def test_changes_leave_the_config_itself_alone(config):
+  other = plan.changed(config, {"model.llm.remat": "dots", "microbatches": 2, "mesh.fsdp": 4})
+  assert (other.model.llm.remat, other.microbatches, other.mesh.fsdp) == ("dots", 2, 4)
+  assert (config.model.llm.to_dict(), config.microbatches) == ({"variant": "tiny"}, 1)
+
+
+@pytest.mark.parametrize("measured, said", [
+    ([("as configured", result(30)), ("microbatches=2", result(12))],
+     "To make it fit: microbatches=2. Then it is 12.00 GiB of 16.00 GiB, step 1 s"),
+    ([("as configured", result(30))], "Nothing that was tried fits"),
+    ([("as configured", result(3))], "It fits. --tries 3"),
+    ([("as configured", result(9)), ("a", result(9, step=.8)), ("b", result(20, step=.1))],
+     "Faster by 25%: a."),
+    ([("as configured", result(9)), ("a", result(9, step=2.))], "Nothing that was tried is faster"),
+])
+def test_advice(measured, said):
+  assert plan.advice(measured).startswith(said)
+
+
+@pytest.mark.parametrize("message, gib", [
+    ("RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO temporaries "
+     "(43.09G) exceeds available HBM (15.75G).", 46.09),
+    ("XLA:TPU compile permanent error. Ran out of memory in memory space hbm. Used 20.5G of 15.75G "
+     "hbm. Exceeded hbm capacity by 4.75G.", 20.5),
+    ("RESOURCE_EXHAUSTED: out of luck", None)])
+def test_how_much_would_have_been_needed(message, gib):
+  known = {"parameters": GIB, "optimizer state": 2 * GIB, "gradients": GIB}
+  found = memory.wanted(message, known)
+  assert found == (gib and pytest.approx(gib * GIB))
+
+
+def test_another_error_is_not_explained():
+  assert memory.explain(ValueError("shapes differ"), types.SimpleNamespace(), {}) is None
