@@ -70,6 +70,9 @@ def launch(main, config, *, processes=False, **arguments):
 def _said(error):
   """What an error says: ConfigDict wraps a KeyError, whose str() is a repr, in another error."""
   inner = error.args[0] if error.args else ""
+  if isinstance(error, KeyError) and str(inner).isidentifier():
+    return (f"The config has no field {inner!r} there. The command line changes fields that the "
+            "config file has; what it leaves to a default, such as model.img.remat, is set in it.")
   return _said(inner) if isinstance(inner, Exception) else (
       str(inner) if isinstance(error, KeyError) else str(error)).strip()
 

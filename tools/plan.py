@@ -15,6 +15,10 @@ import time
 from big_vlm import reporting
 from big_vlm.planning import child, memory
 
+# Of the memory, what a guess from a program that did not fit may fill: the bytes that it is said to
+# want are those to which the compiler, making things anew, got it down.
+ROOM = 0.6
+
 
 def plan(config, topology=None, device=None, devices=None, text=None, images=None, tries=None,
          save=None):
@@ -99,9 +103,9 @@ def smaller(config, result):
   parts = config.microbatches
   if total and fixed < result["limit"]:  # from which number on activations ought to fit
     while parts < rows and fixed + (total - fixed) * result["microbatches"] / parts > (
-        result["limit"]):
+        ROOM * result["limit"]):
       parts *= 2
-  while parts < rows:
+  while parts <= rows:
     if rows % parts == 0 and parts > result["microbatches"]:
       yield remat(config, "full") | {"microbatches": parts}
     parts *= 2
