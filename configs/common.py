@@ -40,8 +40,9 @@ def train(**changes):
       # rank above 0: train adapters (LoRA) alone, on the weights that the regex targets matches.
       lora=dict(rank=0, targets=".*attn.*|.*mlp.*", alpha=None),
       quantize="",  # "int8" or "int4" for the weights under the adapters: QLoRA
-      **durations("log", steps=50),
-      **durations("checkpoint", steps=1000), keep_checkpoints=2,
+      **durations("log"),  # by default every 50 steps
+      **durations("checkpoint"),  # by default every 1000 steps, and at the end
+      keep_checkpoints=2,
       **durations("keep_every"),  # checkpoints that are kept for good
       # name: dict(type="vqa", data={...}, pp="...", batch_size=.., max_new_tokens=.., steps=..)
       evals={},
@@ -53,6 +54,6 @@ def train(**changes):
 UNITS = ("steps", "examples", "epochs", "percent")
 
 
-def durations(name, **given):
-  """{name_steps, name_examples, ...} of which at most one is given; None: not."""
-  return {f"{name}_{unit}": given.get(unit, config_dict.placeholder(float)) for unit in UNITS}
+def durations(name):
+  """{name_steps: None, name_examples: None, ...}, of which a config sets at most one."""
+  return {f"{name}_{unit}": config_dict.placeholder(float) for unit in UNITS}

@@ -30,7 +30,8 @@ def train(config, workdir, profile=None):
   distributed.from_main(lambda: make_workdir(workdir))
   print(optim.table(s.shapes.params, s.optimizer))
   total, size, row = s.run.total, config.input.batch_size, {}
-  log, save, keep = (s.run.steps(name, config, 0) for name in ("log", "checkpoint", "keep_every"))
+  log, save, keep = (s.run.steps(name, config, default) for name, default in
+                     (("log", 50), ("checkpoint", 1000), ("keep_every", 0)))
   evaluators = [common.Evaluator(name, s.model, config.tokenizer, s.mesh, run=s.run, **kw)
                 for name, kw in config.evals.to_dict().items()]
   guard = finite.Guard(s, config.seed, config.loss.to_dict())
