@@ -1,10 +1,8 @@
 """Real processes on loopback: the same run whatever their number, stopped, resumed on the way."""
 import collections
 import json
-import signal
 import socket
 import subprocess
-import time
 
 import numpy as np
 import pytest
@@ -13,7 +11,7 @@ from tests import commands
 
 STEPS = 12
 CONFIG = """
-import json, os, pathlib, time
+import json, os, pathlib, signal, time
 import jax
 from big_vlm.training import finite
 from configs import quickstart
@@ -24,7 +22,10 @@ def note(self, step, state, metrics, batch, ids):  # which examples a process fe
   path = pathlib.Path(os.environ["IDS"]) / f"{{jax.process_count()}}-{{jax.process_index()}}.jsonl"
   with path.open("a") as f:
     f.write(json.dumps([step, ids]) + "\\n")
-  time.sleep(0.1)  # so that a signal comes on the way
+  stop = int(os.environ.get("STOP", {steps}))
+  if step == stop < {steps} and jax.process_index() == jax.process_count() - 1:
+    os.kill(os.getpid(), signal.SIGTERM)  # one of them hears of it, all stop
+  time.sleep(step >= stop and stop < {steps})  # JAX looks once a second whether one has
   return watch(self, step, state, metrics, batch, ids)
 finite.Guard.watch = note
 
@@ -82,13 +83,6 @@ def finish(processes, status=0):
   return said
 
 
-def wait_for_step(workdir, step):
-  path, deadline = workdir / "metrics.jsonl", time.monotonic() + 150
-  while not (path.exists() and max(losses(workdir), default=0) >= step):
-    assert time.monotonic() < deadline, f"no step {step}"
-    time.sleep(0.02)
-
-
 def losses(workdir):
   rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().split("\n")[:-1]]
   return {row["step"]: row["loss"] for row in rows if "loss" in row}
@@ -127,10 +121,7 @@ def straight(tmp_path_factory, start):
 
 def test_one_two_and_one_process_are_one_run(tmp_path, start, straight):
   for count, until in ((1, 2), (2, 6)):
-    processes = start(tmp_path, count)
-    wait_for_step(tmp_path, until)
-    processes[-1].send_signal(signal.SIGTERM)  # one of them hears of it, all stop
-    said = finish(processes, status=143)
+    said = finish(start(tmp_path, count, STOP=str(until)), status=143)
     assert "stopped after step" in said[0][0], said[0][0]
     assert all(out == "" or out.startswith("[Gloo]") for out, _ in said[1:])  # the first speaks
   out = finish(start(tmp_path, 1))[0][0]
@@ -146,13 +137,14 @@ def test_four_processes(tmp_path, start, straight):
 @pytest.fixture(scope="module", autouse=True)
 def incomplete(tmp_path_factory, start):
   """Two of three processes, started at once: their time passes while other tests run."""
-  flags = ["--start_timeout", "15", "--processes", "3", "--coordinator", f"localhost:{free_port()}"]
-  return [start(tmp_path_factory.mktemp("incomplete"), 1, *flags, "--process", i)[0]
+  flags = ["--processes", "3", "--coordinator", f"localhost:{free_port()}"]
+  return [start(tmp_path_factory.mktemp("incomplete"), 1, *flags, "--process", i,
+                "--start_timeout", 20 + 20 * i)[0]  # the first counts before the second leaves
           for i in range(2)]
 
 
 def test_a_missing_process_is_told_after_the_time_out(incomplete):
   (_, of_first), (_, of_second) = finish(incomplete, status=1)
-  assert "After 15 s not all 3 processes of this run have come together" in of_first
+  assert "After 20 s not all 3 processes of this run have come together" in of_first
   assert "This is process 0; 1 of 2 others are connected" in of_first and "firewall" in of_first
   assert "This is process 1" in of_second
