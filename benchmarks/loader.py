@@ -64,7 +64,7 @@ def run(folder, workers, threads, seconds):
   from big_vlm.data import loader, mixture
   from configs import common
   tokens = common.tokens(f"sp('{folder}/tokenizer.model', tokensets=('loc', 'seg'))", TEXT, True)
-  stream = mixture.stream([dict(data=dict(name="jsonl", path=f"{folder}/data.jsonl"),
+  stream = mixture.Mixture([dict(data=dict(name="jsonl", path=f"{folder}/data.jsonl"),
                                 pp=f"decode|resize(224, antialias=True)|{tokens}")], 0)
   batches = loader.train_batches(stream, BATCH, workers=workers, threads=threads)
   for _ in range(WARM):

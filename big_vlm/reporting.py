@@ -267,7 +267,7 @@ def plot(workdir):
       series.setdefault(name, []).append((row["step"], value))
   panels = {"loss": ["loss"], "learning rate": ["lr"], "evaluation, 0 to 1": [],
             "evaluation, other scales": []}
-  for name in sorted(n for n in series if "/" in n):
+  for name in sorted(n for n in series if "/" in n and not n.startswith("examples/")):
     fraction = max(value for _, value in series[name]) <= 1
     panels["evaluation, 0 to 1" if fraction else "evaluation, other scales"].append(name)
   panels = {title: names for title, names in panels.items() if names and names[0] in series}

@@ -15,7 +15,7 @@ from big_vlm import compilation, distributed, reporting, sharding, stopping
 from big_vlm.batch import check_batch
 from big_vlm.checkpoints import native
 from big_vlm.checkpoints.steps import Checkpoints
-from big_vlm.data import loader, mixture
+from big_vlm.data import counters, loader, mixture
 from big_vlm.planning import devices, flops, memory
 from big_vlm.training import finite, optim, setup
 from big_vlm.training import step as steps
@@ -25,11 +25,12 @@ from evaluators import common
 def train(config, workdir, profile=None):
   """Runs the config to its end; returns the last row of training metrics."""
   distributed.check_same(config.to_json_best_effort(), "configs")
-  stream = mixture.stream(config.input.mixture, config.seed)
+  stream = mixture.Mixture(config.input.mixture, config.seed, config.input.on_error)
   s = setup.make(config)
   distributed.from_main(lambda: make_workdir(workdir))
   print(optim.table(s.shapes.params, s.optimizer))
   total, size, row = s.run.total, config.input.batch_size, {}
+  read = counters.Counters(stream, size, config.input.on_error)
   log, save, keep = (s.run.steps(name, config, default) for name, default in
                      (("log", 50), ("checkpoint", 1000), ("keep_every", 0)))
   evaluators = [common.Evaluator(name, s.model, config.tokenizer, s.mesh, run=s.run, **kw)
@@ -43,7 +44,8 @@ def train(config, workdir, profile=None):
     trace = reporting.Trace(workdir, first, profile)
     batches = loader.train_batches(
         stream, size, step=first, rows=sharding.process_rows(s.mesh, size),
-        workers=config.input.workers, threads=config.input.threads)
+        workers=config.input.workers, threads=config.input.threads,
+        memory_gb=config.input.memory_gb)
     progress = reporting.Progress(first, total, size)
     with reporting.MetricWriter(workdir, first) as writer, contextlib.closing(batches):
       def evaluate(step, evaluators):
@@ -56,6 +58,7 @@ def train(config, workdir, profile=None):
         evaluate(first, [e for e in evaluators if not writer.has(e.name + "/")])
       for step in range(first + 1, total + 1):
         batch, host = loader.split_batch(progress.wait(batches))
+        read.note(host)
         if step == first + 1:
           check_batch(batch, train=True, vocab_size=s.model.config.llm.vocab_size)
           progress.work(**work(s, batch))
@@ -72,7 +75,7 @@ def train(config, workdir, profile=None):
           print(f"step compiled in {time.perf_counter() - began:.0f} s ({compilation.told()})")
         if step == 1 or due(step, log, total):
           row = jax.device_get(metrics)
-          writer.write(step, row | progress.line(step, row["loss"]))
+          writer.write(step, row | progress.line(step, row["loss"]) | read.row(step))
         if due(step, save, total) or stopping_now:
           guard.flush(state)
           checkpoints.save(step, as_items(state, s.optimizer))

@@ -1,74 +1,263 @@
 """JSONL: one example per line, {"image": "cat.png", "prefix": "caption en", "suffix": "a cat"}.
 
-"image" is a path relative to the file's folder (or to root); "images" a list of paths. Every other
-field is passed on as it is. All lines are checked before training starts.
+"image" is a path relative to the file's folder (or to root), "images" a list of paths, "video" a
+path, or a list of paths of its frames. The files' bytes take the paths' places. Every other field
+is passed on: numbers, text, boxes, polygons; lists of numbers or of strings become arrays, as a
+TFDS data set has them. Lines may differ in keys. All lines are checked before training starts.
 """
+import glob
+import gzip
 import json
+import mmap
 import os
 import pathlib
+import stat
+
+import numpy as np
+
+from big_vlm.data import download
+from pp.registry import check_names
+
+FILES = ("image", "images", "video")  # the fields that name files
+ALLOW = ("outside", "links", "urls")
+MAX_LINE = 2**26  # bytes
+MAX_FILE = 2**31  # bytes: no image comes near it, and a video is read whole
+CHUNK = 2**26  # bytes that are searched for line ends at a time
 
 
 class Jsonl:
-  """Random access to the lines of one file; errors name the file and the line."""
+  """Random access to the lines of one file or several; errors name the file and the line.
 
-  def __init__(self, path, root=None):
-    self._path = pathlib.Path(path)
-    self._root = pathlib.Path(root or self._path.parent).resolve()
-    try:
-      lines = self._path.read_bytes().split(b"\n")
-    except OSError as e:
-      raise FileNotFoundError(f"Cannot read the JSONL file {path}: {e.strerror}.") from e
-    self._lines = [(n, line) for n, line in enumerate(lines, 1) if line.strip()]
-    if not self._lines:
+  Args:
+    path: of a file, or a pattern with * in it, or a list of these. Files that end in .gz are
+      held in memory, others are mapped.
+    root: the folder that paths in the lines are relative to; by default that of the file.
+    allow: what is refused otherwise, because a file from elsewhere should not be able to read
+      any file of this machine: "outside" (absolute paths and ".." that leave the root), "links"
+      (symbolic links below the root), "urls" (http and https; downloaded once, then kept).
+    check: look at all lines now, and whether their files are there.
+
+  Raises:
+    ValueError, FileNotFoundError: a line that is no example, a file that is missing or refused.
+  """
+
+  def __init__(self, path, root=None, allow=(), check=True):
+    check_names(allow, ALLOW, "allow of a JSONL source")
+    self._paths, self._allow = _matching(path), frozenset(allow)
+    self._roots = [pathlib.Path(root or p.parent).resolve() for p in self._paths]
+    self._names = _short_names(self._paths)
+    self._maps = [None] * len(self._paths)
+    ends = [_line_ends(self._bytes(i)) for i in range(len(self._paths))]
+    # One row per line that is not blank: [file, line number from 1, first byte, byte after it].
+    self._lines = np.concatenate([self._lines_of(i, e) for i, e in enumerate(ends)])
+    if not len(self._lines):
       raise ValueError(f"{path} has no lines: expected one JSON object per line.")
-    for n, line in self._lines:
-      for name in self._images(self._parse(n, line)):
-        self._resolve(n, name)
+    if check and (problem := next(self.problems(), None)):
+      raise problem[1]
 
   def __len__(self):
     return len(self._lines)
 
   def __getitem__(self, index):
-    n, line = self._lines[index]
-    example = self._parse(n, line)
-    images = [self._resolve(n, name).read_bytes() for name in self._images(example)]
-    if images:
-      example["image"] = images if "images" in example else images[0]
-    example.pop("images", None)
-    return {**example, "_id": f"{self._path.name}:{n}"}
+    example = self.line(index)
+    for key in FILES:
+      if key in example:
+        value = example.pop(key)
+        if value != []:
+          example["image" if key == "images" else key] = (
+              [self._read(index, name) for name in value] if isinstance(value, list)
+              else self._read(index, value))
+    return {**{k: _as_array(v) for k, v in example.items()}, "_id": self._id(index)}
 
-  def _parse(self, n, line):
+  def __getstate__(self):
+    return {**self.__dict__, "_maps": [None] * len(self._paths)}  # workers map the files anew
+
+  def line(self, index):
+    """The JSON object of an example as it is written; raises ValueError where it is none."""
+    file, _, start, end = self._lines[index]
+    where = self.where(index)
+    if end - start > MAX_LINE:
+      raise ValueError(f"{where} is {(end - start) >> 20} MiB long, the most is {MAX_LINE >> 20}.")
+    text = bytes(self._bytes(file)[start:end])
     try:
-      example = json.loads(line)
+      example = json.loads(text, object_pairs_hook=_unique)
+      if b"\\ud" in text.lower():
+        json.dumps(example, ensure_ascii=False).encode()  # half a character, as "\ud83d" alone
     except (ValueError, RecursionError) as e:
-      raise ValueError(f"{self._path}, line {n} is not JSON: {e}. The line begins with "
-                       f"{line[:60].decode('utf-8', 'replace')!r}.") from e
+      raise ValueError(f"{where} is not JSON: {e}. The line begins with "
+                       f"{text[:60].decode('utf-8', 'replace')!r}.") from e
     if not isinstance(example, dict):
-      raise ValueError(f"{self._path}, line {n} is a JSON {type(example).__name__}, not an object "
+      raise ValueError(f"{where} is a JSON {type(example).__name__}, not an object "
                        '{"image": ..., "prefix": ..., "suffix": ...}.')
+    if odd := next((key for key in example if key.startswith("_")), None):
+      raise ValueError(f"{where} has the key {odd!r}: keys with _ belong to the loader; rename it.")
     if "image" in example and "images" in example:
-      raise ValueError(f"{self._path}, line {n} has both 'image' and 'images'; keep one.")
+      raise ValueError(f"{where} has both 'image' and 'images'; keep one.")
     if not isinstance(example.get("images", []), list):
-      raise ValueError(f"{self._path}, line {n}: 'images' is a list of paths, not "
-                       f"{example['images']!r}; one path goes under 'image'.")
+      raise ValueError(f"{where}: 'images' is a list of paths, not {example['images']!r}; one path "
+                       "goes under 'image'.")
     return example
 
-  def _images(self, example):
-    return example.get("images", [example["image"]] if "image" in example else [])
+  def files(self, index):
+    """[path or URL] that an example names, each checked; raises the first complaint."""
+    return [self.resolve(index, name) for name in _names(self.line(index))]
 
-  def _resolve(self, n, name):
+  def problems(self):
+    """Yields (index, ValueError or FileNotFoundError) for each line that cannot be used."""
+    for index in range(len(self)):
+      try:
+        self.files(index)
+      except (ValueError, FileNotFoundError) as e:
+        yield index, e
+
+  def where(self, index):
+    """"data/train.jsonl, line 3"."""
+    file, number = self._lines[index, :2]
+    return f"{self._paths[file]}, line {number}"
+
+  def resolve(self, index, name):
+    """The path (or URL, as a str) of a name in a line; raises ValueError, FileNotFoundError."""
+    where, root = self.where(index), self._roots[self._lines[index, 0]]
     if not isinstance(name, str):
-      raise ValueError(f"{self._path}, line {n}: an image is a path, not {name!r}.")
+      raise ValueError(f"{where}: an image is a path, not {name!r}.")
+    if name.lower().startswith(("http://", "https://")):
+      if "urls" not in self._allow:
+        raise ValueError(f"{where}: {name[:200]!r} is a URL. Download the files first, or give "
+                         "allow=('urls',) in the config's data.")
+      return name
     try:
-      path = pathlib.Path(os.path.realpath(self._root / name))
-      found = path.is_file()
-    except (ValueError, OSError) as e:  # a NUL, a lone surrogate, a name that is too long
-      raise ValueError(f"{self._path}, line {n}: {name[:60]!r} is no path of an image: {e}.") from e
-    if not path.is_relative_to(self._root):
-      raise ValueError(f"{self._path}, line {n}: image {name!r} lies outside of {self._root}. If "
-                       "that is meant, give the common folder as root=... in the config's data; "
-                       "paths are then relative to it.")
+      path = pathlib.Path(os.path.normpath(root / name))
+      self._refuse(where, name, root, path)
+      found = stat.S_ISREG(mode := path.stat().st_mode)
+      what = f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'no file'}, not an image. "
+    except FileNotFoundError:
+      found, what = False, f"there is no image file {path}. "
+    except (ValueError, OSError) as e:
+      if isinstance(e, _Refused):
+        raise
+      # a NUL, a lone surrogate, a name that is too long
+      raise ValueError(f"{where}: {name[:60]!r} is no path of an image: {e}.") from e
     if not found:
-      raise FileNotFoundError(f"{self._path}, line {n}: there is no image file {path}. Paths are "
-                              f"relative to {self._root}.")
+      raise FileNotFoundError(f"{where}: {what}Paths are relative to {root}.")
     return path
+
+  def _refuse(self, where, name, root, path):
+    outside = not path.is_relative_to(root) or ".." in pathlib.PurePath(name).parts
+    if outside and "outside" not in self._allow:
+      raise _Refused(f"{where}: image {name!r} lies outside of {root}, or says so by '..'. If that "
+                     "is meant, give the common folder as root=... in the config's data, to which "
+                     "paths are then relative, or allow=('outside',).")
+    if "links" not in self._allow:
+      below = path.relative_to(root).parts if path.is_relative_to(root) else ()
+      for i in range(len(below)):
+        if (link := root.joinpath(*below[:i + 1])).is_symlink():
+          raise _Refused(f"{where}: {link} is a symbolic link, to {os.readlink(link)}. If that is "
+                         "meant, give allow=('links',) in the config's data.")
+
+  def _read(self, index, name):
+    path = self.resolve(index, name)
+    try:
+      if isinstance(path, str):
+        return download.fetch(path, MAX_FILE)
+      if (size := path.stat().st_size) > MAX_FILE:
+        raise OSError(f"{size >> 20} MiB are more than the {MAX_FILE >> 20} allowed")
+      return path.read_bytes()
+    except OSError as e:
+      raise OSError(f"{self.where(index)}: cannot read {path}: {e}.") from e
+
+  def _id(self, index):
+    file, number = self._lines[index, :2]
+    return f"{self._names[file]}:{number}"
+
+  def _bytes(self, file):
+    if self._maps[file] is None:
+      self._maps[file] = _contents(self._paths[file])
+    return self._maps[file]
+
+  def _lines_of(self, file, ends):
+    data, start, rows = self._bytes(file), 0, []
+    for number, end in enumerate(ends.tolist(), 1):
+      if end - start > 64 or bytes(data[start:end]).strip():
+        rows.append((file, number, start, end))
+      start = end + 1
+    return np.array(rows, np.int64).reshape(-1, 4)
+
+
+class _Refused(ValueError):
+  """A name of a file that a line may not have."""
+
+
+def _matching(path):
+  """The files of a path, a pattern, or a list of them, in order; raises FileNotFoundError."""
+  found = []
+  for p in [path] if isinstance(path, (str, os.PathLike)) else path:
+    pattern = os.fspath(p)
+    some = sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else [pattern]
+    if not some:
+      raise FileNotFoundError(f"No JSONL file matches {pattern}.")
+    found += [pathlib.Path(f) for f in some]
+  if not found:
+    raise ValueError("path of a JSONL source is an empty list.")
+  return found
+
+
+def _short_names(paths):
+  """File names, with as many folders before them as tell them apart."""
+  if len({p.name for p in paths}) == len(paths):
+    return [p.name for p in paths]
+  common = os.path.commonpath([p.absolute().parent for p in paths])
+  return [os.path.relpath(p.absolute(), common) for p in paths]
+
+
+def _contents(path):
+  """The bytes of a file, as bytes or a map of it; raises FileNotFoundError with the reason."""
+  try:
+    with path.open("rb") as f:
+      if path.suffix == ".gz":
+        return gzip.decompress(f.read())
+      empty = not os.fstat(f.fileno()).st_size
+      return b"" if empty else mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
+  except gzip.BadGzipFile as e:
+    raise ValueError(f"The JSONL file {path} is not gzip: {e}.") from e
+  except EOFError as e:
+    raise ValueError(f"The JSONL file {path} is cut off: {e}.") from e
+  except OSError as e:
+    raise FileNotFoundError(f"Cannot read the JSONL file {path}: {e.strerror}.") from e
+
+
+def _line_ends(data):
+  """int64 offsets of the newlines, and of the end; only \\n ends a line."""
+  found = [np.flatnonzero(np.frombuffer(data, np.uint8, min(CHUNK, len(data) - at), at) == 10) + at
+           for at in range(0, len(data), CHUNK)]
+  return np.concatenate([*found, [len(data)]]).astype(np.int64)
+
+
+def _unique(pairs):
+  example = dict(pairs)
+  if len(example) < len(pairs):
+    keys = [key for key, _ in pairs]
+    raise ValueError(f"{next(k for k in keys if keys.count(k) > 1)!r} stands twice in an object")
+  return example
+
+
+def _names(example):
+  video = example.get("video", [])
+  return [*example.get("images", [example["image"]] if "image" in example else []),
+          *(video if isinstance(video, list) else [video])]
+
+
+def _as_array(value):
+  """A list of numbers, equally long lists of them, or strings, as an array; all else as it is."""
+  if isinstance(value, dict):
+    return {k: _as_array(v) for k, v in value.items()}
+  if not isinstance(value, list):
+    return value
+  if all(isinstance(v, str) for v in value):
+    return np.array(value, object)
+  parts = [_as_array(v) for v in value]
+  kinds = {(v.shape, v.dtype.kind == "O") if isinstance(v, np.ndarray) else
+           ((), False) if isinstance(v, (int, float)) else None for v in parts}
+  if len(kinds) > 1 or kinds & {None} or next(iter(kinds))[1]:
+    return parts
+  array = np.array(parts)
+  return parts if array.dtype.kind not in "bif" else array

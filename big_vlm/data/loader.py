@@ -12,6 +12,8 @@ import numpy as np
 from big_vlm.batch import BATCH
 
 GRACE = 20  # seconds that a worker goes on after SIGTERM
+AHEAD = 8  # batches that are made ahead at most, by the threads of each worker
+KEPT = ("_id", "_source", "_skipped")  # of the loader's own keys, what a batch tells
 ENDLESS = 2**53  # elements: Grain divides this number as a float, which is exact up to here
 
 
@@ -30,15 +32,22 @@ class _Slots:
     return self._stream[self._first + step * self._size + self._rows[slot]]
 
 
-def train_batches(stream, batch_size, *, step=0, rows=None, workers=0, threads=2):
+def train_batches(stream, batch_size, *, step=0, rows=None, workers=0, threads=2, memory_gb=2.):
   """Iterator over batches (dicts, see big_vlm/batch.py) from `step` on.
 
-  rows: the slots of the batch that are wanted (sharding.process_rows), all by default.
+  Args:
+    stream: random access to examples, a mixture.Mixture.
+    rows: the slots of the batch that are wanted (sharding.process_rows), all by default.
+    workers: processes that make batches; 0: threads of this one.
+    threads: of each worker.
+    memory_gb: what batches that are made ahead may hold, as far as one is still made ahead.
   """
   rows = list(range(batch_size) if rows is None else rows)
-  batches = grain.MapDataset.source(_Slots(stream, batch_size, step, rows))
-  batches = batches.batch(len(rows), batch_fn=collate)
-  it = batches.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4))
+  slots = _Slots(stream, batch_size, step, rows)
+  batches = grain.MapDataset.source(slots).batch(len(rows), batch_fn=collate)
+  ahead = int(memory_gb * 2**30 / max(workers, 1) / (size_of(slots[0]) * len(rows)))
+  it = batches.to_iter_dataset(grain.ReadOptions(
+      num_threads=threads, prefetch_buffer_size=min(max(ahead, 1), AHEAD)))
   if workers:
     if not absl.flags.FLAGS.is_parsed():  # Grain reads flags of its own; a notebook parses none
       absl.flags.FLAGS.mark_as_parsed()
@@ -75,7 +84,7 @@ def eval_batches(examples, preprocess, batch_size, *, rows=None, threads=2):
 
 
 def collate(examples):
-  """The keys of the batch contract stacked, all others as lists; keys with "_" but _id, _mask go.
+  """The keys of the batch contract stacked, all others as lists; keys with "_" go, but KEPT.
 
   An example without one of the other keys has None there. Raises ValueError where examples differ
   in keys or shapes of the contract.
@@ -84,9 +93,14 @@ def collate(examples):
   for key in dict.fromkeys(k for e in examples for k in e):
     if key in BATCH:
       batch[key] = _stack(key, examples)
-    elif not key.startswith("_") or key == "_id":
+    elif not key.startswith("_") or key in KEPT:
       batch[key] = [e.get(key) for e in examples]
   return batch
+
+
+def size_of(example):
+  """Bytes of what goes into a batch."""
+  return sum(np.asarray(v).nbytes for k, v in example.items() if k in BATCH) or 1
 
 
 def _stack(key, examples):

@@ -1,7 +1,9 @@
+import collections
 import io
 import itertools
 import json
 
+import grain
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,11 +12,12 @@ from big_vlm.data import jsonl, loader, mixture, tfds
 from pp.builder import get_preprocess_fn
 
 BATCH_SIZE = 8
+READ_OPTIONS = grain.ReadOptions
 
 
 @pytest.fixture
 def parts(tmp_path, data_dir):
-  """A mixture of TFDS and JSONL: images, text, random ops."""
+  """A mixture of three sources, TFDS, JSONL and a list: images, text, random ops."""
   lines = [json.dumps({"image": "blank.png", "words": [f"{i}{c}" for c in "abc"]})
            for i in range(11)]
   (tmp_path / "words.jsonl").write_text("\n".join(lines))
@@ -24,14 +27,18 @@ def parts(tmp_path, data_dir):
       dict(data=dict(name="digits/tiny", split="train[:13]", data_dir=data_dir), weight=2.,
            pp=f"choice(key='questions')|copy('questions', 'said')|{picture}"),
       dict(data=dict(name="jsonl", path=str(tmp_path / "words.jsonl")), weight=1.,
-           pp=f"choice(key='words')|copy('words', 'said')|{picture}")]
+           pp=f"choice(key='words')|copy('words', 'said')|{picture}"),
+      dict(data=dict(name="memory", examples=[
+          {"image": np.zeros((9, 9, 3), np.uint8), "words": [f"m{i}{c}" for c in "abc"]}
+          for i in range(5)]), weight=.5,
+           pp=f"choice_no_replacement(key='words')|copy('words', 'said')|{picture}")]
 
 
 @pytest.fixture
 def take(parts):
   """A function: the ids and the randomly chosen words [steps][slots] of the first batches."""
   def take(steps, **kw):
-    stream = mixture.stream(parts, seed=0)
+    stream = mixture.Mixture(parts, seed=0)
     batches = itertools.islice(loader.train_batches(stream, BATCH_SIZE, **kw), steps)
     return [list(zip(b["_id"], b["said"], strict=True)) for b in batches]
   return take
@@ -49,18 +56,18 @@ def rows_of_processes(take, steps, processes, **kw):
 
 
 def test_the_stream_depends_on_nothing_but_seed_and_step(take):
-  want = take(6, threads=1)
-  assert len({i for batch in want for i, _ in batch}) == 13 + 11
-  assert take(6, threads=4) == want
-  for k in (1, 4):
-    assert take(6 - k, step=k) == want[k:]  # resumed
+  want = take(7, threads=1)
+  assert len({i for batch in want for i, _ in batch}) == 13 + 11 + 5
+  assert take(7, threads=4) == want
+  for k in range(7):
+    assert take(7 - k, step=k) == want[k:]  # resumed
   for n in (2, 4, 8):
-    assert rows_of_processes(take, 6, n) == want
-  assert rows_of_processes(take, 3, 2, step=3, threads=4) == want[3:]  # on other hosts
+    assert rows_of_processes(take, 7, n) == want
+  assert rows_of_processes(take, 4, 2, step=3, threads=4) == want[3:]  # on other hosts
 
 
 def test_batches_of_one(parts):
-  batch, = itertools.islice(loader.train_batches(mixture.stream(parts, seed=0), 1), 1)
+  batch, = itertools.islice(loader.train_batches(mixture.Mixture(parts, seed=0), 1), 1)
   assert batch["image"].shape == (1, 8, 8, 3)
 
 
@@ -76,11 +83,21 @@ def test_far_steps_are_reached_at_once(take):
 
 
 def test_images_come_as_uint8_arrays_and_text_as_lists(parts):
-  batch = next(loader.train_batches(mixture.stream(parts, seed=0), 4))
-  assert sorted(batch) == ["_id", "image", "said"]  # _rng and _epoch stay behind
+  batch = next(loader.train_batches(mixture.Mixture(parts, seed=0), 4))
+  assert sorted(batch) == ["_id", "_source", "image", "said"]  # _rng and _epoch stay behind
   assert (batch["image"].dtype, batch["image"].shape) == (np.uint8, (4, 8, 8, 3))
   assert loader.split_batch(batch) == (
-      {"image": batch["image"]}, {"_id": batch["_id"], "said": batch["said"]})
+      {"image": batch["image"]}, {k: batch[k] for k in ("_id", "_source", "said")})
+
+
+def test_no_more_is_read_ahead_than_fits(monkeypatch):
+  asked = []
+  monkeypatch.setattr(loader.grain, "ReadOptions",
+                      lambda **kw: asked.append(kw["prefetch_buffer_size"]) or READ_OPTIONS(**kw))
+  stream = collections.defaultdict(lambda: {"image": np.zeros((512, 512, 3), np.uint8)})
+  for memory_gb, workers, want in [(0.1, 0, 8), (0.01, 0, 3), (0.01, 2, 1), (1e-9, 0, 1)]:
+    loader.train_batches(stream, 4, memory_gb=memory_gb, workers=workers)  # 3 MB a batch
+    assert asked.pop() == want
 
 
 @pytest.mark.parametrize("size, batch_size, count", [
@@ -143,7 +160,7 @@ def damaged(tmp_path):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_corrupt_image_is_named_in_training(damaged, workers):
-  stream = mixture.stream([dict(data=dict(name="jsonl", path=damaged), pp="decode")], seed=0)
+  stream = mixture.Mixture([dict(data=dict(name="jsonl", path=damaged), pp="decode")], seed=0)
   with pytest.raises(ValueError, match="decode` failed on example my.jsonl:2: cannot decode image"):
     list(itertools.islice(loader.train_batches(stream, 3, workers=workers), 2))
 

@@ -1,43 +1,159 @@
 """An endless stream out of several sources, mixed by weight: index -> example, from the seed alone.
 
 Each source is shuffled as a whole, anew in every epoch. An example gets its own random generator
-("_rng") and the number of its visit ("_epoch"), both functions of (seed, source, index): where and
-when it is made does not matter.
+("_rng"), the number of its visit ("_epoch") and the name of its part ("_source"): all functions of
+(seed, part, index), so that where and when it is made does not matter.
 """
+import fractions
+import math
+import pathlib
+
 import grain
 import numpy as np
 
 from big_vlm.data import source
 from pp import builder
-from pp.registry import check_names
+from pp.registry import check_names, pick
+
+ON_ERROR = ("raise", "skip")
+TRIES = 10  # examples of one source that may fail in a row before a run that skips gives up
+MOST = 2**16  # elements after which the order of the parts repeats
 
 
-def stream(parts, seed):
-  """grain.MapDataset over parts [{"data": {...}, "pp": "...", "weight": 1.0}, ...]."""
+class Mixture:
+  """Random access to the stream over parts [{"data": {...}, "pp": "...", "weight": 1.}, ...].
+
+  A part may have a "name"; by default it is that of its data. on_error: "raise", or "skip", which
+  puts another example of the same part, drawn from the seed, in the place of one that cannot be
+  read or preprocessed; the ids of those that failed are then in its "_skipped".
+
+  names, sizes: of the parts. Raises ValueError for weights that are not above 0.
+  """
+
+  def __init__(self, parts, seed, on_error="raise"):
+    pick(dict.fromkeys(ON_ERROR), on_error, "on_error")
+    self._order = _Order(shares(parts))
+    opened = {}  # parts of the same data share it
+    for part in parts:
+      check_names(part, ("name", "data", "pp", "weight"), "A part of the mixture")
+      if repr(part["data"]) not in opened:
+        opened[repr(part["data"])] = source.get(**part["data"])
+    self.names = _names(parts)
+    examples = [opened[repr(part["data"])] for part in parts]
+    self.sizes = tuple(map(len, examples))
+    self._parts = [_Part(number, name, seed, e, part["pp"], on_error) for number, (name, e, part)
+                   in enumerate(zip(self.names, examples, parts))]
+
+  def __getitem__(self, index):
+    part, at = self._order[index]
+    return self._parts[part][at]
+
+  def counts(self, index):
+    """{name: how many of the first `index` elements are of this part}."""
+    return dict(zip(self.names, self._order.counts(index).tolist()))
+
+
+class _Part:
+  """One source's stream: all examples in a random order, then all in another, ..."""
+
+  def __init__(self, number, name, seed, examples, pp, on_error):
+    self._keys, self._name, self._skip = (seed, number), name, on_error == "skip"
+    self._examples, self._preprocess = examples, builder.get_preprocess_fn(pp)
+    # Grain adds the epoch to this seed: those of neighbouring runs and parts must lie far apart.
+    shuffle = int(np.random.SeedSequence(self._keys).generate_state(1)[0])
+    self._order = grain.MapDataset.range(len(examples)).seed(shuffle).shuffle().repeat()
+
+  def __getitem__(self, index):
+    at, failed = int(self._order[index]), []
+    while True:
+      rng = np.random.default_rng([*self._keys, index])
+      try:
+        example = {**self._examples[at], "_rng": rng, "_epoch": index // len(self._examples)}
+        return self._preprocess(example) | {"_source": self._name} | (
+            {"_skipped": failed} if failed else {})
+      except (ValueError, OSError) as e:
+        if not self._skip:
+          raise
+        failed.append(_id(self._examples, at))
+        if len(failed) == TRIES:
+          raise ValueError(f"{TRIES} examples of {self._name} in a row could not be used, "
+                           f"{', '.join(failed)}; the last because: {e}") from e
+        at = int(np.random.default_rng([*self._keys, index, len(failed)])
+                 .integers(len(self._examples)))
+
+
+def _id(examples, index):
+  try:
+    return examples[index]["_id"]
+  except (ValueError, OSError) as e:  # it cannot be read at all
+    return f"number {index} ({e})"
+
+
+class _Order:
+  """Which part each element is of: parts take turns, evenly, by their shares.
+
+  element -> (part, how many elements of this part came before it)
+  """
+
+  def __init__(self, shares):
+    counts = _whole(shares)
+    # The k-th element of a part that has c in a round stands at (k + 1/2) / c of it.
+    at = np.concatenate([(np.arange(c) + 0.5) / c for c in counts])
+    turn = np.argsort(at, kind="stable")
+    self._part = np.repeat(np.arange(len(counts)), counts)[turn]
+    self._before = np.concatenate([np.arange(c) for c in counts])[turn]
+    self._counts = np.array(counts)
+
+  def __getitem__(self, index):
+    turns, place = divmod(index, len(self._part))
+    part = int(self._part[place])
+    return part, turns * int(self._counts[part]) + int(self._before[place])
+
+  def counts(self, index):
+    turns, place = divmod(index, len(self._part))
+    return turns * self._counts + np.bincount(self._part[:place], minlength=len(self._counts))
+
+
+def _whole(shares):
+  """Whole numbers in the ratio of the shares: exactly where MOST in all can be, else nearly."""
+  exact = [fractions.Fraction(s).limit_denominator(MOST) for s in shares]
+  total = math.lcm(*(f.denominator for f in exact))
+  if min(exact) > 0 and sum(exact) == 1 and total <= MOST:
+    return [int(f * total) for f in exact]
+  counts = [round(s * MOST) for s in shares]
+  if not min(counts):
+    raise ValueError(f"The weights of a mixture differ too much: the least share, {min(shares):.2g}"
+                     f", is below one element in {2 * MOST:,}.")
+  return counts
+
+
+def shares(parts):
+  """The weights, their sum 1; raises ValueError where one is not above 0."""
   weights = np.array([part.get("weight", 1.0) for part in parts], float)
-  if not len(weights) or not (weights > 0).all():
+  if not len(weights) or not (weights > 0).all() or not np.isfinite(weights).all():
     raise ValueError(f"A mixture needs a part, and weights above 0, not {weights.tolist()}.")
+  return (weights / weights.sum()).tolist()
+
+
+def _names(parts):
+  names = []
   for part in parts:
-    check_names(part, ("data", "pp", "weight"), "A part of the mixture")
-  datasets = [_part(i, seed, **part) for i, part in enumerate(parts)]
-  if len(datasets) == 1:
-    return datasets[0]
-  return grain.MapDataset.mix(datasets, weights / weights.sum())
+    name = part.get("name") or _name_of(**part["data"])
+    names.append(name if name not in names else f"{name}#{len(names)}")
+  return tuple(names)
 
 
-def _part(number, seed, data, pp, weight=1.0):
-  del weight
-  examples = source.get(**data)
-  preprocess, size = builder.get_preprocess_fn(pp), len(examples)
-
-  def make(index, example):
-    rng = np.random.default_rng([seed, number, index])
-    return preprocess({**example, "_rng": rng, "_epoch": index // size})
-
-  shuffled = grain.MapDataset.source(examples).seed(seed + number).shuffle().repeat()
-  return shuffled.map_with_index(make)
+def _name_of(name, path=None, **_):
+  """"okvqa" of a TFDS data set, "train" of train.jsonl."""
+  path = path[0] if isinstance(path, (list, tuple)) and path else path
+  return pathlib.Path(path).name.split(".")[0] if path else name
 
 
 def epoch(parts):
-  """Examples of an epoch: all that the sources hold."""
-  return sum(len(source.get(**part["data"])) for part in parts)
+  """Examples of an epoch: as many as it takes, at these weights, to see every source as a whole.
+
+  With weights that are the sources' sizes this is their sum.
+  """
+  sizes = [len(source.get(**part["data"])) for part in parts]
+  # The fraction of a share times its size may be 1e-16 above a whole number.
+  return max(math.ceil(round(size / share, 6)) for size, share in zip(sizes, shares(parts)))

@@ -85,9 +85,30 @@ def _columns(feature, value):
     return value
   inner = feature.feature
   if isinstance(inner, tfds.features.FeaturesDict):
-    return {k: _columns(tfds.features.Sequence(inner[k]), v) for k, v in value.items()}
+    return {k: _aligned(_columns(tfds.features.Sequence(inner[k]), v)) for k, v in value.items()}
+  if isinstance(inner, tfds.features.Sequence):  # lengths differ: a list of columns
+    if isinstance(inner.feature, tfds.features.FeaturesDict):
+      return {k: _aligned(_columns(_twice(inner.feature[k]), v)) for k, v in value.items()}
+    return [_columns(inner, v) for v in value]
   if isinstance(inner, tfds.features.Text):
     return np.array([v.decode() for v in value], object)
   if None in inner.shape or isinstance(inner, tfds.features.Image):
     return list(value)
   return np.asarray(value, inner.np_dtype).reshape(-1, *inner.shape)
+
+
+def _aligned(column):
+  """A list beside other columns (images, or columns of different lengths) as an array too.
+
+  Without it the op `flatten` would take it apart.
+  """
+  if not isinstance(column, list):
+    return column
+  array = np.empty(len(column), object)
+  for i, value in enumerate(column):
+    array[i] = value
+  return array
+
+
+def _twice(feature):
+  return tfds.features.Sequence(tfds.features.Sequence(feature))

@@ -1,24 +1,61 @@
-"""Prepares a data set as ArrayRecord: python -m big_vlm.datasets.prepare digits/small"""
+"""Prepares a data set as ArrayRecord, for configs to read:
+
+  python -m big_vlm.datasets.prepare okvqa --raw downloads/okvqa --data_dir data
+  python -m big_vlm.datasets.prepare okvqa      what it is, and which files --raw is to hold
+  python -m big_vlm.datasets.prepare            all names
+
+Killed and started again, it goes on where it stopped.
+"""
 import argparse
+import importlib
+import inspect
+import pkgutil
 
-from big_vlm import reporting
-from big_vlm.data import tfds
+import tensorflow_datasets as tfds
+
+from big_vlm import datasets, reporting
+from big_vlm.data import tfds as prepared
+
+NO_BUILDERS = ("base", "prepare", "conftest", "plain_pickle")
 
 
-def prepare(name, data_dir=None):
-  """Writes the data set unless it is there already; returns its folder."""
-  builder = tfds.builder(name, data_dir)
+def prepare(name, data_dir=None, raw=None, partial=False):
+  """Writes the data set unless it is there already; returns its folder.
+
+  raw: the folder with the files of the official release, for the sets that are made from one.
+  partial: prepare what is there, though published counts or hashes say otherwise.
+  """
+  builder = prepared.builder(name, data_dir)
   if not builder.is_prepared():
-    builder.download_and_prepare()  # into a temporary folder, moved into place when whole
+    builder.partial = partial
+    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=raw))
   return builder.data_dir
 
 
+def names():
+  """{name: first line of its docstring} of all builders."""
+  found = {}
+  for module in pkgutil.iter_modules(datasets.__path__):
+    if module.name not in NO_BUILDERS and not module.name.endswith("_test"):
+      doc = importlib.import_module(f"big_vlm.datasets.{module.name}").__doc__
+      found[module.name] = doc.partition("\n")[0]
+  return found
+
+
 def main(argv=None):
-  parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument("name", help='data set and config, e.g. "digits/small"')
+  parser = argparse.ArgumentParser(description=__doc__,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("name", nargs="?", help='data set and config, e.g. "digits/small"')
+  parser.add_argument("--raw", help="folder with the files of the release")
   parser.add_argument("--data_dir", help="where prepared data sets live (default: TFDS's)")
+  parser.add_argument("--partial", action="store_true", help="prepare what is there, though it is "
+                      "not what was published: other counts, other hashes")
   args = parser.parse_args(argv)
-  print(f"{args.name} is ready in {prepare(args.name, args.data_dir)}")
+  if args.name:
+    print(f"{args.name} is ready in "
+          f"{prepare(args.name, args.data_dir, args.raw, args.partial)}")
+  else:
+    print("\n".join(inspect.cleandoc(line) for line in names().values()))
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
     print(optim.table(vlm.params, optimizer))
     print(f"fit: {count} examples, {text_len} tokens each, {total} steps of {batch_size}",
           flush=True)
-  stream = mixture.stream([dict(data=data, pp=_pp(vlm, text_len, images))], seed)
+  stream = mixture.Mixture([dict(data=data, pp=_pp(vlm, text_len, images))], seed)
   batches = loader.train_batches(stream, batch_size)
   return _train(vlm, batches, optimizer, total, batch_size, seed, log_every)
 
