@@ -4,16 +4,18 @@
 # make peers        compares with transformers and keras-hub, live; needs 3 GB for their venv
 # make bench-decode tokens/s beside theirs, in the same venv; leave the machine alone meanwhile
 # make bench-train  gradients, then a training step beside theirs, likewise
+# make bench-loader images/s of the loader beside tf.data, in one more venv (TensorFlow, 2 GB)
 # Each sets up its venv by itself. PYTHON=python3.12 picks another interpreter.
 PYTHON ?= python3
 VENV ?= .venv
 PEERS ?= .venv-peers
+TF ?= .venv-tf
 SIZE ?= small
 W ?= workdirs/quickstart
 PY = $(VENV)/bin/python
 CONFIG = configs/quickstart.py:$(SIZE)
 
-.PHONY: quickstart test lint demo peers bench-decode bench-train
+.PHONY: quickstart test lint demo peers bench-decode bench-train bench-loader
 quickstart: $(VENV)/installed
 	$(PY) -m big_vlm.datasets.prepare digits/$(SIZE) --data_dir data
 	$(PY) -m trainers.train --config $(CONFIG) --workdir $(W)
@@ -28,7 +30,7 @@ lint: $(VENV)/installed
 demo: $(VENV)/installed-demo
 	$(PY) -m tools.demo $(W)
 
-peers: $(PEERS)/installed
+peers: $(PEERS)/installed $(TF)/installed
 	KERAS_BACKEND=jax $(PEERS)/bin/python -m pytest tests/peers
 
 bench-decode: $(PEERS)/installed
@@ -37,6 +39,14 @@ bench-decode: $(PEERS)/installed
 bench-train: $(PEERS)/installed
 	$(PEERS)/bin/python -m benchmarks.gradients
 	$(PEERS)/bin/python -m benchmarks.train_step
+
+bench-loader: $(VENV)/installed $(TF)/installed
+	$(PY) -m benchmarks.loader --tf $(TF)/bin/python --rounds 3
+
+$(TF)/installed: requirements-tf.txt
+	$(PYTHON) -m venv $(TF)
+	$(TF)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-tf.txt
+	touch $@
 
 $(PEERS)/installed: requirements.txt requirements-peers.txt
 	$(PYTHON) -m venv $(PEERS)

@@ -1,11 +1,14 @@
 """Images per second of the loader that training uses: JPEG files to batches of tokens and pixels.
 
-  python -m benchmarks.loader [--images 512] [--seconds 15] [--settings 0x1 0x2 1x2 2x2]
+  make bench-loader
+  python -m benchmarks.loader [--images 512] [--seconds 15] [--settings 0x1 2x1 tf] [--rounds 1]
 
 640 x 480 JPEGs (quality 90), cuts of scikit-learn's two photographs, and their captions in a JSONL
 file; decoded, resized to 224 with antialias, tokenized into rows of 128, shuffled and collated into
 batches of 32 by big_vlm/data/loader.py on 2 cores. A setting is WORKERSxTHREADS, those of config
-key `input`: worker processes (0: threads of the training process) and the threads of each.
+key `input`: worker processes (0: threads of the training process) and the threads of each; or "tf",
+the same in tf.data (benchmarks/loader_tf.py), by a Python that has TensorFlow (--tf). First it is
+checked that both make the same rows: tokens and masks equal, pixels within one level.
 
   images/s   of batches taken one after the other, nothing else at work
   busy       processor time over time, all processes together; 2 is all there is
@@ -59,13 +62,41 @@ def make_data(folder, count):
   return sum(sizes) / count
 
 
+def part(folder):
+  """The one part of the mixture."""
+  from configs import common
+  tokens = common.tokens(f"sp('{folder}/tokenizer.model', tokensets=('loc', 'seg'))", TEXT, True)
+  return dict(data=dict(name="jsonl", path=f"{folder}/data.jsonl"),
+              pp=f"decode|resize(224, antialias=True)|{tokens}")
+
+
+def check(folder, python):
+  """How far pixels of tf.data's rows differ; raises ValueError where anything else does."""
+  from big_vlm.data import source
+  from pp.builder import get_preprocess_fn
+  file = f"{folder}/tf.npz"
+  subprocess.run(_tf(python, folder, 0) + [file], check=True)
+  ours, preprocess = source.get(**part(folder)["data"]), get_preprocess_fn(part(folder)["pp"])
+  with np.load(file) as theirs:
+    rows = [preprocess(ours[i]) for i in range(len(theirs["text"]))]
+    for key in ("text", "mask_ar", "mask_loss"):
+      if not np.array_equal([r[key] for r in rows], theirs[key]):
+        raise ValueError(f"{key} is not what tf.data makes.")
+    off = np.abs(np.stack([r["image"] for r in rows]).astype(int) - theirs["image"])
+  if off.max() > 1:
+    raise ValueError(f"Pixels differ from tf.data's by up to {off.max()} levels.")
+  return dict(most=int(off.max()), differ=float((off > 0).mean()))
+
+
+def _tf(python, folder, seconds):
+  return [python, str(pathlib.Path(__file__).with_name("loader_tf.py")), folder,
+          *map(str, (seconds, TEXT, BATCH, WARM))]
+
+
 def run(folder, workers, threads, seconds):
   """The facts of one setting; in a process of its own."""
   from big_vlm.data import loader, mixture
-  from configs import common
-  tokens = common.tokens(f"sp('{folder}/tokenizer.model', tokensets=('loc', 'seg'))", TEXT, True)
-  stream = mixture.Mixture([dict(data=dict(name="jsonl", path=f"{folder}/data.jsonl"),
-                                pp=f"decode|resize(224, antialias=True)|{tokens}")], 0)
+  stream = mixture.Mixture([part(folder)], 0)
   batches = loader.train_batches(stream, BATCH, workers=workers, threads=threads)
   for _ in range(WARM):
     shape = next(batches)["image"].shape
@@ -105,7 +136,9 @@ def main():
   parser.add_argument("--images", type=int, default=512)
   parser.add_argument("--seconds", type=float, default=15)
   parser.add_argument("--rounds", type=int, default=1)
-  parser.add_argument("--settings", nargs="+", default=["0x1", "0x2", "0x4", "1x2", "2x1", "2x2"])
+  parser.add_argument("--settings", nargs="+",
+                      default=["0x1", "0x2", "0x4", "1x2", "2x1", "2x2", "tf"])
+  parser.add_argument("--tf", default=".venv-tf/bin/python", help="a Python with TensorFlow")
   parser.add_argument("--out", type=pathlib.Path, default=RESULTS / "loader.json")
   parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
   args = parser.parse_args()
@@ -116,21 +149,24 @@ def main():
   load, taken = [round(x, 2) for x in os.getloadavg()], {s: [] for s in args.settings}
   with tempfile.TemporaryDirectory() as folder:
     size = make_data(pathlib.Path(folder), args.images)
+    off = check(folder, args.tf) if "tf" in args.settings else None
     for _ in range(args.rounds):
       for setting in args.settings:
-        done = subprocess.run([sys.executable, "-m", "benchmarks.loader", "--seconds",
-                               str(args.seconds), "--child", folder, *setting.split("x")],
-                              stdout=subprocess.PIPE, text=True, check=True)
+        command = _tf(args.tf, folder, args.seconds) if setting == "tf" else [
+            sys.executable, "-m", "benchmarks.loader", "--seconds", str(args.seconds), "--child",
+            folder, *setting.split("x")]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         taken[setting].append(json.loads(done.stdout.splitlines()[-1]))
         print(setting, {k: round(v, 2) for k, v in taken[setting][-1].items()}, file=sys.stderr)
   rows = {s: {k: statistics.median(r[k] for r in runs) for k in runs[0]}
           for s, runs in taken.items()}
   result = {**libraries.circumstances("640x480 to 224", "cpu", load), "image_bytes": round(size),
-            "batch": BATCH, "text": TEXT, "step_s": STEP, "rows": rows}
+            "batch": BATCH, "text": TEXT, "step_s": STEP, "pixels_off_tf": off, "rows": rows}
   print(f"{result['device']}; load {load}; {size / 1024:.0f} KiB an image\n"
         "workers x threads  images/s  busy  wait")
   for setting, row in rows.items():
-    print(f"{setting:17s}  {row['images_per_s']:8.0f}  {row['busy']:4.2f}  {row['wait']:4.0%}")
+    print(f"{setting:17s}  {row['images_per_s']:8.0f}  {row['busy']:4.2f}  "
+          + (f"{row['wait']:4.0%}" if "wait" in row else ""))
   args.out.parent.mkdir(parents=True, exist_ok=True)
   args.out.write_text(json.dumps(result, indent=1) + "\n")
 

@@ -31,7 +31,7 @@ def test_the_default_is_small():
 def test_no_training_example_is_cut(config):
   tok = get_tokenizer(config.tokenizer)
   assert tok.vocab_size == config.model.llm.vocab_size
-  stream, prompts = mixture.stream(config.input.mixture, config.seed), set()
+  stream, prompts = mixture.Mixture(config.input.mixture, config.seed), set()
   length = quickstart.TEXT_LEN + 1  # the model reads all but the last, predicts all but the first
   for i in range(500):
     x = stream[i]
@@ -46,7 +46,7 @@ def test_no_training_example_is_cut(config):
 
 
 def test_a_batch_keeps_the_contract(config):
-  stream = mixture.stream(config.input.mixture, config.seed)
+  stream = mixture.Mixture(config.input.mixture, config.seed)
   batch, _ = loader.split_batch(next(loader.train_batches(stream, config.input.batch_size)))
   check_batch(batch, train=True, vocab_size=config.model.llm.vocab_size)
   assert batch["image"].shape == (16, 32, 32, 3)

@@ -67,3 +67,24 @@ def test_run_writes_every_row(config, model_and_params, mesh1, tmp_path, capsys)
 def test_unknown_kind(config, model_and_params, mesh1):
   with pytest.raises(ValueError, match="Unknown evaluator 'captoin'. Did you mean 'caption'"):
     evaluator(config, model_and_params[0], "ocr", mesh1, type="captoin")
+
+
+def test_a_random_op_is_refused_before_any_data_is_read(config, model_and_params, mesh1):
+  pp = "choice(key='questions')|" + config.evals.ocr.pp
+  with pytest.raises(ValueError, match="The eval 'ocr' would not see .*`choice.key='questions'.` is"):
+    evaluator(config, model_and_params[0], "ocr", mesh1, pp=pp, data=dict(name="nowhere"))
+
+
+def test_evals_to_come_are_left_out_and_named(capsys):
+  evals = {"a": {"type": "caption"}, "b": {"type": "caption", "sampler": "beam(n=2)"},
+           "c": {"type": "vqa", "rule": "accuracy"}, "d": {"type": "captoin"}}
+  assert list(common.runnable(evals)) == ["a", "d"]
+  assert capsys.readouterr().out == (
+      "left out, for they need what evaluators/ does not have yet: b (sampler), c (vqa)\n")
+
+
+def test_rows_of_other_processes_may_hold_arrays_of_strings():
+  row = {"texts": np.array(["a", "bc"], object), "nested": {"x": np.array(["é"], object)},
+         "boxes": np.zeros((2, 4)), "n": 3}
+  assert common._packed(row) == {"texts": ["a", "bc"], "nested": {"x": ["é"]},
+                                 "boxes": row["boxes"], "n": 3}

@@ -29,7 +29,7 @@ def run(config, init, workdir, evals=None, split=None):
   mesh = sharding.make_mesh(config.mesh.to_dict())
   vlm = big_vlm.from_preset(init, mesh=mesh, rules=config.sharding)
 
-  entries, results, gallery = config.evals.to_dict(), {}, []
+  entries, results, gallery = common.runnable(config.evals.to_dict()), {}, []
   for name in evals.split(",") if evals else entries:
     entry = pick(entries, name, "evaluator of this config")
     if split:
@@ -65,7 +65,7 @@ def write(workdir, results, gallery, details, model_config):
   figures = []
   print(f"\n{'metric':24}{'model':>10}{'majority answer':>18}{'examples':>10}")
   for name, r in results.items():
-    task, metric = name.split("/")
+    task, _, metric = name.rpartition("/")
     percent = metric in FRACTIONS
     figures.append({"task": task, "metric": metric, "value": r["value"], "baseline": r["majority"],
                     "n": r["n"], "percent": percent})

@@ -44,9 +44,16 @@ def fails(tmp_path, config, *flags, workdir=None):
   return done.stderr
 
 
-def test_good_own_data_trains(tmp_path, own_data):
-  done = commands.run(*commands.train(tmp_path / "w", config=own_data[1]))
+def test_good_own_data_trains_and_bad_may_be_skipped(tmp_path, own_data):
+  data, config = own_data
+  data.write_text(data.read_text() + '{"image": "bad.png", "prefix": "caption en", "suffix": "x"}')
+  (data.parent / "bad.png").write_bytes(b"no image")
+  done = commands.run(*commands.train(tmp_path / "w", "--config.input.on_error=skip",
+                                      config=config))
   assert done.returncode == 0, done.stderr[-3000:]
+  assert "train.jsonl:3" in done.stdout and "examples: train.jsonl:3" in done.stdout
+  rows = [json.loads(line) for line in (tmp_path / "w/metrics.jsonl").read_text().splitlines()]
+  assert rows[-1]["examples/train"] == 32 and sum(row["skipped"] for row in rows) > 5
 
 
 def test_corrupt_image(tmp_path, own_data):

@@ -9,11 +9,13 @@ time spent waiting on the network is not in them. For GPUs and CPUs the program 
 of devices (big_vlm/planning/devices.py) give estimates. A few changes are compiled too, at most
 --tries in all: the smallest that makes the run fit, or else what makes it faster.
 """
+import inspect
 import re
 import time
 
 from big_vlm import reporting
 from big_vlm.planning import child, memory
+from pp import builder, registry
 
 # Of the memory, what a guess from a program that did not fit may fill: the bytes that it is said to
 # want are those to which the compiler, making things anew, got it down.
@@ -27,7 +29,8 @@ def plan(config, topology=None, device=None, devices=None, text=None, images=Non
     raise ValueError("Give either --topology, such as v5e:16x16, or --device, such as h100 or cpu.")
   target = dict(topology=topology) if topology else dict(device=device, count=int(devices or 1))
   target |= dict(text_len=int(text) if text else text_length(config),
-                 images=int(images) if images is not None else int(bool(config.model.img)))
+                 images=int(images) if images is not None else image_count(config))
+  config = without_epochs(config)
   if config.model.dtype == "auto" and device != "cpu":
     config.model.dtype = "bfloat16"
   budget, measured = int(tries or 3), []
@@ -64,6 +67,34 @@ def text_length(config):
     raise ValueError("No pp string of config.input.mixture says how long the text is, by "
                      "tolen(N, ..., key='text'): give --text N, the tokens that the model reads.")
   return max(lengths) - 1  # the last is predicted only
+
+
+# Ops that make an example of several images, and the argument that says of how many.
+SEVERAL = {"decode_video": "num_frames", "video_replicate_img": "num_frames",
+           "convert_to_video": "num_frames", "stack_images": "inkeys"}
+
+
+def image_count(config):
+  """Images of an example, each with its own tokens: as the mixture's pp strings say."""
+  counts = [1]
+  for part in config.input.mixture:
+    for section in builder.split_pipeline(part["pp"]):
+      name, args, kwargs = registry.parse_call(section)
+      if name in SEVERAL:
+        given = inspect.signature(registry.OPS[name]).bind(*args, **kwargs).arguments
+        several = given[SEVERAL[name]]
+        counts.append(several if isinstance(several, int) else len(several))
+  return max(counts) if config.model.img else 0
+
+
+def without_epochs(config):
+  """A copy of the config that takes an epoch for 1,000 steps: their number changes no step, and
+  the data that says it may not be on this machine."""
+  other = type(config)(config.to_dict())
+  for key, value in config.items():
+    if key.endswith("_epochs") and value is not None:
+      other[key], other[key.removesuffix("epochs") + "steps"] = None, round(1000 * value)
+  return other
 
 
 def changed(config, changes):

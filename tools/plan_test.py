@@ -24,6 +24,24 @@ def test_the_quickstart_on_a_cpu():
     assert any(line.split("  ")[1:2] == [part] for line in lines), part
 
 
+@pytest.mark.parametrize("pp, count", [
+    ("decode|resize(8)", 1), ("decode_video(16, stride=30)|resize(8)", 16),
+    ("decode_video(stride=9, num_frames=8)", 8), ("stack_images(inkeys=('left', 'right'))", 2)])
+def test_images_of_an_example_are_counted(pp, count):
+  config = common.train()
+  config.input.mixture = [dict(data={}, pp="decode"), dict(data={}, pp=pp)]
+  config.model.img = dict(variant="So400m/14")
+  assert plan.image_count(config) == count
+  config.model.img = None
+  assert plan.image_count(config) == 0
+
+
+def test_a_plan_needs_no_data():
+  config = common.train(total_epochs=3)
+  other = plan.without_epochs(config)
+  assert (other.total_epochs, other.total_steps, config.total_epochs) == (None, 3000, 3)
+
+
 @pytest.mark.skipif(not child.has_tpu_compiler(),
                     reason="the TPU compiler is not installed: requirements-tpu-compiler.txt")
 def test_a_tpu_topology():

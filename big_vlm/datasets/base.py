@@ -1,4 +1,4 @@
-"""What the builders share: from the files of an official release to ArrayRecord, without TensorFlow.
+"""What the builders share: from an official release to ArrayRecord, without TensorFlow.
 
 A builder says what its data set holds and how to read it; two methods do the reading:
 
@@ -27,6 +27,8 @@ import tensorflow_datasets as tfds
 from array_record.python import array_record_module
 from PIL import Image
 from tensorflow_datasets.core import dataset_builder, example_serializer, hashing, utils
+
+from pp.registry import pick
 
 SHARD = 4096  # examples
 AT_ONCE = 64  # examples that are read side by side and held in memory
@@ -57,6 +59,7 @@ class Builder(dataset_builder.FileReaderBuilder, skip_registration=True):
   COUNTS = {}
   HASHES = {}
   partial = False  # prepare what is there, though the published counts and hashes say otherwise
+  only = ()  # prepare these splits alone
 
   def __init_subclass__(cls, **kw):
     if "name" not in cls.__dict__:
@@ -76,8 +79,11 @@ class Builder(dataset_builder.FileReaderBuilder, skip_registration=True):
 
   @property
   def splits(self):
-    """Names of the splits of this config."""
-    return tuple(self._of_config(self.SPLITS))
+    """Names of the splits of this config, or those of `only`; raises ValueError for others."""
+    known = tuple(self._of_config(self.SPLITS))
+    for split in self.only:
+      pick(dict.fromkeys(known), split, f"split of {self.config_name}")
+    return self.only or known
 
   def _of_config(self, table):
     config = self.builder_config and self.builder_config.name
@@ -225,7 +231,8 @@ class Raw:
     with self.path(name).open("rb") as file:
       for n, line in enumerate(file, 1):
         try:
-          yield offset, json.loads(line)
+          if line.strip():
+            yield offset, json.loads(line)
         except ValueError as e:
           raise ValueError(f"{self.path(name)}, line {n} is not JSON: {e}.") from e
         offset += len(line)
@@ -272,6 +279,13 @@ def image_size(data):
   """Bytes of an image file -> (width, height), from its header."""
   with Image.open(io.BytesIO(data)) as image:
     return image.size
+
+
+def png(image):
+  """A Pillow image -> the bytes of a PNG file."""
+  out = io.BytesIO()
+  image.save(out, "PNG")
+  return out.getvalue()
 
 
 class _Spec(tfds.features.TensorInfo):

@@ -139,7 +139,7 @@ def test_partial_releases_and_hashes(raw, monkeypatch):
 
 
 def test_without_its_files_a_set_says_what_it_needs(raw):
-  with pytest.raises(ValueError, match="numbers is made from the files .*--raw DIR.\n\nThe base of"):
+  with pytest.raises(ValueError, match="numbers is made from .*--raw DIR.\n\nThe base of"):
     prepare.prepare("numbers", raw / "data")
   with pytest.raises(ValueError, match="x.jpg .13 bytes. is none of JPEG, PNG, .*b'<html>no'"):
     (raw / "x.jpg").write_bytes(b"<html>no such")
@@ -152,3 +152,13 @@ def test_all_builders_have_a_name_and_say_what_they_need(capsys):
   assert any(line.startswith("okvqa: ") for line in lines) and len(lines) > 20
   for line in lines:
     assert prepared.builder(line.split(":")[0]).info.features
+
+
+def test_some_splits_alone(raw):
+  with pytest.raises(ValueError, match="Unknown split of numbers 'tset'. Did you mean 'test'"):
+    prepare.prepare("numbers", raw / "data", raw, splits=["tset"])
+  (raw / "train.jsonl").unlink()
+  prepare.prepare("numbers", raw / "data", raw, splits=["test"])
+  assert len(read(raw, "test")) == 3
+  with pytest.raises(ValueError, match="is prepared in .* without train. Remove that folder"):
+    prepare.prepare("numbers", raw / "data", raw, splits=["test", "train"])

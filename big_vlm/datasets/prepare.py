@@ -19,16 +19,20 @@ from big_vlm.data import tfds as prepared
 NO_BUILDERS = ("base", "prepare", "conftest", "plain_pickle")
 
 
-def prepare(name, data_dir=None, raw=None, partial=False):
+def prepare(name, data_dir=None, raw=None, partial=False, splits=()):
   """Writes the data set unless it is there already; returns its folder.
 
   raw: the folder with the files of the official release, for the sets that are made from one.
   partial: prepare what is there, though published counts or hashes say otherwise.
+  splits: prepare these alone. Raises ValueError where it is there without them.
   """
   builder = prepared.builder(name, data_dir)
   if not builder.is_prepared():
-    builder.partial = partial
+    builder.partial, builder.only = partial, tuple(splits)
     builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=raw))
+  elif missing := [split for split in splits if split not in builder.info.splits]:
+    raise ValueError(f"{name} is prepared in {builder.data_dir} without {', '.join(missing)}. "
+                     "Remove that folder to prepare it anew.")
   return builder.data_dir
 
 
@@ -50,10 +54,12 @@ def main(argv=None):
   parser.add_argument("--data_dir", help="where prepared data sets live (default: TFDS's)")
   parser.add_argument("--partial", action="store_true", help="prepare what is there, though it is "
                       "not what was published: other counts, other hashes")
+  parser.add_argument("--splits", help="these alone, with commas; default: all")
   args = parser.parse_args(argv)
+  splits = args.splits.split(",") if args.splits else ()
   if args.name:
     print(f"{args.name} is ready in "
-          f"{prepare(args.name, args.data_dir, args.raw, args.partial)}")
+          f"{prepare(args.name, args.data_dir, args.raw, args.partial, splits)}")
   else:
     print("\n".join(inspect.cleandoc(line) for line in names().values()))
 

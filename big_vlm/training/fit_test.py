@@ -97,7 +97,7 @@ def as_the_trainer(vlm, examples, pp, n):
   """(parameters, losses) after n steps as trainers.train takes them."""
   optimizer = optim.make(vlm.params, schedules.Run(n), lr=1e-3, schedule=dict(decay="constant"))
   step = jax.jit(steps.make_train_step(vlm.model, optimizer, 0))
-  stream = mixture.stream([dict(data=dict(name="memory", examples=examples), pp=pp)], 0)
+  stream = mixture.Mixture([dict(data=dict(name="memory", examples=examples), pp=pp)], 0)
   state, losses = steps.start(vlm.params, optimizer), []
   for _, batch in zip(range(n), loader.train_batches(stream, 8)):
     state, metrics = step(state, loader.split_batch(batch)[0])

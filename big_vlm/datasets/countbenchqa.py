@@ -1,0 +1,41 @@
+"""countbenchqa: CountBenchQA, how many objects (2 to 10) are there in an image of the web?
+
+Paiss et al., 2023 (images and captions); Beyer et al., 2024 (questions). From
+https://huggingface.co/datasets/nielsr/countbench the one file of data/ (23 MB); from
+https://github.com/google-research/big_vision, folder big_vision/datasets/countbenchqa/data, the
+questions:
+
+  train-00000-of-00001-cf54c241ba947306.parquet   countbench_paired_questions.json
+
+Of the 540 rows, 49 have lost their image, and one image has a single channel: they are left out, as
+in PaliGemma's evaluation. The split is named after where the images are from.
+"""
+import io
+
+import pyarrow.parquet
+from PIL import Image
+
+from big_vlm.datasets import base
+
+
+class CountBenchQa(base.Builder):
+  FEATURES = dict(image=base.IMAGE, image_id=base.INT, question=base.TEXT, text=base.TEXT,
+                  image_url=base.TEXT, number=base.INT)
+  SPLITS = ("huggingface",)
+  COUNTS = {"huggingface": 490}
+
+  def records(self, raw, split):
+    rows = pyarrow.parquet.read_table(
+        raw.path("train-00000-of-00001-cf54c241ba947306.parquet")).to_pylist()
+    questions = raw.json("countbench_paired_questions.json")
+    if len(rows) != len(questions):
+      raise ValueError(f"countbenchqa: {len(questions)} questions in {raw.folder} for {len(rows)} "
+                       "images: the two go together row by row.")
+    return [(i, {**row, **question, "id": i})
+            for i, (row, question) in enumerate(zip(rows, questions))
+            if row["image"] and len(Image.open(io.BytesIO(row["image"]["bytes"])).getbands()) > 1]
+
+  def example(self, raw, record):
+    return dict(image=record["image"]["bytes"], image_id=record["id"],
+                question=record["question"], text=record["text"], image_url=record["image_url"],
+                number=record["number"])

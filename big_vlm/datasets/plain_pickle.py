@@ -1,0 +1,66 @@
+"""Reads a pickle that holds lists, tuples, dicts, texts, numbers, booleans and None, no more.
+
+Unpickling a file runs whatever that file names. Here nothing is unpickled: the opcodes are listed
+by `pickletools`, which never runs one, and those that build plain values are followed. Any other
+opcode, first of all those that name a function or a class, is an error.
+"""
+import pickletools
+
+VALUES = {"INT", "LONG", "LONG1", "LONG4", "BININT", "BININT1", "BININT2", "FLOAT", "BINFLOAT",
+          "STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "BINUNICODE8",
+          "SHORT_BINUNICODE"}
+NEW = {"NONE": lambda: None, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False,
+       "EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_TUPLE": tuple}
+TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+
+
+def loads(data, name="This"):
+  """bytes of a pickle, of any protocol -> its value. `name` is that of the file, for errors.
+
+  Raises ValueError for an opcode that makes anything else, and for a file that is no whole pickle.
+  """
+  stack, outer, memo = [], [], {}  # outer: the stacks below each open mark
+  try:
+    for opcode, arg, at in pickletools.genops(data):
+      name = opcode.name
+      if name in VALUES:
+        stack.append(arg)
+      elif name in NEW:
+        stack.append(NEW[name]())
+      elif name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+        memo[len(memo) if name == "MEMOIZE" else arg] = stack[-1]
+      elif name in ("GET", "BINGET", "LONG_BINGET"):
+        stack.append(memo[arg])
+      elif name == "MARK":
+        outer.append(stack)
+        stack = []
+      elif name in ("LIST", "TUPLE", "DICT", "APPENDS", "SETITEMS"):
+        items, stack = stack, outer.pop()
+        _collect(name, items, stack)
+      elif name in TUPLES:
+        stack[-TUPLES[name]:] = [tuple(stack[-TUPLES[name]:])]
+      elif name == "APPEND":
+        _collect("APPENDS", [stack.pop()], stack)
+      elif name == "SETITEM":
+        value, key = stack.pop(), stack.pop()
+        _collect("SETITEMS", [key, value], stack)
+      elif name not in ("PROTO", "FRAME", "STOP"):
+        raise ValueError(f"byte {at} is the opcode {name} ({arg!r}), which makes no plain value; "
+                         "nothing of the file was run")
+    value, = stack
+    return value
+  except (ValueError, IndexError, KeyError, TypeError, AttributeError) as e:
+    raise ValueError(f"{name} is not a pickle of plain lists, dicts, texts and numbers: {e}. "
+                     "Get it again from its publisher.") from e
+
+
+def _collect(name, items, stack):
+  """What LIST, TUPLE, DICT make of the items, or APPENDS, SETITEMS add to the top of the stack."""
+  if name in ("LIST", "TUPLE"):
+    stack.append(items if name == "LIST" else tuple(items))
+  elif name == "APPENDS":
+    list.extend(stack[-1], items)
+  else:
+    if name == "DICT":
+      stack.append({})
+    dict.update(stack[-1], zip(items[::2], items[1::2], strict=True))
