@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from big_vlm.data import source
+from big_vlm.data import jsonl, source
 from big_vlm.data.jsonl import Jsonl
 
 
@@ -165,6 +165,12 @@ def test_urls_are_refused_or_downloaded_once(write, tmp_path, monkeypatch):
       examples[1]
     server.shutdown()
   assert examples[0]["image"] == b"A"  # it is kept
+
+
+def test_a_long_check_says_how_far_it_is(write, monkeypatch, capsys):
+  monkeypatch.setattr(jsonl, "NOTE", -1)
+  Jsonl(write({"a": 1}, {"a": 2}))
+  assert "checked 1 of 2 lines of " in capsys.readouterr().out
 
 
 def test_files_that_cannot_be_read(write, tmp_path):
