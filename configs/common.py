@@ -23,8 +23,8 @@ def train(**changes):
       tokenizer="",  # e.g. "gemma(tokensets=('loc', 'seg'))"
       mesh=dict(data=1, fsdp=-1, tensor=1),  # -1: all devices that are left
       sharding=((".*", "fsdp"),),  # regex over parameter names -> how, see big_vlm/sharding.py
-      # mixture: [dict(data={...}, pp="...", weight=1.), ...], see big_vlm/data. on_error: "raise" or
-      # "skip" for examples that cannot be used. memory_gb: the most that is read ahead.
+      # mixture: [dict(data={...}, pp="...", weight=1.), ...], see big_vlm/data. on_error:
+      # "raise", or "skip" for examples that cannot be used. memory_gb: the most that is read ahead.
       input=dict(mixture=[], batch_size=32, workers=0, threads=2, memory_gb=2., on_error="raise"),
       **durations("total"),
       # mean: of "example" (each weighs the same) or "token"; see big_vlm/training/losses.py

@@ -8,7 +8,19 @@ import logging
 
 import numpy as np
 
-from pp import ops_general, ops_image, ops_location, ops_text  # noqa: F401 (they register ops)
+from pp import (  # noqa: F401 (they register ops)
+  ops_boxes,
+  ops_crop,
+  ops_general,
+  ops_image,
+  ops_import,
+  ops_legacy,
+  ops_location,
+  ops_robust,
+  ops_tasks,
+  ops_text,
+  ops_video,
+)
 from pp.registry import OPS, near_miss
 
 logger = logging.getLogger(__name__)
@@ -55,6 +67,14 @@ def get_preprocess_fn(pp, log_data=False):
     return example
 
   return preprocess
+
+
+def random_ops(pp):
+  """The sections of a pipeline that draw from the example's generator, e.g. ["choice(key='a')"].
+
+  An evaluation has none: whoever runs one refuses the pipeline before it reads any data.
+  """
+  return [text for text in split_pipeline(pp or "") if OPS.is_random(text)]
 
 
 def split_pipeline(pp):

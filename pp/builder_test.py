@@ -1,13 +1,19 @@
+import io
 import logging
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
-from pp.builder import PreprocessError, get_preprocess_fn, split_pipeline
-from pp.registry import OPS
+from pp.__main__ import table
+from pp.builder import PreprocessError, get_preprocess_fn, random_ops, split_pipeline
+from pp.ops_legacy import INSTEAD
+from pp.registry import OPS, parse_call
 
 
 def test_a_pipeline_runs_from_left_to_right():
@@ -100,3 +106,65 @@ def test_log_data_once(caplog):
     preprocess({"image": np.zeros((2, 2, 3), np.uint8), "b": "x"})
   assert [r.getMessage() for r in caplog.records] == [
       "pp train: image uint8[2, 2, 3], b str -> image float32[2, 2, 3]"]
+
+
+@pytest.mark.parametrize("pp, want", [
+    ("", []),
+    (None, []),
+    ("decode|resize(224)|value_range|strfmt('a|b')|detect|decode_video(8)", []),
+    ("decode|random_crop(8)|flip_lr|keep('image')", ["random_crop(8)", "flip_lr"]),
+    ("choice(key='a')|choice_no_replacement(key='b')",
+     ["choice(key='a')", "choice_no_replacement(key='b')"]),
+    ("detect(order='random')|detect(order='raster')|segment(subset=True)",
+     ["detect(order='random')", "segment(subset=True)"]),
+    ("decode_video(8, random_offset=True)|box_crop(jitter=0.1)|box_crop(margin=0.1)",
+     ["decode_video(8, random_offset=True)", "box_crop(jitter=0.1)"]),
+])
+def test_random_ops_are_known_before_any_data_is_read(pp, want):
+  assert random_ops(pp) == want
+
+
+RANDOM = ["choice(key='texts')", "choice_no_replacement(key='texts')", "inception_crop(4)",
+          "random_crop(4)", "flip_lr", "resize_r(4)", "random_jpeg(0.5)", "zoomout",
+          "video_choice(inkey='texts', outkey='text')", "inception_box", "box_crop(jitter=0.1)",
+          "sci_qa_choices_shuffle(choice_str_inkey='texts', ans_inkey='n')",
+          "detect(boxes='boxes', labels='texts', order='random')",
+          "detect(boxes='boxes', labels='texts', subset=True)",
+          "decode_jpeg_and_inception_crop(4, key='jpeg')",
+          "decode_video(1, key='frames', random_offset=True)"]
+
+
+@pytest.mark.parametrize("pp", RANDOM)
+def test_random_ops_draw_from_the_examples_generator_alone(pp):
+  image = (np.random.default_rng(0).random((20, 30, 3)) * 255).astype(np.uint8)
+  data = io.BytesIO()
+  Image.fromarray(image).save(data, "JPEG")
+  boxes = np.array([[0.1, 0.1, 0.5, 0.6], [0.2, 0.3, 0.7, 0.9]], np.float32)
+  example = {"_id": 3, "image": image, "jpeg": data.getvalue(), "frames": [data.getvalue()] * 9,
+             "texts": ["a", "b"], "n": 1, "boxes": boxes, "bbox": boxes[0]}
+  assert random_ops(pp) == [pp]
+  preprocess = get_preprocess_fn(pp)
+  with pytest.raises(PreprocessError, match="_rng|_epoch"):
+    preprocess(example)
+  draw = lambda seed: {k: v for k, v in preprocess(
+      {**example, "_rng": np.random.default_rng(seed), "_epoch": seed}).items() if k != "_rng"}
+  seen = set()
+  for seed in range(6):
+    first, again = draw(seed), draw(seed)
+    for key in first:
+      np.testing.assert_array_equal(first[key], again[key])
+    seen.add(pickle.dumps({k: v for k, v in first.items() if k != "_epoch"}))
+  assert len(seen) > 1 or "frames" in pp  # whose frames here are all one
+
+
+def test_every_random_op_is_in_the_list_above():
+  listed = {parse_call(pp)[0] for pp in RANDOM} | {"segment"}  # which is detect's twin
+  assert {name for name in OPS if OPS.may_be_random(name)} == listed
+
+
+def test_the_table_of_ops():
+  listing = subprocess.run([sys.executable, "-m", "pp"], capture_output=True, text=True).stdout
+  assert "random random_crop(crop_size, *, key=None" in listing and "tokenize(" not in listing
+  assert all(f"{name}(" in listing for name in OPS if name not in INSTEAD)
+  assert "".join(table(["resize"])).count("antialias") > 1
+  assert all(factory.__doc__ for factory in OPS.values())

@@ -60,14 +60,26 @@ def parse_objects(text):
   return objects
 
 
-def format_objects(boxes, labels):
-  """Boxes [N,4] and N labels -> "<loc....>x4 label ; <loc....>x4 label"; "" for none."""
-  if len(boxes) != len(labels):
-    raise ValueError(f"{len(boxes)} boxes need as many labels, got {len(labels)}.")
+def format_objects(boxes, labels, segs=None):
+  """Boxes [N,4], N labels, N times 16 codes -> "<loc....>x4<seg...>x16 label ; ..."; "" for none.
+
+  segs: None for boxes alone.
+  """
+  if not len(boxes) == len(labels) == len(boxes if segs is None else segs):
+    raise ValueError(f"{len(boxes)} boxes need as many labels, got {len(labels)}"
+                     f"{'' if segs is None else f', and masks, got {len(segs)}'}.")
   for label in labels:
     if ";" in label or PIECE.search(label):
       raise ValueError(f"the label {label!r} holds ';' or a location, which separate objects.")
-  return " ; ".join(f"{box_to_loc(b)} {label}".strip() for b, label in zip(boxes, labels))
+  codes = [""] * len(boxes) if segs is None else map(seg_codes, segs)
+  return " ; ".join(f"{box_to_loc(b)}{c} {n}".strip() for b, c, n in zip(boxes, codes, labels))
+
+
+def seg_codes(codes):
+  """16 ints in 0..127 -> "<seg...>" sixteen times."""
+  if len(codes) != 16 or min(codes) < 0 or max(codes) >= SEGS:
+    raise ValueError(f"a mask is 16 codes in 0..{SEGS - 1}, got {list(codes)}.")
+  return "".join(f"<seg{c:03d}>" for c in codes)
 
 
 def _codes(text):

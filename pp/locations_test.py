@@ -96,7 +96,17 @@ def test_what_is_written_can_be_read(objects):
 def test_format_objects():
   assert format_objects(np.array([[0, 0, 1, 1], [0, 0, 0, 0]]), ["cat", "dog"]) == (
       f"{FULL} cat ; {locs(0, 0, 0, 0)} dog")
-  assert format_objects([], []) == ""
+  assert format_objects([], []) == format_objects([], [], []) == ""
+  assert format_objects([BOX, BOX], ["cat", ""], [range(16)] * 2) == (
+      f"{FULL}{SEG} cat ; {FULL}{SEG}")
+  assert parse_objects(f"{FULL}{SEG} cat") == parse_objects(
+      format_objects([BOX], ["cat"], [range(16)]))
+
+
+@pytest.mark.parametrize("codes", [range(15), [128] * 16, [-1] * 16])
+def test_a_mask_is_16_codes(codes):
+  with pytest.raises(ValueError, match="16 codes in 0..127"):
+    format_objects([BOX], ["cat"], [codes])
 
 
 @pytest.mark.parametrize("boxes, labels, complaint", [

@@ -8,7 +8,8 @@ import hashlib
 
 import numpy as np
 
-from pp.registry import OPS, keyed, rng_of
+from pp.registry import OPS, keyed, pick, rng_of
+from pp.texts import to_text
 
 
 def is_private(key):
@@ -18,8 +19,10 @@ def is_private(key):
 
 @OPS.register("flatten")
 def flatten(keys=None):
-  """Nested dicts and lists -> keys joined by "/", e.g. {"a": {"b": [7]}} -> {"a/b/0": 7}.
+  """Nested dicts -> keys joined by "/", e.g. {"a": {"b": 7}} -> {"a/b": 7}.
 
+  So are lists that hold a dict: {"a": [{"b": 7}]} -> {"a/0/b": 7}; a list of values is one value,
+  and so is a mask's run-length code {"counts": ..., "size": ...}.
   With `keys`, only these top-level keys are flattened; the others stay as they are.
   """
   def op(example):
@@ -33,11 +36,15 @@ def flatten(keys=None):
   return op
 
 
+def _is_nested(value):
+  return isinstance(value, dict) and set(value) != {"counts", "size"}
+
+
 def _flatten_into(flat, path, value):
-  if isinstance(value, dict):
+  if _is_nested(value):
     for key, child in value.items():
       _flatten_into(flat, f"{path}/{key}", child)
-  elif isinstance(value, (list, tuple)):
+  elif isinstance(value, (list, tuple)) and any(map(_is_nested, value)):
     for i, child in enumerate(value):
       _flatten_into(flat, f"{path}/{i}", child)
   else:
@@ -92,23 +99,27 @@ def setdefault(key, value):
   return op
 
 
-@OPS.register("choice")
+@OPS.register("choice", random=True)
 def choice(n="single", key=None, fewer_ok=False, inkey=None, outkey=None):
   """Random entries along axis 0; several keys get the same ones.
 
   Args:
     n: "single" takes one entry and drops the axis; an int takes that many different ones, in
       their old order; [low, high] takes a random number of them, both ends included.
-    key: the key, or a list of keys whose values are equally long. `inkey` and `outkey` may be
-      given instead; outkey may hold "{key}", e.g. outkey="{key}_one".
+    key: the key, or a list of keys whose values are equally long. `inkey` and `outkey`, where
+      given, go before it; outkey may hold "{key}", e.g. outkey="{key}_one".
     fewer_ok: take all entries where there are fewer than asked for.
+
+  One of one entry is no choice, and needs no generator.
   """
   low, high = _bounds(n)
   pairs = _key_pairs("choice", key, inkey, outkey)
 
   def op(example):
-    rng = rng_of(example, "choice")
     size = _common_length(example, pairs)
+    if n == "single" and size == 1:
+      return _pick_one(example, pairs, 0)
+    rng = rng_of(example, "choice")
     if n == "single":
       _require(size, 1, pairs)
       return _pick_one(example, pairs, int(rng.integers(size)))
@@ -120,7 +131,7 @@ def choice(n="single", key=None, fewer_ok=False, inkey=None, outkey=None):
   return op
 
 
-@OPS.register("choice_no_replacement")
+@OPS.register("choice_no_replacement", random=True)
 def choice_no_replacement(key=None, inkey=None, outkey=None):
   """One entry per visit, and every entry once before any comes again; drops the axis.
 
@@ -151,11 +162,11 @@ def _bounds(n):
 
 
 def _key_pairs(op, key, inkey, outkey):
-  inkeys = key or inkey
+  inkeys = inkey or key
   if not inkeys:
     raise ValueError(f"{op} needs key= or inkey=.")
   inkeys = [inkeys] if isinstance(inkeys, str) else list(inkeys)
-  outkeys = key or outkey or inkeys
+  outkeys = outkey or key or inkeys
   if isinstance(outkeys, str):
     outkeys = [outkeys.replace("{key}", k) for k in inkeys]
   if len(set(outkeys)) != len(inkeys):
@@ -201,7 +212,18 @@ def concat(inkeys, outkey=None, axis=-1):
 @keyed("image")
 def reshape(new_shape):
   """np.reshape; the shape [] turns one entry into a scalar."""
-  return lambda value: np.reshape(value, new_shape)[()]
+  def fn(value):
+    if isinstance(value, (list, tuple)) and any(isinstance(v, bytes) for v in value):
+      value = np.array(value, object)  # numpy's own kind of bytes loses zeros at the end
+    return np.reshape(value, new_shape)[()]
+  return fn
+
+
+@OPS.register("squeeze_last_dim")
+@keyed("image")
+def squeeze_last_dim():
+  """[..., 1] -> [...]."""
+  return lambda value: np.squeeze(np.asarray(value), axis=-1)
 
 
 @OPS.register("pad_to_shape")
@@ -222,6 +244,60 @@ def pad_to_shape(shape, pad_value=0, where="after"):
     return np.pad(value, [(b, m - b) for b, m in zip(before, missing)],
                   constant_values=pad_value)
   return fn
+
+
+@OPS.register("onehot")
+def onehot(depth, key="labels", key_result=None, multi=True, on=1.0, off=0.0):
+  """Labels (int or ints [N]) at `key` -> float32 of `on` and `off`, to key_result or `key`.
+
+  Args:
+    depth: number of classes; a label outside 0..depth-1 leaves no mark.
+    multi: several labels mark one vector [depth] together; else they give [N, depth].
+  """
+  def op(example):
+    labels = np.asarray(example[key]).astype(np.int64)
+    marked = labels[..., None] == np.arange(depth)
+    if multi and labels.ndim:
+      marked = marked.reshape(-1, depth).any(axis=0)
+    return {**example, key_result or key: np.where(marked, np.float32(on), np.float32(off))}
+  return op
+
+
+@OPS.register("lookup")
+@keyed("image")
+def lookup(mapping, npzkey="fnames", sep=None):
+  """Strings -> their int32 numbers in a file, -1 where unknown; a list or array gives an array.
+
+  mapping: path of an .npz, whose array `npzkey` holds the strings in order; or of a text file with
+    one string a line, numbered from 0, or, with `sep`, with "string<sep>number" on each.
+  """
+  numbers = _numbered(mapping, npzkey, sep)
+
+  def fn(value):
+    if isinstance(value, (list, tuple)) or np.ndim(value):
+      return np.array([numbers.get(to_text(v), -1) for v in value], np.int32)
+    return np.int32(numbers.get(to_text(value), -1))
+  return fn
+
+
+def _numbered(path, npzkey, sep):
+  if str(path).endswith(".npz"):
+    with np.load(path, allow_pickle=False) as file:
+      names = file[pick({k: k for k in file.files}, npzkey, f"array of {path}")]
+    return {to_text(name): i for i, name in enumerate(names.tolist())}
+  with open(path, encoding="utf-8") as file:
+    lines = file.read().splitlines()
+  if sep is None:
+    return {line: i for i, line in enumerate(lines)}
+  numbers = {}
+  for n, line in enumerate(lines, 1):
+    name, _, number = line.partition(sep)
+    try:
+      numbers[name] = int(number)
+    except ValueError:
+      raise ValueError(f"lookup: line {n} of {path} is {line[:60]!r}, not a string, {sep!r} and "
+                       "a whole number.") from None
+  return numbers
 
 
 @OPS.register("getidx")

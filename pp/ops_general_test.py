@@ -14,6 +14,8 @@ def run(pp, example, seed=None):
 @pytest.mark.parametrize("pp, example, want", [
     ("flatten", {"a": {"b": 1, "c": [2, {"d": 3}]}, "e": 4},
      {"a/b": 1, "a/c/0": 2, "a/c/1/d": 3, "e": 4}),
+    ("flatten", {"a": {"b": ["x", "y"], "c": [["x"], []]}},
+     {"a/b": ["x", "y"], "a/c": [["x"], []]}),
     ("flatten(keys=['a'])", {"a": {"b": 1}, "c": {"d": 2}}, {"a/b": 1, "c": {"d": 2}}),
     ("flatten", {"_mask": {"x": 1}}, {"_mask": {"x": 1}}),
     ("keep('a', 'zzz')", {"a": 1, "b": 2, "_id": 3}, {"a": 1, "_id": 3}),
@@ -80,10 +82,11 @@ def test_choice_fewer_ok_takes_what_there_is():
 def test_choice_outkey_may_hold_the_key():
   got = run("choice(key=None, inkey=['q', 'a'], outkey='{key}_one')", {"q": [1], "a": [2]}, 0)
   assert got == {"q": [1], "a": [2], "q_one": 1, "a_one": 2}
+  assert run("choice(key=['a'], outkey='b')", {"a": [2]}) == {"a": [2], "b": 2}
 
 
 @pytest.mark.parametrize("pp, example, complaint", [
-    ("choice(key='a')", {"a": [1]}, "random op 'choice'"),
+    ("choice(key='a')", {"a": [1, 2]}, "random op 'choice'"),
     ("choice(key='a')", {"a": "text", "_rng": 0}, "'a' is a single value"),
     ("choice(key='a')", {"a": [], "_rng": 0}, "'a' has 0 entries"),
     ("choice(3, key='a')", {"a": [1, 2], "_rng": 0}, "fewer than the 3"),
@@ -143,3 +146,46 @@ def test_pad_to_shape(args, want):
   got = run(f"pad_to_shape({args}, key='a')", {"a": np.array([1, 2], np.uint8)})["a"]
   np.testing.assert_array_equal(got, np.array(want).astype(np.uint8))
   assert got.dtype == np.uint8
+
+
+@pytest.mark.parametrize("args, labels, want", [
+    ("3", 1, [0, 1, 0]),
+    ("3", np.array([2, 0, 2]), [1, 0, 1]),
+    ("3, multi=False", [2, 0], [[0, 0, 1], [1, 0, 0]]),
+    ("3, on=0.9, off=0.1", 0, [0.9, 0.1, 0.1]),
+    ("3", [7, -1], [0, 0, 0]),
+    ("2", [], [0, 0]),
+])
+def test_onehot(args, labels, want):
+  got = run(f"onehot({args}, key_result='hot')", {"labels": labels})["hot"]
+  assert got.dtype == np.float32
+  np.testing.assert_allclose(got, want, rtol=1e-6)
+
+
+def test_lookup(tmp_path):
+  np.savez(tmp_path / "a.npz", fnames=np.array(["x", "ÿ"]), other=np.array([b"y"]))
+  (tmp_path / "lines.txt").write_text("x\nÿ z\n")
+  (tmp_path / "pairs.txt").write_text("x,7\nÿ,-2\n")
+
+  def look(file, value, more=""):
+    return run(f"lookup({str(tmp_path / file)!r}{more}, key='a')", {"a": value})["a"]
+  assert look("a.npz", "ÿ") == 1 and look("a.npz", b"x") == 0 and look("a.npz", "no") == -1
+  assert look("a.npz", "y", ", npzkey='other'") == 0
+  np.testing.assert_array_equal(look("a.npz", ["ÿ", "no", b"x"]), [1, -1, 0])
+  np.testing.assert_array_equal(look("a.npz", np.array(["x"], object)), [0])
+  assert look("lines.txt", "ÿ z") == 1 and look("pairs.txt", "x", ", sep=','") == 7
+  with pytest.raises(ValueError, match="line 1 of .* is 'x'"):
+    look("lines.txt", "x", ", sep=','")
+  with pytest.raises(ValueError, match="Did you mean 'fnames'"):
+    look("a.npz", "x", ", npzkey='fname'")
+  np.savez(tmp_path / "pickle.npz", fnames=np.array([{}], object))
+  with pytest.raises(ValueError, match="allow_pickle=False"):
+    look("pickle.npz", "x")
+
+
+def test_reshape_keeps_every_byte():
+  assert run("reshape([], key='a')", {"a": [b"png\0\0"]})["a"] == b"png\0\0"
+
+
+def test_squeeze_last_dim():
+  assert run("squeeze_last_dim", {"image": np.zeros((2, 3, 1))})["image"].shape == (2, 3)

@@ -2,25 +2,39 @@
 
 decode and resize give the pixels of TensorFlow's decode_image and tf.image.resize: what the
 released models were trained on. Both work on uint8, and resize truncates to it, never rounds.
+A list of several images of one example, or the frames [T,H,W,C] of a video, are treated alike.
 """
 
-import functools
-import io
-
 import numpy as np
-import simplejpeg
-from PIL import Image
 
+from pp.decode import MAX_PIXELS, MODES, decode_image  # noqa: F401 (part of this file's face)
 from pp.registry import OPS, keyed, pick
-
-MAX_PIXELS = 178_956_970  # Pillow's limit too: half a GB as RGB, far above any camera
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
-MODES = {1: "L", 3: "RGB"}
+from pp.resampling import METHODS, resize_image
 
 
-def _each(fn, join=list):
-  """fn of one image; for a list, the several images of one example, join([fn of each])."""
-  return lambda image: join([fn(i) for i in image]) if isinstance(image, list) else fn(image)
+def each(fn, join=list):
+  """fn of one image; for a list or frames [T,H,W,C] join([fn of each]), frames as one array."""
+  def mapped(image):
+    if is_list(image):
+      return join([fn(i) for i in image])
+    if isinstance(image, np.ndarray) and image.ndim == 4 and len(image):
+      return np.stack([fn(i) for i in image])
+    return fn(image)
+  return mapped
+
+
+def is_list(value):
+  """True for a list of images, as a list or as an array of objects [N]."""
+  return isinstance(value, list) or (
+      isinstance(value, np.ndarray) and value.dtype == object and value.ndim == 1)
+
+
+def pair(size, op):
+  """An int or [height, width] -> (height, width); ValueError unless both are positive ints."""
+  height, width = (size, size) if isinstance(size, int) else size
+  if not (isinstance(height, int) and isinstance(width, int) and min(height, width) > 0):
+    raise ValueError(f"{op}: the size {size!r} is not a positive int or [height, width].")
+  return height, width
 
 
 @OPS.register("decode")
@@ -41,79 +55,7 @@ def decode(channels=3, precise=False):
     ValueError: not one of these formats, truncated or corrupt, or above MAX_PIXELS.
   """
   pick(MODES, channels, "number of channels")
-  return _each(lambda image: decode_image(image, channels, precise))
-
-
-def decode_image(image, channels=3, precise=False):
-  """What the op `decode` does, as a function."""
-  if isinstance(image, np.ndarray) and image.ndim == 0:
-    image = image.item()
-  if isinstance(image, Image.Image):
-    return _from_pillow(image, channels)
-  if isinstance(image, np.ndarray):
-    return _from_array(image, channels)
-  if isinstance(image, (bytes, bytearray, memoryview)):
-    return _decode_bytes(bytes(image), channels, precise)
-  raise ValueError(f"decode needs the encoded bytes of an image, got {type(image).__name__}.")
-
-
-def _decode_bytes(data, channels, precise):
-  try:
-    if data[:3] == b"\xff\xd8\xff" and not precise:
-      return _decode_jpeg(data, channels)
-    return _decode_by_pillow(data, channels)
-  except Exception as e:  # Pillow's readers raise many kinds: OSError, SyntaxError, struct.error
-    reason = str(e) or type(e).__name__
-    if isinstance(e, Image.UnidentifiedImageError):
-      reason = f"none of {', '.join(FORMATS)}; it starts with {data[:8]!r}"
-    raise ValueError(f"cannot decode image: {len(data)} bytes, {reason}") from e
-
-
-def _decode_jpeg(data, channels):
-  height, width, space, _ = simplejpeg.decode_jpeg_header(data, strict=False)
-  _check_size(height, width)
-  if space in ("CMYK", "YCCK"):
-    return _decode_by_pillow(data, channels)
-  try:
-    return simplejpeg.decode_jpeg(
-        data, colorspace="RGB" if channels == 3 else "GRAY", fastdct=True)
-  except ValueError:  # simplejpeg stops even at stray bytes, Pillow only where pixels are missing
-    return _decode_by_pillow(data, channels)
-
-
-def _decode_by_pillow(data, channels):
-  with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-    _check_size(image.height, image.width)
-    return _from_pillow(image, channels)
-
-
-def _from_pillow(image, channels):
-  image.load()
-  image.info.pop("transparency", None)  # Pillow would warn that it is about to be dropped
-  if image.mode.startswith("I"):  # 16-bit gray, in any byte order
-    high = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
-    return _from_array(high, channels)
-  array = np.array(image.convert(MODES[channels]))
-  return array if channels == 3 else array[..., None]
-
-
-def _from_array(image, channels):
-  if image.ndim == 2:
-    image = image[..., None]
-  if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] not in (1, 3, 4):
-    raise ValueError("decode needs encoded bytes or a uint8 image [H,W,3], got an array "
-                     f"{image.dtype}{list(image.shape)}.")
-  if image.shape[-1] == channels:
-    return image
-  if channels == 1:
-    return np.array(Image.fromarray(image[..., :3]).convert("L"))[..., None]
-  return image[..., :3] if image.shape[-1] == 4 else np.repeat(image, 3, axis=-1)
-
-
-def _check_size(height, width):
-  if height * width > MAX_PIXELS:
-    raise ValueError(f"{width}x{height} pixels are more than the {MAX_PIXELS:,} allowed "
-                     "(a decompression bomb?); scale the file down first")
+  return each(lambda image: decode_image(image, channels, precise))
 
 
 @OPS.register("resize")
@@ -123,122 +65,39 @@ def resize(size, method="bilinear", antialias=False):
 
   Half-pixel centres, float32 arithmetic; the result is clipped to and cast back to the input's
   dtype, which for uint8 truncates. `antialias` widens the kernel where the image gets smaller;
-  "nearest" and "area" have no such choice. An image that has the size already is unchanged.
-  A list of N images, of any sizes, becomes one array [N,height,width,C].
+  "nearest" and "area" have no such choice. A list of N images, of any sizes, becomes one array
+  [N,height,width,C].
   """
-  height, width = (size, size) if isinstance(size, int) else size
-  if not (isinstance(height, int) and isinstance(width, int) and min(height, width) > 0):
-    raise ValueError(f"resize: the size {size!r} is not a positive int or [height, width].")
+  size = pair(size, "resize")
   pick(METHODS, method, "resize method")
-  return _each(lambda image: resize_image(image, (height, width), method, antialias), np.stack)
+  return each(lambda image: resize_image(image, size, method, antialias), np.stack)
 
 
-def resize_image(image, size, method="bilinear", antialias=False):
-  """What the op `resize` does, as a function; size is (height, width)."""
-  if not isinstance(image, np.ndarray) or image.ndim != 3 or 0 in image.shape:
-    got = f"shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-    raise ValueError(f"resize needs an array [H,W,C], got {got}; is `decode` before it?")
-  if image.shape[:2] == tuple(size):
-    return image
-  resized = pick(METHODS, method, "resize method")(image, tuple(size), antialias)
-  if np.issubdtype(image.dtype, np.integer):
-    limits = np.iinfo(image.dtype)
-    resized = np.clip(resized, limits.min, limits.max)
-  return resized.astype(image.dtype)
+@OPS.register("resize_small")
+@keyed("image")
+def resize_small(smaller_size, method="area", antialias=False):
+  """Resizes [H,W,C] so that its smaller side is `smaller_size`; the aspect ratio is kept."""
+  return _to_side(smaller_size, min, method, antialias)
 
 
-def _nearest(image, size, _):
-  rows, columns = [
-      np.minimum(((np.arange(out) + 0.5) * (n / out)).astype(int), n - 1)
-      for out, n in zip(size, image.shape)]
-  return image[rows[:, None], columns]
+@OPS.register("resize_long")
+@keyed("image")
+def resize_long(longer_size, method="area", antialias=True):
+  """Resizes [H,W,C] so that its longer side is `longer_size`; the aspect ratio is kept."""
+  return _to_side(longer_size, max, method, antialias)
 
 
-def _bilinear(image, size, antialias):
-  if antialias:
-    return _by_pillow(image, size, Image.Resampling.BILINEAR)
-  # a + (b - a) * t along x, then y: TensorFlow's order, and exact where the image is flat.
-  low, high, t = _neighbours(image.shape[1], size[1])
-  left, right = image[:, low].astype(np.float32), image[:, high].astype(np.float32)
-  image = left + (right - left) * t[:, None]
-  low, high, t = _neighbours(image.shape[0], size[0])
-  return image[low] + (image[high] - image[low]) * t[:, None, None]
+def _to_side(length, side, method, antialias):
+  pair(length, f"resize of the {side.__name__} side")
+  pick(METHODS, method, "resize method")
 
-
-@functools.lru_cache(maxsize=256)
-def _neighbours(n, out):
-  """For each of `out` samples over n pixels: the pixel below, the one above, the way between."""
-  at = (np.arange(out, dtype=np.float32) + np.float32(0.5)) * np.float32(n / out) - np.float32(0.5)
-  low = np.floor(at)
-  return (np.maximum(low, 0).astype(int), np.minimum(np.ceil(at), n - 1).astype(int),
-          (at - low).astype(np.float32))
-
-
-def _by_pillow(image, size, kernel):
-  """Pillow's antialiased resize, by channel in its float mode; the 8-bit one rounds twice."""
-  channels = [
-      Image.fromarray(np.ascontiguousarray(image[..., c], np.float32)).resize(size[::-1], kernel)
-      for c in range(image.shape[-1])]
-  return np.stack([np.asarray(c) for c in channels], axis=-1)
-
-
-def _bicubic(image, size, antialias):
-  if antialias:
-    return _by_pillow(image, size, Image.Resampling.BICUBIC)
-  return _by_weights(image, size, _cubic_weights)
-
-
-def _lanczos3(image, size, antialias):
-  if antialias:
-    return _by_pillow(image, size, Image.Resampling.LANCZOS)
-  return _by_weights(image, size, _lanczos3_weights)
-
-
-def _area(image, size, _):
-  return _by_weights(image, size, _area_weights)
-
-
-def _by_weights(image, size, weights):
-  """Separable resize by two dense matrices [out, in]; rows first."""
-  image = image.astype(np.float32)
-  image = np.tensordot(weights(image.shape[0], size[0]), image, axes=1)
-  return np.tensordot(weights(image.shape[1], size[1]), image, axes=(1, 1)).swapaxes(0, 1)
-
-
-def _distances(n, out):
-  """[out, n]: from each sample to each pixel centre, in pixels of the input."""
-  return np.abs((np.arange(out)[:, None] + 0.5) * (n / out) - (np.arange(n) + 0.5))
-
-
-def _normalised(weights):
-  return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-
-
-@functools.lru_cache(maxsize=32)
-def _cubic_weights(n, out):
-  """Keys' cubic convolution kernel with a = -1/2."""
-  x = _distances(n, out)
-  near, far = (1.5 * x - 2.5) * x * x + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
-  return _normalised(np.where(x < 1, near, np.where(x < 2, far, 0)))
-
-
-@functools.lru_cache(maxsize=32)
-def _lanczos3_weights(n, out):
-  x = _distances(n, out)
-  return _normalised(np.where(x < 3, np.sinc(x) * np.sinc(x / 3), 0))
-
-
-@functools.lru_cache(maxsize=32)
-def _area_weights(n, out):
-  """How much of each output pixel each input pixel covers."""
-  start = np.arange(out)[:, None] * (n / out)
-  pixel = np.arange(n)
-  overlap = np.minimum(start + n / out, pixel + 1) - np.maximum(start, pixel)
-  return _normalised(np.maximum(overlap, 0))
-
-
-METHODS = {"bilinear": _bilinear, "bicubic": _bicubic, "nearest": _nearest, "area": _area,
-           "lanczos3": _lanczos3}
+  def fn(image):
+    sides = np.float32(np.shape(image)[:2])
+    factor = np.float32(length) / side(sides)
+    # The long side of a thin image would round to nothing.
+    size = np.maximum(np.round(sides * factor), 1).astype(int).tolist()
+    return resize_image(image, size, method, antialias)
+  return each(fn)
 
 
 @OPS.register("value_range")
@@ -254,3 +113,20 @@ def value_range(vmin=-1, vmax=1, in_min=0, in_max=255.0, clip_values=False):
     image = np.float32(vmin) + image * np.float32(vmax - vmin)
     return np.clip(image, vmin, vmax) if clip_values else image
   return fn
+
+
+@OPS.register("vgg_value_range")
+@keyed("image")
+def vgg_value_range(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)):
+  """(image - mean) / std per channel, float32, in levels of 0..255; defaults are ImageNet's."""
+  mean, std = np.float32(mean), np.float32(std)
+  return lambda image: (np.asarray(image, np.float32) - mean) / std
+
+
+@OPS.register("clip_value_range")
+@keyed("image")
+def clip_value_range():
+  """vgg_value_range with the statistics that CLIP was trained with."""
+  mean = 255 * np.array([0.48145466, 0.4578275, 0.40821073])
+  std = 255 * np.array([0.26862954, 0.26130258, 0.27577711])
+  return lambda image: (np.asarray(image, np.float32) - np.float32(mean)) / np.float32(std)

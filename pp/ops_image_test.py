@@ -185,7 +185,7 @@ def test_resize_equals_jax(photo, size, method, antialias):
     ("bilinear", [10, 20], 4, [10, 12, 17, 20]),  # 10, 12.5, 17.5, 20: truncated
     ("nearest", [10, 20, 30], 2, [10, 30]),  # centres 0.75 and 2.25
     ("area", [10, 20, 30], 2, [13, 26]),  # (10 + 20/2) / 1.5, (20/2 + 30) / 1.5
-    ("area", [10, 20], 3, [10, 15, 20]),
+    ("area", [10, 20], 3, [10, 15, 19]),  # the last is 19.999998 in TensorFlow too
     ("bilinear", [0, 100, 200, 50], 2, [50, 125]),
 ])
 def test_resize_truncates_to_uint8(method, row, size, want):
@@ -207,7 +207,7 @@ def test_bicubic_overshoot_is_clipped():
 def test_flat_images_stay_within_one_level(method, antialias):
   got = run(f"resize([5, 31], {method!r}, {antialias})", np.full((13, 9, 3), 127, np.uint8))
   assert got.shape == (5, 31, 3) and set(np.unique(got)) <= {126, 127}
-  if method == "bilinear":
+  if method == "bilinear" and not antialias:
     assert (got == 127).all()
 
 
@@ -228,6 +228,11 @@ def test_several_images_of_one_example_become_one_array(photo):
     np.testing.assert_array_equal(one, run("decode|resize([8, 9], antialias=True)", image))
   np.testing.assert_array_equal(run("resize([37, 53])", [photo]), photo[None])
   assert run("decode|resize(4)|value_range", images * 2).shape == (4, 4, 4, 3)
+  np.testing.assert_array_equal(run("decode|resize([8, 9], antialias=True)",
+                                    np.array(images, object)), got)
+  frames = np.stack([photo, photo[::-1]])
+  np.testing.assert_array_equal(run("decode|resize(4)", frames),
+                                run("resize(4)", [photo, photo[::-1]]))
   with pytest.raises(ValueError, match="cannot decode image: 9 bytes"):
     run("decode", [images[0], images[0][:9]])
 

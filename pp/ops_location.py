@@ -1,17 +1,31 @@
-"""The op `detect`: boxes and labels -> the prompt and the answer of a detection task."""
+"""Ops that write the prompt and the answer of tasks with locations in them.
+
+  detect       "detect cat ; dog"     -> "<loc....>x4 cat ; <loc....>x4 dog"
+  segment      "segment cat ; dog"    -> "<loc....>x4<seg...>x16 cat ; ..."
+  caption_box  "caption <loc....>x4"  -> "a cat on a mat"
+  refcoco_mask2str   big_vision's: "the cat on the left" -> "<loc....>x4<seg...>x16"
+
+Boxes are (ymin, xmin, ymax, xmax) in 0..1; masks uint8 [H,W] or [H,W,C], 0..255, or a PNG of one.
+"""
 
 import numpy as np
 
-from pp.locations import format_objects
-from pp.ops_text import to_text
+from pp import mask_codes
+from pp.decode import decode_image
+from pp.locations import box_to_loc, format_objects
 from pp.registry import OPS, rng_of
+from pp.texts import to_text
 
 ORDERS = ("given", "raster", "random")
 
 
-@OPS.register("detect")
+def _draws(arguments):
+  return arguments["order"] == "random" or arguments["subset"]
+
+
+@OPS.register("detect", random=_draws)
 def detect(boxes="objects/bbox", labels="objects/label", prefix="prefix", suffix="suffix",
-           order="given", subset=False):
+           order="given", subset=False, max_objects=None, prompt=None):
   """Writes prefix "detect cat ; dog" and suffix "<loc....>x4 cat ; <loc....>x4 dog ; ...".
 
   The prompt names each label once, in the order of first appearance in the example. Without any
@@ -23,35 +37,132 @@ def detect(boxes="objects/bbox", labels="objects/label", prefix="prefix", suffix
     order: of the objects in the answer: "given", "raster" (from the top, then from the left, by
       their first corner), or "random" (anew at each visit).
     subset: ask at random for some of the labels only, for one at least.
+    max_objects: the most objects to answer, the first ones of `order` (so any, if it is random);
+      the prompt then names their labels only.
+    prompt: a fixed prompt, such as "detect all classes", instead of the labels.
   """
-  if order not in ORDERS:
-    raise ValueError(f"detect: order={order!r} is not one of {', '.join(ORDERS)}.")
+  _check("detect", order, max_objects, subset, prompt)
 
   def op(example):
-    corners = np.asarray(example[boxes], np.float64).reshape(-1, 4)
-    names = [_label(n) for n in example[labels]]
-    if len(corners) != len(names):
-      raise ValueError(f"{boxes!r} has {len(corners)} boxes, {labels!r} {len(names)} labels.")
-    asked = list(dict.fromkeys(names))
-    if subset and asked:
-      rng = rng_of(example, "detect(subset=True)")
-      count = int(rng.integers(1, len(asked) + 1))
-      asked = [asked[i] for i in np.sort(rng.permutation(len(asked))[:count])]
-    indices = [i for i in _ordered(example, corners) if names[i] in asked]
+    corners, names = _objects(example, boxes, labels)
+    asked, indices = _asked(example, "detect", corners, names, order, subset, max_objects)
     answer = format_objects(corners[indices], [names[i] for i in indices])
-    return {**example, prefix: f"detect {' ; '.join(asked)}".strip(), suffix: answer}
-
-  def _ordered(example, corners):
-    if order == "raster":
-      return np.lexsort((corners[:, 1], corners[:, 0]))
-    if order == "random":
-      return rng_of(example, "detect(order='random')").permutation(len(corners))
-    return range(len(corners))
-
+    return {**example, prefix: _prompt("detect", asked, prompt), suffix: answer}
   return op
+
+
+@OPS.register("segment", random=_draws)
+def segment(boxes="objects/bbox", labels="objects/label", masks="objects/mask", prefix="prefix",
+            suffix="suffix", order="given", subset=False, max_objects=None, prompt=None,
+            model="oi"):
+  """As `detect`, with the mask of each object: "<loc....>x4<seg...>x16 cat ; ...".
+
+  masks: key of N masks, each of the whole image. model: as in `refcoco_mask2str`.
+  """
+  _check("segment", order, max_objects, subset, prompt)
+  params = mask_codes.load(model)
+
+  def op(example):
+    corners, names = _objects(example, boxes, labels)
+    if len(example[masks]) != len(names):
+      raise ValueError(f"{masks!r} has {len(example[masks])} masks for {len(names)} objects.")
+    asked, indices = _asked(example, "segment", corners, names, order, subset, max_objects)
+    segs = [mask_codes.mask_to_codes(params, _mask(example[masks][i]), corners[i])
+            for i in indices]
+    answer = format_objects(corners[indices], [names[i] for i in indices], segs)
+    return {**example, prefix: _prompt("segment", asked, prompt), suffix: answer}
+  return op
+
+
+@OPS.register("caption_box")
+def caption_box(box="bbox", caption="caption", prefix="prefix", suffix="suffix", verb="caption"):
+  """Writes prefix "caption <loc....>x4", the place of a box, and its caption as the suffix.
+
+  box, caption: keys of one box and one string; of several, pick with `choice(key=[box, caption])`.
+  """
+  def op(example):
+    corners = np.asarray(example[box], np.float64)
+    if corners.shape != (4,):
+      raise ValueError(f"{box!r} must be one box of four numbers, got shape {corners.shape}; pick "
+                       "a box and its caption by one choice(key=[...]).")
+    return {**example, prefix: f"{verb} {box_to_loc(corners)}".strip(),
+            suffix: to_text(example[caption])}
+  return op
+
+
+@OPS.register("refcoco_mask2str")
+def refcoco_mask2str(model="oi"):
+  """Writes prefix = the sentence, suffix = "<loc....>x4<seg...>x16", both without more words.
+
+  Reads "objects/mask", "objects/bbox" and "objects/refs/sentence" of one object (pick by `choice`
+  before).
+
+  model: path of big_vision's vae-oid.npz; "oi" is where $BIG_VLM_MASK_VQVAE points.
+  """
+  params = mask_codes.load(model)
+
+  def op(example):
+    box, mask = np.asarray(example["objects/bbox"], np.float32), example["objects/mask"]
+    if box.shape != (4,):
+      raise ValueError(f"'objects/bbox' must be one box of four numbers, got shape {box.shape}; "
+                       "put `choice` before.")
+    codes = mask_codes.mask_to_codes(params, _mask(mask), box)
+    return {**example, "prefix": to_text(example["objects/refs/sentence"]),
+            "suffix": format_objects([box], [""], [codes])}
+  return op
+
+
+def _check(op, order, max_objects, subset, prompt):
+  if order not in ORDERS:
+    raise ValueError(f"{op}: order={order!r} is not one of {', '.join(ORDERS)}.")
+  if max_objects is not None and max_objects < 1:
+    raise ValueError(f"{op}: max_objects={max_objects} is not positive.")
+  if subset and prompt is not None:
+    raise ValueError(f"{op}: subset asks for some labels, which the fixed prompt does not name.")
+
+
+def _objects(example, boxes, labels):
+  """Corners float64 [N,4] and N names."""
+  corners = np.asarray(example[boxes], np.float64).reshape(-1, 4)
+  names = [_label(n) for n in example[labels]]
+  if len(corners) != len(names):
+    raise ValueError(f"{boxes!r} has {len(corners)} boxes, {labels!r} {len(names)} labels.")
+  return corners, names
+
+
+def _asked(example, op, corners, names, order, subset, max_objects):
+  """The labels to ask for, and the indices of the objects to answer, in their order."""
+  asked = list(dict.fromkeys(names))
+  if subset and asked:
+    rng = rng_of(example, f"{op}(subset=True)")
+    count = int(rng.integers(1, len(asked) + 1))
+    asked = [asked[i] for i in np.sort(rng.permutation(len(asked))[:count])]
+  indices = range(len(corners))
+  if order == "raster":
+    indices = np.lexsort((corners[:, 1], corners[:, 0]))
+  if order == "random":
+    indices = rng_of(example, f"{op}(order='random')").permutation(len(corners))
+  indices = [int(i) for i in indices if names[i] in asked][:max_objects]
+  left = {names[i] for i in indices}
+  return [a for a in asked if a in left], indices
+
+
+def _prompt(verb, asked, prompt):
+  return f"{verb} {' ; '.join(asked)}".strip() if prompt is None else prompt
 
 
 def _label(value):
   if isinstance(value, (int, np.integer)):
     return str(int(value))
   return to_text(value)
+
+
+def _mask(mask):
+  """uint8 [H,W] of a mask [H,W], [H,W,C] (the first channel) or of its encoded bytes."""
+  mask = mask if isinstance(mask, np.ndarray) and mask.ndim else decode_image(mask, channels=1)
+  if mask.dtype == bool:
+    mask = mask.astype(np.uint8) * 255
+  if mask.dtype != np.uint8 or mask.ndim not in (2, 3) or 0 in mask.shape:
+    raise ValueError(f"a mask is uint8 [H,W] or [H,W,C], got {mask.dtype}{list(mask.shape)}; of "
+                     "several pick one by `choice`.")
+  return mask if mask.ndim == 2 else mask[..., 0]

@@ -15,21 +15,10 @@ import string
 import numpy as np
 
 from pp.registry import OPS, keyed
+from pp.texts import to_text
 from pp.tokenizer import get_tokenizer
 
 ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
-
-
-def to_text(value):
-  """str, UTF-8 bytes, or an array of one of these without dimensions -> str; else ValueError."""
-  if isinstance(value, np.ndarray) and value.ndim == 0:
-    value = value.item()
-  if isinstance(value, bytes):
-    return value.decode("utf-8")
-  if isinstance(value, str):
-    return str(value)
-  raise ValueError(f"expected one string, got {type(value).__name__} {str(value)[:60]!r}; "
-                   "pick or join several with choice, getidx or strjoin.")
 
 
 @OPS.register("strfmt")
@@ -92,6 +81,12 @@ def strjoin(glue, axis=None):
   return fn
 
 
+@OPS.register("coco_captions")
+def coco_captions(outkey="captions"):
+  """example[outkey] = the texts of the captions of one image, as TFDS nests them."""
+  return lambda example: {**example, outkey: example["captions"]["text"]}
+
+
 @OPS.register("tok")
 def tok(model, length=None, *, bos="no", eos="no", text=None, key=None, inkey=None, outkey=None):
   """Tokenizes the string at `key` to int32 [T], or [length], padded or cut on the right.
@@ -107,7 +102,7 @@ def tok(model, length=None, *, bos="no", eos="no", text=None, key=None, inkey=No
       raise ValueError(f"tok: {name}={value!r} is not one of {', '.join(map(repr, known))}.")
   if text is not None and inkey is not None:
     raise ValueError(f"tok: text={text!r} replaces inkey={inkey!r}; give one of them.")
-  inkey, outkey = key or inkey, key or outkey
+  inkey, outkey = inkey or key, outkey or key
   if outkey is None or inkey is None and text is None:
     raise ValueError("tok needs key=, or inkey= and outkey=, or text= and outkey=.")
   tokenizer = get_tokenizer(model)

@@ -160,3 +160,8 @@ def test_the_sequence_of_a_vlm(run):
   assert got["text"].shape == (9,)
   assert got["text"][0] == BOS and got["text"][7] == EOS and got["text"][8] == PAD
   assert {got[k].dtype for k in ("text", "mask_ar", "prefix")} == {np.dtype(np.int32)}
+
+
+def test_coco_captions():
+  got = get_preprocess_fn("coco_captions")({"captions": {"text": ["a", "b"], "id": [1, 2]}})
+  assert got["captions"] == ["a", "b"]

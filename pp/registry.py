@@ -84,30 +84,53 @@ class Registry(dict):
   def __init__(self, what):
     super().__init__()
     self.what = what
+    self._random = {}
 
-  def register(self, name):
-    """Decorator that stores a factory under `name`; a name can be given once only."""
+  def register(self, name, random=False):
+    """Decorator that stores a factory under `name`; a name can be given once only.
+
+    random: whether what it makes draws from a generator; where that depends on the arguments, a
+      function of them all, {name: value} with the defaults filled in.
+    """
     def decorate(factory):
       if name in self:
         raise ValueError(f"The {self.what} {name!r} is registered twice: by "
                          f"{self[name].__module__} and by {factory.__module__}.")
       self[name] = factory
+      self._random[name] = random
       return factory
     return decorate
+
+  def is_random(self, text):
+    """Whether what `build(text)` would make draws from a generator."""
+    name, args, kwargs = parse_call(text)
+    random = self._random.get(name, False)
+    if callable(random):
+      random = random(self._bound(text, name, args, kwargs).arguments)
+    return bool(random)
+
+  def may_be_random(self, name):
+    """Whether what `name` makes can draw from a generator, given the right arguments."""
+    return bool(self._random.get(name, False))
 
   def build(self, text):
     """Calls the factory that `text`, a name or "name(literal, key=literal)", asks for."""
     name, args, kwargs = parse_call(text)
-    factory = pick(self, name, self.what)
-    signature = inspect.signature(factory)
+    self._bound(text, name, args, kwargs)
+    return self[name](*args, **kwargs)
+
+  def _bound(self, text, name, args, kwargs):
+    """The call as inspect.BoundArguments, defaults filled in; ValueError if it does not fit."""
+    signature = inspect.signature(pick(self, name, self.what))
     try:
-      signature.bind(*args, **kwargs)
+      bound = signature.bind(*args, **kwargs)
     except TypeError as e:
       unknown = [k for k in kwargs if k not in signature.parameters]
       hint = near_miss(unknown[0], signature.parameters) if unknown else ""
       raise ValueError(f"Wrong arguments in the {self.what} `{text.strip()}`: {e}.{hint} "
                        f"It takes {name}{signature}.") from None
-    return factory(*args, **kwargs)
+    bound.apply_defaults()
+    return bound
 
 
 OPS = Registry("pp op")
@@ -115,11 +138,13 @@ TOKENIZERS = Registry("tokenizer")
 TOKENSETS = Registry("tokenset")
 
 
-def keyed(default=None):
+def keyed(default=None, random=False):
   """Decorator: a factory of value -> value becomes a factory of example -> example.
 
   The factory gains the keyword arguments `inkey` and `outkey`, where the op reads and writes
   (`default` unless given), and `key`, which stands for both. With no default the user names them.
+  random: the factory makes a function of (value, generator) instead, and the example's own
+  generator is handed to it.
   """
   def decorate(factory):
     @functools.wraps(factory)
@@ -128,6 +153,9 @@ def keyed(default=None):
       if source is None or target is None:
         raise ValueError(f"{factory.__name__} needs key=, or both inkey= and outkey=.")
       fn = factory(*args, **kwargs)
+      if random:
+        return lambda example: {
+            **example, target: fn(example[source], rng_of(example, factory.__name__))}
       return lambda example: {**example, target: fn(example[source])}
 
     extra = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value)
@@ -150,4 +178,5 @@ def rng_of(example, op):
   raise ValueError(
       f"The random op {op!r} is in a pipeline that must not be random: only the training loader "
       "gives an example its generator '_rng'. In an evaluation use a fixed op instead (getidx or "
-      "reshape for choice, resize for crops), or put np.random.default_rng(seed) under '_rng'.")
+      "reshape for choice, resize or central_crop for crops), or put np.random.default_rng(seed) "
+      "under '_rng'.")

@@ -77,9 +77,9 @@ def test_the_same_commands_again(quickstart):
 
 def test_other_stacks(quickstart):
   folder, _ = quickstart
-  assert "all equal" in bash(BASH[4], folder)
+  assert "all equal" in bash(BASH[6], folder)
   assert (folder / "workdirs/quickstart-hf/model.safetensors").exists()
-  (folder / "there.py").write_text(PYTHON[3])
+  (folder / "there.py").write_text(PYTHON[2])
   assert "[1, 5, 1632]" in bash(".venv/bin/python there.py", folder)
 
 
@@ -88,19 +88,50 @@ def test_own_images(quickstart):
   (folder / "my").mkdir()
   Image.new("RGB", (40, 30), "gray").save(folder / "my" / json.loads(JSON[0])["image"])
   (folder / "my" / "train.jsonl").write_text(JSON[0])
-  config = PYTHON[2].replace("get_config()\n", "get_config('tiny')\n")
-  assert config.count("'tiny'") == 1
-  (folder / "configs" / "own.py").write_text(config)
-  assert "trained to step 2:" in bash(BASH[3].strip() + " --config.total_steps=2", folder)
+  assert "contact sheet: sheet.html" in bash(BASH[3], folder)
+  printed = bash(BASH[4].replace("steps=1000", "steps=2"), folder)
+  assert "batch.html" in printed and "trained to step 2:" in printed
+
+
+def test_a_task_of_the_papers(project):
+  """The model in a size for tests, the release of 20 questions."""
+  (project / "configs" / "small.py").write_text("""
+from configs.transfers import okvqa
+def get_config(arg):
+  c = okvqa.get_config(arg)
+  c.init.model, c.input.batch_size, c.total_epochs, c.total_steps = "", 2, None, 1
+  c.model.img = dict(variant="So400m/14", image_size=448, patch=112, width=8, depth=1, heads=1)
+  c.model.llm.update(width=8, depth=1, heads=1, kv_heads=1, head_dim=8, mlp=8)
+  return c
+""")
+  raw = project / "downloads" / "okvqa"
+  for split in ("train", "val"):
+    (raw / f"{split}2014").mkdir(parents=True)
+    questions = [dict(question_id=i, image_id=i, question="what?") for i in range(20)]
+    answers = [dict(answer="a cat", raw_answer="cat", answer_confidence="yes")]
+    annotations = [dict(question_id=i, image_id=i, question_type="one", answer_type="other",
+                        answers=answers) for i in range(20)]
+    for i in range(20):
+      Image.new("RGB", (9, 7)).save(raw / f"{split}2014" / f"COCO_{split}2014_{i:012d}.jpg")
+    (raw / f"OpenEnded_mscoco_{split}2014_questions.json").write_text(
+        json.dumps(dict(questions=questions)))
+    (raw / f"mscoco_{split}2014_annotations.json").write_text(
+        json.dumps(dict(annotations=annotations, question_types={"one": "Vehicles"})))
+  prepare, train = BASH[5].split("\n", 1)
+  assert "okvqa is ready in data/okvqa/1.0.0" in bash(prepare + " --partial", project)
+  model = f"{commands.ROOT}/tests/golden/tokenizers/gemma/tokenizer.model"
+  printed = bash(f"export BIG_VLM_GEMMA_TOKENIZER={model}\n"
+                 + train.replace("configs/transfers/okvqa.py", "configs/small.py"), project)
+  assert "trained to step 1: " in printed
 
 
 def test_before_a_long_run(quickstart):
-  printed = bash(BASH[5], quickstart[0])
+  printed = bash(BASH[7], quickstart[0])
   assert re.search(r"jax +", printed) and "compiling 1 of at most" in printed
 
 
 def test_every_block_is_run_above():
-  assert (len(BASH), len(PYTHON), len(JSON)) == (6, 4, 1)
+  assert (len(BASH), len(PYTHON), len(JSON)) == (8, 3, 1)
   assert not re.findall(r"\]\((?!http)([^)#]+)\)", (commands.ROOT / "README.md").read_text())
   folders = re.findall(r"^\| `([\w/.]+)` \|", (commands.ROOT / "README.md").read_text(), re.M)
   assert folders and all((pathlib.Path(commands.ROOT) / name).exists() for name in folders)

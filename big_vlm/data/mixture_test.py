@@ -100,7 +100,8 @@ def test_examples_stay_untouched_by_pp(part):
 
 
 def test_sources_are_counted(part):
-  parts = [part("cat", 3), part("dog", 5, weight=2.), part("dog", 5, weight=.5) | {"name": "more dogs"}]
+  parts = [part("cat", 3), part("dog", 5, weight=2.),
+           part("dog", 5, weight=.5) | {"name": "more dogs"}]
   mix = mixture.Mixture(parts, seed=0)
   assert (mix.names, mix.sizes) == (("cat", "dog", "more dogs"), (3, 5, 5))
   assert mixture.Mixture([part("cat", 3)] * 3, seed=0).names == ("cat", "cat#1", "cat#2")

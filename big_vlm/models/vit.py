@@ -24,6 +24,7 @@ class ViTConfig:
   image_size: int = 224  # side in pixels
   pool: str = "none"  # a row of POOLS
   out_width: int | None = None  # of the linear head after the pooling; None: no head
+  zero_head: bool = False  # the head starts at 0, as PaliGemma's connector did in stage 1
   dropout: float = 0.0
   dtype: str = "float32"  # of activations; patch and position embeddings stay float32
   remat: str = "full"  # as in gemma.py
@@ -163,6 +164,7 @@ class ViT(nn.Module):
       x = MAPHead(c, train, name="MAPHead_0")(x)
     if c.out_width:
       x = layers.Dense("...D,DE->...E", (c.width,), (c.out_width,),
-                       nn.initializers.lecun_normal(), name="head")(x)
+                       nn.initializers.zeros if c.zero_head else nn.initializers.lecun_normal(),
+                       name="head")(x)
     self.sow("intermediates", "features", x)
     return x

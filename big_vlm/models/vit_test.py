@@ -89,3 +89,10 @@ def test_pool_is_what_the_img_dict_says():
   config = paligemma.config(dict(variant="tiny"), dict(variant="tiny"))
   assert config.img.pool == "none" and config.img.out_width == 32
   assert vit.config("tiny", pool="map").pool == "map"
+
+
+def test_a_connector_may_start_at_zero():
+  config = paligemma.config(dict(variant="tiny", zero_head=True), dict(variant="tiny"))
+  model = paligemma.PaliGemma(config)
+  head = jax.jit(lambda: paligemma.init_params(model, jax.random.key(0)))()["img"]["head"]
+  assert head["kernel"].size and not np.any(head["kernel"]) and not np.any(head["bias"])

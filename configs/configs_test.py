@@ -1,0 +1,201 @@
+"""Every config of transfers/ and pretrain/, at each of its resolutions and sizes: it builds, its pp
+strings run on an example with the features of its builder, its step has shapes at full size."""
+import functools
+import importlib
+import io
+import json
+import pathlib
+import re
+import tempfile
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from big_vlm.batch import check_batch
+from big_vlm.data import loader, mixture
+from big_vlm.data import source as data_source
+from big_vlm.data import tfds as data
+from big_vlm.training import setup
+from configs.pretrain import tasks
+from configs.transfers import common
+from pp import builder, mask_codes, tokenizer
+
+HERE = pathlib.Path(__file__).parent
+GOLDEN = HERE.parent / "tests/golden"
+LINES = 50
+KINDS = {"perplexity", "vqa", "caption", "detection", "segmentation", "counting", "text_spotting",
+         "tables", "sequence_error", "store", "mean"}
+NEEDS = {"caption": "captions", "counting": "answer", "segmentation": "objects/mask",
+         "detection": "objects/bbox"}
+
+
+def cases():
+  for folder in ("transfers", "pretrain"):
+    for path in sorted((HERE / folder).glob("*.py")):
+      if path.stem.endswith("_test"):
+        continue
+      module = importlib.import_module(f"configs.{folder}.{path.stem}")
+      args = [f"res={res},size={size}" for res in getattr(module, "SETTINGS", ())
+              for size in common.MODELS]
+      args += ["final_split"] * (folder == "transfers" and bool(args))
+      for arg in (*args, *getattr(module, "VARIANTS", ())):
+        yield pytest.param(module, arg, id=f"{path.stem}:{arg}")
+
+
+@pytest.mark.parametrize("module, arg", list(cases()))
+def test_config(module, arg):
+  assert len(pathlib.Path(module.__file__).read_text().splitlines()) <= LINES
+  c = module.get_config(arg)
+  evals = c.evals.to_dict()
+  assert json.loads(c.to_json_best_effort())["optimizer"]["lr"] > 0
+  mixture.shares(c.input.mixture)
+  for part in c.input.mixture:
+    assert set(part) <= {"name", "data", "pp", "weight"}
+    rows = run(part["pp"], part["data"], train=True)
+    check_batch(rows, train=True, vocab_size=c.model.llm.vocab_size)
+  step_at_full_size(c, rows)
+  for name, task in evals.items():
+    assert task["type"] in KINDS
+    if task["type"] == "mean":
+      assert set(task["evals"]) < set(evals)
+    else:
+      evaluation(name, task, c.model.llm.vocab_size)
+  for metric in c.published:
+    assert any(metric.startswith(f"{name}/") for name in evals), metric
+
+
+def evaluation(name, task, vocab_size):
+  assert not random_ops(task["pp"]), name
+  likelihood = task["type"] == "perplexity"
+  rows = run(task["pp"], task["data"], train=False)
+  check_batch(rows, train=likelihood, vocab_size=vocab_size)
+  if not likelihood:
+    assert "suffix_tokens" not in task["pp"] and task["max_new_tokens"] > 0
+    assert NEEDS.get(task["type"], "prefix") in rows, name
+    assert task["type"] != "vqa" or {"answer", "answers"} & set(rows), name
+
+
+random_ops = functools.cache(builder.random_ops)
+
+
+def run(pp, source, train):
+  """The batch that a pp string makes of two examples of a data set."""
+  source = {k: v for k, v in source.items() if k != "data_dir"}
+  return _run(pp, tuple(sorted(source.items())), train)
+
+
+@functools.cache
+def _run(pp, source, train):
+  preprocess, example = builder.get_preprocess_fn(pp), {"_id": "x:0", **example_of(**dict(source))}
+  if train:
+    made = [preprocess({**example, "_rng": np.random.default_rng(i), "_epoch": i})
+            for i in range(2)]
+  else:
+    made = [{**preprocess(example), "_mask": np.bool_(True)}] * 2
+  rows = loader.collate(made)
+  assert rows["image"].dtype == np.uint8 or np.abs(rows["image"]).max() <= 1
+  return rows
+
+
+@functools.cache
+def example_of(name, split=None, path=None, **kw):
+  """What big_vlm.data.source gives: of a builder from its features, of JSONL as documented."""
+  if name == "jsonl":
+    with tempfile.TemporaryDirectory() as folder:
+      pathlib.Path(folder, "1.jpg").write_bytes(picture("JPEG"))
+      task = tasks.table(224, 128, False)[pathlib.Path(path).parent.name]
+      pathlib.Path(folder, "1.jsonl").write_text(json.dumps(task.example))
+      return data_source.get(name, path=f"{folder}/{pathlib.Path(path).name}", **kw)[0]
+  b = data.builder(name)
+  tfds.core.ReadInstruction.from_spec(split)
+  assert set(re.sub(r"\[.*?\]", "", split).split("+")) <= set(b.splits), (split, b.splits)
+  return data._columns(b.info.features, fake(b.info.features))
+
+
+def fake(feature):
+  """A value of a TFDS feature as a data source reads it, sequences with two entries."""
+  f = tfds.features
+  if isinstance(feature, f.FeaturesDict):
+    return {key: fake(inner) for key, inner in feature.items()}
+  if isinstance(feature, f.Sequence):
+    inner = feature.feature
+    if isinstance(inner, f.FeaturesDict):
+      return {key: fake(f.Sequence(one)) for key, one in inner.items()}
+    if isinstance(inner, f.Sequence) and isinstance(inner.feature, f.FeaturesDict):
+      return {key: fake(f.Sequence(f.Sequence(one))) for key, one in inner.feature.items()}
+    return [fake(inner), fake(inner)]
+  if isinstance(feature, f.Text):
+    return b"x"
+  if isinstance(feature, f.Image):
+    return picture("JPEG")
+  if isinstance(feature, f.BBoxFeature):
+    return np.array([0.1, 0.2, 0.6, 0.9], np.float32)
+  if feature.np_dtype == np.object_:
+    return picture("GIF")  # a video
+  return np.zeros([n or 2 for n in feature.shape], feature.np_dtype)[()]
+
+
+@functools.cache
+def picture(format):
+  out, image = io.BytesIO(), Image.new("RGB", (8, 6), (200, 100, 50))
+  frames = dict(save_all=True, append_images=[image.rotate(90)]) if format == "GIF" else {}
+  image.save(out, format, **frames)
+  return out.getvalue()
+
+
+def step_at_full_size(c, rows):
+  """Shapes through a training step of the model as it is, on 8 devices: the names that rules match,
+  images against the tower, tokens against what the decoder can take."""
+  model = c.model.to_dict()
+  model["llm"]["dropout"] = bool(model["llm"].get("dropout")) / 10
+  o = c.optimizer
+  tokens = _step(repr((model, c.mesh, o.schedule, o.decay_mults, o.lr_mults)),
+                 rows["image"].shape[1:], Uncompared((c, model)))
+  assert tokens + rows["text"].shape[1] - 1 <= 8192  # what Gemma and Gemma 2 were trained on
+
+
+class Uncompared:
+  """An argument that functools.cache does not look at."""
+
+  def __init__(self, value):
+    self.value = value
+
+  def __eq__(self, other):
+    return True
+
+  def __hash__(self):
+    return 0
+
+
+@functools.cache
+def _step(key, image, config):
+  """Image tokens of an example."""
+  del key
+  c, model = config.value
+  c = type(c)(c.to_dict() | dict(model=model))
+  if c.total_epochs:  # how long an epoch is, is known once the data are there
+    c.update(total_epochs=None, total_steps=1000)
+  s = setup.make(c, note=lambda line: None)
+  batch = {k: jax.ShapeDtypeStruct((8, 33), jnp.int32) for k in ("text", "mask_ar", "mask_loss")}
+  batch["image"] = jax.ShapeDtypeStruct((8, *image), jnp.uint8)
+  with jax.set_mesh(s.mesh):
+    state, metrics = jax.eval_shape(s.step, s.shapes, batch)
+  assert metrics["loss"].shape == ()
+  assert jax.tree.structure(state) == jax.tree.structure(s.shapes)
+  return s.model.config.img.tokens * (image[0] if len(image) == 4 else 1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def golden_models(tmp_path_factory):
+  """Gemma's tokenizer and the masks' encoder, both tiny."""
+  encoder = tmp_path_factory.mktemp("masks") / "vae-oid.npz"
+  with np.load(GOLDEN / "vqvae.npz") as golden:
+    np.savez(encoder, **{name.removeprefix("params/"): golden[name] for name in golden.files})
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setenv(tokenizer.GEMMA_MODEL, str(GOLDEN / "tokenizers/gemma/tokenizer.model"))
+    patch.setenv(mask_codes.MODEL, str(encoder))
+    yield

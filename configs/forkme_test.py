@@ -1,0 +1,117 @@
+import json
+import pathlib
+
+import jax
+import pytest
+from PIL import Image
+
+from big_vlm.batch import check_batch
+from big_vlm.checkpoints.steps import Checkpoints
+from big_vlm.data import loader, mixture
+from big_vlm.models import paligemma
+from big_vlm.training import setup
+from configs import common, forkme
+from pp import builder
+from pp.tokenizer import get_tokenizer
+from trainers import train
+
+ROOT = pathlib.Path(__file__).parent.parent
+TOKENIZER = f"sp('{ROOT}/tests/golden/tokenizers/gemma/tokenizer.model', tokensets=('loc', 'seg'))"
+BOX = "<loc0100><loc0200><loc0800><loc0900>"
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+  """A folder with W, a workdir of a tiny model, and train.jsonl, val.jsonl."""
+  folder = tmp_path_factory.mktemp("own")
+  for i in range(3):
+    Image.new("RGB", (50 + 9 * i, 40), (80 * i, 9, 9)).save(folder / f"{i}.png")
+  objects = {"bbox": [[0.1, 0.2, 0.8, 0.9]], "label": ["cat"]}
+  lines = [{"image": f"{i % 3}.png", "prefix": "detect cat", "suffix": f"{BOX} cat",
+            "objects": objects} for i in range(8)]
+  for name in ("train", "val"):
+    (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+  c = common.train(total_steps=1, tokenizer=TOKENIZER)
+  c.model.update(img=dict(variant="tiny", image_size=32),
+                 llm=dict(variant="tiny", vocab_size=get_tokenizer(TOKENIZER).vocab_size))
+  s = setup.make(c, jax.devices()[:1])
+  (folder / "W").mkdir()
+  train.describe(folder / "W", c, s)
+  with Checkpoints(folder / "W") as checkpoints:
+    checkpoints.save(0, train.as_items(setup.start(c, s), s.optimizer))
+  return folder
+
+
+def config(own, text, **fields):
+  c = forkme.get_config(f"data={own}/train.jsonl,val={own}/val.jsonl,init={own}/W,{text}")
+  c.update(fields)
+  return c
+
+
+@pytest.mark.parametrize("arg, model, size, frozen", [
+    ("", "google/paligemma-3b-pt-224", 224, []),
+    ("448", "google/paligemma-3b-pt-448", 448, []),
+    ("res=896,size=3b,freeze=vit", "google/paligemma2-3b-pt-896", 896, ["img/.*"]),
+    ("size=10b,freeze=llm,task=caption", "google/paligemma2-10b-pt-224", 224, ["llm/.*"]),
+    ("size=28b,lora=16,text_len=64,task=detect", "google/paligemma2-28b-pt-224", 224, []),
+])
+def test_released_models(arg, model, size, frozen):
+  """Every argument builds a config whose model has the shapes of the release."""
+  c = forkme.get_config(arg)
+  assert (c.init.model, c.model.img.image_size) == (model, size)
+  assert [regex for regex, schedule in c.optimizer.schedule if schedule is None] == frozen
+  shapes = paligemma.param_shapes(paligemma.config(**c.model.to_dict() | {"dtype": "float32"}))
+  assert shapes["llm/embedder/input_embedding"].shape[0] == 257_152
+  assert not builder.random_ops(c.evals.val.pp)
+
+
+def test_how_long():
+  assert (forkme.get_config().total_epochs, forkme.get_config().total_steps) == (10, None)
+  assert forkme.get_config("epochs=0.5").total_epochs == 0.5
+  c = forkme.get_config("steps=100")
+  assert setup.run_of(c).total == 100 and c.total_epochs is None
+
+
+@pytest.mark.parametrize("arg, complaint", [
+    ("task=vqa", "Unknown task 'vqa'. Known: answer, caption, detect"),
+    ("size=7b", "Unknown size '7b'"), ("freze=vit", "Did you mean 'freeze'"),
+    ("freeze=img", "Unknown part to freeze 'img'"),
+    ("lora=x", "lora=x of the config is no int"),
+    ("init=nowhere", "init=nowhere is no workdir of a training"),
+])
+def test_wrong_arguments(arg, complaint):
+  with pytest.raises((ValueError, OSError), match=complaint):
+    forkme.get_config(arg)
+
+
+def test_a_model_of_ones_own_brings_its_size_and_tokenizer(own):
+  c = config(own, "text_len=24")
+  assert c.model.img.image_size == 32 and c.model.llm.variant == "tiny"
+  assert get_tokenizer(c.tokenizer).vocab_size == c.model.llm.vocab_size
+  assert "resize(48" in config(own, "res=48").input.mixture[0]["pp"]
+  assert "W/tokenizer.model" in config(own, f"tokenizer={own}/W/tokenizer.model").tokenizer
+
+
+@pytest.mark.parametrize("text", ["task=detect", "task=answer", "final_split", "val="])
+def test_batches(own, text):
+  c = config(own, f"text_len=24,{text}")
+  stream = mixture.Mixture(c.input.mixture, c.seed)
+  assert stream.sizes == ((16,) if text == "final_split" else (8,))
+  batch, _ = loader.split_batch(next(loader.train_batches(stream, 8)))
+  check_batch(batch, train=True, vocab_size=c.model.llm.vocab_size)
+  assert batch["image"].shape == (8, 32, 32, 3) and batch["text"].shape == (8, 25)
+  assert list(c.evals) == (["val"] if text.startswith("task") else [])
+
+
+def test_adapters_alone_train(own):
+  trains = setup.make(config(own, "lora=2"), jax.devices()[:1]).optimizer.trains
+  assert trains and all("/lora_" in name for name in trains)
+
+
+def test_it_trains(own, tmp_path):
+  """Three steps from the workdir's parameters, and an evaluation."""
+  c = config(own, "text_len=24,task=detect,freeze=vit,steps=3")
+  c.input.batch_size, c.evals.val.batch_size, c.evals.val.max_new_tokens = 8, 8, 4
+  row = train.train(c, str(tmp_path / "w"))
+  assert 0 < row["loss"] < 20
+  assert (tmp_path / "w" / "predictions" / "val-3.jsonl").exists()

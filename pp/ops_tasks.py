@@ -1,0 +1,62 @@
+"""Ops of single tasks: ScienceQA's choices, widgetcap's red box."""
+
+import string
+
+import numpy as np
+
+from pp.registry import OPS, rng_of
+from pp.texts import to_text
+
+RED = (255, 0, 0)
+
+
+@OPS.register("sci_qa_choices_shuffle", random=True)
+def sci_qa_choices_shuffle(choice_str_inkey="choices", ans_inkey="answer",
+                           indexed_choices_outkey="indexed_choices",
+                           indexed_answer_outkey="indexed_answer"):
+  """Shuffles the choices and letters them: "(A) banana, (B) apple", and the answer: "B".
+
+  Args:
+    choice_str_inkey: key of the choices, 26 strings at most.
+    ans_inkey: key of the number of the right one; "" is its letter where it is none of them.
+    indexed_choices_outkey, indexed_answer_outkey: keys to write.
+  """
+  def op(example):
+    choices, answer = example[choice_str_inkey], int(example[ans_inkey])
+    if len(choices) > len(string.ascii_uppercase):
+      raise ValueError(f"{len(choices)} choices are more than there are letters.")
+    order = rng_of(example, "sci_qa_choices_shuffle").permutation(len(choices)).tolist()
+    lettered = list(zip(string.ascii_uppercase, order))
+    return {**example,
+            indexed_choices_outkey: ", ".join(f"({a}) {to_text(choices[i])}" for a, i in lettered),
+            indexed_answer_outkey: "".join(a for a, i in lettered if i == answer)}
+  return op
+
+
+@OPS.register("draw_bbox")
+def draw_bbox(image_key="image", bbox_key="bbox"):
+  """Draws a box (ymin, xmin, ymax, xmax in 0..1) as a red line of one pixel; float32 [H,W,C].
+
+  The line runs through the pixels that the corners are in; what lies outside the image is left
+  out. Levels are 0..255, so it comes after `resize` and before `value_range`.
+  """
+  def op(example):
+    image = np.array(example[image_key], np.float32)
+    box = np.asarray(example[bbox_key], np.float32)
+    if image.ndim != 3 or box.shape != (4,) or not np.isfinite(box).all():
+      raise ValueError(f"draw_bbox needs an image [H,W,C] and a box of four numbers, got shapes "
+                       f"{image.shape} and {box.shape}.")
+    sides = np.float32(image.shape[:2] * 2)
+    top, left, bottom, right = (box * (sides - 1)).astype(int).tolist()
+    colour = np.resize(RED, image.shape[2]) if image.shape[2] != 1 else RED[:1]
+    height, width = image.shape[:2]
+    if top > bottom or left > right or top >= height or left >= width or bottom < 0 or right < 0:
+      return {**example, image_key: image}
+    rows = slice(max(top, 0), min(bottom, height - 1) + 1)
+    columns = slice(max(left, 0), min(right, width - 1) + 1)
+    for row in {top, bottom} & set(range(height)):
+      image[row, columns] = colour
+    for column in {left, right} & set(range(width)):
+      image[rows, column] = colour
+    return {**example, image_key: image}
+  return op

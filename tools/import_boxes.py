@@ -1,0 +1,160 @@
+"""Annotations of other tools -> JSONL that trains detection or segmentation.
+
+  python -m tools.import_boxes coco ANNOTATIONS.json IMAGES OUT.jsonl
+  python -m tools.import_boxes yolo FOLDER OUT.jsonl            data.yaml or classes.txt, labels/
+  python -m tools.import_boxes voc FOLDER OUT.jsonl             Annotations/*.xml, JPEGImages/
+  python -m tools.import_boxes polygons FOLDER OUT.jsonl        JSON files of labelme
+  python -m tools.import_boxes masks IMAGES MASKS OUT.jsonl     mask images
+
+Images stay where they are: lines name them relative to OUT's folder, or to --root. Boxes are
+clipped to the image and empty ones dropped, and a table says how many. Images that are missing or
+of another size than annotated are an error. tools/importers/ describes each format and the lines.
+"""
+import argparse
+import collections
+import hashlib
+import pathlib
+
+from big_vlm import reporting
+from tools import jsonl_images
+from tools.importers import coco, codes, lines, masks, polygons, voc, yolo
+
+READERS = {
+    "coco": (coco, ("annotations", "images")),
+    "yolo": (yolo, ("folder",)),
+    "voc": (voc, ("folder",)),
+    "polygons": (polygons, ("folder",)),
+    "masks": (masks, ("images", "masks")),
+}
+
+
+def convert(pictures, classes, out, root=None, split=(), options=None, encode=None):
+  """Writes OUT.jsonl, or OUT_train.jsonl, OUT_val.jsonl, ... -> (Made, {path: number of lines}).
+
+  split: [(name, share)]; an image goes by the hash of its file name, whatever else there is.
+  encode: of importers/codes.py. Raises ValueError, FileNotFoundError, OSError.
+  """
+  out = pathlib.Path(out)
+  if out.suffix != ".jsonl":
+    raise ValueError(f"OUT is a file that ends in .jsonl, not {out}.")
+  base = pathlib.Path(root or out.parent).resolve()
+  headers = jsonl_images.each(lambda p: lines.header(p.path), pictures, "images")
+  made = lines.make(pictures, headers, classes, lambda p: relative(p, base),
+                    options or lines.Options(), encode)
+  if not made.lines:
+    raise ValueError(f"{out} would have no lines: of {len(pictures)} images none has objects of "
+                     "the classes wanted.")
+  groups = collections.defaultdict(list)
+  for path, line in made.lines:
+    groups[which(path.name, split)].append(line)
+  written = {}
+  for name in [name for name, _ in split] or [None]:
+    path = out.with_name(f"{out.stem}_{name}.jsonl") if name else out
+    lines.write(path, groups[name])
+    written[path] = len(groups[name])
+  return made, written
+
+
+def relative(path, base):
+  """How a line names an image below `base`; ValueError for one elsewhere."""
+  try:
+    return path.resolve().relative_to(base).as_posix()
+  except ValueError:
+    raise ValueError(
+        f"The image {path} is not below {base}, which lines name images from. Put OUT.jsonl in a "
+        "folder above the images, or give that folder as --root, and as root=... in the config's "
+        "data.") from None
+
+
+def which(name, split):
+  """The part of a split that a file name belongs to; None without a split."""
+  place = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest()) / 2**64
+  for part, share in split:
+    place -= share
+    if place < 0:
+      return part
+  return split[-1][0] if split else None
+
+
+def parse_split(text):
+  """"train=0.9,val=0.1" -> [("train", 0.9), ("val", 0.1)]; ValueError unless they add up to 1."""
+  try:
+    parts = [(name.strip(), float(share)) for name, share in
+             (part.split("=") for part in text.split(","))]
+  except ValueError:
+    parts = []
+  shares = [share for _, share in parts]
+  if not parts or abs(sum(shares) - 1) > 1e-6 or min(shares) <= 0:
+    raise ValueError(f"--split {text!r} is not of the form train=0.9,val=0.1 with shares that add "
+                     "up to 1.")
+  return parts
+
+
+def summary(made, written):
+  """What was done, as text."""
+  table = [("class", "objects", "images"), *((c, f"{n:,}", f"{made.images[c]:,}")
+                                             for c, n in made.objects.most_common())]
+  notes = [f"{what}: {n:,}" for what, n in made.counts.items()]
+  notes += [f"warning: {text}" for text in made.warnings]
+  files = [f"{path}: {n:,} lines" for path, n in written.items()]
+  return "\n".join([reporting.columns(table), "", *notes, *files])
+
+
+def _parser():
+  parser = argparse.ArgumentParser(
+      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
+  for kind, (module, places) in READERS.items():
+    sub = kinds.add_parser(kind, description=module.__doc__,
+                           formatter_class=argparse.RawDescriptionHelpFormatter,
+                           help=module.__doc__.partition(":")[0])
+    for place in places:
+      sub.add_argument(place)
+    _common_arguments(sub)
+    if kind == "voc":
+      sub.add_argument("--set", dest="image_set", help="images of ImageSets/Main/SET.txt only")
+    if kind == "polygons":
+      sub.add_argument("--images", help="folder of the images, if not where the JSON says")
+    if kind == "masks":
+      sub.add_argument("--names", default="", help="of the values from 0 on: background,cat,dog; "
+                                                   "with --instances of the objects: cell")
+      sub.add_argument("--instances", action="store_true", help="each value is an object")
+  return parser
+
+
+def _common_arguments(parser):
+  parser.add_argument("out", help="JSONL file to write")
+  parser.add_argument("--root", help="folder that lines name images from, if not OUT's")
+  parser.add_argument("--prompt", default="per_image", choices=lines.PROMPTS,
+                      help="ask for the classes in the image (default), for all of the data set, "
+                           "or for one of the image in each line")
+  parser.add_argument("--order", default="raster", choices=lines.ORDERS,
+                      help="of objects: from the top left (default), or as annotated")
+  parser.add_argument("--classes", default="", help="take these only: cat,dog")
+  parser.add_argument("--min_area", type=float, default=0., help="of a box, in pixels")
+  parser.add_argument("--skip_crowd", action="store_true", help="leave COCO's crowds out")
+  parser.add_argument("--split", help="e.g. train=0.9,val=0.1: OUT_train.jsonl, OUT_val.jsonl")
+  parser.add_argument("--segment", metavar="VQVAE", help="write masks: the file vae-oid.npz")
+
+
+def main(argv=None):
+  args = _parser().parse_args(argv)
+  module, places = READERS[args.kind]
+  extra = {"voc": lambda: dict(image_set=args.image_set),
+           "polygons": lambda: dict(images=args.images),
+           "masks": lambda: dict(names=_words(args.names), instances=args.instances)}
+  pictures, classes = module.read(*(getattr(args, p) for p in places),
+                                  **extra.get(args.kind, dict)())
+  options = lines.Options(args.prompt, args.order, _words(args.classes), args.min_area,
+                          args.skip_crowd)
+  split = parse_split(args.split) if args.split else ()
+  encode = codes.encoder(args.segment) if args.segment else None
+  print(summary(*convert(pictures, classes, args.out, args.root, split, options, encode)))
+
+
+def _words(text):
+  return tuple(w.strip() for w in text.split(",") if w.strip())
+
+
+if __name__ == "__main__":
+  reporting.run(main)

@@ -1,0 +1,1 @@
+"""Readers of other tools' annotations, each read(...) -> (pictures, classes), and the writer."""

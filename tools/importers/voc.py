@@ -1,0 +1,62 @@
+"""Pascal VOC: an XML for each image in Annotations/, images in JPEGImages/, sets in ImageSets/Main.
+
+A box is xmin, ymin, xmax, ymax in pixels that are counted from 1, both ends within the object.
+Without these folders the XML files and their images lie side by side, as LabelImg leaves them.
+"""
+import pathlib
+
+from tools.importers import records
+
+
+def read(folder, image_set=None):
+  """(pictures, classes) of a folder, or of the images that ImageSets/Main/SET.txt lists.
+
+  Raises FileNotFoundError, and ValueError for an XML that is none of VOC's.
+  """
+  folder = pathlib.Path(folder)
+  annotations = folder / "Annotations" if (folder / "Annotations").is_dir() else folder
+  if image_set:
+    path = folder / "ImageSets" / "Main" / f"{image_set}.txt"
+    if not path.is_file():
+      known = sorted(p.stem for p in path.parent.glob("*.txt"))
+      raise FileNotFoundError(f"There is no {path}; sets: {', '.join(known[:40]) or 'none'}.")
+    paths = [annotations / f"{line.split()[0]}.xml" for line in path.read_text().splitlines()
+             if line.strip()]
+  else:
+    paths = sorted(annotations.rglob("*.xml"))
+  if not paths:
+    raise FileNotFoundError(f"There are no XML files in {annotations}.")
+  pictures = [_picture(path, folder) for path in paths]
+  return pictures, sorted({t.label for p in pictures for t in p.things})
+
+
+def _picture(path, folder):
+  root = records.read_xml(path)
+  if root.tag != "annotation":
+    raise ValueError(f"{path} is a <{root.tag}>, not an <annotation> of Pascal VOC.")
+  size = [root.findtext(f"size/{k}") for k in ("height", "width")]
+  size = tuple(int(v) for v in records.numbers(size, f"{path}, <size>"))
+  things = []
+  for n, thing in enumerate(root.iter("object"), 1):
+    where = f"{path}, object {n}"
+    label = (thing.findtext("name") or "").strip()
+    corners = [thing.findtext(f"bndbox/{k}") for k in ("ymin", "xmin", "ymax", "xmax")]
+    y0, x0, y1, x1 = records.numbers(corners, f"{where}, <bndbox>", 4)
+    if not label:
+      raise ValueError(f"{where} has no <name>.")
+    things.append(records.Thing(label, (y0 - 1, x0 - 1, y1, x1)))
+  name = (root.findtext("filename") or "").strip()
+  image = _image(path, folder, pathlib.PurePath(name.replace("\\", "/")).name)
+  return records.Picture(image, size, things, str(path))
+
+
+def _image(path, folder, name):
+  """The image of an XML: by its <filename>, else by the XML's own name."""
+  folders = [folder / "JPEGImages", path.parent, folder / "images"]
+  for place in folders:
+    if name and (place / name).is_file():
+      return place / name
+  for place in folders:
+    if found := records.image_of(place / path.stem):
+      return found
+  return (folders[0] if folders[0].is_dir() else path.parent) / (name or f"{path.stem}.jpg")

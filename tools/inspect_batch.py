@@ -1,0 +1,305 @@
+"""Shows a real batch of a config as the model gets it: pixels, tokens, masks, loss weights.
+
+  python -m tools.inspect_batch --config configs/forkme.py --examples 4 --html batch.html
+  python -m tools.inspect_batch --config configs/forkme.py --eval val
+
+No model is built. Of each example: its tokens by their part (prefix, separator, suffix, eos, pad),
+which of them see what follows (mask_ar 0) and which are learnt (mask_loss 1), what each weighs in
+the loss of the batch, and whether the eos was cut off.
+"""
+import dataclasses
+import itertools
+import sys
+import time
+
+import jax
+import numpy as np
+
+from big_vlm import reporting
+from big_vlm.batch import BATCH, check_batch
+from big_vlm.data import loader, mixture, source
+from big_vlm.training import losses
+from pp import builder
+from pp.locations import parse_objects
+from pp.registry import pick
+from pp.tokenizer import get_tokenizer
+from tools import example_page
+from tools.example_page import Card, Html, Picture, Thing, escape
+
+SIDE = 320  # pixels of a picture on the page
+SHOWN = 400  # characters of a field
+PARTS = {  # of a row: (colour on a terminal, what it is)
+    "prefix": ("36", "prompt, with bos"), "separator": ("35", "ends the prompt"),
+    "suffix": ("32", "answer, learnt"), "eos": ("33", "ends the answer, learnt"),
+    "pad": ("90", "filling")}
+
+
+@dataclasses.dataclass
+class Row:
+  """One example of a batch; lists are as long as its text."""
+  title: str
+  tokens: list  # ids
+  parts: list  # of PARTS
+  mask_ar: list
+  learnt: list  # mask_loss, or in an evaluation mask_input
+  weights: list  # of the loss; [] in an evaluation
+  images: list  # uint8 [H, W, 3]
+  note: str  # of the images' values
+  texts: dict  # what is there beside the tokens
+  problem: str
+
+  def ids(self, *parts):
+    return [t for t, part in zip(self.tokens, self.parts) if part in parts]
+
+
+def make_batch(config, step=0, name=None):
+  """(batch, its seconds): that of training step `step` + 1, or the first ones of an evaluation."""
+  began = time.perf_counter()
+  if name is None:
+    stream = mixture.Mixture(config.input.mixture, config.seed, config.input.on_error)
+    batches = loader.train_batches(stream, config.input.batch_size, step=step)
+  else:
+    entry = pick(config.evals.to_dict(), name, "evaluator of this config")
+    if "pp" not in entry:
+      raise ValueError(f"The evaluator {name!r} has no data of its own.")
+    batches, count = loader.eval_batches(
+        source.get(**entry["data"]), builder.get_preprocess_fn(entry["pp"]), entry["batch_size"])
+    if step >= count:
+      raise ValueError(f"The evaluation {name!r} has {count} batches: --step={step} is beyond.")
+    batches = itertools.islice(batches, step, None)
+  batch = next(batches)
+  check_batch({k: v for k, v in batch.items() if k in BATCH}, train="mask_loss" in batch)
+  return batch, time.perf_counter() - began
+
+
+def rows(batch, tokenizer, count, mean):
+  """[Row] of the first `count` examples of a batch."""
+  weights = None
+  if "mask_loss" in batch:
+    weights = np.asarray(losses.token_weights(jax.numpy.asarray(batch["mask_loss"][:, 1:]), mean))
+  return [_row(batch, i, tokenizer, weights) for i in range(min(count, len(batch["text"])))]
+
+
+def _row(batch, i, tokenizer, weights):
+  tokens = batch["text"][i].tolist()
+  train = weights is not None
+  learnt = batch["mask_loss" if train else "mask_input"][i].tolist()
+  parts = parts_of(tokens, learnt, train, tokenizer)
+  problem = ""
+  if train and "suffix" not in parts and "eos" not in parts:
+    problem = "nothing is learnt from it: no token is left of the answer"
+  elif train and "eos" not in parts:
+    problem = "its eos is cut off: text_len is too small, and the model would not learn to stop"
+  elif not train and "separator" not in parts:
+    problem = "its prompt is cut off: it has no separator"
+  images, note = pixels(batch["image"][i]) if "image" in batch else ([], "")
+  title = f"{batch['_id'][i]}" if "_id" in batch else f"example {i}"
+  if "_source" in batch:
+    title += f" of {batch['_source'][i]}"
+  texts = {k: v[i] for k, v in batch.items() if k not in BATCH and not k.startswith("_")}
+  return Row(title, tokens, parts, batch["mask_ar"][i].tolist(), learnt,
+             [0., *weights[i].tolist()] if train else [], images, note, texts, problem)
+
+
+def parts_of(tokens, learnt, train, tokenizer):
+  """The part of PARTS that each token belongs to.
+
+  learnt: mask_loss in training: what is learnt is suffix, the rest before it prefix, that after it
+  filling. In an evaluation mask_input: what is 1 is prefix.
+  """
+  found = np.flatnonzero(learnt)
+  if train:
+    last = found[-1] if len(found) else max(np.flatnonzero(
+        np.array(tokens) != tokenizer.pad_token), default=-1)
+    parts = ["suffix" if m else "prefix" if i <= last else "pad" for i, m in enumerate(learnt)]
+    parts = ["eos" if p == "suffix" and t == tokenizer.eos_token else p
+             for p, t in zip(parts, tokens)]
+    end = found[0] if len(found) else last + 1
+  else:
+    parts = ["prefix" if m else "pad" for m in learnt]
+    end = found[-1] + 1 if len(found) else 0
+  separator = tokenizer.to_int("\n")
+  begin = end - len(separator)
+  if begin >= 0 and tokens[begin:end] == separator:
+    parts[begin:end] = ["separator"] * len(separator)
+  return parts
+
+
+def pixels(image):
+  """([uint8 [H, W, 3]], note) of [H, W, 3] or [F, H, W, 3], uint8 or floats in [-1, 1]."""
+  frames = image if image.ndim == 4 else image[None]
+  if image.dtype == np.uint8:
+    return list(frames), f"uint8 {image.min()}..{image.max()}"
+  low, high = float(image.min()), float(image.max())
+  note = f"{image.dtype} {low:.3g}..{high:.3g}" + (
+      "" if -1.001 <= low and high <= 1.001 else ", not in -1..1")
+  return list(np.clip(np.round((frames + 1) * 127.5), 0, 255).astype(np.uint8)), note
+
+
+def table(batch):
+  """Keys, shapes and dtypes of a batch as text."""
+  lines = [("key", "shape", "dtype", "values")]
+  for key in sorted(batch, key=lambda k: (k not in BATCH, k)):
+    value = batch[key]
+    if isinstance(value, np.ndarray):
+      values = f"{value.min():.4g}..{value.max():.4g}" if value.size else ""
+      lines.append((key, str(list(value.shape)), str(value.dtype), values))
+    else:
+      lines.append((key, f"{len(value)} of", type(value[0]).__name__, ""))
+  return reporting.columns(lines, left=(0, 1, 2, 3))
+
+
+def facts(batch, tokenizer):
+  """What holds of the whole batch, [(level, text)]."""
+  text = batch["text"]
+  if "mask_loss" not in batch:
+    used = batch["mask_input"].sum(axis=1)
+    return [("note", f"prompts of {used.min()} to {used.max()} tokens in rows of {text.shape[1]}")]
+  learnt = batch["mask_loss"] > 0
+  cut = int((~((text == tokenizer.eos_token) & learnt).any(axis=1)).sum())
+  # Padding is causal and not learnt; a pad token within a text is not.
+  filled = text.shape[1] - np.argmax((learnt | (text != tokenizer.pad_token))[:, ::-1], axis=1)
+  return [
+      ("error" if cut else "note", f"{cut} of {len(text)} rows without their eos"),
+      ("note", f"{learnt.mean():.1%} of all positions are learnt, "
+               f"{learnt.sum() / max(filled.sum(), 1):.1%} of those that are filled"),
+      ("note", f"rows of {filled.min()} to {filled.max()} tokens in {text.shape[1]}")]
+
+
+def runs(values):
+  """[0, 0, 1, 1, 1] -> "0 x2, 1 x3"."""
+  return ", ".join(f"{value:.4g} x{len(list(group))}" for value, group in itertools.groupby(values))
+
+
+def weight_of(row):
+  """What the tokens of a Row weigh, as text."""
+  return (f"{runs(row.weights)}: {sum(row.weights):.2%} of the batch's loss, "
+          f"{np.mean(row.learnt):.0%} of its positions are learnt")
+
+
+def spelled(tokenizer, token):
+  """A piece as the vocabulary spells it, on one line."""
+  if not 0 <= token < tokenizer.vocab_size:
+    return f"<id {token}>"
+  piece = tokenizer.piece(token)
+  return piece if piece.isprintable() else repr(piece)[1:-1]
+
+
+def describe(row, tokenizer, colours):
+  """A Row as text: one line for each part, then its masks and weights."""
+  lines = [row.title + (f"   {row.note} {row.images[0].shape}" if row.images else "")]
+  if row.problem:
+    lines.append(f"  ATTENTION: {row.problem}")
+  at = 0
+  for part, group in itertools.groupby(row.parts):
+    n = len(list(group))
+    words = " ".join(spelled(tokenizer, t) for t in row.tokens[at:at + n]) if part != "pad" else ""
+    words = f"\033[{PARTS[part][0]}m{words}\033[0m" if colours and words else words
+    lines.append(f"  {part:10}{n:4}  {words}".rstrip())
+    at += n
+  lines.append(f"  mask_ar         {runs(row.mask_ar)}")
+  lines.append(f"  {'mask_loss ' if row.weights else 'mask_input'}      {runs(row.learnt)}")
+  if row.weights:
+    lines.append(f"  loss weight     {weight_of(row)}")
+  lines += [f"  {key:16}{_shortened(value)}" for key, value in row.texts.items()]
+  return "\n".join(lines)
+
+
+def _shortened(value):
+  text = " ".join(str(value.tolist() if isinstance(value, np.ndarray) else value).split())
+  return text if len(text) <= SHOWN else text[:SHOWN] + " ..."
+
+
+def card(row, tokenizer):
+  """A Row as a Card of the page."""
+  suffix = tokenizer.to_str(row.ids("suffix", "eos")) if row.weights else str(
+      row.texts.get("suffix", ""))
+  things = [Thing(o.label, o.box) for o in parse_objects(suffix or "")]
+  if len(row.images) == 1:
+    h, w, _ = row.images[0].shape
+    pictures = [Picture(row.images[0], things, f"{w}x{h}, {row.note}")]
+  else:  # it is not known which of them the boxes are of
+    pictures = [Picture(image, [], f"{n} of {len(row.images)}")
+                for n, image in enumerate(row.images, 1)]
+  texts = [("prompt", tokenizer.to_str(row.ids("prefix"), stop_at_eos=False))]
+  if row.weights:
+    texts.append(("answer", suffix))
+  texts += [(key, _shortened(value)) for key, value in row.texts.items()]
+  texts.append(("tokens", _spans(row, tokenizer)))
+  texts.append(("mask_ar", Html(escape(runs(row.mask_ar)))))
+  texts.append(("mask_loss" if row.weights else "mask_input", Html(escape(runs(row.learnt)))))
+  if row.weights:
+    texts.append(("loss weight", weight_of(row)))
+  problems = [("error", "cut", row.problem)] if row.problem else []
+  return Card(row.title, pictures, texts, problems)
+
+
+def _spans(row, tokenizer):
+  """The tokens as Html, one coloured by its part, with all its numbers in a tooltip."""
+  spans, pads = [], 0
+  for i, (token, part) in enumerate(zip(row.tokens, row.parts)):
+    if part == "pad":
+      pads += 1
+      continue
+    tip = f"position {i}, id {token}, mask_ar {row.mask_ar[i]}, " + (
+        f"mask_loss {row.learnt[i]}, weight {row.weights[i]:.4g}" if row.weights else
+        f"mask_input {row.learnt[i]}")
+    spans.append(f'<span class="tok {part}" title="{escape(tip)}">'
+                 f"{escape(spelled(tokenizer, token))}</span>")
+  if pads:
+    spans.append(f'<span class="tok pad">pad x {pads}</span>')
+  return Html(f'<bdi class="toks" dir="ltr">{"".join(spans)}</bdi>')
+
+
+CSS = """
+.toks { display: flex; flex-wrap: wrap; gap: 2px; }
+.tok { font: 12px/1.5 ui-monospace, Menlo, Consolas, monospace; padding: 0 4px; border-radius: 3px;
+  white-space: pre-wrap; overflow-wrap: anywhere; min-width: 0; }
+.tok.prefix { background: #dbeafe; } .tok.separator { background: #f3d9fa; }
+.tok.suffix { background: #d3f9d8; } .tok.eos { background: #ffe8a3; }
+.tok.pad { background: #eceff3; color: var(--soft); }
+header .toks { margin-top: 10px; }
+header pre { margin: 10px 0 0; font: 12px/1.5 ui-monospace, Menlo, Consolas, monospace;
+  overflow-x: auto; }
+"""
+
+
+def inspect(config, step=None, examples=None, html=None, eval=None):
+  """Prints a batch of the config, and writes it as a page."""
+  jax.config.update("jax_platforms", "cpu")
+  step, count = _number("step", step, 0), _number("examples", examples, 4)
+  tokenizer = get_tokenizer(config.tokenizer)
+  print("making a batch ...", flush=True)
+  batch, seconds = make_batch(config, step, eval)
+  size = len(batch["text"])
+  title = f"eval {eval}, batch {step}" if eval else f"the batch of step {step + 1}"
+  print(f"{title}: {size} examples, made in {seconds:.1f} s\n\n{table(batch)}\n")
+  known = facts(batch, tokenizer)
+  print("\n".join(text for _, text in known) + "\n")
+  found = rows(batch, tokenizer, count, config.loss.mean)
+  for row in found:
+    print(describe(row, tokenizer, sys.stdout.isatty()) + "\n")
+  if html:
+    legend = "".join(f'<span class="tok {part}">{part}: {what}</span>'
+                     for part, (_, what) in PARTS.items())
+    legend = f'<div class="toks">{legend}</div><pre>{escape(table(batch))}</pre>'
+    path = example_page.write(
+        html, title[0].upper() + title[1:], f"{len(found)} of {size} examples",
+        [card(row, tokenizer) for row in found], known, side=SIDE, legend=legend, css=CSS)
+    print(f"page: {path}")
+
+
+def _number(name, text, default):
+  if text is None:
+    return default
+  if not str(text).isdecimal():
+    raise ValueError(f"--{name}={text} is not a number, 0 or above.")
+  return int(text)
+
+
+if __name__ == "__main__":
+  reporting.launch(inspect, config="Config file, path.py or path.py:arg.",
+                   step="Steps before it; 0 (the default) is the first batch. Or of an evaluation.",
+                   examples="How many examples to show, 4 by default.",
+                   html="Page to write, with the images.",
+                   eval="An evaluation of the config instead of its training.")

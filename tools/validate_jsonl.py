@@ -1,0 +1,304 @@
+"""Looks for everything wrong in JSONL data before a training does.
+
+  python -m tools.validate_jsonl my/train.jsonl
+  python -m tools.validate_jsonl 'my/*.jsonl.gz' --against my/val.jsonl --tokenizer gemma.model \\
+    --text_len 128 --html sheet.html
+
+Reports file, line and reason of lines that are no JSON, of files that are missing, refused or do
+not decode, of texts that are missing, of malformed boxes and masks, and of answers that are too
+long for --text_len; warns of prompts that the released models do not know and of repeated lines;
+and gives the lengths of texts. --html writes a contact sheet. The exit status is 1 if there is an
+error.
+"""
+import argparse
+import collections
+import dataclasses
+import hashlib
+import json
+import math
+import re
+import sys
+
+import numpy as np
+
+from big_vlm import reporting
+from big_vlm.data import jsonl
+from pp.locations import PIECE
+from pp.tokenizer import check_single_ids, get_tokenizer
+from tools import contact_sheet, jsonl_images, jsonl_text
+from tools.jsonl_text import KINDS
+
+SHOWN = 20  # of a kind
+SHARES = (0.5, 0.9, 0.99)
+NO_TEXT = hashlib.blake2b(b"", digest_size=16).digest()
+WORD = re.compile(rf"{PIECE.pattern}|\w+|[^\w\s]")
+
+
+@dataclasses.dataclass
+class Findings:
+  """What was found. Lines are those of data (a Jsonl), of which the first `count` were read."""
+  data: jsonl.Jsonl
+  count: int
+  problems: dict  # {kind: [(index, text)]}
+  lengths: np.ndarray  # int [N, 3]: prefix, suffix, and all that a row holds
+  unit: str  # of the lengths: "tokens" or "words"
+  text_len: int
+  files: int = 0  # different files that lines name
+
+  @property
+  def failed(self):
+    return any(KINDS[kind][0] == "error" for kind in self.problems)
+
+
+@dataclasses.dataclass
+class _Line:
+  """What is kept of a line beside its problems."""
+  index: int
+  paths: list  # of (field, path)
+  whole: bytes  # digests, as all lines are kept
+  prefix: bytes
+  suffix: bytes
+  masks: bool  # whether it has any
+
+
+def validate(path, root=None, allow=(), tokenizer=None, text_len=128, against=None, limit=None):
+  """Findings of JSONL files; prints a line of progress.
+
+  tokenizer: as get_tokenizer takes it, or a .model or tokenizer.json file, whose <loc> and <seg>
+  are then added; None: lengths are in words. against: other files, of the same root, whose images
+  should be others. limit: look at so many lines only.
+  """
+  tok = read_tokenizer(tokenizer)
+  data = jsonl.Jsonl(path, root, allow, check=False)
+  others = _hashes(against, root, allow) if against else {}
+  count = min(len(data), limit or len(data))
+  found = Findings(data, count, collections.defaultdict(list), None,
+                   "tokens" if tok else "words", text_len)
+  add = lambda index, kind, text: found.problems[kind].append((index, text))
+  lines, lengths, single = [], [], {}
+  for i in range(count):
+    try:
+      example = data.line(i)
+    except ValueError as e:
+      add(i, "line", _without(data.where(i), e))
+      continue
+    texts = [x if isinstance(x, str) else "" for x in map(example.get, ("prefix", "suffix"))]
+    lengths.append(_lengths(tok, *texts))
+    for kind, reason in jsonl_text.problems(example):
+      add(i, kind, reason)
+    if reason := jsonl_text.unknown_task(texts[0]):
+      add(i, "task", reason)
+    if reason := tok and _split(tok, "".join(texts), single):
+      add(i, "tokenizer", reason)
+    if reason := tok and _cut(*lengths[-1], text_len):
+      add(i, "cut", reason)
+    whole = _digest(json.dumps(example, sort_keys=True))
+    objects = example.get("objects")
+    lines.append(_Line(i, _resolved(data, i, example, add), whole, *map(_digest, texts),
+                       masks=isinstance(objects, dict) and "mask" in objects))
+  found.lengths = np.array(lengths, int).reshape(-1, 3)
+  seen = jsonl_images.look([p for line in lines for p in line.paths])
+  found.files = len(seen)
+  for line in lines:
+    for p in line.paths:
+      if seen[p].problem:
+        add(line.index, "image", seen[p].problem)
+    if line.masks:
+      size = seen[line.paths[0]].size if line.paths else None
+      for reason in jsonl_text.mask_problems(data.line(line.index), size):
+        add(line.index, "fields", reason)
+  _compare(found, lines, seen, add)
+  _leaks(found, lines, seen, others, add)
+  return found
+
+
+def read_tokenizer(name):
+  """The tokenizer of a string or of a file; None for None."""
+  if name and "(" not in name and name.endswith((".model", ".json")):
+    kind = "sp" if name.endswith(".model") else "hf"
+    name = f"{kind}({name!r}, tokensets=('loc', 'seg'))"
+  return name and get_tokenizer(name)
+
+
+def _resolved(data, index, example, add):
+  paths = []
+  for field, name in jsonl_images.named(example):
+    try:
+      paths.append((field, data.resolve(index, name)))
+    except (ValueError, FileNotFoundError) as e:
+      add(index, "file", _without(data.where(index), e))
+  return paths
+
+
+def _without(where, error):
+  """The text of an error of Jsonl, without the place that it begins with."""
+  return str(error).removeprefix(where).lstrip(": ")
+
+
+def _digest(text):
+  return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _lengths(tok, prefix, suffix):
+  """(prefix, suffix, all of bos, prefix, separator, suffix, eos) in tokens or words."""
+  if not tok:
+    words = len(WORD.findall(prefix)), len(WORD.findall(suffix))
+    return *words, sum(words)
+  tokens = len(tok.to_int(prefix)), len(tok.to_int(suffix))
+  return *tokens, sum(tokens) + 3
+
+
+def _cut(prefix, suffix, total, text_len):
+  if total <= text_len + 1:  # the last token is only predicted
+    return None
+  left = max(text_len + 1 - prefix - 2, 0)
+  return (f"{total - 1} tokens do not fit text_len {text_len}: {left} are left of the answer's "
+          f"{suffix} and its eos")
+
+
+def _split(tok, text, single):
+  """What to say about the <loc> and <seg> of a text that are not one token each, or None.
+
+  single: {piece: whether it is one}, of those that came before.
+  """
+  pieces = dict.fromkeys(p for p in PIECE.findall(text) if jsonl_text.is_piece(p))
+  for piece in pieces:
+    if piece not in single:
+      try:
+        check_single_ids(tok, (piece,))
+        single[piece] = True
+      except ValueError:
+        single[piece] = False
+  split = [p for p in pieces if not single[p]]
+  if not split:
+    return None
+  return (f"{', '.join(split[:4])} {'are' if len(split) > 1 else 'is'} read as ordinary "
+          "characters: name the tokensets, e.g. gemma(tokensets=('loc', 'seg'))")
+
+
+def _compare(found, lines, seen, add):
+  """Lines and images that are there twice, and answers that contradict each other."""
+  wheres, whole, names, answers = found.data.where, {}, {}, {}
+  for line in lines:
+    first = whole.setdefault(line.whole, line.index)
+    if first != line.index:
+      add(line.index, "repeated", f"is the same as {wheres(first)}")
+    digests = tuple(seen[p].digest for p in line.paths)
+    for digest, (_, path) in zip(digests, line.paths):
+      other = names.setdefault(digest, path) if digest else path
+      if other != path:
+        add(line.index, "copies", f"{path} has the same bytes as {other}")
+    before = answers.setdefault((digests, line.prefix), line)
+    if before.suffix != line.suffix and line.prefix != NO_TEXT:
+      add(line.index, "contradiction", f"answers otherwise than {wheres(before.index)}")
+
+
+def _hashes(against, root, allow):
+  """{digest: where} of the images of other JSONL files."""
+  data, wanted = jsonl.Jsonl(against, root, allow, check=False), {}
+  for i in range(len(data)):
+    try:
+      for field, name in jsonl_images.named(data.line(i)):
+        wanted.setdefault((field, data.resolve(i, name)), i)
+    except (ValueError, FileNotFoundError):
+      continue  # those lines are not what is looked at here
+  seen = jsonl_images.look(wanted, decode=False, name="images of --against")
+  return {s.digest: data.where(wanted[p]) for p, s in seen.items() if s.digest}
+
+
+def _leaks(found, lines, seen, others, add):
+  for line in lines:
+    for p in line.paths:
+      if where := others.get(seen[p].digest):
+        add(line.index, "leak", f"{p[1]} is an image of {where}")
+
+
+def show(found, most=SHOWN):
+  """Prints the findings, at most so many of a kind."""
+  for kind, (level, heading) in KINDS.items():
+    if not (some := found.problems.get(kind)):
+      continue
+    print(f"\n{level.upper() if level == 'error' else level}  {heading}: {len(some):,}")
+    if kind == "task":
+      _show_tasks(found, some, most)
+      continue
+    for index, text in some[:most]:
+      print(f"  {found.data.where(index)}: {text}")
+    if len(some) > most:
+      print(f"  and {len(some) - most:,} more (--all shows them)")
+  print()
+  print(lengths_table(found))
+  counts = collections.Counter()
+  for kind, some in found.problems.items():
+    counts[KINDS[kind][0]] += len(some)
+  print(f"\n{found.count:,} of {len(found.data):,} lines, {found.files:,} files: "
+        + (", ".join(f"{n:,} {level}{'s' * (n > 1)}" for level, n in sorted(counts.items()))
+           or "nothing wrong"))
+
+
+def _show_tasks(found, some, most):
+  """Unknown first words by how often they are there."""
+  by_reason = collections.defaultdict(list)
+  for index, text in some:
+    by_reason[text].append(index)
+  ordered = sorted(by_reason.items(), key=lambda item: -len(item[1]))
+  for text, indices in ordered[:most]:
+    print(f"  {len(indices):,} x, first in {found.data.where(indices[0])}: {text}")
+  if len(ordered) > most:
+    print(f"  and {len(ordered) - most:,} more words (--all shows them)")
+  print(f"  {len(some) / max(found.count, 1):.0%} of the lines; the released models know "
+        f"{', '.join(jsonl_text.TASKS)}. A word of your own is learnt too, but says nothing yet.")
+
+
+def lengths_table(found):
+  """The percentiles of the lengths as text, and what they mean for text_len."""
+  if not len(found.lengths):
+    return "lengths: no line could be read"
+  rows = [[f"lengths in {found.unit}", *(f"{s:.0%}" for s in SHARES), "longest"]]
+  for i, name in enumerate(("prefix", "suffix", "row")):
+    column = found.lengths[:, i] - (i == 2 and found.unit == "tokens")
+    values = [int(np.quantile(column, s, method="higher")) for s in SHARES]
+    rows.append([name, *map(str, values), str(column.max())])
+  table = reporting.columns(rows)
+  if found.unit == "words":
+    return (table + "\nWithout --tokenizer these are words and signs, a <loc> or <seg> being one: "
+            "tokens are more, and whether they fit a text_len is not known.")
+  needed = found.lengths[:, 2] - 1
+  cut = float(np.mean(needed > found.text_len))
+  most = math.ceil(np.quantile(needed, 0.999, method="higher"))
+  said = (f"text_len {found.text_len} cuts {cut:.2%} of the lines" if cut else
+          f"text_len {found.text_len} holds every line")
+  return (f"{table}\nA row is bos, prefix, separator and suffix. {said}; {most} would hold 99.9 % "
+          "of them.")
+
+
+def main(argv=None):
+  parser = argparse.ArgumentParser(
+      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("path", nargs="+", help="files or patterns such as 'my/*.jsonl'")
+  parser.add_argument("--root", help="folder that paths in the lines are relative to")
+  parser.add_argument("--allow", nargs="*", default=(), choices=jsonl.ALLOW, metavar="WHAT",
+                      help=f"what is refused otherwise: {', '.join(jsonl.ALLOW)}")
+  parser.add_argument("--tokenizer", help="e.g. \"gemma(tokensets=('loc', 'seg'))\", or a "
+                                          "SentencePiece .model or a tokenizer.json")
+  parser.add_argument("--text_len", type=int, default=128, help="tokens that the model reads")
+  parser.add_argument("--against", nargs="+", help="other JSONL files, e.g. for validation: images "
+                                                   "in both are an error")
+  parser.add_argument("--limit", type=int, help="look at the first so many lines")
+  parser.add_argument("--all", action="store_true", help=f"show more than {SHOWN} of a kind")
+  parser.add_argument("--html", help="contact sheet to write")
+  parser.add_argument("--sample", type=int, default=200, help="lines on it beside those with a "
+                                                              "problem")
+  parser.add_argument("--seed", type=int, default=0, help="of the sample")
+  args = parser.parse_args(argv)
+  found = validate(args.path, args.root, args.allow, args.tokenizer, args.text_len, args.against,
+                   args.limit)
+  show(found, sys.maxsize if args.all else SHOWN)
+  if args.html:
+    print(f"contact sheet: {contact_sheet.write(found, args.html, args.sample, args.seed)}")
+  if found.failed:
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+  reporting.run(main)
