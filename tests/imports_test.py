@@ -18,7 +18,10 @@ MAY_IMPORT = {  # package: our packages that its files may import
 
 
 def sources(package):
-  return [p for p in sorted((ROOT / package).rglob("*.py")) if not p.name.endswith("_test.py")]
+  """Files of a package; not its tests, nor the scripts in golden/, which import what they compare
+  with."""
+  return [p for p in sorted((ROOT / package).rglob("*.py"))
+          if not p.name.endswith("_test.py") and "golden" not in p.parts]
 
 
 def imported(path):

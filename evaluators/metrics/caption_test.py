@@ -1,54 +1,24 @@
-"""PTB tokens and CIDEr-D against values of pycocoevalcap 1.2 (its Java tokenizer included)."""
+"""Caption metrics against pycocoevalcap 1.2 (its Java tokenizer included), and bad input."""
+import json
+import math
+import pathlib
+
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from evaluators.metrics import caption
 
-# Expected tokens: pycocoevalcap's PTBTokenizer (Stanford CoreNLP 3.4.1) on these lines.
-TOKENS = [
-    ("A man riding a wave on top of a surfboard.",
-     "a man riding a wave on top of a surfboard"),
-    ("Don't you think it's John's? They're; we'd, I'll, you've can't cannot gonna",
-     "do n't you think it 's john 's they 're we 'd i 'll you 've ca n't can not gon na"),
-    ("it\u2019s don\u2019t the dog\u2019s dogs\u2019 ", "it 's do n't the dog 's dogs"),
-    ("a man's dogs' bowls (red) [blue] {green}",
-     "a man 's dogs bowls -lrb- red -rrb- -lsb- blue -rsb- -lcb- green -rcb-"),
-    ("\"Hello,\" he said. ''Hi'' `` ok \u2018single\u2019 \u201cdouble\u201d",
-     "hello he said hi ok single double"),
-    ("well-known 5-year-old two-thirds A--B a - b \u2014dash\u2013 em...dots.. . . .",
-     "well-known 5-year-old two-thirds a b a b dash em dots"),
-    ("$5.00 \u20ac5 \u00a35 \u00bd 1/2 3.5 1,000 10:30 5% #1 & AT&T @home C++ a/b and/or",
-     "$ 5.00 $ 5 # 5 1/2 1/2 3.5 1,000 10:30 5 % # 1 & at&t @home c++ a/b and/or"),
-    ("Mr. Dr. St. e.g. U.S. O'Brien o'clock 'tis rock'n'roll 1990s '90s",
-     "mr. dr. st. e.g. u.s. o'brien o'clock 't is rock 'n' roll 1990s '90s"),
-    ("?! !! wow!!! what?? ", "?! !! wow !!! what ??"),
-    ("<b>bold</b> <loc0012> a_b", "<b> bold </b> <loc0012> a_b"),
-    ("\U0001f600 emoji here \u2026", "emoji here"),
-    ("\u4ec0\u4e48\u662f \u732b\u5728\u684c\u5b50\u4e0a\u3002 \u732b\u3067\u3059\u3001\u72ac",
-     "\u4ec0\u4e48\u662f \u732b\u5728\u684c\u5b50\u4e0a \u3002 \u732b\u3067\u3059 \u3001 \u72ac"),
-    ("\u0926\u094b \u092c\u091a\u094d\u091a\u0947 \u0939\u0948\u0902\u0964",
-     "\u0926\u094b \u092c\u091a\u094d\u091a\u0947 \u0939\u0948\u0902 \u0964"),
-    ("caf\u00e9 \u00dcber stra\u00dfe", "caf\u00e9 \u00fcber stra\u00dfe"),
-    ("", ""),
-    (" . , ", ""),
-]
+GOLDEN = pathlib.Path(__file__).parent / "golden" / "caption.json"
 
 
-@pytest.mark.parametrize("text, expected", TOKENS, ids=[repr(t[:20]) for t, _ in TOKENS])
-def test_tokens_are_those_of_the_java_tokenizer(text, expected):
-  assert " ".join(caption.ptb_tokenize(text)) == expected
-
-
-@pytest.mark.parametrize("newline", ["\n", "\r", "\r\n", "\v", "\f", "\x85", "\u2028", "\u2029"])
-def test_line_breaks_are_spaces(newline):
-  assert caption.ptb_tokenize(f"a cat{newline}sat.") == ["a", "cat", "sat"]
-
-
-@given(st.text())
-def test_any_text_gives_words_without_spaces(text):
-  for token in caption.ptb_tokenize(text):
-    assert token.split() == [token]
+@pytest.mark.parametrize("name", ["cider", "bleu", "rouge_l"])
+def test_160_images_in_sixteen_languages(name):
+  golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
+  corpus, each = getattr(caption, name)(golden["candidates"], golden["references"])
+  expected_corpus, expected_each = golden[name]
+  assert corpus == pytest.approx(expected_corpus, abs=1e-9)
+  assert list(each) == list(expected_each) and len(each) == 160
+  for i, expected in expected_each.items():
+    assert each[i] == pytest.approx(expected, abs=1e-9), i
 
 
 CANDIDATES = {
@@ -87,8 +57,87 @@ def test_ceiling_is_ten_from_four_words_on_and_five_at_two():
   assert caption.cider(short, {i: [t] for i, t in short.items()})[0] == pytest.approx(5)
 
 
-def test_one_image_scores_zero():
-  assert caption.cider({7: "a cat sat down"}, {7: ["a cat sat down"]}) == (0, {7: 0})
+def test_one_image():
+  one = {7: "a cat sat down"}, {7: ["a cat sat down"]}
+  assert caption.cider(*one) == (0, {7: 0})
+  assert caption.bleu(*one)[0] == pytest.approx([1, 1, 1, 1])
+  assert caption.rouge_l(*one)[0] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("text, references, closest", [
+    ("a b c d", ["a b", "a b c d e f"], 2),  # equally close: the shorter, so no penalty
+    ("a b c d", ["a b c d e"], 5),
+])
+def test_brevity_penalty_of_bleu(text, references, closest):
+  got = caption.bleu({1: text}, {1: references})[0][0]
+  assert got == pytest.approx(min(1, math.exp(1 - closest / len(text.split()))), abs=1e-6)
+
+
+def test_corpus_bleu_pools_the_counts():
+  corpus, each = caption.bleu({1: "a cat", 2: "one two three four five six"},
+                              {1: ["a cat"], 2: ["x"]})
+  assert each[1][0] == pytest.approx(1) and each[2][0] == pytest.approx(0, abs=1e-9)
+  assert corpus[0] == pytest.approx(2 / 8)
+
+
+@pytest.mark.parametrize("text, references, precision, recall", [
+    ("a b c d", ["a c d e f"], 3 / 4, 3 / 5),
+    ("a b c d", ["b a d c"], 2 / 4, 2 / 4),       # order counts
+    ("a b c d", ["a", "a b c d e f"], 1, 1),      # recall of the first, precision of the second
+    ("a a a a", ["a"], 1 / 4, 1),                 # a word matches once
+])
+def test_rouge_l_by_hand(text, references, precision, recall):
+  f = 2.44 * precision * recall / (recall + 1.44 * precision)
+  assert caption.rouge_l({1: text}, {1: references})[0] == pytest.approx(f)
+
+
+def test_empty_captions_of_rouge_l():
+  assert caption.rouge_l({1: "", 2: "."}, {1: ["a cat"], 2: ["", "a"]})[1] == {1: 0, 2: 1}
+
+
+def test_a_mixed_fraction_is_one_word_of_rouge_and_two_of_bleu():
+  pair = {1: "1 1/2"}, {1: ["1 1/2 cups"]}
+  assert caption.rouge_l(*pair)[0] == pytest.approx(2.44 * 1 * (1 / 2) / (1 / 2 + 1.44))
+  assert caption.bleu(*pair)[0][1] == pytest.approx(math.exp(1 - 3 / 2), abs=1e-6)
+
+
+def test_a_line_separator_is_a_space():
+  plain = caption.cider(CANDIDATES, REFERENCES)
+  odd = {i: text.replace(" ", "\u2028") for i, text in CANDIDATES.items()}
+  assert caption.cider(odd, REFERENCES) == plain
+
+
+def test_all_scores_at_once():
+  got = caption.scores(CANDIDATES, REFERENCES, language="en")
+  assert list(got) == ["cider", "bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l"]
+  assert got["cider"] == caption.cider(CANDIDATES, REFERENCES)[0]
+  assert [got[f"bleu_{n}"] for n in (1, 2, 3, 4)] == caption.bleu(CANDIDATES, REFERENCES)[0]
+  assert got["rouge_l"] == caption.rouge_l(CANDIDATES, REFERENCES)[0]
+
+
+# Two captions of one token each to the stock tokenizer.
+CHINESE = ({1: "\u732b\u5728\u684c\u5b50\u4e0a\u3002", 2: "\u4e00\u53ea\u72d7\u5728\u8dd1"},
+           {1: ["\u732b\u5728\u684c\u5b50\u4e0b"], 2: ["\u4e00\u53ea\u72d7\u8dd1\u4e86"]})
+
+
+def test_languages_without_spaces_are_scored_by_character_too():
+  got = caption.scores(*CHINESE, language="zh")
+  assert got["cider"] == 0 and got["rouge_l"] == 0
+  assert got["cider_characters"] == caption.cider(
+      *CHINESE, tokenize=caption.character_tokenize)[0] > 1
+  assert got["bleu_1_characters"] == pytest.approx((4 + 4) / (6 + 5))  # the full stop is a word
+  assert got["rouge_l_characters"] > .5
+
+
+@pytest.mark.parametrize("text, tokens", [
+    ("3 \u732b cats\u3067\u3059\u30028", "3 \u732b cats \u3067 \u3059 \u3002 8"),
+    ("\u0e01\u0e33\u0e25\u0e31\u0e07\u0e40\u0e14\u0e34\u0e19",
+     "\u0e01 \u0e33 \u0e25\u0e31 \u0e07 \u0e40 \u0e14\u0e34 \u0e19"),
+    ("\uace0\uc591\uc774 don't", "\uace0\uc591\uc774 do n't"),  # Korean has spaces
+    ("", ""),
+])
+def test_characters(text, tokens):
+  assert " ".join(caption.character_tokenize(text)) == tokens
 
 
 def test_score_depends_on_the_whole_set():
@@ -102,10 +151,8 @@ def test_empty_caption_scores_zero_and_does_not_crash():
 
 
 def test_another_segmenter_can_be_given():
-  texts = {1: "\u732b\u5728\u684c\u5b50\u4e0a", 2: "\u4e00\u53ea\u72d7\u5728\u8dd1"}
-  refs = {1: ["\u732b\u5728\u684c\u5b50\u4e0b"], 2: ["\u4e00\u53ea\u72d7\u8dd1\u4e86"]}
-  assert caption.cider(texts, refs)[0] == 0                # one token per caption: no match
-  assert caption.cider(texts, refs, tokenize=list)[0] > 1  # one token per character
+  assert caption.cider(*CHINESE)[0] == 0                # one token per caption: no match
+  assert caption.cider(*CHINESE, tokenize=list)[0] > 1
 
 
 @pytest.mark.parametrize("candidates, references, named", [
@@ -115,11 +162,17 @@ def test_another_segmenter_can_be_given():
     ({1: "a"}, {"1": ["a"]}, "An id 1 is not an id '1'"),
     ({1: "a", 2: "b"}, {1: ["a"], 2: []}, r"1 ids have an empty list of references, e.g. \[2\]"),
 ])
-def test_bad_sets(candidates, references, named):
+@pytest.mark.parametrize("metric", [caption.cider, caption.bleu, caption.rouge_l, caption.scores])
+def test_bad_sets(metric, candidates, references, named):
   with pytest.raises(ValueError, match=named):
-    caption.cider(candidates, references)
+    metric(candidates, references)
 
 
-def test_references_as_one_string():
-  with pytest.raises(TypeError, match="'a cat'; give a list"):
-    caption.cider({1: "a"}, {1: "a cat"})
+@pytest.mark.parametrize("candidates, references, named", [
+    ({1: "a"}, {1: "a cat"}, "'a cat'; give a list"),
+    ({1: None}, {1: ["a cat"]}, r"A candidate of id 1 is None \(NoneType\)"),
+    ({1: "a"}, {1: ["a", float("nan")]}, r"A reference of id 1 is nan \(float\)"),
+])
+def test_captions_are_strings(candidates, references, named):
+  with pytest.raises(TypeError, match=named):
+    caption.bleu(candidates, references)

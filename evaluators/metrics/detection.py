@@ -17,7 +17,7 @@ from pp import locations
 STATS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
 
-def coco_map(predictions, images, annotations, categories):
+def coco_map(predictions, images, annotations, categories, denominator=locations.BINS - 1):
   """COCO box AP and AR of a set of images.
 
   Args:
@@ -31,6 +31,8 @@ def coco_map(predictions, images, annotations, categories):
       and "iscrowd" (default 0) as in COCO.
     categories: list of {"id", "name"}. A label is compared with the names as it is, without
       the spaces around it; ids need not be contiguous.
+    denominator: what the number of a <locXXXX> in a text is divided by. 1023 as in big_vision;
+      public demos take 1024, which shifts boxes by up to a thousandth of the image.
 
   Returns:
     {name: float} for each name in STATS: 0..1, or COCO's -1 where the set has no annotation
@@ -39,8 +41,8 @@ def coco_map(predictions, images, annotations, categories):
 
   Raises:
     ValueError: for image or category ids that do not fit together or repeat, a number of
-      scores other than that of the objects, a score or box that is not finite, and for a set
-      without images or annotations.
+      scores other than that of the objects, a score, box or bbox that is not finite, and for
+      a set without images or annotations.
   """
   sizes = _unique(images, "images")
   names = _unique(categories, "categories")
@@ -50,7 +52,7 @@ def coco_map(predictions, images, annotations, categories):
   # so images, annotations and detections are numbered here from 1.
   number = {image_id: i for i, image_id in enumerate(sizes, 1)}
   truth = [_annotation(i, a, number, names) for i, a in enumerate(annotations, 1)]
-  found, unknown = _detections(predictions, sizes, number, names)
+  found, unknown = _detections(predictions, sizes, number, names, denominator)
   with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress and table
     evaluation = cocoeval.COCOeval(
         _dataset(truth, number, names), _dataset(found, number, names), "bbox")
@@ -77,13 +79,16 @@ def _annotation(i, annotation, number, names):
       raise ValueError(f"Annotation {i - 1} has {key} {annotation[key]!r}, which is not among "
                        f"the {len(known)} known ids, e.g. {list(known)[:3]}.")
   box = [float(v) for v in annotation["bbox"]]
+  if len(box) != 4 or not all(map(math.isfinite, box)):
+    raise ValueError(f"Annotation {i - 1} has the bbox {box}, not four finite numbers x, y, "
+                     "width, height.")
   return {"id": i, "image_id": number[annotation["image_id"]],
           "category_id": annotation["category_id"], "bbox": box,
           "area": annotation.get("area", box[2] * box[3]),
           "iscrowd": annotation.get("iscrowd", 0)}
 
 
-def _detections(predictions, sizes, number, names):
+def _detections(predictions, sizes, number, names, denominator):
   """-> (list of COCO detections, how many objects had a label that is no category)."""
   category = {row["name"]: i for i, row in names.items()}
   if len(category) < len(names):
@@ -98,7 +103,7 @@ def _detections(predictions, sizes, number, names):
     if image_id in seen:
       raise ValueError(f"Two predictions for image {image_id!r}: give one, with all objects.")
     seen.add(image_id)
-    objects = _objects(prediction)
+    objects = _objects(prediction, (locations.BINS - 1) / denominator)
     for (box, label), score in zip(objects, _scores(prediction, len(objects)), strict=True):
       if label not in category:
         unknown += 1
@@ -115,13 +120,14 @@ def _detections(predictions, sizes, number, names):
   return found, unknown
 
 
-def _objects(prediction):
-  """[(box, label)] of one prediction, from its text or as given."""
+def _objects(prediction, scale):
+  """[(box, label)] of one prediction, from its text with boxes x scale, or as given."""
   if ("text" in prediction) == ("objects" in prediction):
     raise ValueError(f"Prediction for image {prediction['image_id']!r} needs 'text' or "
                      f"'objects', one of them; it has {sorted(prediction)}.")
   if "text" in prediction:
-    return [(o.box, o.label.strip()) for o in locations.parse_objects(prediction["text"])]
+    return [([edge * scale for edge in o.box], o.label.strip())
+            for o in locations.parse_objects(prediction["text"])]
   return [(o["box"], o["label"].strip()) for o in prediction["objects"]]
 
 

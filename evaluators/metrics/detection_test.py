@@ -52,6 +52,22 @@ def test_text_form():
   assert (got["AP"], got["unknown_labels"], got["detections"]) == (pytest.approx(1), 1, 2)
 
 
+def test_other_denominator():
+  """Read with 1024 the right edge is at 99.9 pixels of 100: IoU .998, still a match at .95."""
+  predictions = [{"image_id": 10, "text": "<loc0000><loc0000><loc1023><loc1023> cat"}]
+  images = [{"id": 10, "height": 100, "width": 100}]
+  for denominator, ap in ((1023, 1), (1024, 1), (2046, 0)):
+    got = detection.coco_map(predictions, images, [
+        {"image_id": 10, "category_id": 3, "bbox": [0, 0, 100, 100]}], CATEGORIES, denominator)
+    assert got["AP"] == pytest.approx(ap)
+
+
+def test_one_image_with_line_separators_in_its_text():
+  text = "<loc0102><loc0102><loc0921><loc0614>\u2028cat\u2028;\n<loc0000>\u2028"
+  got = score([{"image_id": 10, "text": text}], ANNOTATIONS[:1], IMAGES[:1])
+  assert (got["AP"], got["detections"]) == (pytest.approx(1), 1)
+
+
 def test_y_comes_before_x():
   swapped = [{"image_id": 10, "objects": [{"box": (.1, .1, .6, .9), "label": "cat"}]}]
   assert score(swapped)["AP50"] == 0
@@ -167,6 +183,7 @@ def test_bad_predictions(prediction, named):
     (dict(categories=CATEGORIES + [{"id": 4, "name": "cat"}]), "the same name"),
     (dict(annotations=[{**ANNOTATIONS[0], "image_id": 5}]), "Annotation 0 has image_id 5"),
     (dict(annotations=[{**ANNOTATIONS[0], "category_id": 1}]), "category_id 1"),
+    (dict(annotations=[{**ANNOTATIONS[0], "bbox": [1, 2, float("nan"), 3]}]), "finite numbers x"),
 ])
 def test_sets_that_do_not_fit_together(change, named):
   with pytest.raises(ValueError, match=named):
