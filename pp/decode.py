@@ -14,10 +14,6 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from pp.memory import keep_freed_memory
-
-keep_freed_memory()  # on import, which each process of a loader does
-
 MAX_PIXELS = 178_956_970  # Pillow's limit too: half a GB as RGB, far above any camera
 UNSUSPECTED = 1 << 24  # pixels (4096 x 4096) that any file may have; above, its size tells:
 PIXELS_PER_BYTE = 8300  # a PNG of one bit a pixel packs 8 x 1032, GIF 2731, JPEG 512, at the most

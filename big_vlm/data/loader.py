@@ -10,6 +10,7 @@ import grain
 import numpy as np
 
 from big_vlm.batch import BATCH
+from big_vlm.data import allocation
 
 GRACE = 20  # seconds that a worker goes on after SIGTERM
 AHEAD = 8  # batches that are made ahead at most, by the threads of each worker
@@ -42,6 +43,7 @@ def train_batches(stream, batch_size, *, step=0, rows=None, workers=0, threads=2
     threads: of each worker.
     memory_gb: what batches that are made ahead may hold, as far as one is still made ahead.
   """
+  allocation.keep_freed_memory()
   rows = list(range(batch_size) if rows is None else rows)
   slots = _Slots(stream, batch_size, step, rows)
   batches = grain.MapDataset.source(slots).batch(len(rows), batch_fn=collate)
@@ -52,13 +54,14 @@ def train_batches(stream, batch_size, *, step=0, rows=None, workers=0, threads=2
     if not absl.flags.FLAGS.is_parsed():  # Grain reads flags of its own; a notebook parses none
       absl.flags.FLAGS.mark_as_parsed()
     it = it.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers),
-                        worker_init_fn=_outlive_signals)
+                        worker_init_fn=_start_worker)
   return iter(it)
 
 
-def _outlive_signals(worker, workers):
+def _start_worker(worker, workers):
   """Ctrl-C and schedulers signal the workers too, which the step under way still needs."""
   del worker, workers
+  allocation.keep_freed_memory()
   signal.signal(signal.SIGINT, signal.SIG_IGN)
   signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
 
@@ -69,6 +72,7 @@ def eval_batches(examples, preprocess, batch_size, *, rows=None, threads=2):
   rows: the slots of each batch that are wanted, all by default; the number of batches is the same
   whichever these are.
   """
+  allocation.keep_freed_memory()
   rows = list(range(batch_size) if rows is None else rows)
   count = -(-len(examples) // batch_size)
 

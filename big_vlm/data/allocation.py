@@ -14,7 +14,7 @@ LARGE = 32 << 20  # bytes of a block that is given back at once; what glibc's ow
 
 
 def keep_freed_memory():
-  """Sets glibc's thresholds, for the whole process; True if it did.
+  """Sets glibc's thresholds, for the whole process, as the loader asks for; True if it did.
 
   Elsewhere, and where the environment sets MALLOC_..., nothing changes.
   """
