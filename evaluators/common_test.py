@@ -1,5 +1,7 @@
 """Evaluators over digits/tiny: every example once, the same rows for any batch size and mesh."""
+import copy
 import json
+import types
 
 import jax
 import numpy as np
@@ -7,8 +9,13 @@ import pytest
 
 from big_vlm import sharding
 from big_vlm.models import paligemma
+from big_vlm.training import step as steps
+from big_vlm.vlm import VLM
 from configs import quickstart
 from evaluators import common
+from evaluators.mean import Mean
+from pp import prompts
+from pp.tokenizer import get_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +41,118 @@ def rows(config, model_and_params, mesh, batch_size, name="ocr"):
   return evaluator(config, model, name, mesh, batch_size=batch_size).predict(params)
 
 
-def test_rows_are_the_same_for_any_batch_size_and_mesh(config, model_and_params, mesh1):
-  want = rows(config, model_and_params, mesh1, 64)
+@pytest.fixture(scope="module")
+def want(config, model_and_params, mesh1):
+  """The rows of "ocr" at batch 64 on one device."""
+  return rows(config, model_and_params, mesh1, 64)
+
+
+def said(rows):
+  return [(r["id"], r["prediction"], r["finish_reason"]) for r in rows]
+
+
+def test_rows_are_the_same_for_any_batch_size_and_mesh(config, model_and_params, mesh1, want):
   assert [r["id"] for r in want] == [f"val-{i:06d}" for i in range(64)]
   for mesh, batch_size in ((mesh1, 1), (mesh1, 7), (sharding.make_mesh(), 24)):
     got = rows(config, model_and_params, mesh, batch_size)
-    assert [(r["id"], r["prediction"], r["finish_reason"]) for r in got] == [
-        (r["id"], r["prediction"], r["finish_reason"]) for r in want]
+    assert said(got) == said(want)
+    for a, b in zip(got, want):
+      np.testing.assert_allclose(a["logprobs"], b["logprobs"], atol=1e-4)
+
+
+def test_a_killed_run_goes_on_behind_its_rows(config, model_and_params, want, tmp_path, capsys):
+  model, params = model_and_params
+  one = evaluator(config, model, "ocr", sharding.make_mesh(), batch_size=24)
+  kept, batches = tmp_path / "predictions" / "ocr.partial.jsonl", []
+
+  def stop(done, total):
+    if done == 2:
+      raise KeyboardInterrupt
+  with pytest.raises(KeyboardInterrupt):
+    one.predict(params, note=stop, kept=kept)
+  with kept.open("a") as f:
+    f.write('{"id": "cut by the ki')
+  got = one.predict(params, images=3, kept=kept, note=lambda done, total: batches.append(total))
+  assert batches == [1] and said(got) == said(want)  # 48 of 64 rows were there
+  assert [r["image"].shape for r in got[:3]] == [(32, 32, 3)] * 3 and "image" not in got[3]
+  assert one.score(got) == one.score(copy.deepcopy(want))
+  again = one.predict(params, kept=kept, note=lambda done, total: batches.append(total))
+  assert batches == [1] and said(again) == said(want) and capsys.readouterr().out == ""
+  key = json.loads(kept.read_text().partition("\n")[0])["key"]
+  assert common.Kept(kept, key).rows[0]["id"] == want[0]["id"]
+  assert common.Kept(kept, key + "x").rows == []  # what another checkpoint has made is not taken
+  assert "is of another checkpoint" in capsys.readouterr().out
+
+
+def test_parameters_are_told_apart_on_any_mesh(model_and_params):
+  params = {"a": np.arange(24, dtype=np.float32).reshape(8, 3), "b": np.zeros(4, np.int8)}
+  first = common.fingerprint(params)
+  cut = jax.device_put(params["a"], sharding.batch_sharding(sharding.make_mesh()))
+  assert common.fingerprint({**params, "a": cut}) == first
+  moved = {**params, "a": params["a"][::-1]}
+  nudged = {**params, "a": np.nextafter(params["a"], 99, dtype=np.float32)}
+  assert len({first, *map(common.fingerprint, (moved, nudged))}) == 3
+
+
+def test_samplers_are_those_of_the_model(config, model_and_params, mesh1):
+  model, params = model_and_params
+  data = {**config.evals.ocr.data.to_dict(), "split": "val[:4]"}
+  beam = evaluator(config, model, "ocr", mesh1, data=data, sampler="beam(n=2)", batch_size=4,
+                   max_new_tokens=3)
+  got = beam.predict(params, images=4)
+  vlm = VLM(model, params, get_tokenizer(config.tokenizer), mesh1, config.tokenizer, "")
+  answers = vlm.generate([r["prefix"] for r in got], [r["image"] for r in got],
+                         sampler="beam(n=2)", max_new_tokens=3)
+  assert [r["tokens"] for r in got] == [a.tokens for a in answers]
+
+
+def test_of_several_draws_the_likeliest_counts(config, model_and_params, mesh1, monkeypatch):
+  tok = get_tokenizer(config.tokenizer)
+  asked = []
+
+  def generate(model, params, batch, *, stops, seeds, sampler, **kw):
+    """Writes the digit seed % 10, the likelier the larger the digit."""
+    asked.extend(seeds[np.asarray(batch["_mask"])].tolist())
+    tokens = np.array([tok.to_int(str(seed % 10), eos=True) for seed in seeds])
+    return types.SimpleNamespace(tokens=tokens, length=np.full(len(seeds), 2),
+                                 logprobs=np.stack([seeds % 10 - 9., 0 * seeds], 1))
+  monkeypatch.setattr(common.generate, "generate", generate)
+  for batch_size in (2, 5):  # what is drawn for an example does not depend on the batch
+    rows = evaluator(config, model_and_params[0], "ocr", mesh1, batch_size=batch_size,
+                     data={**config.evals.ocr.data.to_dict(), "split": "val[:5]"},
+                     sampler="best_of(3, 'top_p(.9)')").predict(model_and_params[1])
+    assert [r["prediction"] for r in rows] == ["2", "5", "8", "9", "4"]
+  assert sorted(asked) == sorted([*range(15)] * 2)  # each draw of each example by its own seed
+
+
+def test_perplexity_is_the_loss_of_a_training(config, model_and_params, mesh1):
+  model, params = model_and_params
+  head = config.evals.ocr.pp.split("|tok(")[0]
+  pp = f"{head}|{prompts.tokens(config.tokenizer, 24, train=True)}"
+  entry = dict(type="perplexity", data={**config.evals.ocr.data.to_dict(), "split": "val[:8]"},
+               pp=pp)
+  whole = common.Evaluator("ocr/pplx", model, config.tokenizer, mesh1, **entry, batch_size=8)
+  seen = {}
+
+  def note(model, params, batch):
+    seen.update(batch)
+    return nlls(model, params, batch)
+  with pytest.MonkeyPatch.context() as patch:
+    nlls = whole._kind.likelihoods
+    patch.setattr(whole._kind, "likelihoods", note)
+    got = whole.predict(params)
+  metrics = whole.score(got)
+  mask = seen["mask_loss"][:, 1:].astype(np.float32)
+  loss = jax.jit(steps.loss_fn, static_argnums=0)(
+      model, params, seen, mask / mask.sum(1, keepdims=True) / 8, jax.random.key(0))
+  np.testing.assert_allclose(metrics["ocr/pplx/nll"], loss, rtol=1e-5)
+  first = got[0]
+  assert first["prefix"] == "ocr" and first["suffix"].isdigit() and "_id" in first
+  assert len(first["nlls"]) == len(first["tokens"]) == int(mask[0].sum())
+  filled = common.Evaluator("ocr/pplx", model, config.tokenizer, mesh1, **entry, batch_size=5)
+  for a, b in zip(filled.predict(params), got, strict=True):  # 2 of 10 rows only fill up
+    np.testing.assert_allclose(a["nlls"], b["nlls"], atol=1e-4)
+    assert a["tokens"] == b["tokens"]
 
 
 def test_the_reference_never_reaches_the_prompt(config, model_and_params, mesh1):
@@ -64,27 +176,77 @@ def test_run_writes_every_row(config, model_and_params, mesh1, tmp_path, capsys)
   assert "detect/AP50" in capsys.readouterr().out
 
 
-def test_unknown_kind(config, model_and_params, mesh1):
-  with pytest.raises(ValueError, match="Unknown evaluator 'captoin'. Did you mean 'caption'"):
-    evaluator(config, model_and_params[0], "ocr", mesh1, type="captoin")
+def test_a_server_gets_every_question_once(config, model_and_params, mesh1, want, tmp_path):
+  head = config.evals.ocr.pp.split("|tok(")[0]
+  tokens = prompts.tokens(config.tokenizer, 16, train=False, keep=("prefix", "question_id"))
+  pp = f"{head}|copy('id', 'question_id')|{tokens}"
+  one = evaluator(config, model_and_params[0], "ocr", mesh1, batch_size=64, type="store", pp=pp,
+                  format="docvqa")
+  assert one.run(model_and_params[1], tmp_path, 7) == {"ocr/examples": 64}
+  sent = json.loads((tmp_path / "submissions" / "ocr-7.json").read_text())
+  assert sent == [{"questionId": r["id"], "answer": r["prediction"]} for r in want]
 
 
-def test_a_random_op_is_refused_before_any_data_is_read(config, model_and_params, mesh1):
-  pp = "choice(key='questions')|" + config.evals.ocr.pp
-  with pytest.raises(ValueError, match="The eval 'ocr' would .*`choice.key='questions'.` is"):
-    evaluator(config, model_and_params[0], "ocr", mesh1, pp=pp, data=dict(name="nowhere"))
+def quick(config, **entry):
+  return dict(type="vqa", rule="exact", data=dict(name="nowhere"), pp="", batch_size=1,
+              max_new_tokens=1) | entry
 
 
-def test_evals_to_come_are_left_out_and_named(capsys):
-  evals = {"a": {"type": "caption"}, "b": {"type": "caption", "sampler": "beam(n=2)"},
-           "c": {"type": "vqa", "rule": "accuracy"}, "d": {"type": "captoin"}}
-  assert list(common.runnable(evals)) == ["a", "d"]
-  assert capsys.readouterr().out == (
-      "left out, for they need what evaluators/ does not have yet: b (sampler), c (vqa)\n")
+@pytest.mark.parametrize("entry, complaint", [
+    (dict(type="captoin"), "Unknown evaluator 'captoin'. Did you mean 'caption'"),
+    (dict(rule="exat"), "Unknown rule of the kind vqa 'exat'. Did you mean 'exact'"),
+    (dict(type="store", format="vqa2"), "has no 'rule'"),
+    (dict(to_lowr=1), "The eval 'a' of the kind 'vqa' has no 'to_lowr'. Did you mean 'to_lower'"),
+    (dict(sampler="beem"), "Unknown sampler 'beem'. Did you mean 'beam'"),
+    (dict(max_new_tokens=None), "The eval 'a' needs max_new_tokens="),
+    (dict(pp="choice(key='questions')"), "`choice.key='questions'.` is random"),
+])
+def test_what_makes_no_sense_is_refused_before_any_data_is_read(config, entry, complaint):
+  with pytest.raises(ValueError, match=complaint):
+    common.Evaluator("a", None, "nowhere", None, **quick(config, **entry))
 
 
-def test_rows_of_other_processes_may_hold_arrays_of_strings():
-  row = {"texts": np.array(["a", "bc"], object), "nested": {"x": np.array(["é"], object)},
-         "boxes": np.zeros((2, 4)), "n": 3}
-  assert common._packed(row) == {"texts": ["a", "bc"], "nested": {"x": ["é"]},
-                                 "boxes": row["boxes"], "n": 3}
+def test_a_kind_names_the_arguments_that_it_needs():
+  entry = quick(None)
+  del entry["rule"]
+  with pytest.raises(ValueError, match="The eval 'a' of the kind 'vqa' needs rule="):
+    common.Evaluator("a", None, "nowhere", None, **entry)
+
+
+class Part:
+  """An Evaluator that has its metrics already."""
+  type, last = "vqa", None
+
+  def __init__(self, name, steps, value):
+    self.name, self.steps, self.value, self.runs = name, steps, value, 0
+
+  def run(self, params, workdir, step):
+    self.runs += 1
+    self.last = step, {f"{self.name}/accuracy": self.value, f"{self.name}/f1": 0.}
+
+
+def test_a_mean_is_due_with_all_its_parts_and_takes_their_figures():
+  parts = [Part("pope/random", 20, .9), Part("pope/popular", 30, .8)]
+  mean = Mean("pope/avg", parts, "accuracy")
+  assert mean.steps == 60 and Mean("m", [*parts, Part("p", 0, 1)], "f1").steps == 0
+  for part in parts:
+    part.run(None, None, 60)
+  assert mean.run(None, None, 60) == {"pope/avg/accuracy": pytest.approx(.85)}
+  assert [p.runs for p in parts] == [1, 1]
+  mean.run(None, None, 120)  # a training that was killed between the parts and their mean
+  assert [p.runs for p in parts] == [2, 2]
+  with pytest.raises(ValueError, match="mean of 'anls', but there is no 'pope/random/anls'"):
+    Mean("pope/avg", parts, "anls").score(parts[0].last[1])
+
+
+def test_means_come_last_and_know_their_parts(config):
+  evals = {"a/mean": dict(type="mean", evals=("b", "c"), metric="accuracy"),
+           "b": quick(config), "c": quick(config)}
+  asked = types.SimpleNamespace(evals=types.SimpleNamespace(to_dict=lambda: evals))
+  b, c, mean = common.evaluators(asked, None, "nowhere", None)
+  assert (b.name, c.name, mean.name, mean.parts) == ("b", "c", "a/mean", [b, c])
+  assert mean.in_percent("accuracy") and not common.in_percent("perplexity", "nll")
+  assert common.in_percent("counting", "accuracy/simple")
+  evals["a/mean"]["evals"] = ("b", "d")
+  with pytest.raises(ValueError, match="has no 'd'"):
+    common.evaluators(asked, None, "nowhere", None)

@@ -1,89 +1,190 @@
 """Evaluates a checkpoint: python -m evaluators.run --config C --init W --workdir OUT
 
-Writes OUT/metrics.json, OUT/report.html (images, answers beside references) and OUT/predictions/.
-"""
-import datetime
-import json
-import pathlib
+  OUT/metrics.json       figures with intervals and published scores, and what made them
+  OUT/report.html        the same to look at, with the examples behind
+  OUT/predictions/       NAME.jsonl, a row for each example
+  OUT/submissions/       NAME.json of the evals of kind "store", as their test server takes it
 
-import jax
+The same command after a kill goes on: rows that are finished are in NAME.partial.jsonl until all
+evals are through, and are taken from there for the same checkpoint and config.
+"""
+import fnmatch
+import json
+import math
+import os
+import pathlib
+import sys
+import time
+
+from absl import flags
 
 import big_vlm
 from big_vlm import distributed, reporting, sharding
+from big_vlm.data import source
 from big_vlm.models import paligemma
-from evaluators import common, report
+from evaluators import common, figures, provenance, recipe, report
+from evaluators.rows import write_rows
 from pp.registry import pick
 
-FRACTIONS = ("acc", "exact", "AP", "AP50", "AP75")  # metrics in 0..1, shown in per cent
-GALLERY = 150  # rows per evaluator in the report, those with images; all are in predictions/
+PICTURES = 300  # rows that the report shows with their image; of one eval at most half
+NOTE_SECONDS = 30  # between lines of progress where there is no terminal
 
 
-def run(config, init, workdir, evals=None, split=None):
-  """Runs the config's evals, or those named ("ocr,detect"), on their split or on another one.
+def run(config, init, workdir, evals=None, split=None, config_file=None, changes=None):
+  """Runs the config's evals, or those named ("ocr,detect" or "pope/*"), on their split or on
+  another one.
 
-  Returns {"name/metric": {"value", "majority": of the most frequent answer, "n": examples}}; on
-  processes but the first {}.
+  config_file, changes: the file that the config is from, "path.py:arguments", and {field: value}
+  changed in it; without the file what differs from the published recipe is not known.
+
+  Returns {"name/metric": figure}, figures as in figures.py; on processes but the first {}.
   """
   distributed.check_same(config.to_json_best_effort(), "configs")
-  pathlib.Path(workdir).mkdir(parents=True, exist_ok=True)
+  entries = chosen(config.evals.to_dict(), evals, split)
+  check_data(entries)
+  folder = pathlib.Path(workdir)
+  folder.mkdir(parents=True, exist_ok=True)
   mesh = sharding.make_mesh(config.mesh.to_dict())
-  vlm = big_vlm.from_preset(init, mesh=mesh, rules=config.sharding)
+  dtype = config.model.dtype.replace("auto", "float32")
+  vlm = big_vlm.from_preset(init, dtype=dtype, mesh=mesh, rules=config.sharding)
+  about = provenance.gather(config, config_file, changes or {}, vlm.source)
+  warnings = recipe.Warnings(config, config_file, vlm.config, entries)
+  pictures = min(PICTURES // 2, -(-PICTURES // len(entries)))
+  config = config.copy_and_resolve_references()
+  with config.unlocked():
+    config.evals = entries
 
-  entries, results, gallery = common.runnable(config.evals.to_dict()), {}, []
-  for name in evals.split(",") if evals else entries:
-    entry = pick(entries, name, "evaluator of this config")
-    if split:
-      entry["data"]["split"] = split
-    evaluator = common.Evaluator(name, vlm.model, vlm.tokenizer_name, mesh, **entry)
-    rows = evaluator.predict(vlm.params, note=reporting.counter(name), images=GALLERY)
-    if not distributed.main():
+  found, shown = {}, []
+  for evaluator in common.evaluators(config, vlm.model, vlm.tokenizer_name, mesh):
+    name, published = evaluator.name, config.published
+    if evaluator.type == "mean":
+      found |= figures.of_mean(evaluator, found, published, warnings) if distributed.main() else {}
       continue
-    metrics, majority = evaluator.score(rows), evaluator.baseline(rows)
-    for metric, value in metrics.items():
-      results[metric] = {"value": value, "majority": majority[metric], "n": len(rows)}
-    common.write_rows(pathlib.Path(workdir) / "predictions" / f"{name}.jsonl", rows)
-    gallery += [card(name, row) for row in rows[:GALLERY]]
+    rows = evaluator.predict(vlm.params, progress(name), pictures, partial(folder, name))
+    if distributed.main():
+      found |= figures.of(evaluator, rows, published, warnings)
+      save(folder, evaluator, rows)
+      shown += [{**row, "task": name} for row in rows]
   if not distributed.main():
     return {}
-  details = {"checkpoint": vlm.source, "data": split or "as configured",
-             "date": datetime.date.today().isoformat(), "jax": jax.__version__,
-             "devices": f"{jax.device_count()} {jax.devices()[0].device_kind}"}
-  write(workdir, results, gallery, details, paligemma.to_dict(vlm.config))
-  return results
+  write(folder, list(found.values()), shown, {
+      **about, "evals": list(entries), "split": split or "as configured", "dtype": dtype,
+      "model": paligemma.to_dict(vlm.config)})
+  for name in entries:
+    partial(folder, name).unlink(missing_ok=True)
+  return found
 
 
-def card(name, row):
-  """A row as report.py draws it."""
-  return {**row, "task": name, "prompt": row["prefix"], "references": [row["suffix"]]}
+def chosen(evals, names=None, split=None):
+  """{name: entry} of a config's evals: all, or those that names and patterns with commas say, and
+  what their means are over; on another split of their data.
+
+  Raises ValueError for a name that is no eval, a pattern that none has, and data without splits.
+  """
+  if not evals:
+    raise ValueError("The config has no `evals`: there is nothing to run. A task's config has "
+                     "some, e.g. configs/transfers/okvqa.py, and configs/evals/ has suites.")
+  wanted = set()
+  for name in map(str.strip, names.split(",")) if names else evals:
+    matching = fnmatch.filter(evals, name)
+    wanted |= set(matching or [pick({n: n for n in evals}, name, "eval of this config")])
+  for name in list(wanted):
+    wanted |= set(evals[name].get("evals", ()))
+  entries = {name: evals[name] for name in evals if name in wanted}
+  for name, entry in entries.items():
+    if split and "data" in entry:
+      if "split" not in entry["data"]:
+        raise ValueError(f"The eval {name!r} has no splits to choose from: its data are "
+                         f"{entry['data']}. Leave --split away, or choose other --evals.")
+      entry["data"]["split"] = split
+  return entries
 
 
-def write(workdir, results, gallery, details, model_config):
+def check_data(entries):
+  """Raises FileNotFoundError that names all data that are not there: not hours later, one by one.
+  """
+  said = {}
+  for name, entry in entries.items():
+    try:
+      if "data" in entry:
+        source.get(**entry["data"])
+    except FileNotFoundError as e:
+      said.setdefault(str(e), []).append(name)
+  if said:
+    raise FileNotFoundError("\n".join(
+        f"{text} (for {', '.join(names)})" for text, names in said.items())
+        + "\nOr choose among the evals, --evals NAME,NAME.")
+
+
+def progress(name):
+  """A note(done, total) of batches: a line that counts up on a terminal, else one now and then.
+
+  What a resumed run finds done does not count for the time that is left.
+  """
+  began = shown = time.perf_counter()
+  first = None
+
+  def note(done, total):
+    nonlocal first, shown
+    now, on_terminal = time.perf_counter(), sys.stdout.isatty()
+    first = first or (done, now)
+    if done == total:
+      print("\r" * on_terminal + f"{name}: {total} batches in {now - began:.0f} s", flush=True)
+    elif on_terminal or now - shown > NOTE_SECONDS:
+      count, since = (done - first[0], first[1]) if done > first[0] else (1, began)
+      left = reporting.clock((now - since) / count * (total - done))
+      print("\r" * on_terminal + f"{name}: batch {done}/{total}  ETA {left}",
+            end="" if on_terminal else "\n", flush=True)
+      shown = now
+  return note
+
+
+def partial(folder, name):
+  """Where the rows of an eval are until all evals are through."""
+  return folder / "predictions" / f"{name}.partial.jsonl"
+
+
+def save(folder, evaluator, rows):
+  """The rows, and where the eval is of kind `store` what a test server takes."""
+  write_rows(folder / "predictions" / f"{evaluator.name}.jsonl", rows)
+  if (answers := evaluator.submission(rows)) is not None:
+    path = folder / "submissions" / f"{evaluator.name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(answers))
+    print(f"submission  {path}")
+
+
+def write(folder, results, rows, details):
   """metrics.json and report.html, and the figures on the screen."""
-  folder = pathlib.Path(workdir)
-  text = json.dumps({"metrics": results, **details, "model": model_config}, indent=2)
-  (folder / "metrics.json").write_text(text + "\n")
-  figures = []
-  print(f"\n{'metric':24}{'model':>10}{'majority answer':>18}{'examples':>10}")
-  for name, r in results.items():
-    task, _, metric = name.rpartition("/")
-    percent = metric in FRACTIONS
-    figures.append({"task": task, "metric": metric, "value": r["value"], "baseline": r["majority"],
-                    "n": r["n"], "percent": percent})
-    show = (lambda x: f"{x:.1%}") if percent else (lambda x: f"{x:.3f}")
-    print(f"{name:24}{show(r['value']):>10}{show(r['majority']):>18}{r['n']:>10}")
-  page = report.write_report(
-      folder / "report.html", title="Evaluation", figures=figures, rows=gallery,
-      subtitle=details["checkpoint"], details=details)
-  print(f"\nreport      {page}\nmetrics     {folder / 'metrics.json'}\n"
-        f"checkpoint  {details['checkpoint']}")
+  path = folder / "metrics.json"
+  metrics = {f"{f['task']}/{f['metric']}": {
+      "value": f["value"] if math.isfinite(f["value"]) else None, "interval": f["interval"],
+      "published": f["published"], "majority": f["baseline"],
+      **{k: f[k] for k in ("n", "percent", "warnings")}} for f in results}
+  temporary = path.with_suffix(".tmp")
+  temporary.write_text(json.dumps({"metrics": metrics, **details}, indent=2) + "\n")
+  os.replace(temporary, path)
+  page = report.write_report(folder / "report.html", title="Evaluation", figures=results, rows=rows,
+                             subtitle=details["checkpoint"], details=details)
+  print(f"\n{figures.table(results)}")
+  for name, text in dict.fromkeys((f["task"], w) for f in results for w in f["warnings"]):
+    print(f"warning: {name}: {text}")
+  print(f"\nreport      {page}\nmetrics     {path}\ncheckpoint  {details['checkpoint']}")
   for above in pathlib.Path(details["checkpoint"]).parents[:2]:  # ours is W/checkpoints/STEP
     if (above / "training.png").exists():
       print(f"plot        {above / 'training.png'}")
 
 
+def main(config, init, workdir, evals=None, split=None):
+  """run() of the flags, with the name of the config's file and what else they change."""
+  flag = flags.FLAGS["config"]
+  run(config, init, workdir, evals, split, flag.config_filename, dict(flag.override_values))
+
+
 if __name__ == "__main__":
-  reporting.launch(run, processes=True, config="Config file with `evals`.",
-                   init="Checkpoint: a training's workdir or its checkpoints/STEP.",
-                   workdir="Where metrics, report and predictions go.",
-                   evals="Names of the config's evals to run, with commas; default: all.",
+  reporting.launch(main, processes=True, config="Config file with `evals`.",
+                   init="Checkpoint: a preset, a path or handle, a training's workdir or step.",
+                   workdir="Where metrics, report, predictions and submissions go.",
+                   evals="Evals of the config to run, with commas, e.g. 'okvqa/val,pope/*'; "
+                         "default: all.",
                    split="Data split to evaluate instead of the config's.")

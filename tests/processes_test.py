@@ -37,7 +37,8 @@ def get_config():
   c.optimizer.name, c.optimizer.args = "adamw", {{}}
   c.total_steps, c.log_steps, c.checkpoint_steps, c.keep_checkpoints = {steps}, 1, 5, 9
   c.evals = {{"ocr": {{**c.evals.ocr.to_dict(), "batch_size": 24, "steps": 0,
-                     "max_new_tokens": 2}}}}
+                     "max_new_tokens": 2}},
+             "all": {{"type": "mean", "evals": ("ocr",), "metric": "acc"}}}}
   return c
 """
 
@@ -85,7 +86,16 @@ def finish(processes, status=0):
 
 def losses(workdir):
   rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().split("\n")[:-1]]
+  assert [row["all/acc"] for row in rows if "all/acc" in row] == [
+      row["ocr/acc"] for row in rows if "ocr/acc" in row]  # the mean over one eval
   return {row["step"]: row["loss"] for row in rows if "loss" in row}
+
+
+def figures(workdir):
+  """{metric of an evaluation: value} at the end."""
+  rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().split("\n")[:-1]]
+  return {k: v for row in rows if row["step"] == STEPS for k, v in row.items()
+          if k.startswith("ocr/")}
 
 
 def examples(workdir):
@@ -103,6 +113,7 @@ def same_run(got, want):
   assert examples(got) == examples(want) and len(examples(got)) == STEPS
   np.testing.assert_allclose([losses(got)[s] for s in range(1, STEPS + 1)],
                              [losses(want)[s] for s in range(1, STEPS + 1)], atol=1e-5)
+  assert figures(got) == figures(want) and "ocr/acc" in figures(want)
   answers = [[json.loads(line) for line in
               (w / "predictions" / f"ocr-{STEPS}.jsonl").read_text().splitlines()]
              for w in (got, want)]

@@ -33,8 +33,7 @@ def train(config, workdir, profile=None):
   read = counters.Counters(stream, size, config.input.on_error)
   log, save, keep = (s.run.steps(name, config, default) for name, default in
                      (("log", 50), ("checkpoint", 1000), ("keep_every", 0)))
-  evaluators = [common.Evaluator(name, s.model, config.tokenizer, s.mesh, run=s.run, **kw)
-                for name, kw in common.runnable(config.evals.to_dict()).items()]
+  evaluators = common.evaluators(config, s.model, config.tokenizer, s.mesh, s.run)
   guard = finite.Guard(s, config.seed, config.loss.to_dict())
   with (jax.set_mesh(s.mesh), stopping.Stop() as stop,
         Checkpoints(workdir, config.keep_checkpoints, keep) as checkpoints):

@@ -6,7 +6,8 @@ PUBLISHED = common.table("""
                        pg1-224 pg1-448 pg1-896 3b-224 3b-448 3b-896 10b-224 10b-448 10b-896
 coco_detection/val/AP     28.7    37.0    41.1   30.4   38.5   42.3    30.3    39.2    43.6
 """)
-OBJECTS = ("objects/bbox", "objects/label", "objects/area", "objects/is_crowd", "image/id")
+OBJECTS = ("objects/bbox", "objects/label", "objects/area", "objects/is_crowd", "height", "width",
+           "image/id")
 
 
 def get_config(arg=None):
@@ -20,6 +21,6 @@ def get_config(arg=None):
   splits = {"minitrain": "train[:5000]", "val": "val"}
   common.evaluate(c, a, "coco_detection", splits, "detection",
                   f"{image}|{common.prompt('detect all classes')}", keep=OBJECTS,
-                  prompt_len=16, batch_size=64, percent=0.1)
+                  confidence="label", prompt_len=16, batch_size=64, percent=0.1)
   common.perplexity(c, a, "coco_detection", splits, f"{image}|{detect('raster')}")
   return c

@@ -11,15 +11,18 @@ Scores by a test server and scores on a validation split are of different evals 
 
 What the types of evals take and give, beside the prediction:
   vqa             rule=, to_lower=; "answer" or "answers" -> accuracy; anls, relaxed_accuracy or
-                  pair_accuracy by the rules anls, relaxed, mmvp
-  caption         language=; "captions" -> cider, bleu4, rouge_l
+                  pair_accuracy by the rules anls, relaxed, mmvp. What rules need besides:
+                  evaluators/vqa.py
+  caption         language=, lengths=; "captions" -> cider, bleu4, rouge_l; chars, sentences
   counting        "answer", "issimple" -> accuracy, accuracy/simple, accuracy/complex
-  detection       "objects/bbox", "objects/label" -> AP
-  segmentation    "objects/mask", "objects/bbox" -> miou
-  text_spotting   objects and ignored words -> precision, recall, f1
+  detection       confidence=; "objects/bbox", "objects/label", and of the image as it came
+                  "height", "width", "objects/area", "objects/is_crowd" -> AP, AP50, ...
+  segmentation    vqvae=; "objects/mask", "objects/bbox" -> miou, ciou, boxacc/0.5
+  text_spotting   "objects/label", "objects/polygon", "ignored/polygon" -> precision, recall, f1
   tables          "html" -> s_teds, teds, grits_top, grits_con
-  sequence_error  "answer" -> cer, ser, ler
-  perplexity      what the pp string of a training makes, without its random ops
+  sequence_error  "answer" -> cer, ser, ler, in per cent
+  perplexity      what the pp string of a training makes, without its random ops -> nll,
+                  nll_per_token, perplexity
   store           format=: the file that a test server takes
   mean            evals=, metric=: over other evals
 """

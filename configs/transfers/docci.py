@@ -21,6 +21,7 @@ def get_config(arg=None):
   splits = {"minitrain": "train[:5%]", "val": "qual_dev", "test": "test"}
   common.evaluate(c, a, "docci", splits, "caption",
                   f"{ask}|reshape([1], inkey='description', outkey='captions')",
-                  keep=("captions", "example_id"), prompt_len=16, max_new_tokens=192, percent=1/4)
+                  keep=("captions", "example_id"), lengths=True, prompt_len=16,
+                  max_new_tokens=192, percent=1/4)
   common.perplexity(c, a, "docci", splits, answer)
   return c

@@ -6,7 +6,8 @@ PUBLISHED = common.table("""
                        pg1-224 pg1-448 pg1-896 3b-224 3b-448 3b-896 10b-224 10b-448 10b-896
 doclaynet/test/AP         50.8    64.1    66.5   46.7   62.5   66.1    50.4    63.5    66.0
 """)
-OBJECTS = ("objects/bbox", "objects/label", "objects/area", "objects/is_crowd", "image/id")
+OBJECTS = ("objects/bbox", "objects/label", "objects/area", "objects/is_crowd", "height", "width",
+           "image/id")
 
 
 def get_config(arg=None):
@@ -20,6 +21,6 @@ def get_config(arg=None):
   splits = {"minitrain": "train[:5000]", "val": "val", "test": "test"}
   common.evaluate(c, a, "doclaynet", splits, "detection",
                   f"{image}|{common.prompt('detect all classes')}", keep=OBJECTS,
-                  prompt_len=16, batch_size=64, percent=0.1)
+                  confidence="label", prompt_len=16, batch_size=64, percent=0.1)
   common.perplexity(c, a, "doclaynet", splits, f"{image}|{detect('raster')}")
   return c

@@ -21,7 +21,7 @@ def get_config(arg=None):
   # Evaluated without antialiasing, unlike training: so are the published scores.
   ask, splits = f"{common.image(a)}|{ask}", {"minitrain": "train[:5120]", "val": "val"}
   for (alias, split), percent in zip(splits.items(), (1/8, 0.1)):
-    common.evaluate(c, a, "vizwizvqa", {alias: split}, "vqa", ask, rule="accuracy",
+    common.evaluate(c, a, "vizwizvqa", {alias: split}, "vqa", ask, rule="vizwiz",
                     keep=("answers", "image/filename"), batch_size=1024, percent=percent)
   common.evaluate(c, a, "vizwizvqa", {"test": "test"}, "store", ask, keep=("image/filename",),
                   format="vizwiz", batch_size=1024)

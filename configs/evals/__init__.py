@@ -1,0 +1,1 @@
+"""Suites: evals of several tasks for one checkpoint; nothing is trained."""

@@ -1,0 +1,30 @@
+"""What suites share: the evals of transfers, gathered into a config that trains nothing."""
+import importlib
+
+from configs import common
+from configs.transfers import common as transfers
+
+
+def suite(a, name, tasks, published=None):
+  """A config with evals of transfers and their published scores.
+
+  name: of the models, with {} for the resolution. tasks: {set: transfer} or {"set/alias":
+  transfer}, of which all evals that begin so are taken. published: {metric: score}; by default
+  those of the transfers.
+  """
+  c = common.train(tokenizer=transfers.TOKENIZER)
+  decoder, _ = transfers.MODELS[a.size]
+  c.init.model = name.format(a.res)
+  c.model.update(img=dict(variant="So400m/14", image_size=a.res), llm=dict(decoder))
+  for prefix, task in tasks.items():
+    data = f",data_dir={a.data_dir}" if a.data_dir else ""
+    of = importlib.import_module(f"configs.transfers.{task}").get_config(
+        f"res={a.res},size={a.size}{data}")
+    c.evals.update(_begin(of.evals, prefix))
+    c.published.update(_begin(of.published if published is None else published, prefix))
+  return c
+
+
+def _begin(table, prefix):
+  return {key: value for key, value in table.items()
+          if f"{key}/".startswith(f"{prefix}/") and not key.endswith("/pplx")}

@@ -1,0 +1,64 @@
+"""Suites build, their evals are those of the transfers, and published scores name one of them."""
+import importlib
+import json
+import pathlib
+
+import pytest
+
+from configs.evals import common, mix, zero_shot
+from configs.transfers import common as transfers
+from configs.transfers import vqav2
+from evaluators.common import KINDS
+
+LINES = 50
+SUITES = [(module, arg) for module in (mix, zero_shot) for arg in module.VARIANTS]
+
+
+@pytest.mark.parametrize("module, arg", SUITES)
+def test_suite(module, arg):
+  c = module.get_config(arg)
+  evals = c.evals.to_dict()
+  assert evals and json.loads(c.to_json_best_effort())["evals"]
+  for entry in evals.values():
+    assert entry["type"] in {*KINDS, "mean"}
+    assert set(entry.get("evals", ())) < set(evals)
+  for metric in c.published:
+    assert any(metric.startswith(f"{name}/") for name in evals), metric
+  assert not c.input.mixture and c.model.img.image_size in (224, 448, 896)
+
+
+def test_every_file_is_short_and_is_tested_here():
+  folder = pathlib.Path(common.__file__).parent
+  files = [path for path in folder.glob("*.py") if not path.name.endswith("_test.py")]
+  assert {path.stem for path in files} == {"__init__", "common", "mix", "zero_shot"}
+  assert all(len(path.read_text().splitlines()) <= LINES for path in files)
+
+
+def test_all_zero_shot_sets_are_there():
+  names = {name.split("/")[0] for name in zero_shot.get_config("").evals}
+  assert names == set(zero_shot.TASKS)
+  # whatever a transfer publishes of a set, its suite compares with
+  for name, task in zero_shot.TASKS.items():
+    of = importlib.import_module(f"configs.transfers.{task}").get_config("448")
+    scores = {k: v for k, v in of.published.items() if k.startswith(name + "/")}
+    assert scores and scores == zero_shot.get_config(f"448,sets={name}").published.to_dict()
+
+
+def test_evals_are_asked_as_after_the_transfer():
+  c, of = zero_shot.get_config("res=448,sets=pope,data_dir=/d"), vqav2.get_config("448,data_dir=/d")
+  assert list(c.evals) == ["pope/adversarial", "pope/avg3", "pope/popular", "pope/random"]
+  for name, entry in c.evals.items():
+    assert entry.to_dict() == of.evals[name].to_dict()
+
+
+def test_the_models_that_are_asked():
+  assert mix.get_config("448").init.model == "google/paligemma-3b-mix-448"
+  assert mix.get_config("size=10b").init.model == "google/paligemma2-10b-mix-224"
+  assert mix.get_config("448").published["mmvp/test/pair_accuracy"] == 45.33
+  assert mix.get_config("size=10b").published.to_dict() == {}  # none is known
+  assert set(transfers.MODELS) == {"pg1", "3b", "10b", "28b"}
+
+
+def test_an_unknown_set():
+  with pytest.raises(ValueError, match="Unknown zero-shot set 'nocap'. Did you mean 'nocaps'"):
+    zero_shot.get_config("sets=nocap")

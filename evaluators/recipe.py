@@ -1,0 +1,153 @@
+"""A figure beside the published one: brought to one scale, and what is not as the recipe has it.
+
+The recipe is the config file as it is, for the size and resolution of its arguments. What the
+command line changed, a checkpoint of another model and a data set with examples missing make a
+figure another one than the published: each is a warning, a sentence for the screen and the report.
+"""
+import difflib
+import importlib.util
+import re
+
+from big_vlm import presets
+from big_vlm.data import source, tfds
+from big_vlm.models import paligemma
+from pp import builder
+
+# Arguments of configs that change how a task is asked, not which published figure it is for.
+TUNED = ("text_len", "sampler", "verb", "num_frames", "stride")
+# What a figure does not depend on: when to evaluate, how many at once, where the data lie.
+FREE = ("batch_size", "steps", "examples", "epochs", "percent")
+LENGTH = re.compile(r"tolen\((\d+),.*key='text'\)")
+NOTES = {  # data sets that are not what was published on
+    "countbenchqa": "published on 540 images, of which 490 can still be had"}
+
+
+def load(config_file):
+  """The config of a file, "configs/transfers/okvqa.py:res=448,text_len=64", without arguments in
+  TUNED; None for None."""
+  if not config_file:
+    return None
+  path, colon, arg = config_file.partition(":")
+  spec = importlib.util.spec_from_file_location("recipe_config", path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  kept = [part for part in arg.split(",") if part.partition("=")[0].strip() not in TUNED]
+  return module.get_config(*([",".join(kept)] if colon else []))
+
+
+def score(published, percent):
+  """A published score on the scale of our metric.
+
+  percent: whether the papers print this metric times 100 (a kind's PERCENT).
+  """
+  return None if published is None else published / 100 if percent else published
+
+
+def changes(entry, recipe):
+  """What an entry of a config's evals has that its recipe does not: ["sampler is 'greedy', ..."].
+
+  recipe: the entry of the same name in load()'s config, or None where there is none.
+  """
+  if recipe is None:
+    return ["the recipe has no such eval"]
+  found = []
+  for key in sorted((set(entry) | set(recipe)) - set(FREE)):
+    ours, theirs = entry.get(key), recipe.get(key)
+    if key == "data":
+      ours, theirs = (d or {} for d in (ours, theirs))
+      found += [_differs(k, ours.get(k), theirs.get(k)) for k in sorted(set(ours) | set(theirs))
+                if k != "data_dir" and ours.get(k) != theirs.get(k)]
+    elif key == "pp" and ours and theirs:
+      found += _ops(ours, theirs)
+    elif ours != theirs:
+      found.append(_differs(key, ours, theirs))
+  return found
+
+
+def _differs(key, ours, theirs):
+  ours, theirs = (none if x is None else repr(x)
+                  for x, none in ((ours, "not set"), (theirs, "none")))
+  return f"{key} is {ours}, the recipe has {theirs}"
+
+
+def _ops(ours, theirs):
+  """The ops of two pipelines that differ."""
+  ours, theirs = builder.split_pipeline(ours), builder.split_pipeline(theirs)
+  lengths = [next((int(m[1]) for m in map(LENGTH.fullmatch, ops) if m), None)
+             for ops in (ours, theirs)]
+  found = []
+  if lengths[0] != lengths[1]:  # of three rows, which is one change
+    found = [_differs("text length in tokens", *lengths)]
+    ours, theirs = ([op for op in ops if not op.startswith("tolen(")] for ops in (ours, theirs))
+  for kind, i, j, k, m in difflib.SequenceMatcher(None, theirs, ours, False).get_opcodes():
+    if kind != "equal":
+      a, b = (" | ".join(ops) or "nothing" for ops in (ours[k:m], theirs[i:j]))
+      found.append(f"pp has `{a}`, the recipe has `{b}`")
+  return found
+
+
+def model(ours, config):
+  """How a loaded model (PaliGemmaConfig) differs from that of a config, in a list of at most one.
+
+  Two models are alike where their words are: size, generation and resolution.
+  """
+  args = {**config.model.to_dict(), "dtype": "float32"}
+  is_, wanted = presets.describe(ours), presets.describe(paligemma.config(**args))
+  return [] if is_ == wanted else [f"the checkpoint is {is_}, the recipe is for {wanted}"]
+
+
+def data(entry):
+  """Which examples the data of an entry lack, against the counts of the release."""
+  name, split = entry["data"]["name"], entry["data"].get("split")
+  found = [NOTES[name]] if name in NOTES else []
+  if name in source.OURS or not split:
+    return found
+  made = tfds.builder(name, entry["data"].get("data_dir"))
+  counts = getattr(made, "COUNTS", {})
+  if made.builder_config and made.builder_config.name in counts:
+    counts = counts[made.builder_config.name]
+  for part in split.split("+"):
+    part = part.partition("[")[0].strip()
+    have = made.info.splits[part].num_examples if part in made.info.splits else 0
+    if isinstance(counts.get(part), int) and have < counts[part]:
+      found.append(f"{name} has {have:,} of the {counts[part]:,} examples of {part}: it was "
+                   "prepared from a part of its release")
+  return found
+
+
+class Warnings:
+  """What to say of each eval: its data always, and beside a published score all that differs."""
+
+  def __init__(self, config, config_file, model_config, entries):
+    """config_file: where the config is from, or None: then its entries are taken for the recipe's.
+
+    model_config: of the loaded model. entries: those that are run, {name: entry}.
+    """
+    self._entries, self._recipes, self._general = entries, entries, []
+    if config.published:
+      self._general = model(model_config, config)
+      self._recipes = load(config_file).evals.to_dict() if config_file else entries
+
+  def of(self, name, compared, first):
+    """[str] for a metric of an eval.
+
+    compared: whether there is a published score. first: whether this is the eval's first metric,
+    which tells of the data where no score is published.
+    """
+    entry, general = self._entries[name], self._general * compared
+    if "data" not in entry:  # a mean
+      return general + self._of_parts(entry["evals"]) * compared
+    return general + self._own(name, compared) * (compared or first)
+
+  def _of_parts(self, parts):
+    """What holds for all of a mean's parts once, the rest with the names of the parts."""
+    texts = {}
+    for part in parts:
+      for text in self._own(part, True):
+        texts.setdefault(text, []).append(part)
+    return [text if len(of) == len(parts) else f"{', '.join(of)}: {text}"
+            for text, of in texts.items()]
+
+  def _own(self, name, compared):
+    found = data(self._entries[name])
+    return found + changes(self._entries[name], self._recipes.get(name)) if compared else found

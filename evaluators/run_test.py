@@ -1,0 +1,173 @@
+"""evaluators.run over digits/tiny: what it writes, a run that was killed, a comparison."""
+import copy
+import json
+
+import numpy as np
+import pytest
+
+import big_vlm
+from big_vlm.checkpoints import native
+from configs import quickstart
+from evaluators import run
+
+NAMES = ["answer", "ocr", "send"]
+
+
+@pytest.fixture(scope="module")
+def make_config(data_dir):
+  """A function that makes a config with few and short evals, all with one batch size."""
+  def make(batch_size=64):
+    with pytest.MonkeyPatch.context() as patch:
+      patch.setattr(quickstart, "DATA_DIR", data_dir)
+      config = quickstart.get_config("tiny")
+    config.model.img.update(width=32, depth=1, heads=2, mlp=64, unroll=1)
+    config.model.llm.update(width=32, depth=1, heads=2, head_dim=16, mlp=64, unroll=1)
+    evals = config.evals.to_dict()
+    sent = evals["ocr"]["pp"].replace("'id'", "'id', 'question_id'").replace(
+        "|tok(", "|copy('id', 'question_id')|tok(", 1)
+    evals["send"] = {**evals["ocr"], "type": "store", "format": "vqav2", "pp": sent}
+    evals = {name: {**evals[name], "batch_size": batch_size, "max_new_tokens": 2}
+             for name in NAMES}
+    evals["mean"] = dict(type="mean", evals=("answer", "ocr"), metric="acc")
+    config.evals = evals
+    config.published = {"mean/acc": 50.}
+    return config
+  return make
+
+
+@pytest.fixture(scope="module")
+def init(make_config, tmp_path_factory):
+  """A folder with an untrained model."""
+  config, bare = make_config(), tmp_path_factory.mktemp("bare")
+  native.write_model(bare, {**config.model.to_dict(), "dtype": "float32"}, config.tokenizer)
+  vlm = big_vlm.from_preset(bare, load_weights=False)
+  folder = tmp_path_factory.mktemp("model") / "saved"
+  vlm.export(folder, "native")
+  return folder
+
+
+@pytest.fixture(scope="module")
+def done(make_config, init, tmp_path_factory):
+  """(folder, figures) of a run of all evals, batch size 64 on 8 devices."""
+  folder = tmp_path_factory.mktemp("done")
+  return folder, run.run(make_config(), init, folder)
+
+
+def predictions(folder):
+  """{name: rows} without log-probabilities, whose last digits depend on the batch size."""
+  lines = {name: (folder / "predictions" / f"{name}.jsonl").read_text().splitlines()
+           for name in NAMES}
+  return {name: [{k: v for k, v in json.loads(line).items() if k != "logprobs"} for line in rows]
+          for name, rows in lines.items()}
+
+
+def test_what_it_writes(done):
+  folder, figures = done
+  assert list(figures) == ["answer/acc", "ocr/acc", "send/examples", "mean/acc"]
+  told = json.loads((folder / "metrics.json").read_text())
+  assert {k: m["value"] for k, m in told["metrics"].items()} == {
+      k: f["value"] for k, f in figures.items()}
+  assert told["metrics"]["ocr/acc"]["n"] == 64 and told["checkpoint_sha256"]
+  assert told["model"]["img"]["image_size"] == 32 and told["config"]["file"] is None
+  for name, rows in predictions(folder).items():
+    assert [r["id"] for r in rows] == [f"val-{i:06d}" for i in range(64)], name
+  page = (folder / "report.html").read_text()
+  assert "val-000063" in page and "ocr" in page
+  assert not list(folder.glob("predictions/*.partial.jsonl"))
+  sent = json.loads((folder / "submissions" / "send.json").read_text())
+  assert len({answer["question_id"] for answer in sent}) == 64
+
+
+def test_a_killed_run_goes_on_with_the_same_figures(done, make_config, init, tmp_path, monkeypatch):
+  """It stops within the second eval; then another batch size does the rest."""
+  calls, progress = [], run.progress
+
+  def killing(name):
+    note = progress(name)
+
+    def kill(done, total):
+      calls.append((name, done))
+      note(done, total)
+      if len(calls) == 6:
+        raise KeyboardInterrupt
+    return kill
+  monkeypatch.setattr(run, "progress", killing)
+  with pytest.raises(KeyboardInterrupt):
+    run.run(make_config(16), init, tmp_path)
+  assert calls[-1] == ("ocr", 2) and not (tmp_path / "metrics.json").exists()
+  assert len((tmp_path / "predictions/ocr.partial.jsonl").read_text().splitlines()) == 1 + 32
+
+  calls.append("killed")
+  again = run.run(make_config(64), init, tmp_path)
+  assert calls[7:] == [("ocr", 1), ("send", 1)]  # 32 of ocr are left, nothing is made twice
+  folder, figures = done
+  assert predictions(tmp_path) == predictions(folder)
+  assert list(again) == list(figures)
+  for key, figure in again.items():
+    assert figure["value"] == pytest.approx(figures[key]["value"], abs=1e-6), key
+    np.testing.assert_allclose(figure["interval"] or 0, figures[key]["interval"] or 0, atol=1e-6)
+
+
+EVALS = {**{f"pope/{kind}": dict(type="vqa", data=dict(name=f"pope/{kind}", split="test"))
+            for kind in ("random", "popular")},
+         "pope/avg2": dict(type="mean", evals=("pope/random", "pope/popular")),
+         "mine": dict(type="vqa", data=dict(name="jsonl", path="mine.jsonl"))}
+
+
+@pytest.mark.parametrize("names, found", [
+    (None, list(EVALS)),
+    ("mine", ["mine"]),
+    ("mine, pope/random", ["pope/random", "mine"]),  # in the config's order
+    ("pope/r*", ["pope/random"]),
+    ("pope/avg2", ["pope/random", "pope/popular", "pope/avg2"]),  # with what it is over
+])
+def test_evals_are_chosen_by_name_and_pattern(names, found):
+  assert list(run.chosen(EVALS, names)) == found
+
+
+def test_another_split():
+  entries = run.chosen(copy.deepcopy(EVALS), "pope/avg2", split="val[:9]")
+  assert [e["data"]["split"] for e in entries.values() if "data" in e] == ["val[:9]"] * 2
+
+
+@pytest.mark.parametrize("evals, args, complaint", [
+    (EVALS, ["pop/random"], "Unknown eval of this config 'pop/random'. Did you mean 'pope/random'"),
+    (EVALS, ["popes/*"], "Unknown eval of this config 'popes/.'"),
+    (EVALS, ["mine", "test"], "The eval 'mine' has no splits to choose from.*mine.jsonl"),
+    ({}, [], "The config has no `evals`"),
+])
+def test_what_cannot_be_chosen(evals, args, complaint):
+  with pytest.raises(ValueError, match=complaint):
+    run.chosen(copy.deepcopy(evals), *args)
+
+
+def test_all_missing_data_are_told_at_once(make_config, tmp_path):
+  config = make_config()
+  for name in NAMES:
+    config.evals[name]["data"]["data_dir"] = str(tmp_path)
+  with pytest.raises(FileNotFoundError,
+                     match=r"(?s)prepare digits/tiny.*for answer, ocr, send\).*--evals"):
+    run.run(config, "nowhere", tmp_path / "out")
+
+
+def test_progress_tells_the_time_left_and_not_of_what_was_kept(monkeypatch, capsys):
+  now = iter([0, 10, 50, 90, 130, 170])
+  monkeypatch.setattr(run.time, "perf_counter", lambda: next(now))
+  note = run.progress("ocr")
+  for done in range(6, 11):  # five were there
+    note(done, 10)
+  assert capsys.readouterr().out.splitlines() == [
+      "ocr: batch 7/10  ETA 2:00", "ocr: batch 8/10  ETA 1:20", "ocr: batch 9/10  ETA 0:40",
+      "ocr: 10 batches in 170 s"]
+
+
+def test_what_is_printed_and_metrics_that_are_no_number(tmp_path, capsys):
+  figure = dict(task="a", metric="acc", value=float("nan"), interval=None, published=0.5,
+                baseline=None, n=3, percent=True, warnings=["odd", "odd too"])
+  run.write(tmp_path, [figure, {**figure, "metric": "b"}], [], {"checkpoint": "W"})
+  told = json.loads((tmp_path / "metrics.json").read_text(), parse_constant=pytest.fail)
+  assert told["metrics"]["a/acc"]["value"] is None and told["checkpoint"] == "W"
+  printed = capsys.readouterr().out
+  assert printed.count("warning: a: odd\n") == 1 and "warning: a: odd too" in printed
+  assert (f"report      {tmp_path / 'report.html'}\n"
+          f"metrics     {tmp_path / 'metrics.json'}\n") in printed
