@@ -91,27 +91,33 @@ def test_killed_at_a_random_step_and_resumed(tmp_path, config, straight):
   same(tmp_path, straight)
 
 
-@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_saves_and_ends(tmp_path, config, straight, number, status):
-  got, said = end_at(tmp_path, config, 4, number)
-  assert got == status, said
-  step = max(int(p.name) for p in (tmp_path / "checkpoints").iterdir())
+def stopped(workdir, number, said):
+  """The step after which a run was stopped by a signal; asserts that it said so."""
+  step = max(int(p.name) for p in (workdir / "checkpoints").iterdir())
   assert f"{number.name}: stopping after this step" in said and "Traceback" not in said
-  assert f"stopped after step {step}, saved in" in said and step >= max(losses(tmp_path))
-  if number == signal.SIGTERM:
-    assert f"resuming from step {step}" in resume(tmp_path, config)  # not a step is lost
-  else:  # and if that checkpoint is damaged later, the one before it serves
-    path = max((tmp_path / "checkpoints" / str(step) / "params").rglob("d/*"),
-               key=lambda p: p.stat().st_size)
-    path.write_bytes(path.read_bytes()[:-1])
-    said = resume(tmp_path, config)
-    assert f"skipping checkpoint {step}: params/" in said and f"resuming from step {EVERY}" in said
+  assert f"stopped after step {step}, saved in" in said and step >= max(losses(workdir))
+  return step
+
+
+def test_where_a_signal_saved_and_the_checkpoint_is_damaged_the_one_before_serves(
+    tmp_path, config, straight):
+  status, said = end_at(tmp_path, config, 4, signal.SIGINT)
+  assert status == 130, said
+  step = stopped(tmp_path, signal.SIGINT, said)
+  path = max((tmp_path / "checkpoints" / str(step) / "params").rglob("d/*"),
+             key=lambda p: p.stat().st_size)
+  path.write_bytes(path.read_bytes()[:-1])
+  said = resume(tmp_path, config)
+  assert f"skipping checkpoint {step}: params/" in said and f"resuming from step {EVERY}" in said
   same(tmp_path, straight)
 
 
 def test_one_eight_and_two_devices_are_one_run(tmp_path, config, straight):
-  end_at(tmp_path, config, 4, signal.SIGTERM)
-  end_at(tmp_path, config, 8, signal.SIGTERM, **devices(8))
+  status, said = end_at(tmp_path, config, 4, signal.SIGTERM)
+  assert status == 143, said
+  step = stopped(tmp_path, signal.SIGTERM, said)
+  _, said = end_at(tmp_path, config, 8, signal.SIGTERM, **devices(8))
+  assert f"resuming from step {step}" in said  # not a step is lost
   resume(tmp_path, config, **devices(2))
   got, want = losses(tmp_path), losses(straight)
   np.testing.assert_allclose([got[s] for s in want], list(want.values()), atol=1e-5)
