@@ -98,10 +98,7 @@ def _columns(feature, value):
 
 
 def _aligned(column):
-  """A list beside other columns (images, or columns of different lengths) as an array too.
-
-  Without it the op `flatten` would take it apart.
-  """
+  """A list beside other columns (images, or columns of different lengths) as an array too."""
   if not isinstance(column, list):
     return column
   array = np.empty(len(column), object)

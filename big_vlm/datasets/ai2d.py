@@ -61,9 +61,7 @@ def lettered(image, texts, font_path):
       if width <= x1 - x0 and height <= y1 - y0:
         break
     draw.text((x0 + (x1 - x0 - width) // 2, y0), letter, fill="black", font=_font(font_path, size))
-  out = io.BytesIO()
-  image.save(out, "PNG")
-  return out.getvalue()
+  return base.png(image)
 
 
 @functools.cache

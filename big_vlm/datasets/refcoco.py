@@ -16,8 +16,6 @@ one object and one sentence per example, with the image again each time (combine
 "combined" joins RefCOCO, RefCOCO+ (UNC) and RefCOCOg (UMD), with testA and testB as test, less the
 training images that stand in any validation or test split of the three.
 """
-import io
-
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
@@ -113,6 +111,4 @@ def _mask(segmentation, height, width):
     runs = masks.frPyObjects(segmentation, height, width)
   else:
     runs = segmentation
-  out = io.BytesIO()
-  Image.fromarray(masks.decode(runs).astype(np.bool_)).save(out, "PNG")
-  return out.getvalue()
+  return base.png(Image.fromarray(masks.decode(runs).astype(np.bool_)))

@@ -11,11 +11,10 @@ them. Counts are binned in `answers`, as in the paper, and stand as they are in 
 images are stored as PNG.
 """
 import functools
-import io
 
 from PIL import Image
 
-from big_vlm.datasets import rsvqa_hr
+from big_vlm.datasets import base, rsvqa_hr
 
 
 class RsvqaLr(rsvqa_hr.RsvqaHr):
@@ -33,7 +32,5 @@ class RsvqaLr(rsvqa_hr.RsvqaHr):
 
 @functools.lru_cache(maxsize=1024)  # each of the 772 images has 100 questions
 def _png(path):
-  out = io.BytesIO()
   with Image.open(path) as image:
-    image.convert("RGB").save(out, "PNG")
-  return out.getvalue()
+    return base.png(image.convert("RGB"))
