@@ -58,7 +58,7 @@ def big_vlm(size):
 
   from big_vlm import sharding, trees, vlm
   from big_vlm.checkpoints.load import dtype_of
-  from big_vlm.models import paligemma
+  from big_vlm.families import paligemma
   model = libraries.our_model(size)
 
   @jax.jit

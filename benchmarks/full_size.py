@@ -21,14 +21,14 @@ import numpy as np
 import big_vlm
 from big_vlm import presets, reporting
 from big_vlm.checkpoints import save
-from big_vlm.checkpoints.source import Leaf, Source
-from big_vlm.models import paligemma
+from big_vlm.checkpoints.checkpoint import Checkpoint, LazyArray
+from big_vlm.families import paligemma
 
 NAME = "pali_gemma_3b_224"
 
 
 def random_leaf(name, shape):
-  """A bfloat16 Leaf of normal numbers scaled by its fan-in, drawn when it is read."""
+  """A bfloat16 LazyArray of normal numbers scaled by its fan-in, drawn when it is read."""
   seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
   std = 0.02 if len(shape) > 2 or "embed" in name or "kernel" in name else 0.
 
@@ -38,13 +38,13 @@ def random_leaf(name, shape):
     rng = np.random.default_rng([seed, at])
     x = rng.standard_normal(size, np.float32) * std + ("LayerNorm" in name and "scale" in name)
     return x.astype(ml_dtypes.bfloat16)
-  return Leaf(shape, np.dtype(ml_dtypes.bfloat16), read)
+  return LazyArray(shape, np.dtype(ml_dtypes.bfloat16), read)
 
 
 def make(path):
   config = paligemma.config(**presets.resolve(NAME).config)
   leaves = {n: random_leaf(n, s.shape) for n, s in paligemma.param_shapes(config).items()}
-  save.save(Source("random", config, leaves, None), path, "npz", reporting.byte_counter(str(path)))
+  save.save(Checkpoint("random", config, leaves, None), path, "npz", reporting.byte_counter(str(path)))
 
 
 def forward(path):

@@ -18,8 +18,8 @@ import numpy as np
 from benchmarks import libraries, train_step
 from big_vlm import trees
 from big_vlm.checkpoints import hf
-from big_vlm.checkpoints.source import Source, from_array
-from big_vlm.models import paligemma
+from big_vlm.checkpoints.checkpoint import Checkpoint, from_array
+from big_vlm.families import paligemma
 from big_vlm.training import losses
 from big_vlm.training import step as steps
 
@@ -82,7 +82,7 @@ def main():
   libraries.pin_cores(size)
   model = libraries.our_model(size)
   params = jax.jit(lambda: paligemma.init_params(model, jax.random.key(0)))()
-  source = Source("fresh", model.config, {
+  source = Checkpoint("fresh", model.config, {
       n: from_array(np.asarray(x)) for n, x in zip(trees.names(params), jax.tree.leaves(params))},
       None)
   loss, grads = ours(source, train_step.our_batch(size, args.batch))

@@ -40,7 +40,7 @@ SIZES = {
 
 def our_model(size):
   """paligemma.PaliGemma."""
-  from big_vlm.models import paligemma
+  from big_vlm.families import paligemma
   return paligemma.PaliGemma(paligemma.config(**our_config(size), dtype=size.dtype))
 
 

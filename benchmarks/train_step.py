@@ -75,11 +75,11 @@ def big_vlm(size, batch, remat):
   jax.set_mesh(built.mesh)
   state = setup.start(config, built)
   data = our_batch(size, batch)
-  compilation.ahead(built.step, state, sharding.put_batch(built.mesh, data))
+  compilation.compile_ahead(built.step, state, sharding.make_global_array(built.mesh, data))
 
   def step():
     nonlocal state
-    state, metrics = built.step(state, sharding.put_batch(built.mesh, data))
+    state, metrics = built.step(state, sharding.make_global_array(built.mesh, data))
     return float(metrics["loss"])
   return step, dict(parameters=sum(x.size for x in jax.tree.leaves(built.shapes.params)),
                     device=jax.devices()[0].device_kind, gpu=_jax_peak)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from big_vlm import inputs
-from big_vlm.models import paligemma
+from big_vlm.families import paligemma
 
 
 def attention_map(vlm, prompt, image, generation, layer=None):

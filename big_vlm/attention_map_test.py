@@ -9,7 +9,7 @@ from big_vlm import inputs
 from big_vlm.attention_map import attention_map
 from big_vlm.checkpoints import native
 from big_vlm.decode.answers import Generation
-from big_vlm.models import paligemma
+from big_vlm.families import paligemma
 
 PROMPT, TOKENS = "detect 3", [700, 900, 455, 1]
 

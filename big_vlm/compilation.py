@@ -31,13 +31,13 @@ def _count(event, **_):
     _counts[EVENTS[event]] += 1
 
 
-def told():
+def cache_stats():
   """What came from the cache so far, in a few words."""
   where = jax.config.jax_compilation_cache_dir
   return f"{_counts['read']} programs read from {where}, {_counts['new']} compiled"
 
 
-def ahead(jitted, *args):
+def compile_ahead(jitted, *args):
   """Compiles a jitted function for such arguments; a call finds it compiled.
 
   Memory that the compiler has used and freed goes back to the system, which glibc would not do by

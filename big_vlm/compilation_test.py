@@ -12,7 +12,7 @@ from big_vlm import compilation
 compilation.cache()
 compilation.cache()  # twice is once
 jax.jit(lambda x: x @ x)(jax.numpy.ones((4, 4))).block_until_ready()
-print(compilation.told())
+print(compilation.cache_stats())
 """
 
 
@@ -34,7 +34,7 @@ def test_what_was_compiled_ahead_is_not_compiled_again():
   jax.monitoring.register_event_duration_secs_listener(
       lambda event, _, **kw: compiled.append(event) if "backend_compile" in event else None)
   x = jnp.ones(3)
-  compilation.ahead(program, x)
+  compilation.compile_ahead(program, x)
   before = len(compiled)
   assert before
   program(x)

@@ -51,7 +51,7 @@ def start(coordinator=None, processes=None, process=None, timeout=TIMEOUT):
     sys.stdout = open(os.devnull, "w")
   with _deadline(timeout, lambda: _no_collective(timeout)):
     versions = f"jax {jax.__version__}, {jax.default_backend()}"
-    check_same(versions, "versions of JAX or backends")
+    assert_same(versions, "versions of JAX or backends")
   print(f"{jax.process_count()} processes with {jax.device_count()} devices"
         + (f", coordinator {address}" if address else ""), flush=True)
 
@@ -223,7 +223,7 @@ def _no_collective(timeout):
   return text + " --start_timeout SECONDS waits longer."
 
 
-def check_same(text, what):
+def assert_same(text, what):
   """Raises ValueError on all processes where they differ in a text; `what` names it."""
   if jax.process_count() == 1:
     return
@@ -233,7 +233,7 @@ def check_same(text, what):
                      f"0. This is process {jax.process_index()}: {text[:200]}")
 
 
-def main():
+def is_primary_process():
   """Whether this is the process that prints and writes."""
   return jax.process_index() == 0
 
@@ -243,12 +243,12 @@ def barrier(name):
     multihost_utils.sync_global_devices(name)
 
 
-def from_main(make):
+def broadcast_from_primary(make):
   """make() of process 0, a JSON value, on all; what it raises as ValueError or OSError, too."""
   if jax.process_count() == 1:
     return make()
   said = {}
-  if main():
+  if is_primary_process():
     try:
       said = {"value": make()}
     except (ValueError, OSError) as e:
@@ -256,7 +256,7 @@ def from_main(make):
   text = json.dumps(said).encode()
   size = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
   padded = np.zeros(size, np.uint8)
-  if main():
+  if is_primary_process():
     padded[:] = np.frombuffer(text, np.uint8)
   said = json.loads(bytes(np.asarray(multihost_utils.broadcast_one_to_all(padded))))
   if "error" in said:
@@ -271,7 +271,7 @@ def fetch(tree):
   return jax.tree.map(np.asarray, multihost_utils.process_allgather(tree, tiled=True))
 
 
-def gather(data):
+def all_gather_bytes(data):
   """The bytes of every process, [bytes], on every process."""
   if jax.process_count() == 1:
     return [data]
@@ -282,7 +282,7 @@ def gather(data):
           zip(multihost_utils.process_allgather(padded), sizes)]
 
 
-def leave(status):
+def exit(status):
   """Ends a process that failed: at once, as the others would be waited for at exit."""
   sys.stdout.flush()
   sys.stderr.flush()

@@ -13,8 +13,8 @@ from tests import commands
 def test_one_process_needs_nothing():
   assert distributed.arguments(env={}) is None
   distributed.start()  # and no network
-  assert distributed.main() and distributed.from_main(lambda: 3) == 3
-  assert distributed.gather(b"x") == [b"x"]
+  assert distributed.is_primary_process() and distributed.broadcast_from_primary(lambda: 3) == 3
+  assert distributed.all_gather_bytes(b"x") == [b"x"]
 
 
 JAX = {"JAX_COORDINATOR_ADDRESS": "pod-0.job:8476", "JAX_NUM_PROCESSES": "4"}
@@ -111,13 +111,13 @@ index, port, what = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 distributed.start(f"localhost:{port}", 2, index, timeout=60)
 try:
   if what == "differ":
-    distributed.check_same(f"seed = {index}", "configs")
+    distributed.assert_same(f"seed = {index}", "configs")
   def make():
     raise OSError("no room")
   if what == "fail":
-    distributed.from_main(make)
-  assert distributed.from_main(lambda: {"a": [1, "b"]}) == {"a": [1, "b"]}
-  assert distributed.gather(b"x" * (index + 1)) == [b"x", b"xx"]
+    distributed.broadcast_from_primary(make)
+  assert distributed.broadcast_from_primary(lambda: {"a": [1, "b"]}) == {"a": [1, "b"]}
+  assert distributed.all_gather_bytes(b"x" * (index + 1)) == [b"x", b"xx"]
   print("done", file=sys.stderr)
 except (ValueError, OSError) as e:
   print(type(e).__name__, e, file=sys.stderr)

@@ -15,7 +15,7 @@ from pp import ops_image
 
 
 @dataclasses.dataclass(frozen=True)
-class Limits:
+class ModelLimits:
   """What a model takes: of one prompt with its images and its answer."""
   tokens: int  # in all
   image_tokens: int  # of one image
@@ -23,9 +23,9 @@ class Limits:
   vocab_size: int
 
 
-def limits(config):
-  """The Limits of a PaliGemmaConfig."""
-  return Limits(config.llm.max_positions, config.img.tokens if config.img else 0,
+def model_limits(config):
+  """The ModelLimits of a PaliGemmaConfig."""
+  return ModelLimits(config.llm.max_positions, config.img.tokens if config.img else 0,
                 config.img and config.img.image_size, config.llm.vocab_size)
 
 
@@ -124,7 +124,7 @@ def size(image):
 
 
 @dataclasses.dataclass(frozen=True)
-class Asked:
+class RequestBatch:
   """Prompts and images as arrays; the first `count` rows are real."""
   count: int
   prompts: list  # [ids] of each real row
@@ -134,7 +134,7 @@ class Asked:
   digests: list  # bytes of each real row: what it is, whatever stands beside it
 
 
-def pack(prompts, images, tokenizer, limits, new=0, rows=1):
+def pack_requests(prompts, images, tokenizer, limits, new=0, rows=1):
   """Asked of [str or ids] and of images as by_prompt() takes them.
 
   With an image tower a prompt sees all of itself, text alone is causal. new: the most tokens that
@@ -180,7 +180,7 @@ def pack(prompts, images, tokenizer, limits, new=0, rows=1):
   digests = [hashlib.blake2b(np.asarray(row, np.int64).tobytes() + b"".join(
       hashlib.blake2b(seen[n].tobytes()).digest() for n in numbers[i])).digest()
              for i, row in enumerate(token_ids)]
-  return Asked(count, token_ids, list(map(len, numbers)), new, batch, digests)
+  return RequestBatch(count, token_ids, list(map(len, numbers)), new, batch, digests)
 
 
 def round_up(n, multiple):

@@ -17,7 +17,8 @@ import re
 
 from etils import epath
 
-from big_vlm.models import gemma, paligemma
+from big_vlm.families import paligemma
+from big_vlm.families.gemma import model as gemma
 
 MODELS = {  # (variant of the tower, variant of the decoder)
     "PaliGemma 3B": ("So400m/14", "gemma_2b"),
@@ -187,7 +188,7 @@ def resolve(source):
                    f"gs://) and no known name.{hint} {HOW_TO_LIST}")
 
 
-def handle(source):
+def uri(source):
   """Where the weights of a source are: the handle of a known name, else the source itself."""
   preset = resolve(source)
   return preset.handle if preset else os.fspath(source)

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from big_vlm import presets
-from big_vlm.models import paligemma
+from big_vlm.families import paligemma
 
 PALIGEMMA = {224: 2_923_335_408, 448: 2_924_220_144, 896: 2_927_759_088}
 PALIGEMMA2_3B = {224: 3_032_094_960, 448: 3_032_979_696, 896: 3_036_518_640}

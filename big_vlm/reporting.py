@@ -29,14 +29,14 @@ def run(main, *args):
     if os.environ.get("BIG_VLM_TRACEBACK") or not isinstance(e, (ValueError, OSError)):
       if jax.distributed.is_initialized():
         traceback.print_exc()
-        distributed.leave(1)
+        distributed.exit(1)
       raise
     fail(e)
 
 
 def fail(error):
   print(f"error: {error}\n(BIG_VLM_TRACEBACK=1 shows where in the code)", file=sys.stderr)
-  distributed.leave(1)
+  distributed.exit(1)
 
 
 def launch(main, config, *, processes=False, **arguments):
@@ -87,7 +87,7 @@ class MetricWriter:
   def __init__(self, workdir, start_step):
     self._file = self._events = None
     self._last = set()  # names that the rows of start_step have
-    if not distributed.main():
+    if not distributed.is_primary_process():
       return
     self._path = pathlib.Path(workdir) / "metrics.jsonl"
     rows = read_metrics(self._path) if self._path.exists() else []
@@ -102,7 +102,7 @@ class MetricWriter:
 
   def has(self, prefix):
     """Whether a row of start_step has a name that begins so; the same on all processes."""
-    return distributed.from_main(lambda: any(name.startswith(prefix) for name in self._last))
+    return distributed.broadcast_from_primary(lambda: any(name.startswith(prefix) for name in self._last))
 
   def write(self, step, metrics):
     if not self._file:

@@ -10,7 +10,7 @@ import numpy as np
 
 from big_vlm import inputs, sharding
 from big_vlm.decode.generate import lean_options
-from big_vlm.models import paligemma
+from big_vlm.families import paligemma
 from big_vlm.training import losses
 
 CHUNK = 16  # positions at a time that have logits
@@ -29,12 +29,12 @@ def _suffix_logprobs():
 
 def suffix_logprobs(model, params, prompts, suffixes, images, tokenizer, mesh):
   """[[float]]: the log-probability of each token of each suffix [ids] after its prompt."""
-  limits = inputs.limits(model.config)
+  limits = inputs.model_limits(model.config)
   before = [inputs.ids(p, tokenizer, "\n" if limits.image_size else "") for p in prompts]
   if empty := [i for i, p in enumerate(before) if not p]:
     raise ValueError(f"Prompt {empty[0]} has no tokens: a suffix needs one before it.")
   whole = [p + s for p, s in zip(before, suffixes)]
-  asked = inputs.pack(whole, images, tokenizer, limits, rows=sharding.batch_rows(mesh))
+  asked = inputs.pack_requests(whole, images, tokenizer, limits, rows=sharding.batch_rows(mesh))
   batch = dict(asked.batch)
   shape = (len(batch["text"]), inputs.bucket(max(map(len, suffixes))))
   at, targets = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
@@ -42,7 +42,7 @@ def suffix_logprobs(model, params, prompts, suffixes, images, tokenizer, mesh):
     batch["mask_ar"][i, len(prompt):] = 1
     at[i, :len(suffix)] = np.arange(len(suffix)) + len(prompt) - 1
     targets[i, :len(suffix)] = suffix
-  out = np.asarray(_suffix_logprobs()(model, params, sharding.put_batch(mesh, batch), at, targets))
+  out = np.asarray(_suffix_logprobs()(model, params, sharding.make_global_array(mesh, batch), at, targets))
   return [out[i, :len(suffix)].tolist() for i, suffix in enumerate(suffixes)]
 
 

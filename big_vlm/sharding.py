@@ -64,7 +64,7 @@ def make_mesh(shape=None, devices=None):
   return Mesh(np.concatenate(grids), AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
-def constrain(x):
+def shard_activations(x):
   """x [B, ...] with its rows over data and fsdp, as the batch is, wherever such a mesh is set.
 
   Without it the compiler may spread activations like the weights that they meet: the program of
@@ -77,7 +77,7 @@ def constrain(x):
   return jax.lax.with_sharding_constraint(x, PartitionSpec(BATCH_AXES))
 
 
-def parted():
+def is_sharded():
   """Whether a mesh is set whose devices share parameters."""
   mesh = jax.sharding.get_abstract_mesh()
   return not mesh.manual_axes and mesh.shape.get("fsdp", 1) * mesh.shape.get("tensor", 1) > 1
@@ -154,7 +154,7 @@ def padded(shape):
   return math.prod(tiled[:len(shape)])
 
 
-def process_rows(mesh, batch_size):
+def local_batch_rows(mesh, batch_size):
   """The rows of a batch that this process feeds, ascending: those that its devices hold.
 
   Row order is that of the mesh, so a batch is the same whatever the number of processes. Raises
@@ -167,7 +167,7 @@ def process_rows(mesh, batch_size):
   return np.unique(np.concatenate([np.arange(batch_size)[index] for index in held]))
 
 
-def put_batch(mesh, batch, batch_size=None):
+def make_global_array(mesh, batch, batch_size=None):
   """A host batch {key: numpy} -> global arrays, cut over the mesh.
 
   batch_size: of the whole batch, of which `batch` has this process's rows (process_rows). Without
@@ -178,7 +178,7 @@ def put_batch(mesh, batch, batch_size=None):
     return {k: jax.make_array_from_callback(x.shape, sharding, lambda index, x=x: x[index])
             for k, x in batch.items()}
   at = np.full(batch_size, -1)
-  rows = process_rows(mesh, batch_size)
+  rows = local_batch_rows(mesh, batch_size)
   at[rows] = np.arange(len(rows))
 
   def place(x):

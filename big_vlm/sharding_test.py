@@ -8,7 +8,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from big_vlm import sharding
-from big_vlm.models import layers
+from big_vlm.nn import layers
 from big_vlm.training import setup
 from configs import common
 
@@ -101,7 +101,7 @@ def test_slices_of_tpus_lie_on_the_data_axis():
 
 
 def test_constrain_spreads_rows_where_a_mesh_is_set_and_they_divide(mesh):
-  f = jax.jit(lambda x: sharding.constrain(x * 2))
+  f = jax.jit(lambda x: sharding.shard_activations(x * 2))
   assert f(np.ones((8, 2))).sharding.is_fully_replicated
   with jax.set_mesh(mesh):
     assert f(np.ones((8, 2))).sharding.shard_shape((8, 2)) == (2, 2)
@@ -161,8 +161,8 @@ def test_rules_cover_or_raise(mesh):
 def test_put_batch_cuts_rows_over_data_and_fsdp():
   mesh = sharding.make_mesh({"data": 2, "fsdp": 2, "tensor": 2})
   batch = {"text": np.arange(24, dtype=np.int32).reshape(8, 3), "_mask": np.ones(8, bool)}
-  np.testing.assert_array_equal(sharding.process_rows(mesh, 8), np.arange(8))  # of one process
-  put = sharding.put_batch(mesh, batch, batch_size=8)
+  np.testing.assert_array_equal(sharding.local_batch_rows(mesh, 8), np.arange(8))  # of one process
+  put = sharding.make_global_array(mesh, batch, batch_size=8)
   for key, x in batch.items():
     np.testing.assert_array_equal(put[key], x)
     assert put[key].dtype == x.dtype and put[key].sharding.spec == P(("data", "fsdp"))
@@ -171,9 +171,9 @@ def test_put_batch_cuts_rows_over_data_and_fsdp():
 
 def test_a_batch_that_does_not_divide():
   with pytest.raises(ValueError, match="A batch of 6 does not divide over the 8 devices"):
-    sharding.process_rows(sharding.make_mesh(), 6)
+    sharding.local_batch_rows(sharding.make_mesh(), 6)
   with pytest.raises(ValueError, match="partitioned 8 times, but the dimension size is 6"):
-    sharding.put_batch(sharding.make_mesh(), {"text": np.zeros((6, 3), np.int32)})
+    sharding.make_global_array(sharding.make_mesh(), {"text": np.zeros((6, 3), np.int32)})
 
 
 def test_a_shared_table_is_looked_up_by_columns(mesh, rng):
@@ -207,7 +207,7 @@ def test_a_step_on_8_devices_is_that_of_one(monkeypatch):
     config.mesh.update(mesh)
     s = setup.make(config, devices)
     with jax.set_mesh(s.mesh):
-      state, metrics = s.step(setup.start(config, s), sharding.put_batch(s.mesh, batch))
+      state, metrics = s.step(setup.start(config, s), sharding.make_global_array(s.mesh, batch))
     return jax.device_get(state.params), metrics["loss"], s.shardings.params
   alone, before, _ = step(jax.devices()[:1])
   many, after, placed = step(None, data=2, fsdp=2, tensor=2)

@@ -11,12 +11,12 @@ import numpy as np
 
 from big_vlm import inputs, presets, scoring, sharding, trees
 from big_vlm.adapt import lora, quantize
-from big_vlm.checkpoints import handles, load, save
-from big_vlm.checkpoints.source import Source, from_array
-from big_vlm.decode import generate, objects
+from big_vlm.checkpoints import load, save, uris
+from big_vlm.checkpoints.checkpoint import Checkpoint, from_array
+from big_vlm.decode import detections, generate
 from big_vlm.decode.answers import Generation as Generation
-from big_vlm.decode.decoding import PROMPTS, Decoding, Options
-from big_vlm.models import paligemma
+from big_vlm.decode.session import PROMPTS, GenerationConfig, GenerationSession
+from big_vlm.families import paligemma
 from pp.tokenizer import get_tokenizer
 
 
@@ -37,7 +37,7 @@ def from_preset(source, *, dtype="float32", load_weights=True, mesh=None,
   if preset and not load_weights:
     config, leaves, tokenizer, place = paligemma.config(**preset.config), None, None, preset.name
   else:
-    opened = load.open_source(handles.fetch(preset.handle if preset else source))
+    opened = load.open_source(uris.fetch(preset.handle if preset else source))
     config, tokenizer, place = opened.config, opened.tokenizer, opened.path
     if preset:  # a name promises a model; another one behind it is an error
       config = paligemma.config(**preset.config)
@@ -93,11 +93,11 @@ class VLM:
     """Side in pixels; None for a text-only model."""
     return self.config.img and self.config.img.image_size
 
-  def generate(self, prompts, images=None, *, max_new_tokens=Options.max_new_tokens,
-               max_length=Options.max_length, sampler=Options.sampler, stop=Options.stop,
-               seed=Options.seed, num_samples=Options.num_samples,
-               strip_prompt=Options.strip_prompt, grammar=Options.grammar,
-               no_repeat_ngram=Options.no_repeat_ngram, cache_dtype=Options.cache_dtype):
+  def generate(self, prompts, images=None, *, max_new_tokens=GenerationConfig.max_new_tokens,
+               max_length=GenerationConfig.max_length, sampler=GenerationConfig.sampler, stop=GenerationConfig.stop,
+               seed=GenerationConfig.seed, num_samples=GenerationConfig.num_samples,
+               strip_prompt=GenerationConfig.strip_prompt, grammar=GenerationConfig.grammar,
+               no_repeat_ngram=GenerationConfig.no_repeat_ngram, cache_dtype=GenerationConfig.cache_dtype):
     """[Generation] of prompts about images; num_samples of the first prompt, then of the next.
 
     prompts: a string or several; lists of token ids are taken as they are, bos included.
@@ -118,9 +118,9 @@ class VLM:
 
     Raises ValueError for what does not fit the model, and OSError for an image that is not there.
     """
-    options = Options(max_new_tokens, max_length, sampler, stop, seed, num_samples, strip_prompt,
+    options = GenerationConfig(max_new_tokens, max_length, sampler, stop, seed, num_samples, strip_prompt,
                       grammar, no_repeat_ngram, cache_dtype)
-    decoding = Decoding(self, prompts, images, options)
+    decoding = GenerationSession(self, prompts, images, options)
     found = decoding.answers()
     if strip_prompt:
       return found
@@ -131,8 +131,8 @@ class VLM:
     """Yields the text that generate() gives, with the same arguments, piece by piece as it is
     decoded; pairs (answer, piece) where there are several answers. The value of the generator, as
     `yield from` gives it, is the [Generation]; their text is without the prompt."""
-    options = Options(**options)
-    decoding = Decoding(self, prompts, images, options)
+    options = GenerationConfig(**options)
+    decoding = GenerationSession(self, prompts, images, options)
     single = decoding.count == 1
     if not options.strip_prompt:
       for i in range(decoding.count):
@@ -207,20 +207,20 @@ class VLM:
     return scoring.token_losses(*args, jnp.asarray(targets, jnp.int32), layer_intercept_fn)
 
   def objects(self, generation, image, vqvae=None):
-    """[objects.Found] of an answer with locations: boxes in pixels, labels, masks, confidences.
+    """[detections.Detection] of an answer with locations: boxes in pixels, labels, masks, confidences.
 
     image: what the answer is about, or its (height, width). vqvae: parameters of
     models.vqvae.load(), needed for masks.
     """
     size = image if isinstance(image, tuple) else inputs.size(image)
-    return objects.objects(generation, self.tokenizer, size, vqvae)
+    return detections.objects(generation, self.tokenizer, size, vqvae)
 
   def tokenize(self, prompts):
     """{"text", "mask_ar", "mask_input"}, int32 [B, L], as generate() gives them to the model: bos,
     prompt, newline (none for a text-only model); L is a bucket, and B rows may follow as filling.
     """
     prompts = inputs.as_list(prompts)
-    return inputs.pack(prompts, None, self.tokenizer, inputs.limits(self.config)).batch
+    return inputs.pack_requests(prompts, None, self.tokenizer, inputs.model_limits(self.config)).batch
 
   def preprocess(self, image):
     """An image as generate() takes it -> [image_size, image_size, 3], squashed, bilinear."""
@@ -257,7 +257,7 @@ class VLM:
           "adapters alone: big_vlm.adapt.lora.save, adapt.peft.export.")
     leaves = {name: from_array(x) for name, x in
               zip(trees.names(self.params), jax.tree.leaves(self.params))}
-    source = Source(self.source, self.config, leaves, self.tokenizer_name)
+    source = Checkpoint(self.source, self.config, leaves, self.tokenizer_name)
     return save.save(source, path, format, note)
 
   def _replace(self, params):

@@ -13,8 +13,8 @@ from PIL import Image
 import big_vlm
 from big_vlm.checkpoints import native
 from big_vlm.decode import generate
-from big_vlm.decode.decoding import Options
-from big_vlm.models import paligemma
+from big_vlm.decode.session import GenerationConfig
+from big_vlm.families import paligemma
 from big_vlm.vlm import VLM
 
 MODEL = dict(img=dict(variant="tiny"), llm=dict(variant="tiny", vocab_size=1632))
@@ -406,7 +406,7 @@ def test_errors_of_a_model_without_tokenizer_or_tower(text_only, vlm, image):
 def test_the_arguments_of_generate_are_the_options():
   keywords = list(inspect.signature(big_vlm.VLM.generate).parameters.values())[3:]
   assert [(k.name, k.default) for k in keywords] == [
-      (f.name, f.default) for f in dataclasses.fields(Options)]
+      (f.name, f.default) for f in dataclasses.fields(GenerationConfig)]
 
 
 def test_a_folder_without_a_checkpoint_is_named(source, tmp_path):

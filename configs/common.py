@@ -1,11 +1,11 @@
-"""What configs share: PaliGemma's text preprocessing (pp/prompts.py), and defaults of training.
+"""What configs share: PaliGemma's text preprocessing (pp/text_layout.py), and defaults of training.
 
 Keys that trainers/train.py reads are listed in train() below with their defaults.
 """
 import ml_collections
 from ml_collections import config_dict
 
-from pp.prompts import tokens  # noqa: F401 (configs write their text by common.tokens)
+from pp.text_layout import tokens  # noqa: F401 (configs write their text by common.tokens)
 
 
 def train(**changes):

@@ -28,7 +28,7 @@ import pathlib
 from configs import common
 from configs.transfers import common as transfers
 from pp import tokenizer_files
-from pp.registry import pick
+from pp.names import pick
 
 # What the answers are scored by, and the fields of a line that this needs.
 TASKS = {"answer": ("exact_match", ()), "caption": ("caption", ()),

@@ -8,7 +8,7 @@ from PIL import Image
 from big_vlm.batch import check_batch
 from big_vlm.checkpoints.steps import Checkpoints
 from big_vlm.data import loader, mixture
-from big_vlm.models import paligemma
+from big_vlm.families import paligemma
 from big_vlm.training import setup
 from configs import common, forkme
 from pp import builder

@@ -3,7 +3,7 @@ import pytest
 
 from big_vlm.batch import check_batch
 from big_vlm.data import loader, mixture, source
-from big_vlm.models import paligemma
+from big_vlm.families import paligemma
 from configs import quickstart
 from pp.builder import get_preprocess_fn
 from pp.tokenizer import get_tokenizer

@@ -28,7 +28,7 @@ from big_vlm.decode import answers, generate, samplers
 from evaluators.mean import Mean
 from evaluators.rows import Kept, in_order, majority, plain, shown, write_rows
 from pp import builder
-from pp.registry import check_names, pick
+from pp.names import check_names, pick
 from pp.tokenizer import get_tokenizer
 
 KINDS = {name: f"evaluators.{name}" for name in (
@@ -115,7 +115,7 @@ class Evaluator:
     Process 0 scores and writes; the others get {}.
     """
     rows, metrics, folder = self.predict(params), {}, pathlib.Path(workdir)
-    if distributed.main():
+    if distributed.is_primary_process():
       metrics = self.score(rows)
       write_rows(folder / "predictions" / f"{self.name}-{step}.jsonl", rows)
       if hasattr(self._kind, "submission"):
@@ -164,11 +164,11 @@ class Evaluator:
     examples, preprocess = source.get(**self._data), builder.get_preprocess_fn(self._pp)
     file = self._open(kept, params, len(examples)) if kept else None
     rows = list(file.rows) if file else []
-    begin = distributed.from_main(lambda: len(rows))
+    begin = distributed.broadcast_from_primary(lambda: len(rows))
     for row, i in zip(rows, range(images)):
       if "image" in (example := preprocess(examples[i])):
         row["image"] = shown(example["image"])
-    places = sharding.process_rows(self._mesh, self._batch_size)
+    places = sharding.local_batch_rows(self._mesh, self._batch_size)
     batches, count = loader.eval_batches(_Behind(examples, begin), preprocess, self._batch_size,
                                          rows=places)
     for i, batch in enumerate(batches):
@@ -189,7 +189,7 @@ class Evaluator:
         file.add(made)
       rows += made
       note(i + 1, count)
-    assert len(rows) == len(examples) or not distributed.main(), (len(rows), len(examples))
+    assert len(rows) == len(examples) or not distributed.is_primary_process(), (len(rows), len(examples))
     return rows
 
   def _answers(self, params, device, at, real, first):
@@ -197,7 +197,7 @@ class Evaluator:
     likelihood = hasattr(self._kind, "likelihoods")
     if first:
       check_batch(device, train=likelihood, vocab_size=self._model.config.llm.vocab_size)
-    put = sharding.put_batch(self._mesh, device, self._batch_size)
+    put = sharding.make_global_array(self._mesh, device, self._batch_size)
     if likelihood:
       nlls = self._kind.likelihoods(self._model, params, put)
       return lambda j, place: self._kind.row(nlls[place], {k: v[j] for k, v in device.items()},
@@ -223,7 +223,7 @@ class Evaluator:
     described = [self.type, self._data, self._pp, self._decode, self._tokenizer_name, count,
                  repr(self._model.config), fingerprint(params)]
     key = hashlib.sha256(json.dumps(described, default=repr).encode()).hexdigest()
-    return Kept(pathlib.Path(path), key) if distributed.main() else None
+    return Kept(pathlib.Path(path), key) if distributed.is_primary_process() else None
 
 
 class _Behind:

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from big_vlm import sharding
-from big_vlm.models import paligemma
+from big_vlm.families import paligemma
 from big_vlm.training import step as steps
 from big_vlm.vlm import VLM
 from configs import quickstart
 from evaluators import common
 from evaluators.mean import Mean
-from pp import prompts
+from pp import text_layout
 from pp.tokenizer import get_tokenizer
 
 
@@ -128,7 +128,7 @@ def test_of_several_draws_the_likeliest_counts(config, model_and_params, mesh1, 
 def test_perplexity_is_the_loss_of_a_training(config, model_and_params, mesh1):
   model, params = model_and_params
   head = config.evals.ocr.pp.split("|tok(")[0]
-  pp = f"{head}|{prompts.tokens(config.tokenizer, 24, train=True)}"
+  pp = f"{head}|{text_layout.tokens(config.tokenizer, 24, train=True)}"
   entry = dict(type="perplexity", data={**config.evals.ocr.data.to_dict(), "split": "val[:8]"},
                pp=pp)
   whole = common.Evaluator("ocr/pplx", model, config.tokenizer, mesh1, **entry, batch_size=8)
@@ -178,7 +178,7 @@ def test_run_writes_every_row(config, model_and_params, mesh1, tmp_path, capsys)
 
 def test_a_server_gets_every_question_once(config, model_and_params, mesh1, want, tmp_path):
   head = config.evals.ocr.pp.split("|tok(")[0]
-  tokens = prompts.tokens(config.tokenizer, 16, train=False, keep=("prefix", "question_id"))
+  tokens = text_layout.tokens(config.tokenizer, 16, train=False, keep=("prefix", "question_id"))
   pp = f"{head}|copy('id', 'question_id')|{tokens}"
   one = evaluator(config, model_and_params[0], "ocr", mesh1, batch_size=64, type="store", pp=pp,
                   format="docvqa")

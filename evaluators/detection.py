@@ -1,11 +1,11 @@
 """Detection: COCO's average precision of the boxes in answers "<loc....>x4 label ; ..."."""
 import math
 
-from big_vlm.decode import objects as decoded
+from big_vlm.decode import detections as decoded
 from evaluators.metrics.grounding import box_iou
 from evaluators.rows import need
 from pp import locations
-from pp.registry import pick
+from pp.names import pick
 from pp.tokenizer import check_single_ids
 
 PERCENT = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100")

@@ -10,7 +10,7 @@ import re
 
 from big_vlm import presets
 from big_vlm.data import source, tfds
-from big_vlm.models import paligemma
+from big_vlm.families import paligemma
 from pp import builder
 
 # Arguments of configs that change how a task is asked, not which published figure it is for.

@@ -3,7 +3,7 @@ import types
 
 import pytest
 
-from big_vlm.models import paligemma
+from big_vlm.families import paligemma
 from configs.transfers import cococap
 from evaluators import recipe
 

@@ -25,7 +25,7 @@ from flax import serialization
 from PIL import Image
 
 from big_vlm import distributed
-from pp.registry import near_miss
+from pp.names import near_miss
 
 DRAWN = ("image", "pred_mask", "ref_mask")  # arrays that stay out of files
 SMALL = 4096  # elements of an array of uint8 that is written as numbers
@@ -94,9 +94,9 @@ def in_order(rows, indices):
   Raises AssertionError unless each of `indices` is there once.
   """
   if jax.process_count() > 1:
-    everyone = distributed.gather(serialization.msgpack_serialize(
+    everyone = distributed.all_gather_bytes(serialization.msgpack_serialize(
         {str(i): [list(row), list(row.values())] for i, row in rows.items()}))
-    if not distributed.main():
+    if not distributed.is_primary_process():
       return []
     parts = [serialization.msgpack_restore(data) for data in everyone]
     rows = {int(i): dict(zip(*row)) for part in parts for i, row in part.items()}

@@ -21,10 +21,10 @@ from absl import flags
 import big_vlm
 from big_vlm import distributed, reporting, sharding
 from big_vlm.data import source
-from big_vlm.models import paligemma
+from big_vlm.families import paligemma
 from evaluators import common, figures, provenance, recipe, report
 from evaluators.rows import write_rows
-from pp.registry import pick
+from pp.names import pick
 
 PICTURES = 300  # rows that the report shows with their image; of one eval at most half
 NOTE_SECONDS = 30  # between lines of progress where there is no terminal
@@ -39,7 +39,7 @@ def run(config, init, workdir, evals=None, split=None, config_file=None, changes
 
   Returns {"name/metric": figure}, figures as in figures.py; on processes but the first {}.
   """
-  distributed.check_same(config.to_json_best_effort(), "configs")
+  distributed.assert_same(config.to_json_best_effort(), "configs")
   entries = chosen(config.evals.to_dict(), evals, split)
   check_data(entries)
   folder = pathlib.Path(workdir)
@@ -58,14 +58,14 @@ def run(config, init, workdir, evals=None, split=None, config_file=None, changes
   for evaluator in common.evaluators(config, vlm.model, vlm.tokenizer_name, mesh):
     name, published = evaluator.name, config.published
     if evaluator.type == "mean":
-      found |= figures.of_mean(evaluator, found, published, warnings) if distributed.main() else {}
+      found |= figures.of_mean(evaluator, found, published, warnings) if distributed.is_primary_process() else {}
       continue
     rows = evaluator.predict(vlm.params, progress(name), pictures, partial(folder, name))
-    if distributed.main():
+    if distributed.is_primary_process():
       found |= figures.of(evaluator, rows, published, warnings)
       save(folder, evaluator, rows)
       shown += [{**row, "task": name} for row in rows]
-  if not distributed.main():
+  if not distributed.is_primary_process():
     return {}
   write(folder, list(found.values()), shown, {
       **about, "evals": list(entries), "split": split or "as configured", "dtype": dtype,

@@ -1,6 +1,6 @@
 """Referring segmentation: the mask and box of what a sentence means, in answers of <loc> and <seg>.
 
-The codes of a mask are decoded by the VQ-VAE of big_vlm/models/vqvae.py.
+The codes of a mask are decoded by the VQ-VAE of big_vlm/families/vqvae.py.
 """
 import functools
 import os
@@ -65,7 +65,7 @@ class Truth:
 @functools.lru_cache(maxsize=2)
 def decoder(path):
   """Codes int [N, 16] -> masks float [N, 64, 64, 1], N up to 64."""
-  from big_vlm.models import vqvae  # here: what has no masks to decode needs no VQ-VAE
+  from big_vlm.families import vqvae  # here: what has no masks to decode needs no VQ-VAE
   if not path:
     raise ValueError(
         "Masks of answers are decoded by big_vision's vae-oid.npz, which is not shipped: download "

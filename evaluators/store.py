@@ -3,7 +3,7 @@ import pathlib
 
 from evaluators.metrics import ids
 from evaluators.rows import need
-from pp.registry import pick
+from pp.names import pick
 
 PERCENT = ()
 

@@ -17,7 +17,7 @@ from evaluators.metrics import (
     yes_no,
 )
 from evaluators.rows import need
-from pp.registry import pick
+from pp.names import pick
 
 RIGHT = 0.5  # of ten annotators two or three agree; ANLS counts a text from there on
 

@@ -8,8 +8,9 @@ import inspect
 import sys
 
 from pp import builder  # noqa: F401 (it registers all ops)
+from pp.names import pick
 from pp.ops_legacy import INSTEAD
-from pp.registry import OPS, pick
+from pp.registry import OPS
 
 
 def table(names):

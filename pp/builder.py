@@ -8,20 +8,8 @@ import logging
 
 import numpy as np
 
-from pp import (  # noqa: F401 (they register ops)
-  ops_boxes,
-  ops_crop,
-  ops_general,
-  ops_image,
-  ops_import,
-  ops_legacy,
-  ops_location,
-  ops_robust,
-  ops_tasks,
-  ops_text,
-  ops_video,
-)
-from pp.registry import OPS, near_miss
+from pp.names import near_miss
+from pp.registry import OPS
 
 logger = logging.getLogger(__name__)
 OPENING, CLOSING = "([{", ")]}"

@@ -1,6 +1,6 @@
 """A mask -> 16 codes in 0..127, by the encoder of the VQ-VAE behind <seg> (arXiv 2301.02229).
 
-The numpy twin of big_vlm/models/vqvae.py, for the data side, which has no JAX: the same weights in
+The numpy twin of big_vlm/families/vqvae.py, for the data side, which has no JAX: the same weights in
 big_vision's `vae-oid.npz`, in PyTorch's layout (outputs, inputs, height, width), the same codes.
 
   encoder.{0,2,4,6}          convolutions of stride 2, each followed by a ReLU: 64 -> 4 pixels

@@ -7,8 +7,9 @@ boxes and masks along is in ops_boxes.py.
 import numpy as np
 
 from pp.decode import decode_image
+from pp.names import pick
 from pp.ops_image import is_list, pair
-from pp.registry import OPS, keyed, pick, rng_of
+from pp.registry import OPS, keyed, rng_of
 from pp.resampling import METHODS, resize_image
 
 ATTEMPTS = 100  # to find a crop that fits; after them the whole image is taken

@@ -8,8 +8,9 @@ import hashlib
 
 import numpy as np
 
-from pp.registry import OPS, keyed, pick, rng_of
-from pp.texts import to_text
+from pp.names import pick
+from pp.registry import OPS, keyed, rng_of
+from pp.text_utils import to_text
 
 
 def is_private(key):

@@ -8,7 +8,8 @@ A list of several images of one example, or the frames [T,H,W,C] of a video, are
 import numpy as np
 
 from pp.decode import MAX_PIXELS, MODES, decode_image  # noqa: F401 (part of this file's face)
-from pp.registry import OPS, keyed, pick
+from pp.names import pick
+from pp.registry import OPS, keyed
 from pp.resampling import METHODS, resize_image
 
 

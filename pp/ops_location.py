@@ -14,7 +14,7 @@ from pp import mask_codes
 from pp.decode import decode_image
 from pp.locations import box_to_loc, format_objects
 from pp.registry import OPS, rng_of
-from pp.texts import to_text
+from pp.text_utils import to_text
 
 ORDERS = ("given", "raster", "random")
 

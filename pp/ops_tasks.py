@@ -5,7 +5,7 @@ import string
 import numpy as np
 
 from pp.registry import OPS, rng_of
-from pp.texts import to_text
+from pp.text_utils import to_text
 
 RED = (255, 0, 0)
 

@@ -15,7 +15,7 @@ import string
 import numpy as np
 
 from pp.registry import OPS, keyed
-from pp.texts import to_text
+from pp.text_utils import to_text
 from pp.tokenizer import get_tokenizer
 
 ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)

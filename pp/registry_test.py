@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from pp.registry import Registry, keyed, parse_call, pick, rng_of
+from pp.names import pick
+from pp.registry import Registry, keyed, parse_call, rng_of
 
 
 def test_pick_offers_the_nearest_name_and_lists_all():

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse
 
-from pp.registry import pick
+from pp.names import pick
 
 ROWS = 64  # of the result at a time: of a photograph that is what fits into a core's cache
 BLOCK = 1 << 22  # floats of the image at a time, which makes it fewer rows of a huge one

@@ -12,7 +12,8 @@
 
 import inspect
 
-from pp.registry import parse_call, pick
+from pp.names import pick
+from pp.registry import parse_call
 from pp.tokenizer import (
   SentencePiece,
   gemma_file,

@@ -10,8 +10,8 @@ import re
 import numpy as np
 import pytest
 
-from big_vlm.models import vqvae
-from pp import mask_codes, prompts
+from big_vlm.families import vqvae
+from pp import mask_codes, text_layout
 from pp.builder import PreprocessError, get_preprocess_fn, random_ops
 from pp.tokenizer import GEMMA_MODEL
 from tests.golden.pp_examples import EXAMPLES, example
@@ -106,7 +106,7 @@ def test_the_answer_leaks_into_big_visions_forkme_but_not_into_our_prompts():
   with_answer = run(STRINGS[n][1], data)
   without = run(STRINGS[n][1], {k: v for k, v in data.items() if k != "suffix"})
   assert with_answer["mask_input"].sum() > without["mask_input"].sum()
-  tokens = prompts.tokens('gemma(tokensets=("loc", "seg"))', 128, train=False)
+  tokens = text_layout.tokens('gemma(tokensets=("loc", "seg"))', 128, train=False)
   ours = run(f"decode|resize(224)|strfmt('caption en', outkey='prefix')|{tokens}", data)
   np.testing.assert_array_equal(ours["text"], without["text"])
   np.testing.assert_array_equal(ours["mask_input"], without["mask_input"])

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from big_vlm import presets, reporting, sharding
-from big_vlm.checkpoints import handles, load, save
-from big_vlm.checkpoints.source import Leaf, Source
-from big_vlm.models import paligemma
-from pp.registry import pick
+from big_vlm.checkpoints import load, save, uris
+from big_vlm.checkpoints.checkpoint import Checkpoint, LazyArray
+from big_vlm.families import paligemma
+from pp.names import pick
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16}
 TEXT = 16  # tokens of the input that --verify runs
@@ -24,7 +24,7 @@ TEXT = 16  # tokens of the input that --verify runs
 
 def convert(source, dest, format, dtype=None, verify=False):
   """Writes the checkpoint `source` as `dest`; returns the largest difference, 0.0 unverified."""
-  opened = load.open_source(handles.fetch(presets.handle(source)))
+  opened = load.open_source(uris.fetch(presets.uri(source)))
   print(f"{source}: {presets.describe(opened.config)}, {opened.nbytes / 2**30:.2f} GiB")
   if dtype:
     opened = cast(opened, pick(DTYPES, dtype, "dtype"))
@@ -36,11 +36,11 @@ def convert(source, dest, format, dtype=None, verify=False):
 
 
 def cast(source, dtype):
-  """The Source with all leaves in another dtype."""
+  """The Checkpoint with all leaves in another dtype."""
   def changed(leaf):
-    return Leaf(leaf.shape, np.dtype(dtype), lambda index=(): leaf.read(index).astype(dtype))
+    return LazyArray(leaf.shape, np.dtype(dtype), lambda index=(): leaf.read(index).astype(dtype))
   leaves = {name: changed(leaf) for name, leaf in source.leaves.items()}
-  return Source(source.path, source.config, leaves, source.tokenizer)
+  return Checkpoint(source.path, source.config, leaves, source.tokenizer)
 
 
 def compare(a, b):

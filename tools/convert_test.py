@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from big_vlm.checkpoints import load, save
-from big_vlm.checkpoints.source import Source, from_array
-from big_vlm.models import paligemma
+from big_vlm.checkpoints.checkpoint import Checkpoint, from_array
+from big_vlm.families import paligemma
 from tools import convert
 
 FAMILIES = {
@@ -22,7 +22,7 @@ def random_npz(folder, config, dtype=np.float32):
   rng = np.random.default_rng(0)
   leaves = {n: from_array(rng.normal(0, 0.2, x.shape).astype(dtype))
             for n, x in paligemma.param_shapes(config).items()}
-  return save.save(Source("random", config, leaves, None), folder / "first.npz", "npz")
+  return save.save(Checkpoint("random", config, leaves, None), folder / "first.npz", "npz")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -56,7 +56,7 @@ def test_verify_names_the_first_layer_that_differs(tmp_path, capsys):
   linear = changed["llm/layers/mlp/linear"].read(()).copy()
   linear[1] *= 1.01
   changed["llm/layers/mlp/linear"] = from_array(linear)
-  error = convert.compare(opened, Source("changed", config, changed, None))
+  error = convert.compare(opened, Checkpoint("changed", config, changed, None))
   assert error > 0
   assert "first difference in block 2" in capsys.readouterr().out  # block 0 is the input
 

@@ -21,7 +21,7 @@ from big_vlm.data import loader, mixture, source
 from big_vlm.training import losses
 from pp import builder
 from pp.locations import parse_objects
-from pp.registry import pick
+from pp.names import pick
 from pp.tokenizer import get_tokenizer
 from tools import example_page
 from tools.example_page import Card, Html, Picture, Thing, escape

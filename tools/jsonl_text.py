@@ -10,7 +10,7 @@ import re
 import numpy as np
 
 from pp.locations import BINS, PIECE, SEGS
-from pp.registry import near_miss
+from pp.names import near_miss
 
 # kind: (level, heading). An error makes training fail or teaches what is wrong.
 KINDS = {

@@ -164,8 +164,8 @@ def faster(config, result):
 def short(result):
   """One line."""
   total = result["memory"]["total"]
-  limit = memory.told(result["limit"])
-  used = f"{memory.told(total)} of {limit}" if total else f"more than {limit}"
+  limit = memory.format_bytes(result["limit"])
+  used = f"{memory.format_bytes(total)} of {limit}" if total else f"more than {limit}"
   if not result["fits"]:
     return f"does not fit: {used}"
   return (f"fits: {used}, step {result['step_seconds']:.3g} s, "

@@ -14,7 +14,7 @@ import big_vlm
 from big_vlm import attention_map, presets, reporting
 from big_vlm.decode import samplers
 from big_vlm.decode.search import Sample
-from big_vlm.models import paligemma, vqvae
+from big_vlm.families import paligemma, vqvae
 from pp import locations, ops_image
 from tools import overlay
 

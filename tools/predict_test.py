@@ -8,7 +8,7 @@ from PIL import Image
 import big_vlm
 from big_vlm.checkpoints import native
 from big_vlm.decode.answers import Generation
-from big_vlm.decode.objects import objects
+from big_vlm.decode.detections import objects
 from pp import locations
 from tools import predict
 

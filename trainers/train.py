@@ -24,10 +24,10 @@ from evaluators import common
 
 def train(config, workdir, profile=None):
   """Runs the config to its end; returns the last row of training metrics."""
-  distributed.check_same(config.to_json_best_effort(), "configs")
+  distributed.assert_same(config.to_json_best_effort(), "configs")
   stream = mixture.Mixture(config.input.mixture, config.seed, config.input.on_error)
   s = setup.make(config)
-  distributed.from_main(lambda: make_workdir(workdir))
+  distributed.broadcast_from_primary(lambda: make_workdir(workdir))
   print(optim.table(s.shapes.params, s.optimizer))
   total, size, row = s.run.total, config.input.batch_size, {}
   read = counters.Counters(stream, size, config.input.on_error)
@@ -38,11 +38,11 @@ def train(config, workdir, profile=None):
   with (jax.set_mesh(s.mesh), stopping.Stop() as stop,
         Checkpoints(workdir, config.keep_checkpoints, keep) as checkpoints):
     state = start_or_resume(config, s, checkpoints)
-    distributed.from_main(lambda: describe(workdir, config, s))
+    distributed.broadcast_from_primary(lambda: describe(workdir, config, s))
     first, stopping_now = int(state.step), False
     trace = reporting.Trace(workdir, first, profile)
     batches = loader.train_batches(
-        stream, size, step=first, rows=sharding.process_rows(s.mesh, size),
+        stream, size, step=first, rows=sharding.local_batch_rows(s.mesh, size),
         workers=config.input.workers, threads=config.input.threads,
         memory_gb=config.input.memory_gb)
     progress = reporting.Progress(first, total, size)
@@ -62,16 +62,16 @@ def train(config, workdir, profile=None):
           check_batch(batch, train=True, vocab_size=s.model.config.llm.vocab_size)
           progress.work(**work(s, batch))
           began = time.perf_counter()
-        batch = sharding.put_batch(s.mesh, batch, size)
+        batch = sharding.make_global_array(s.mesh, batch, size)
         with trace.step(step) as done, explained(s, batch, config.microbatches):
           if step == first + 1:
-            compilation.ahead(s.step, state, batch)
+            compilation.compile_ahead(s.step, state, batch)
           state, metrics = done(s.step(state, batch))
         guard.watch(step, state, metrics, batch, host["_id"])
         checkpoints.check()
         stopping_now = stop.reached(step) and step < total
         if step == first + 1:
-          print(f"step compiled in {time.perf_counter() - began:.0f} s ({compilation.told()})")
+          print(f"step compiled in {time.perf_counter() - began:.0f} s ({compilation.cache_stats()})")
         if step == 1 or due(step, log, total):
           row = jax.device_get(metrics)
           writer.write(step, row | progress.line(step, row["loss"]) | read.row(step))
@@ -85,7 +85,7 @@ def train(config, workdir, profile=None):
     print(f"stopped after step {step}, saved in {checkpoints.folder(step)}: the same command goes "
           "on from it", flush=True)
     sys.exit(stop.status)
-  if distributed.main():
+  if distributed.is_primary_process():
     print(f"trained to step {total}: {checkpoints.folder(total)}, plot {reporting.plot(workdir)}")
   return row
 

@@ -21,10 +21,10 @@ import safetensors.numpy
 from jax.sharding import NamedSharding, PartitionSpec
 
 from big_vlm import trees
-from big_vlm.adapt import quantize, seam
-from big_vlm.checkpoints import layout
-from big_vlm.models import layers
-from pp.registry import near_miss
+from big_vlm.adapt import einsum_hook, quantize
+from big_vlm.formats import param_map
+from big_vlm.nn import layers
+from pp.names import near_miss
 
 DECODER = ".*attn.*|.*mlp.*"
 TRAINABLE = r".*/lora_[ab]"
@@ -45,7 +45,7 @@ class LoRA:
     return self.lora_a.shape[-1]
 
   def einsum(self, eqn, x, dtype):
-    p = seam.Product(eqn)
+    p = einsum_hook.EinsumSpec(eqn)
     between = "".join(c for c in p.output if c not in p.outs) + "r"
     a = jnp.einsum(f"{p.input},{p.stack}{p.ins}r->{between}", x, self.lora_a.astype(x.dtype))
     y = jnp.einsum(f"{between},{p.stack}r{p.outs}->{p.output}", a, self.lora_b.astype(x.dtype),
@@ -65,7 +65,7 @@ class LoRA:
 @functools.partial(jax.jit, static_argnames="where")
 def _merged(node, where):
   """One layer after the other, for float32 copies of all take much memory."""
-  p = seam.Product(node.eqn)
+  p = einsum_hook.EinsumSpec(node.eqn)
   eqn = f"{p.stack}{p.ins}r,{p.stack}r{p.outs}->{p.weight}"
 
   def one(weight):
@@ -99,13 +99,13 @@ def add(model, params, rank=8, targets=DECODER, alpha=None, seed=0):
   """
   if rank < 1 or int(rank) != rank:
     raise ValueError(f"The rank of LoRA is {rank}: it must be a whole number above 0.")
-  weights = seam.weights(params)
+  weights = einsum_hook.weights(params)
   if adapted := [name for name, w in weights.items() if isinstance(w, LoRA)]:
     raise ValueError(f"{len(adapted)} weights have adapters already, e.g. {adapted[0]}: merge them "
                      "first, or add new ones to the parameters from before.")
-  products = seam.products(model)
+  products = einsum_hook.products(model)
   scale = float(rank if alpha is None else alpha) / rank
-  return seam.replace(params, {
+  return einsum_hook.replace(params, {
       name: _fresh(name, weights[name], products[name], rank, scale, seed)
       for name in _matches(targets, list(products))})
 
@@ -155,7 +155,7 @@ def _fresh(name, base, product, rank, scale, seed):
 
 def adapters(params):
   """{name: LoRA} of params. Raises ValueError if there are none."""
-  found = {n: w for n, w in seam.weights(params).items() if isinstance(w, LoRA)}
+  found = {n: w for n, w in einsum_hook.weights(params).items() if isinstance(w, LoRA)}
   if not found:
     raise ValueError("The parameters have no LoRA adapters: add some first (vlm.with_lora).")
   return found
@@ -167,7 +167,7 @@ def merge(params):
   In the base's dtype. A quantized base is dequantized first and its weight is not quantized again:
   it takes the memory that it took before quantization.
   """
-  return seam.replace(params, {name: node.merge() for name, node in adapters(params).items()})
+  return einsum_hook.replace(params, {name: node.merge() for name, node in adapters(params).items()})
 
 
 def save(params, path, targets=""):
@@ -206,7 +206,7 @@ def filled(params, tensors, source):
   """params with the adapters' values {name: array}; source: file or folder, for the error."""
   wanted = {n: x.shape for n, x in zip(trees.names(params), jax.tree.leaves(params))
             if re.fullmatch(TRAINABLE, n)}
-  layout.compare(tensors, wanted, source)
+  param_map.compare(tensors, wanted, source)
   return trees.map_with_names(
       lambda n, x: jax.device_put(np.asarray(tensors[n], x.dtype), x.sharding)
       if n in tensors else x, params)

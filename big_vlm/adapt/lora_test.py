@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from big_vlm import sharding, trees
-from big_vlm.adapt import lora, quantize, seam
-from big_vlm.models import paligemma
+from big_vlm.adapt import einsum_hook, lora, quantize
+from big_vlm.families import paligemma
 
 EVERYTHING = ".*"
 CONFIGS = {
@@ -57,7 +57,7 @@ def _run(model, params, text, image):
 def test_new_adapters_change_nothing_to_the_bit(name, dtype):
   model, params = fresh(name, dtype)
   adapted = lora.add(model, params, rank=4, targets=EVERYTHING)
-  assert len(lora.adapters(adapted)) == len(seam.products(model))
+  assert len(lora.adapters(adapted)) == len(einsum_hook.products(model))
   np.testing.assert_array_equal(outputs(model, adapted), outputs(model, params))
 
 

@@ -11,10 +11,11 @@ import json
 import pathlib
 import re
 
-from big_vlm.adapt import lora, seam
-from big_vlm.checkpoints import hf, hf_config, layout, safetensors
-from big_vlm.checkpoints.layout import Row
-from big_vlm.checkpoints.source import from_array
+from big_vlm.adapt import einsum_hook, lora
+from big_vlm.checkpoints import hf, hf_config
+from big_vlm.checkpoints.checkpoint import from_array
+from big_vlm.formats import param_map, safetensors
+from big_vlm.formats.param_map import ParamMapping
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 ROOT = "base_model.model."
@@ -38,7 +39,7 @@ def export(model, params, path, base=None):
   """
   nodes, path = lora.adapters(params), pathlib.Path(path)
   rows = _rows(model, nodes)
-  hub = layout.to_theirs(rows, {name: from_array(x) for name, x in _leaves(nodes).items()})
+  hub = param_map.export_(rows, {name: from_array(x) for name, x in _leaves(nodes).items()})
   tensors = {ROOT + _in_memory(name): leaf for name, leaf in hub.items()}
   modules = {re.sub(r"\.lora_[AB]\.weight$", "", name).removeprefix(ROOT) for name in tensors}
   node = next(iter(nodes.values()))
@@ -76,7 +77,7 @@ def load(model, params, path):
                     config["lora_alpha"])
   nodes = lora.adapters(params)
   shapes = {name: x.shape for name, x in _leaves(nodes).items()}
-  leaves = layout.to_ours(_rows(model, nodes), tensors, shapes, path)
+  leaves = param_map.import_(_rows(model, nodes), tensors, shapes, path)
   return lora.filled(params, {name: leaf.read(()) for name, leaf in leaves.items()}, path)
 
 
@@ -99,7 +100,7 @@ def _rows(model, nodes):
     raise ValueError(f"PEFT has no adapters for {', '.join(bad)}: choose other LoRA targets, or "
                      "merge and export the whole model.")
   return [row for name, node in nodes.items()
-          for row in _pair(places[name], seam.Product(node.eqn))]
+          for row in _pair(places[name], einsum_hook.EinsumSpec(node.eqn))]
 
 
 def _pair(row, product):
@@ -110,5 +111,5 @@ def _pair(row, product):
   out, into = re.fullmatch(r"(\(.*?\)|\S+) (.*)", right).groups()
   window = "" if "(" in into else " 1" * into.count(" ")  # of a convolution
   place = lambda part: row.theirs.removesuffix("weight") + f"{part}.weight"
-  return [Row(f"{row.ours}/lora_a", place("lora_A"), f"{ins} r -> r {into}", row.axes),
-          Row(f"{row.ours}/lora_b", place("lora_B"), f"r {outs} -> {out} r{window}", row.axes)]
+  return [ParamMapping(f"{row.ours}/lora_a", place("lora_A"), f"{ins} r -> r {into}", row.axes),
+          ParamMapping(f"{row.ours}/lora_b", place("lora_B"), f"r {outs} -> {out} r{window}", row.axes)]

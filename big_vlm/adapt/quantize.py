@@ -19,10 +19,10 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
-from big_vlm.adapt import seam
+from big_vlm.adapt import einsum_hook
 from big_vlm.checkpoints import load
-from big_vlm.models import layers
-from pp.registry import pick
+from big_vlm.nn import layers
+from pp.names import pick
 
 GROUP = 32  # the most weights that share an int4 scale; their number divides the axis
 PIECE = 2**22  # elements of a table that are dequantized at a time
@@ -55,7 +55,7 @@ class Quantized:
   def einsum(self, eqn, x, dtype):
     product = lambda w: layers.einsum(eqn, x, w.dequantize(x.dtype), dtype)
     rows = max(1, PIECE // math.prod(self.shape[1:]))
-    if not eqn.endswith(seam.Product(eqn).weight[0]) or self.shape[0] <= rows:
+    if not eqn.endswith(einsum_hook.EinsumSpec(eqn).weight[0]) or self.shape[0] <= rows:
       return product(self)
     return _in_pieces(product, self, rows)
 
@@ -94,8 +94,8 @@ def quantize(model, params, kind):
   Raises ValueError for an unknown kind, and for params that are quantized already.
   """
   kind = pick(KINDS, kind, "kind of quantized weights")
-  weights, changed = seam.weights(params), {}
-  for name, product in seam.products(model).items():
+  weights, changed = einsum_hook.weights(params), {}
+  for name, product in einsum_hook.products(model).items():
     if re.fullmatch(load.FLOAT32, name):
       continue
     node = weights[name]
@@ -105,7 +105,7 @@ def quantize(model, params, kind):
                        "as they were loaded.")
     small = _quantized(base, product, kind)
     changed[name] = small if base is node else node.replace(base=small)
-  return seam.replace(params, changed)
+  return einsum_hook.replace(params, changed)
 
 
 def _quantized(w, product, kind):

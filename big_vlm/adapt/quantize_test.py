@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from big_vlm import sharding, trees
-from big_vlm.adapt import lora, quantize, seam
+from big_vlm.adapt import einsum_hook, lora, quantize
 from big_vlm.adapt.lora_test import CONFIGS, fresh, outputs, random_b
 from big_vlm.checkpoints import load
-from big_vlm.models import paligemma
+from big_vlm.families import paligemma
 
 BENCH = dict(img={"variant": "S/14"},
              llm=dict(variant="gemma_2b", width=512, depth=8, heads=8, kv_heads=1, head_dim=64,
@@ -17,7 +17,7 @@ PALIGEMMA = dict(img={"variant": "So400m/14"}, llm={"variant": "gemma_2b", "voca
 
 def test_int8_of_a_matrix():
   w = jnp.array([[1., -2., 0.], [0.5, 127., 0.]])  # [in, out]: a scale per column
-  node = quantize._round(w, seam.Product("BD,DE->BE"), quantize.KINDS["int8"])
+  node = quantize._round(w, einsum_hook.EinsumSpec("BD,DE->BE"), quantize.KINDS["int8"])
   np.testing.assert_array_equal(node.q, [[127, -2, 0], [64, 127, 0]])
   assert node.scale.dtype == jnp.bfloat16
   np.testing.assert_allclose(node.scale.astype(float), [[1 / 127, 1, 1e-30 / 127]], rtol=1 / 256)
@@ -29,7 +29,7 @@ def test_no_weight_moves_by_more_than_half_a_scale(kind, rng):
   most = quantize.KINDS[kind].largest
   w = rng.normal(size=(32, 512)).astype(np.float32)
   w[0] = most * (1 + np.arange(512) / 512)  # scales of all that bfloat16 rounds, ties among them
-  node = quantize._round(jnp.asarray(w), seam.Product("BD,DE->BE"), quantize.KINDS[kind])
+  node = quantize._round(jnp.asarray(w), einsum_hook.EinsumSpec("BD,DE->BE"), quantize.KINDS[kind])
   assert np.all(np.asarray(node.q[0]) == most)
   assert np.all(np.abs(node.dequantize() - w) <= np.asarray(node.scale, np.float32) / 2)
 
@@ -39,7 +39,7 @@ def test_no_weight_moves_by_more_than_half_a_scale(kind, rng):
     ((31, 8), (1, 8)), ((1, 8), (1, 8))])
 def test_int4_groups(shape, scales, rng):
   w = rng.normal(size=shape).astype(np.float32)
-  node = quantize._round(jnp.asarray(w), seam.Product("BD,DE->BE"), quantize.KINDS["int4"])
+  node = quantize._round(jnp.asarray(w), einsum_hook.EinsumSpec("BD,DE->BE"), quantize.KINDS["int4"])
   assert node.q.shape == shape and node.scale.shape == scales
   step = np.repeat(np.asarray(node.scale, np.float32), shape[0] // scales[0], axis=0)
   assert np.all(np.abs(node.dequantize() - w) <= step / 2 * (1 + 1e-6))
@@ -70,7 +70,7 @@ def test_quantized_models_answer_nearly_as_before(name, kind, error):
   small = quantize.quantize(model, params, kind)
   want, got = outputs(model, params), outputs(model, small)
   assert 0 < np.linalg.norm(got - want) < error * np.linalg.norm(want)
-  kept = [n for n, w in seam.weights(small).items() if not isinstance(w, quantize.Quantized)]
+  kept = [n for n, w in einsum_hook.weights(small).items() if not isinstance(w, quantize.Quantized)]
   assert {n.rpartition("/")[2] for n in kept if n != "img/embedding/kernel"} <= {
       "scale", "bias", "pos_embedding", "probe"}
 
@@ -78,7 +78,7 @@ def test_quantized_models_answer_nearly_as_before(name, kind, error):
 def test_the_nodes_multiply_as_their_dequantized_weights():
   model, params = fresh("paligemma")
   small = quantize.quantize(model, params, "int4")
-  plain = seam.replace(small, {n: w.dequantize() for n, w in seam.weights(small).items()
+  plain = einsum_hook.replace(small, {n: w.dequantize() for n, w in einsum_hook.weights(small).items()
                                if isinstance(w, quantize.Quantized)})
   np.testing.assert_allclose(outputs(model, small), outputs(model, plain), rtol=1e-5, atol=1e-5)
 
@@ -86,7 +86,7 @@ def test_the_nodes_multiply_as_their_dequantized_weights():
 @pytest.mark.parametrize("rows", [1, 5, 64, 127, 128])
 def test_a_table_in_pieces(rows, monkeypatch, rng):
   eqn, w = "...D,VD->...V", rng.normal(size=(128, 32)).astype(np.float32)
-  table = quantize._round(jnp.asarray(w), seam.Product(eqn), quantize.KINDS["int4"])
+  table = quantize._round(jnp.asarray(w), einsum_hook.EinsumSpec(eqn), quantize.KINDS["int4"])
   x = rng.normal(size=(2, 3, 32)).astype(np.float32)
   monkeypatch.setattr(quantize, "PIECE", rows * 32)
   got = jax.jit(lambda x: table.einsum(eqn, x, jnp.float32))(x)
@@ -112,9 +112,9 @@ def test_shardings_stay():
   want = outputs(model, params)
   for kind, error in (("int8", 0.03), ("int4", 0.3)):
     small = quantize.quantize(model, params, kind)
-    for name, node in seam.weights(small).items():
+    for name, node in einsum_hook.weights(small).items():
       if isinstance(node, quantize.Quantized):
-        assert node.q.sharding == seam.weights(params)[name].sharding
+        assert node.q.sharding == einsum_hook.weights(params)[name].sharding
     linear = small["llm"]["layers"]["mlp"]["linear"]  # [2, 64, 32], cut along its inputs
     assert linear.q.sharding.spec[1] == "fsdp"
     assert linear.scale.sharding.is_fully_replicated

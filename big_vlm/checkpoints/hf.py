@@ -7,10 +7,12 @@ are written in hub spelling, which every version of transformers loads.
 import pathlib
 import re
 
-from big_vlm.checkpoints import hf_config, hf_tokenizer, layout, safetensors
-from big_vlm.checkpoints.layout import Row
-from big_vlm.checkpoints.source import Source
-from big_vlm.models import opt, paligemma
+from big_vlm.checkpoints import hf_config, hf_tokenizer
+from big_vlm.checkpoints.checkpoint import Checkpoint
+from big_vlm.families import paligemma
+from big_vlm.families.opt import model as opt
+from big_vlm.formats import param_map, safetensors
+from big_vlm.formats.param_map import ParamMapping
 from pp import tokenizer_files
 
 FILLER = 64  # rows that PaliGemma's table has there beyond ours: <image> and 63 unused ones
@@ -56,19 +58,19 @@ def claims(path):
 
 
 def open_source(path):
-  """The Source of a folder. Raises ValueError or FileNotFoundError, which name the file."""
+  """The Checkpoint of a folder. Raises ValueError or FileNotFoundError, which name the file."""
   folder = pathlib.Path(path)
   _check_kind(folder)
   config = hf_config.read(folder)
   ours = hf_config.to_ours(config, folder / "config.json")
   theirs = hub_spelling(safetensors.read_folder(folder), config["model_type"], path)
   shapes = {n: s.shape for n, s in paligemma.param_shapes(ours).items()}
-  leaves = layout.to_ours(rows(ours, hf_config.fillers(config)), theirs, shapes, path)
+  leaves = param_map.import_(rows(ours, hf_config.fillers(config)), theirs, shapes, path)
   if bad := [n for n, leaf in leaves.items() if leaf.dtype.kind not in "fV"]:
     raise ValueError(f"{path}: {bad[0]} is stored as {leaves[bad[0]].dtype}: the weights are "
                      "quantized. Take the checkpoint that they were made from.")
   tokenizer = tokenizer_files.find(folder, multimodal=None not in (ours.img, ours.llm))
-  return Source(str(path), ours, leaves, tokenizer)
+  return Checkpoint(str(path), ours, leaves, tokenizer)
 
 
 def _check_kind(folder):
@@ -84,7 +86,7 @@ def _check_kind(folder):
 
 
 def hub_spelling(tensors, model_type, path):
-  """{name: Leaf} without what is IGNORED and with names as in released files."""
+  """{name: LazyArray} without what is IGNORED and with names as in released files."""
   out = {}
   for name, leaf in tensors.items():
     if IGNORED.fullmatch(name):
@@ -99,7 +101,7 @@ def hub_spelling(tensors, model_type, path):
 
 
 def write(path, source, note, max_shard=safetensors.MAX_SHARD):
-  """Writes a Source into the folder `path`: config.json, weights, tokenizer, processor.
+  """Writes a Checkpoint into the folder `path`: config.json, weights, tokenizer, processor.
 
   note(done, total): bytes of weights written. Raises ValueError, before anything is written, for a
   model that transformers has no class of.
@@ -108,10 +110,10 @@ def write(path, source, note, max_shard=safetensors.MAX_SHARD):
   filler = FILLER if config.img and config.llm else 0
   described = hf_config.to_theirs(config, source.dtype, filler)
   shapes = {n: s.shape for n, s in paligemma.param_shapes(config).items()}
-  layout.compare(source.leaves, shapes, source.path)
+  param_map.compare(source.leaves, shapes, source.path)
   folder.mkdir(parents=True, exist_ok=True)
   hf_tokenizer.write(folder, described, source.tokenizer)
-  safetensors.write_folder(folder, layout.to_theirs(rows(config, filler), source.leaves), note,
+  safetensors.write_folder(folder, param_map.export_(rows(config, filler), source.leaves), note,
                            max_shard)
 
 
@@ -122,8 +124,8 @@ def rows(config, filler=0):
     tower = "vision_tower.vision_model." if config.llm else "vision_model."
     table += _tower(config.img, tower)
   if config.img and config.llm:
-    table += [Row("img/head/kernel", "multi_modal_projector.linear.weight", "w d -> d w"),
-              Row("img/head/bias", "multi_modal_projector.linear.bias")]
+    table += [ParamMapping("img/head/kernel", "multi_modal_projector.linear.weight", "w d -> d w"),
+              ParamMapping("img/head/bias", "multi_modal_projector.linear.bias")]
   if isinstance(config.llm, opt.OPTConfig):
     table += _opt(config.llm, "model.decoder.")
   elif config.llm:
@@ -132,13 +134,13 @@ def rows(config, filler=0):
 
 
 def _norm(ours, theirs, **kw):
-  return [Row(f"{ours}/scale", f"{theirs}.weight", **kw),
-          Row(f"{ours}/bias", f"{theirs}.bias", **kw)]
+  return [ParamMapping(f"{ours}/scale", f"{theirs}.weight", **kw),
+          ParamMapping(f"{ours}/bias", f"{theirs}.bias", **kw)]
 
 
 def _dense(ours, theirs, kernel, bias="", **kw):
-  return [Row(f"{ours}/kernel", f"{theirs}.weight", kernel, **kw),
-          Row(f"{ours}/bias", f"{theirs}.bias", bias, **kw)]
+  return [ParamMapping(f"{ours}/kernel", f"{theirs}.weight", kernel, **kw),
+          ParamMapping(f"{ours}/bias", f"{theirs}.bias", bias, **kw)]
 
 
 # d width, m MLP width; h heads of size e (of SigLIP and OPT); n query and k kv heads of size e
@@ -151,9 +153,9 @@ def _tower(c, root):
   layer, kw = root + "encoder.layers.{}", dict(axes=(range(c.depth),))
   attn, mlp = f"{encoder}/MultiHeadDotProductAttention_0", f"{encoder}/MlpBlock_0"
   table = [
-      Row("img/embedding/kernel", f"{root}embeddings.patch_embedding.weight", "p q c d -> d c p q"),
-      Row("img/embedding/bias", f"{root}embeddings.patch_embedding.bias"),
-      Row("img/pos_embedding", f"{root}embeddings.position_embedding.weight", "1 n d -> n d"),
+      ParamMapping("img/embedding/kernel", f"{root}embeddings.patch_embedding.weight", "p q c d -> d c p q"),
+      ParamMapping("img/embedding/bias", f"{root}embeddings.patch_embedding.bias"),
+      ParamMapping("img/pos_embedding", f"{root}embeddings.position_embedding.weight", "1 n d -> n d"),
       *_norm(f"{encoder}/LayerNorm_0", f"{layer}.layer_norm1", **kw),
       *_norm(f"{encoder}/LayerNorm_1", f"{layer}.layer_norm2", **kw),
       *_dense(f"{attn}/out", f"{layer}.self_attn.out_proj", _FROM_HEADS, **kw),
@@ -166,7 +168,7 @@ def _tower(c, root):
   if c.pool == "map":
     theirs, attn = f"{root}head", f"{head}/MultiHeadDotProductAttention_0"
     table += [
-        Row(f"{head}/probe", f"{theirs}.probe"),
+        ParamMapping(f"{head}/probe", f"{theirs}.probe"),
         *_dense(f"{attn}/out", f"{theirs}.attention.out_proj", _FROM_HEADS),
         *_norm(f"{head}/LayerNorm_0", f"{theirs}.layernorm"),
         *_dense(f"{head}/MlpBlock_0/Dense_0", f"{theirs}.mlp.fc1", "d m -> m d"),
@@ -174,8 +176,8 @@ def _tower(c, root):
     for j, name in enumerate(("query", "key", "value")):
       stacked = f"{theirs}.attention.in_proj"
       table += [
-          Row(f"{attn}/{name}/kernel", f"{stacked}_weight", _TO_HEADS, part=(j, 3)),
-          Row(f"{attn}/{name}/bias", f"{stacked}_bias", "h e -> (h e)", part=(j, 3))]
+          ParamMapping(f"{attn}/{name}/kernel", f"{stacked}_weight", _TO_HEADS, part=(j, 3)),
+          ParamMapping(f"{attn}/{name}/bias", f"{stacked}_bias", "h e -> (h e)", part=(j, 3))]
   return table
 
 
@@ -189,30 +191,30 @@ def _gemma(c, root, filler):
     norms["pre_ffw_norm"] = "post_attention_layernorm"
   proj, heads = f"{layer}.self_attn.{{}}_proj.weight", "n d e -> (n e) d"
   if c.kv_heads == c.heads:
-    qkv = [Row(f"{layers}/attn/qkv_einsum/w", proj, heads, axes=(depth, "qkv"))]
+    qkv = [ParamMapping(f"{layers}/attn/qkv_einsum/w", proj, heads, axes=(depth, "qkv"))]
   else:
-    qkv = [Row(f"{layers}/attn/q_einsum/w", f"{layer}.self_attn.q_proj.weight", heads,
+    qkv = [ParamMapping(f"{layers}/attn/q_einsum/w", f"{layer}.self_attn.q_proj.weight", heads,
                axes=(depth,)),
-           Row(f"{layers}/attn/kv_einsum/w", proj, "k d e -> (k e) d", axes=(depth, "kv"))]
+           ParamMapping(f"{layers}/attn/kv_einsum/w", proj, "k d e -> (k e) d", axes=(depth, "kv"))]
   return [
-      Row("llm/embedder/input_embedding", f"{root}embed_tokens.weight", after=filler),
+      ParamMapping("llm/embedder/input_embedding", f"{root}embed_tokens.weight", after=filler),
       *qkv,
-      Row(f"{layers}/attn/attn_vec_einsum/w", f"{layer}.self_attn.o_proj.weight",
+      ParamMapping(f"{layers}/attn/attn_vec_einsum/w", f"{layer}.self_attn.o_proj.weight",
           "n e d -> d (n e)", axes=(depth,)),
-      Row(f"{layers}/mlp/gating_einsum", f"{layer}.mlp.{{}}_proj.weight", "d m -> m d",
+      ParamMapping(f"{layers}/mlp/gating_einsum", f"{layer}.mlp.{{}}_proj.weight", "d m -> m d",
           axes=(depth, ("gate", "up"))),
-      Row(f"{layers}/mlp/linear", f"{layer}.mlp.down_proj.weight", "m d -> d m", axes=(depth,)),
-      *(Row(f"{layers}/{ours}/scale", f"{layer}.{theirs}.weight", axes=(depth,))
+      ParamMapping(f"{layers}/mlp/linear", f"{layer}.mlp.down_proj.weight", "m d -> d m", axes=(depth,)),
+      *(ParamMapping(f"{layers}/{ours}/scale", f"{layer}.{theirs}.weight", axes=(depth,))
         for ours, theirs in norms.items()),
-      Row("llm/final_norm/scale", f"{root}norm.weight")]
+      ParamMapping("llm/final_norm/scale", f"{root}norm.weight")]
 
 
 def _opt(c, root):
   layers, layer, kw = "llm/layers", root + "layers.{}", dict(axes=(range(c.depth),))
   table = [
-      Row("llm/embedder/input_embedding", f"{root}embed_tokens.weight"),
+      ParamMapping("llm/embedder/input_embedding", f"{root}embed_tokens.weight"),
       # Rows 0 and 1 are an offset in the reference's code; no token reads row 0, pads read row 1.
-      Row("llm/embedder/pos_embedding", f"{root}embed_positions.weight", before=2),
+      ParamMapping("llm/embedder/pos_embedding", f"{root}embed_positions.weight", before=2),
       *_norm(f"{layers}/attn_norm", f"{layer}.self_attn_layer_norm", **kw),
       *_norm(f"{layers}/mlp_norm", f"{layer}.final_layer_norm", **kw),
       *_dense(f"{layers}/attn/out", f"{layer}.self_attn.out_proj", _FROM_HEADS, **kw),

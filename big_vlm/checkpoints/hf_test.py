@@ -10,9 +10,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from big_vlm.checkpoints import hf, safetensors, source
+from big_vlm.checkpoints import checkpoint, hf
 from big_vlm.decode.generate import generate
-from big_vlm.models import paligemma
+from big_vlm.families import paligemma
+from big_vlm.formats import safetensors
 from pp import tokenizer_files
 
 GOLDEN = pathlib.Path(__file__).parents[2] / "tests" / "golden"
@@ -28,7 +29,7 @@ def quiet(done, total):
 
 
 def tree(leaves):
-  """Nested float32 parameters of {name: Leaf}."""
+  """Nested float32 parameters of {name: LazyArray}."""
   params = {}
   for name, leaf in leaves.items():
     *folders, last = name.split("/")
@@ -129,7 +130,7 @@ def test_written_and_read_again_every_bit_is_the_same(name, max_shard, tmp_path)
 def test_half_precision_stays_as_it_is(name, dtype, tmp_path):
   src = hf.open_source(GOLDEN / name)
   src = dataclasses.replace(src, leaves={
-      n: source.from_array(x.read(()).astype(dtype)) for n, x in src.leaves.items()})
+      n: checkpoint.from_array(x.read(()).astype(dtype)) for n, x in src.leaves.items()})
   hf.write(tmp_path, src, quiet)
   assert_same_leaves(hf.open_source(tmp_path).leaves, src.leaves)
   assert json.loads((tmp_path / "config.json").read_text())["dtype"] == np.dtype(dtype).name
@@ -226,7 +227,7 @@ def test_a_missing_a_superfluous_and_a_misshaped_tensor_are_listed_at_once(tmp_p
   tensors["model.layers.0.mlp.up_proj.weight"] = np.zeros((3, 32), np.float32)
   tensors["model.layers.0.mlp.bias"] = np.zeros(3, np.float32)
   shutil.copy(GOLDEN / "hf_gemma" / "config.json", tmp_path)
-  safetensors.write_folder(tmp_path, {n: source.from_array(x) for n, x in tensors.items()})
+  safetensors.write_folder(tmp_path, {n: checkpoint.from_array(x) for n, x in tensors.items()})
   with pytest.raises(ValueError) as e:
     hf.open_source(tmp_path)
   for what in ["1 missing: model.norm.weight", "1 unexpected: model.layers.0.mlp.bias",
@@ -255,7 +256,7 @@ def test_a_folder_without_config_a_single_file_and_8_bit_weights_are_refused(tmp
   tensors = safetensors.read_folder(GOLDEN / "hf_gemma")
   shutil.copy(GOLDEN / "hf_gemma" / "config.json", tmp_path)
   safetensors.write_folder(tmp_path, {
-      n: source.from_array(x.read(()).astype(np.int8)) for n, x in tensors.items()})
+      n: checkpoint.from_array(x.read(()).astype(np.int8)) for n, x in tensors.items()})
   with pytest.raises(ValueError, match="stored as int8: the weights are quantized"):
     hf.open_source(tmp_path)
 

@@ -5,7 +5,7 @@ import pytest
 import tokenizers
 
 from big_vlm.checkpoints import hf_config, hf_tokenizer
-from big_vlm.models import paligemma
+from big_vlm.families import paligemma
 from pp import tokenizer_files
 from pp.tokenizer import get_tokenizer, train_sentencepiece
 

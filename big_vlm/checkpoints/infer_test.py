@@ -2,7 +2,7 @@ import pytest
 
 from big_vlm import presets
 from big_vlm.checkpoints import infer
-from big_vlm.models import paligemma
+from big_vlm.families import paligemma
 
 
 @pytest.mark.parametrize("name", [

@@ -11,10 +11,12 @@ import re
 
 import numpy as np
 
-from big_vlm.checkpoints import h5, keras_config, keras_preset, layout
-from big_vlm.checkpoints.layout import Row
-from big_vlm.checkpoints.source import Source, from_array
-from big_vlm.models import opt, paligemma
+from big_vlm.checkpoints import keras_config, keras_preset
+from big_vlm.checkpoints.checkpoint import Checkpoint, from_array
+from big_vlm.families import paligemma
+from big_vlm.families.opt import model as opt
+from big_vlm.formats import h5, param_map
+from big_vlm.formats.param_map import ParamMapping
 from pp import tokenizer_files
 
 SIGLIP = "layers/sig_lip_vision_encoder/"  # where a SigLIPBackbone keeps its vision tower
@@ -33,7 +35,7 @@ def claims(path):
 
 
 def open_source(path):
-  """The Source of a preset. Raises ValueError or FileNotFoundError, which name the file."""
+  """The Checkpoint of a preset. Raises ValueError or FileNotFoundError, which name the file."""
   folder = pathlib.Path(path)
   if not (folder / "config.json").is_file():
     raise FileNotFoundError(f"{folder} holds weights but no config.json, which says what model "
@@ -44,21 +46,21 @@ def open_source(path):
     theirs = {name.removeprefix(SIGLIP): leaf for name, leaf in theirs.items()}
   theirs = {name: leaf for name, leaf in theirs.items() if not IGNORED.fullmatch(name)}
   shapes = {name: x.shape for name, x in paligemma.param_shapes(config).items()}
-  leaves = layout.to_ours(rows(config), theirs, shapes, path)
+  leaves = param_map.import_(rows(config), theirs, shapes, path)
   tokenizer = config.llm and tokenizer_files.find(folder, multimodal=config.img is not None)
-  return Source(str(path), config, leaves, tokenizer)
+  return Checkpoint(str(path), config, leaves, tokenizer)
 
 
 def write(path, source, note, max_shard=h5.MAX_SHARD):
-  """Writes a Source as a preset into the folder `path`; without a tokenizer, the backbone alone.
+  """Writes a Checkpoint as a preset into the folder `path`; without a tokenizer, the backbone alone.
 
   note(done, total): bytes of weights written. Raises ValueError, before anything is written, for a
   model or a tokenizer that KerasHub has no class of.
   """
   backbone = keras_config.to_theirs(source.config, source.dtype)
   shapes = {name: x.shape for name, x in paligemma.param_shapes(source.config).items()}
-  layout.compare(source.leaves, shapes, source.path)
-  theirs = layout.to_theirs(rows(source.config), source.leaves)
+  param_map.compare(source.leaves, shapes, source.path)
+  theirs = param_map.export_(rows(source.config), source.leaves)
   if source.config.llm is None:
     theirs[POSITIONS] = from_array(np.arange(source.config.img.patches, dtype=np.int32)[None])
   parameters = sum(math.prod(leaf.shape) for leaf in theirs.values())
@@ -84,13 +86,13 @@ def _layers(depth):
 
 def _pair(ours, theirs, kernel="", bias="", **kw):
   """Rows of a dense layer: d width, h heads of size e, m MLP width."""
-  return [Row(f"{ours}/kernel", f"{theirs}/vars/0", kernel, **kw),
-          Row(f"{ours}/bias", f"{theirs}/vars/1", bias, **kw)]
+  return [ParamMapping(f"{ours}/kernel", f"{theirs}/vars/0", kernel, **kw),
+          ParamMapping(f"{ours}/bias", f"{theirs}/vars/1", bias, **kw)]
 
 
 def _norm(ours, theirs, **kw):
-  return [Row(f"{ours}/scale", f"{theirs}/vars/0", **kw),
-          Row(f"{ours}/bias", f"{theirs}/vars/1", **kw)]
+  return [ParamMapping(f"{ours}/scale", f"{theirs}/vars/0", **kw),
+          ParamMapping(f"{ours}/bias", f"{theirs}/vars/1", **kw)]
 
 
 def _tower(depth):
@@ -100,7 +102,7 @@ def _tower(depth):
   attn, kw = f"{ours}/MultiHeadDotProductAttention_0", dict(axes=(_layers(depth),))
   table = [
       *_pair("img/embedding", f"{root}/vision_embeddings/patch_embedding"),
-      Row("img/pos_embedding", f"{root}/vision_embeddings/position_embedding/vars/0",
+      ParamMapping("img/pos_embedding", f"{root}/vision_embeddings/position_embedding/vars/0",
           "1 n d -> n d"),
       *_norm(f"{ours}/LayerNorm_0", f"{layer}/layer_norm_1", **kw),
       *_norm(f"{ours}/LayerNorm_1", f"{layer}/layer_norm_2", **kw),
@@ -129,14 +131,14 @@ def _siglip(depth):
   embedding, kw = "layers/sig_lip_vision_embedding", dict(axes=(_layers(depth),))
   return [
       *_pair("img/embedding", f"{embedding}/patch_embedding"),
-      Row("img/pos_embedding", f"{embedding}/position_embedding/vars/0", "1 n d -> n d"),
+      ParamMapping("img/pos_embedding", f"{embedding}/position_embedding/vars/0", "1 n d -> n d"),
       *_norm(f"{ours}/LayerNorm_0", f"{layer}/layer_norm1", **kw),
       *_norm(f"{ours}/LayerNorm_1", f"{layer}/layer_norm2", **kw),
       *_attention(f"{ours}/MultiHeadDotProductAttention_0", f"{layer}/self_attn", **kw),
       *_pair(f"{ours}/MlpBlock_0/Dense_0", f"{layer}/mlp/fc1", **kw),
       *_pair(f"{ours}/MlpBlock_0/Dense_1", f"{layer}/mlp/fc2", **kw),
       *_norm("img/Transformer/encoder_norm", "layers/layer_normalization"),
-      Row(f"{head}/probe", f"{pool}/vars/0"),
+      ParamMapping(f"{head}/probe", f"{pool}/vars/0"),
       *_attention(f"{head}/MultiHeadDotProductAttention_0", f"{pool}/attention"),
       *_norm(f"{head}/LayerNorm_0", f"{pool}/layer_norm"),
       *_pair(f"{head}/MlpBlock_0/Dense_0", f"{pool}/mlp/fc1"),
@@ -147,29 +149,29 @@ def _gemma(c, block):
   layers, layer, depth = "llm/layers", f"layers/{block}{{}}", _layers(c.depth)
   attn, dense = f"{layers}/attn", f"{layer}/attention/{{}}_dense/vars/0"
   if c.kv_heads == c.heads:
-    qkv = [Row(f"{attn}/qkv_einsum/w", dense, axes=(depth, ("query", "key", "value")))]
+    qkv = [ParamMapping(f"{attn}/qkv_einsum/w", dense, axes=(depth, ("query", "key", "value")))]
   else:
-    qkv = [Row(f"{attn}/q_einsum/w", f"{layer}/attention/query_dense/vars/0", axes=(depth,)),
-           Row(f"{attn}/kv_einsum/w", dense, axes=(depth, ("key", "value")))]
+    qkv = [ParamMapping(f"{attn}/q_einsum/w", f"{layer}/attention/query_dense/vars/0", axes=(depth,)),
+           ParamMapping(f"{attn}/kv_einsum/w", dense, axes=(depth, ("key", "value")))]
   norms = ["pre_attention_norm", "pre_ffw_norm"]
   norms += ["post_attention_norm", "post_ffw_norm"] if c.post_norms else []
   return [
-      Row("llm/embedder/input_embedding", "layers/reversible_embedding/vars/0"),
+      ParamMapping("llm/embedder/input_embedding", "layers/reversible_embedding/vars/0"),
       *qkv,
-      Row(f"{attn}/attn_vec_einsum/w", f"{layer}/attention/output_dense/vars/0", axes=(depth,)),
-      Row(f"{layers}/mlp/gating_einsum", f"{layer}/{{}}/vars/0",
+      ParamMapping(f"{attn}/attn_vec_einsum/w", f"{layer}/attention/output_dense/vars/0", axes=(depth,)),
+      ParamMapping(f"{layers}/mlp/gating_einsum", f"{layer}/{{}}/vars/0",
           axes=(depth, ("gating_ffw", "gating_ffw_2"))),
-      Row(f"{layers}/mlp/linear", f"{layer}/ffw_linear/vars/0", axes=(depth,)),
-      *(Row(f"{layers}/{n}/scale", f"{layer}/{n}/vars/0", axes=(depth,)) for n in norms),
-      Row("llm/final_norm/scale", "layers/rms_normalization/vars/0")]
+      ParamMapping(f"{layers}/mlp/linear", f"{layer}/ffw_linear/vars/0", axes=(depth,)),
+      *(ParamMapping(f"{layers}/{n}/scale", f"{layer}/{n}/vars/0", axes=(depth,)) for n in norms),
+      ParamMapping("llm/final_norm/scale", "layers/rms_normalization/vars/0")]
 
 
 def _opt(depth):
   layers, layer = "llm/layers", "layers/transformer_decoder{}"
   embedding, kw = "layers/token_and_position_embedding", dict(axes=(_layers(depth),))
   return [
-      Row("llm/embedder/input_embedding", f"{embedding}/token_embedding/vars/0"),
-      Row("llm/embedder/pos_embedding", f"{embedding}/position_embedding/vars/0"),
+      ParamMapping("llm/embedder/input_embedding", f"{embedding}/token_embedding/vars/0"),
+      ParamMapping("llm/embedder/pos_embedding", f"{embedding}/position_embedding/vars/0"),
       *_norm(f"{layers}/attn_norm", f"{layer}/_self_attention_layer_norm", **kw),
       *_norm(f"{layers}/mlp_norm", f"{layer}/_feedforward_layer_norm", **kw),
       *_attention(f"{layers}/attn", f"{layer}/_self_attention_layer", **kw),

@@ -10,8 +10,11 @@ import math
 import pathlib
 import re
 
-from big_vlm.models import gemma, opt, paligemma, vit
-from pp.registry import near_miss
+from big_vlm.families import paligemma
+from big_vlm.families.gemma import model as gemma
+from big_vlm.families.opt import model as opt
+from big_vlm.families.siglip import model as vit
+from pp.names import near_miss
 
 WINDOW = 4096  # KerasHub's default, also written where no layer is local
 VIT_MLP = 4304  # where a file lacks vit_intermediate_dim: that of So400m

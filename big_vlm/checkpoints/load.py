@@ -13,9 +13,10 @@ import numpy as np
 from scipy import ndimage
 
 from big_vlm import presets, trees
-from big_vlm.checkpoints import handles, hf, keras, layout, native, npz
-from big_vlm.checkpoints.source import Leaf
-from big_vlm.models import paligemma
+from big_vlm.checkpoints import hf, keras, native, npz, uris
+from big_vlm.checkpoints.checkpoint import LazyArray
+from big_vlm.families import paligemma
+from big_vlm.formats import param_map
 
 FORMATS = {"native": native, "hf": hf, "keras": keras, "npz": npz}
 NEW_ROWS_STD = 0.02  # of added vocabulary rows
@@ -42,7 +43,7 @@ def open_source(path):
 
 
 def fit(source, config):
-  """source.leaves as the model of `config` takes them: {name: Leaf}.
+  """source.leaves as the model of `config` takes them: {name: LazyArray}.
 
   Raises ValueError for what does not fit, and FileNotFoundError for a training that has not saved
   yet.
@@ -73,7 +74,7 @@ def _check(leaves, wanted, source, config):
   where = str(source.path)
   if is_ != asked:
     where += f" (this is {is_}; you asked for {asked})"
-  layout.compare(leaves, wanted, where)
+  param_map.compare(leaves, wanted, where)
 
 
 def _resampled(leaf, shape):
@@ -83,7 +84,7 @@ def _resampled(leaf, shape):
     grid = np.asarray(leaf.read(()), np.float32).reshape(old, old, -1)
     grid = ndimage.zoom(grid, (new / old, new / old, 1), order=1)
     return grid.reshape(shape)[tuple(index)]
-  return Leaf(shape, np.dtype(np.float32), read)
+  return LazyArray(shape, np.dtype(np.float32), read)
 
 
 def _extended(leaf, shape):
@@ -93,7 +94,7 @@ def _extended(leaf, shape):
     rng = np.random.default_rng(len(table))
     new = rng.normal(0, NEW_ROWS_STD, (shape[0] - len(table), shape[1])).astype(table.dtype)
     return np.concatenate([table, new])[tuple(index)]
-  return Leaf(shape, leaf.dtype, read)
+  return LazyArray(shape, leaf.dtype, read)
 
 
 def dtype_of(name, dtype):
@@ -102,7 +103,7 @@ def dtype_of(name, dtype):
 
 
 def params(leaves, shardings, dtype="float32"):
-  """The parameter tree of {name: Leaf}, read straight to its shards.
+  """The parameter tree of {name: LazyArray}, read straight to its shards.
 
   shardings: tree of jax shardings with the leaves' names. Host memory peaks at a leaf's shard.
   """
@@ -120,7 +121,7 @@ def _place(leaf, sharding, dtype):
 
 
 def parts(sources, config):
-  """Leaves for a model from several checkpoints: {"img": Source, "llm": Source} -> {name: Leaf}.
+  """Leaves for a model from several checkpoints: {"img": Source, "llm": Source} -> {name: LazyArray}.
 
   Of each the named tower is taken. What none has, such as the connector img/head of a new
   PaliGemma, is left out and starts fresh; a pooling head that the model lacks is dropped.
@@ -148,7 +149,7 @@ def start_from(init, params, config):
   if "model" in named and len(named) > 1:
     raise ValueError(f"init names both a whole model ({named['model']}) and "
                      f"{set(named) - {'model'}}; give either.")
-  sources = {part: open_source(handles.fetch(presets.handle(s))) for part, s in named.items()}
+  sources = {part: open_source(uris.fetch(presets.uri(s))) for part, s in named.items()}
   if not sources:
     return params
   leaves = fit(sources["model"], config) if "model" in sources else parts(sources, config)

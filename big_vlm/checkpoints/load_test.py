@@ -8,8 +8,8 @@ import pytest
 
 from big_vlm import sharding, trees
 from big_vlm.checkpoints import load, save
-from big_vlm.checkpoints.source import Source, from_array
-from big_vlm.models import paligemma
+from big_vlm.checkpoints.checkpoint import Checkpoint, from_array
+from big_vlm.families import paligemma
 
 CONFIG = paligemma.config(dict(variant="tiny"), dict(variant="tiny"))
 
@@ -18,7 +18,7 @@ def make(config=CONFIG, path="memory", seed=0):
   rng = np.random.default_rng(seed)
   leaves = {n: from_array(rng.normal(size=x.shape).astype(np.float32))
             for n, x in paligemma.param_shapes(config).items()}
-  return Source(path, config, leaves, None)
+  return Checkpoint(path, config, leaves, None)
 
 
 def change(part, **changes):

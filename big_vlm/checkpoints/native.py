@@ -17,9 +17,9 @@ from etils import epath
 
 from big_vlm import trees
 from big_vlm.checkpoints import steps
-from big_vlm.checkpoints.source import Leaf, Source
+from big_vlm.checkpoints.checkpoint import Checkpoint, LazyArray
 from big_vlm.checkpoints.steps import Checkpoints
-from big_vlm.models import paligemma
+from big_vlm.families import paligemma
 from pp import tokenizer_files
 
 FORMAT = 1
@@ -80,7 +80,7 @@ def claims(path):
 def open_source(path):
   """The newest undamaged checkpoint of a work folder, or that of W/checkpoints/STEP.
 
-  A folder without a finished checkpoint gives a Source without leaves. Raises ValueError for a
+  A folder without a finished checkpoint gives a Checkpoint without leaves. Raises ValueError for a
   damaged step.
   """
   folder, step, model, tokenizer, lora_scale = read_model(path)
@@ -89,7 +89,7 @@ def open_source(path):
   elif fault := steps.fault(folder / "checkpoints" / str(step), only="params/"):
     raise ValueError(f"{path}: {fault}. Give another step, or {folder} for its newest whole one.")
   if step is None:
-    return Source(str(folder), paligemma.config(**model), {}, tokenizer)
+    return Checkpoint(str(folder), paligemma.config(**model), {}, tokenizer)
   step_folder = folder / "checkpoints" / str(step)
   params = (step_folder / "params").absolute()  # Orbax takes no other
   handler = ocp.PyTreeCheckpointHandler()
@@ -101,13 +101,13 @@ def open_source(path):
             zip(trees.names(tree), jax.tree.leaves(tree))}
   config = paligemma.config(**model)
   if lora_scale:
-    from big_vlm.adapt import stored  # here: big_vlm.adapt reads checkpoints too
-    leaves = stored.plain(leaves, config, lora_scale)
-  return Source(str(step_folder), config, leaves, tokenizer)
+    from big_vlm.adapt import materialize  # here: big_vlm.adapt reads checkpoints too
+    leaves = materialize.materialize_weights(leaves, config, lora_scale)
+  return Checkpoint(str(step_folder), config, leaves, tokenizer)
 
 
 def _leaf(params, name, metadata):
-  return Leaf(tuple(metadata.shape), np.dtype(metadata.dtype),
+  return LazyArray(tuple(metadata.shape), np.dtype(metadata.dtype),
               lambda index=(): _restored(params, name)[tuple(index)])
 
 
@@ -127,7 +127,7 @@ def _restored(params, name):
 
 
 def write(path, source, note):
-  """Writes the Source as step 0 of the new work folder `path`; holds all of it in memory."""
+  """Writes the Checkpoint as step 0 of the new work folder `path`; holds all of it in memory."""
   leaves, done = {}, 0
   for name, leaf in source.leaves.items():
     leaves[name] = np.asarray(leaf.read(()))

@@ -17,9 +17,10 @@ import zlib
 import ml_dtypes
 import numpy as np
 
-from big_vlm.checkpoints import infer, layout, native
-from big_vlm.checkpoints.source import Leaf, Source
-from big_vlm.models import paligemma
+from big_vlm.checkpoints import infer, native
+from big_vlm.checkpoints.checkpoint import Checkpoint, LazyArray
+from big_vlm.families import paligemma
+from big_vlm.formats import param_map
 from pp import tokenizer_files
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -43,14 +44,14 @@ def open_source(path):
   beside = file.with_suffix(".model")
   if beside.exists():
     _, _, config, tokenizer, _ = native.read_model(beside)
-    return Source(str(path), paligemma.config(**config), leaves, tokenizer)
+    return Checkpoint(str(path), paligemma.config(**config), leaves, tokenizer)
   config = infer.config({name: leaf.shape for name, leaf in leaves.items()}, path)
-  return Source(str(path), config, leaves,
+  return Checkpoint(str(path), config, leaves,
                 tokenizer_files.find(file.parent, multimodal=config.img is not None))
 
 
 def read(file):
-  """{key: Leaf} of an npz file."""
+  """{key: LazyArray} of an npz file."""
   try:
     with zipfile.ZipFile(file) as archive:
       return {info.filename.removesuffix(".npy"): _member(file, archive, info)
@@ -99,7 +100,7 @@ def _member(file, archive, info):
       raise ValueError(_damaged(file, info)) from e
 
   array = mapped if info.compress_type == zipfile.ZIP_STORED else unpacked
-  return Leaf(shape, as_is, lambda index=(): array().view(as_is)[tuple(index)])
+  return LazyArray(shape, as_is, lambda index=(): array().view(as_is)[tuple(index)])
 
 
 def _check(file, info, data, chunk=1 << 24):
@@ -139,11 +140,11 @@ def _stacked(leaves, path):
   depth = 1 + max((int(m[1]) for n in leaves if (m := re.search(r"/encoderblock_(\d+)/", n))),
                   default=-1)
   blocks = {n: x for n, x in leaves.items() if "/encoderblock_" in n}
-  rows = [layout.Row(n.replace("_0/", "/", 1), n.replace("_0/", "_{}/", 1), axes=(range(depth),))
+  rows = [param_map.ParamMapping(n.replace("_0/", "/", 1), n.replace("_0/", "_{}/", 1), axes=(range(depth),))
           for n in blocks if "/encoderblock_0/" in n]
   shapes = {r.ours: (depth, *leaves[r.theirs.format(0)].shape) for r in rows}
   rest = {n: x for n, x in leaves.items() if n not in blocks}
-  return rest | layout.to_ours(rows, blocks, shapes, path)
+  return rest | param_map.import_(rows, blocks, shapes, path)
 
 
 def write(path, source, note):

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from big_vlm.checkpoints import npz
-from big_vlm.checkpoints.source import Source, from_array
-from big_vlm.models import paligemma
+from big_vlm.checkpoints.checkpoint import Checkpoint, from_array
+from big_vlm.families import paligemma
 
 CONFIG = paligemma.config(dict(variant="tiny"), dict(variant="tiny"))
 
@@ -67,7 +67,7 @@ def test_unstacked_blocks_are_stacked(tmp_path):
 def test_written_files_read_back_and_numpy_reads_them(tmp_path, llm, dtype):
   config = paligemma.config(dict(variant="tiny"), dict(variant=llm))
   want = arrays(config, dtype)
-  source = Source("x", config, {n: from_array(x) for n, x in want.items()}, None)
+  source = Checkpoint("x", config, {n: from_array(x) for n, x in want.items()}, None)
   seen = []
   npz.write(tmp_path / "y.npz", source, lambda done, total: seen.append(done / total))
   assert seen[-1] == 1

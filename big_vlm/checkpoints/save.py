@@ -5,7 +5,7 @@ import shutil
 import tempfile
 
 from big_vlm.checkpoints.load import FORMATS
-from pp.registry import pick
+from pp.names import pick
 
 SLACK = 64 << 20  # bytes for configs, tokenizer and file headers
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from big_vlm.checkpoints import load, save
-from big_vlm.checkpoints.source import Leaf, Source, from_array
-from big_vlm.models import paligemma
+from big_vlm.checkpoints.checkpoint import Checkpoint, LazyArray, from_array
+from big_vlm.families import paligemma
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +15,7 @@ def source():
   rng = np.random.default_rng(0)
   leaves = {n: from_array(rng.normal(size=x.shape).astype(np.float32))
             for n, x in paligemma.param_shapes(config).items()}
-  return Source("memory", config, leaves, None)
+  return Checkpoint("memory", config, leaves, None)
 
 
 @pytest.mark.parametrize("format", ["native", "hf", "keras", "npz"])
@@ -44,9 +44,9 @@ def test_a_failure_leaves_nothing(source, tmp_path, format):
     raise OSError(28, os.strerror(28))
   leaves = dict(source.leaves)
   last = sorted(leaves)[-1]
-  leaves[last] = Leaf(leaves[last].shape, leaves[last].dtype, full)
+  leaves[last] = LazyArray(leaves[last].shape, leaves[last].dtype, full)
   with pytest.raises(OSError, match="No space left on device. Nothing was left there"):
-    save.save(Source("memory", source.config, leaves, None), tmp_path / "x.npz", format)
+    save.save(Checkpoint("memory", source.config, leaves, None), tmp_path / "x.npz", format)
   assert not list(tmp_path.iterdir())
 
 

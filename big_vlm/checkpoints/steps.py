@@ -52,10 +52,10 @@ class Checkpoints:
     Raises OSError, here or in check(), the next save() or at the end, if a save fails.
     """
     self._wait()
-    if step in distributed.from_main(self.steps):
+    if step in distributed.broadcast_from_primary(self.steps):
       return
     try:
-      if distributed.main():
+      if distributed.is_primary_process():
         self._folder.mkdir(parents=True, exist_ok=True)
         self._remove_unfinished()
       items = {k: ocp.args.StandardSave(v) for k, v in state.items()}
@@ -77,7 +77,7 @@ class Checkpoints:
     aside: rename newer ones to STEP.damaged, so that the run may save these steps again.
     """
     self._wait()
-    return distributed.from_main(self._newest if aside else lambda: newest(self._folder))
+    return distributed.broadcast_from_primary(self._newest if aside else lambda: newest(self._folder))
 
   def restore(self, step, like):
     """The items of `like` (trees of shapes with shardings) as saved at step.
@@ -85,7 +85,7 @@ class Checkpoints:
     Raises one ValueError that lists what does not fit.
     """
     self._wait()
-    distributed.from_main(lambda: self._check_fits(step, like))
+    distributed.broadcast_from_primary(lambda: self._check_fits(step, like))
     items = {k: ocp.args.StandardRestore(v) for k, v in like.items()}
     try:
       return dict(self._orbax.restore(self.folder(step), args=ocp.args.Composite(**items)))
@@ -125,7 +125,7 @@ class Checkpoints:
 
   def _finish(self):
     self._orbax.wait_until_finished()
-    if distributed.main():
+    if distributed.is_primary_process():
       there = self.steps()
       for step in there[:-self._keep]:
         if not self._keep_every or step % self._keep_every:
@@ -141,7 +141,7 @@ class Checkpoints:
 
   def _failed(self, step, error):
     last = self.latest()
-    if distributed.main():
+    if distributed.is_primary_process():
       self._remove_unfinished()
     return OSError(
         f"Step {step} could not be saved in {self._folder}: {_said(error)}. "

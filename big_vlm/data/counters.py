@@ -24,7 +24,7 @@ class Counters:
     """
     row = {f"examples/{k}": n for k, n in self._stream.counts(step * self._size).items()}
     if self._skips:
-      everyone = distributed.gather(json.dumps(self._skipped).encode())
+      everyone = distributed.all_gather_bytes(json.dumps(self._skipped).encode())
       skipped = [i for ids in everyone for i in json.loads(ids)]
       row["skipped"], self._skipped = len(skipped), []
       if skipped:

@@ -17,7 +17,7 @@ import time
 import numpy as np
 
 from big_vlm.data import download
-from pp.registry import check_names
+from pp.names import check_names
 
 FILES = ("image", "images", "video")  # the fields that name files
 ALLOW = ("outside", "links", "urls")

@@ -13,7 +13,7 @@ import numpy as np
 
 from big_vlm.data import source
 from pp import builder
-from pp.registry import check_names, pick
+from pp.names import check_names, pick
 
 ON_ERROR = ("raise", "skip")
 TRIES = 10  # examples of one source that may fail in a row before a run that skips gives up

@@ -28,7 +28,7 @@ from array_record.python import array_record_module
 from PIL import Image
 from tensorflow_datasets.core import dataset_builder, example_serializer, hashing, utils
 
-from pp.registry import pick
+from pp.names import pick
 
 SHARD = 4096  # examples
 AT_ONCE = 64  # examples that are read side by side and held in memory

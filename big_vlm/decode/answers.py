@@ -12,7 +12,7 @@ class Generation:
 
 
 @dataclasses.dataclass(frozen=True)
-class Stops:
+class StopCriteria:
   eos: int | None  # None: the eos ends nothing
   ids: tuple  # other ids that end an answer
   texts: tuple  # strings that do; neither they nor a stop id are in the text
@@ -29,7 +29,7 @@ def stops(stop, eos):
     if not isinstance(item, (str, int)) or item == "":
       raise ValueError(f"stop takes token ids and strings, such as ('eos', 108, '\\n\\n'), not "
                        f"{item!r}.")
-  return Stops(eos if "eos" in items else None, tuple(i for i in items if isinstance(i, int)),
+  return StopCriteria(eos if "eos" in items else None, tuple(i for i in items if isinstance(i, int)),
                tuple(i for i in items if isinstance(i, str) and i != "eos"))
 
 
@@ -62,7 +62,7 @@ def stop_text(tokens, stops, tokenizer):
   return count, text[:first(text)]
 
 
-def settled(text, stops):
+def stable_prefix(text, stops):
   """The start of a text to which no further token can do anything: without a character that is
   not whole yet, and without what may become a stop text."""
   text = text.rstrip("\ufffd")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from big_vlm.decode import generate
-from big_vlm.models import paligemma
+from big_vlm.families import paligemma
 
 SIZE, N = 16, 8
 SAMPLERS = ["greedy", "temperature(1.5)", "top_k(k=3, t=2.)", "top_p(.7)|temperature(3.)",

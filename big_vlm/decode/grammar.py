@@ -19,7 +19,7 @@ import numpy as np
 
 from big_vlm import inputs
 from pp import locations
-from pp.registry import pick
+from pp.names import pick
 from pp.tokenizer import check_single_ids, loc_pieces, seg_pieces
 
 CODES = {"detect": 0, "segment": 16}  # <seg> tokens of an object, by the prompt's first word

@@ -12,9 +12,9 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from big_vlm.decode import choice
+from big_vlm.decode import token_selection
 from big_vlm.decode.grammar import Grammar, repeats
-from big_vlm.models.kv_cache import KVCache
+from big_vlm.nn.kv_cache import KVCache
 
 
 @flax.struct.dataclass
@@ -44,7 +44,7 @@ class State:
 
   def write(self, request, token, logits):
     """The state with one token [R] more, which these logits [R, V] gave."""
-    logprob = choice.logprob(logits, token)
+    logprob = token_selection.logprob(logits, token)
     length = self.length + ~self.done
     stopped = jnp.any(token[:, None] == request.stops[None], axis=1)
     return self.replace(
@@ -101,7 +101,7 @@ class Sample:
           request.seed)
       token = jax.vmap(jax.random.categorical)(keys, left).astype(jnp.int32)
     else:
-      token = choice.likeliest(left)
+      token = token_selection.argmax(left)
     return state.write(request, token, logits), (cache, _advance(request, place, token))
 
 

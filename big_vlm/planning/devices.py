@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from pp.registry import pick
+from pp.names import pick
 
 
 class Device(NamedTuple):

@@ -10,7 +10,7 @@ import math
 import jax
 
 from big_vlm import trees
-from big_vlm.models import paligemma
+from big_vlm.families import paligemma
 
 
 def per_example(config, text_len, images=1):

@@ -1,6 +1,6 @@
 import pytest
 
-from big_vlm.models import paligemma
+from big_vlm.families import paligemma
 from big_vlm.planning import measure, program
 from big_vlm.training import losses
 

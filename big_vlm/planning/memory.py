@@ -66,10 +66,10 @@ def table(known, total=None, limit=None):
   if limit:
     rows["there is"] = limit
   width = max(map(len, rows))
-  return "\n".join(f"  {name:<{width}} {told(n):>12}" for name, n in rows.items())
+  return "\n".join(f"  {name:<{width}} {format_bytes(n):>12}" for name, n in rows.items())
 
 
-def told(n):
+def format_bytes(n):
   """Bytes for people: "1.50 GiB" or "20 MiB"."""
   return f"{n / GIB:.2f} GiB" if n >= GIB / 10 else f"{n / 2**20:.3g} MiB"
 

@@ -44,7 +44,7 @@ def test_the_table_of_a_step_that_ran_out_of_memory(made):
 @pytest.mark.parametrize("n, text", [
     (3 * 2**30, "3.00 GiB"), (2**29, "0.50 GiB"), (20 * 2**20, "20 MiB"), (1024, "0.000977 MiB")])
 def test_bytes_for_people(n, text):
-  assert memory.told(n) == text
+  assert memory.format_bytes(n) == text
 
 
 def test_the_rest_of_a_program_is_activations():

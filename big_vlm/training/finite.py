@@ -47,9 +47,9 @@ class Guard:
     step, finite, metrics, batch, ids = self._pending.popleft()
     if finite:  # waits for that step
       return
-    rows = sharding.process_rows(self._setup.mesh, len(batch["text"])).tolist()
+    rows = sharding.local_batch_rows(self._setup.mesh, len(batch["text"])).tolist()
     mine = json.dumps(list(zip(rows, ids))).encode()
-    everyone = dict(pair for part in distributed.gather(mine) for pair in json.loads(part))
+    everyone = dict(pair for part in distributed.all_gather_bytes(mine) for pair in json.loads(part))
     everyone = [everyone[row] for row in sorted(everyone)]
     loss, norm, moved = (float(metrics[k]) for k in ("loss", "l2_grads", "l2_updates"))
     if np.isfinite(loss) and np.isfinite(norm):

@@ -36,7 +36,7 @@ def batch(made, rng):
   mask = np.tile((np.arange(T) >= 5).astype(np.int32), (B, 1))
   text = rng.integers(4, 120, (B, T)).astype(np.int32)
   image = rng.integers(0, 256, (B, SIZE, SIZE, 3)).astype(np.uint8)
-  return sharding.put_batch(
+  return sharding.make_global_array(
       made.mesh, dict(text=text, mask_ar=mask, mask_loss=mask, image=image))
 
 

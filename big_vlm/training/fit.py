@@ -18,7 +18,7 @@ from big_vlm.batch import check_batch
 from big_vlm.data import loader, mixture, source
 from big_vlm.training import optim, schedules
 from big_vlm.training.step import make_train_step, start
-from pp import builder, prompts
+from pp import builder, text_layout
 
 TEXT_MULTIPLE = 16  # rows are rounded up to it
 
@@ -79,7 +79,7 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
 
 def _pp(vlm, text_len, images):
   """Images as VLM.preprocess makes them, text as VLM.tokenize lays it out."""
-  text = prompts.tokens(vlm.tokenizer_name, text_len, train=True, image=bool(vlm.config.img))
+  text = text_layout.tokens(vlm.tokenizer_name, text_len, train=True, image=bool(vlm.config.img))
   return f"decode|resize({vlm.image_size}, antialias=True)|{text}" if images else text
 
 
@@ -154,11 +154,11 @@ def _train(vlm, batches, optimizer, total, batch_size, seed, log_every):
   vlm.params, metrics = None, []  # frees what only the VLM held
   try:
     update = _compiled(vlm.model, optimizer, seed, like, state, frozen,
-                       sharding.put_batch(vlm.mesh, first))
+                       sharding.make_global_array(vlm.mesh, first))
     batches = itertools.chain([first], (loader.split_batch(b)[0] for b in batches))
     progress = reporting.Progress(0, total, batch_size)
     for step in range(1, total + 1):
-      batch = sharding.put_batch(vlm.mesh, progress.wait(batches))
+      batch = sharding.make_global_array(vlm.mesh, progress.wait(batches))
       with _uninterrupted():
         state, row = update(state, frozen, batch)
         metrics.append({"step": step, "loss": row["loss"], "lr": row["lr"]})

@@ -12,13 +12,13 @@ import pytest
 from big_vlm import sharding, trees
 from big_vlm.adapt import lora, quantize
 from big_vlm.data import loader, mixture
-from big_vlm.models import paligemma
+from big_vlm.families import paligemma
 from big_vlm.training import fit as fit_module
 from big_vlm.training import optim, schedules
 from big_vlm.training import step as steps
 from big_vlm.training.fit import fit
 from big_vlm.vlm import VLM
-from pp import prompts
+from pp import text_layout
 from pp.tokenizer import get_tokenizer
 
 LLM = dict(variant="tiny", vocab_size=1632)
@@ -106,7 +106,7 @@ def as_the_trainer(vlm, examples, pp, n):
 
 
 def test_the_numbers_are_those_of_the_trainer(vlm, examples):
-  pp = f"decode|resize(16, antialias=True)|{prompts.tokens(vlm.tokenizer_name, 16, train=True)}"
+  pp = f"decode|resize(16, antialias=True)|{text_layout.tokens(vlm.tokenizer_name, 16, train=True)}"
   params, losses = as_the_trainer(vlm, examples, pp, 3)
   history = fit(vlm, examples, **THREE)
   np.testing.assert_allclose(history["loss"], losses, rtol=1e-6)
@@ -178,7 +178,7 @@ def test_an_interrupt_keeps_the_last_step(text_vlm, three, monkeypatch, capsys):
 
 
 def test_an_error_on_the_way_keeps_the_last_step_too(text_vlm, three, monkeypatch):
-  put, calls = sharding.put_batch, []
+  put, calls = sharding.make_global_array, []
 
   def fails(*args):
     calls.append(args)

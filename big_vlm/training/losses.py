@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from big_vlm import sharding
-from pp.registry import pick
+from pp.names import pick
 
 CHUNK_TOKENS = 1024  # of a device, whose logits exist at once: 1 GiB at V = 257,152
 

@@ -17,7 +17,7 @@ import optax.contrib
 from big_vlm import reporting, trees
 from big_vlm.adapt import lora
 from big_vlm.training import schedules
-from pp.registry import check_names, pick
+from pp.names import check_names, pick
 
 SCHEDULE = {"decay": "cosine", "warmup_percent": 0.05}
 EVEN = ((".*", 1.0),)

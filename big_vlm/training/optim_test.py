@@ -8,7 +8,7 @@ import optax
 import pytest
 
 from big_vlm import trees
-from big_vlm.models import paligemma
+from big_vlm.families import paligemma
 from big_vlm.training import optim, schedules
 
 PARAMS = {"kernel": jnp.ones((4, 4)), "bias": jnp.ones(4), "norm": {"scale": jnp.ones(4)}}

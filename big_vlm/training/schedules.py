@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from pp.registry import check_names, pick
+from pp.names import check_names, pick
 
 UNITS = ("steps", "examples", "epochs", "percent")
 

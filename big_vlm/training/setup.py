@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import jax
 
 from big_vlm import sharding, trees
-from big_vlm.adapt import lora, quantize, seam
+from big_vlm.adapt import einsum_hook, lora, quantize
 from big_vlm.checkpoints import load
 from big_vlm.data import mixture
-from big_vlm.models import paligemma
+from big_vlm.families import paligemma
 from big_vlm.training import optim, schedules
 from big_vlm.training import step as steps
-from pp.registry import check_names
+from pp.names import check_names
 
 ACCELERATORS = ("tpu", "gpu", "cuda", "rocm")
 # Weights are gathered and then multiplied, not multiplied piece by piece as they come in: with
@@ -130,7 +130,7 @@ def _adapted(config, model, params):
 def start(config, setup):
   """The TrainState before the first step: from config.init, the rest from the seed, on the mesh."""
   shapes = jax.eval_shape(lambda: _fresh(config, setup.model, 0))
-  where = jax.tree.map(_of_base, setup.shardings.params, is_leaf=seam.is_node)
+  where = jax.tree.map(_of_base, setup.shardings.params, is_leaf=einsum_hook.is_node)
   wanted = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
                         shapes, where)
   loaded = load.start_from(config.init.to_dict(), wanted, setup.model.config)

@@ -8,7 +8,7 @@ from big_vlm import trees
 from big_vlm.adapt import lora
 from big_vlm.checkpoints import native
 from big_vlm.checkpoints.steps import Checkpoints
-from big_vlm.models import paligemma
+from big_vlm.families import paligemma
 from big_vlm.training import setup
 from configs import common
 from trainers import train

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from big_vlm import sharding, trees
-from big_vlm.models import paligemma
+from big_vlm.families import paligemma
 from big_vlm.training import optim, schedules
 from big_vlm.training import step as steps
 
@@ -44,7 +44,7 @@ def run(batch, devices, llm="tiny", n=3, seed=0, dropout=0., **kw):
   state, losses = fresh(), []
   with jax.set_mesh(mesh):
     for _ in range(n):
-      state, metrics = step(state, sharding.put_batch(mesh, batch))
+      state, metrics = step(state, sharding.make_global_array(mesh, batch))
       losses.append(float(metrics["loss"]))
   return losses, state
 
@@ -120,7 +120,7 @@ def test_the_moving_average_trails_the_parameters(rng):
   _, state = run(make_batch(rng), 1, n=2, ema=0.75)
   mesh, fresh, step = build(1, "tiny", 2, 0, 0., ema=0.75)
   start = jax.device_get(fresh().params["llm"]["final_norm"]["scale"])
-  one, _ = step(fresh(), sharding.put_batch(mesh, make_batch(np.random.default_rng(0))))
+  one, _ = step(fresh(), sharding.make_global_array(mesh, make_batch(np.random.default_rng(0))))
   first, second = (jax.device_get(s.params["llm"]["final_norm"]["scale"]) for s in (one, state))
   want = 0.75 * (0.75 * start + 0.25 * first) + 0.25 * second
   optimizer = types.SimpleNamespace(trains=frozenset(trees.names(state.params)))

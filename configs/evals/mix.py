@@ -8,7 +8,7 @@ PaliGemma 2 (size=3b, 10b, 28b), none are published.
 """
 from configs.evals import common
 from configs.transfers import common as transfers
-from pp.registry import pick
+from pp.names import pick
 
 PUBLISHED = transfers.table("""
                            pg1-224 pg1-448

@@ -8,7 +8,7 @@ COCO captions. A set at a time, over the checkpoint of that transfer, is what th
 """
 from configs.evals import common
 from configs.transfers import common as transfers
-from pp.registry import pick
+from pp.names import pick
 
 TASKS = {"nocaps": "cococap", "xm3600": "coco35l", "xgqa": "gqa", "marvl": "nlvr2",
          "pope": "vqav2", "mmvp": "vqav2", "countbenchqa": "tallyqa"}

@@ -8,7 +8,7 @@ weight decay are not: they are choices.
 from configs import common
 from configs.pretrain import tasks
 from configs.transfers.common import MODELS, TOKENIZER
-from pp.registry import pick
+from pp.names import pick
 
 RATES = {"pg1": 2e-5, "3b": 1e-5, "10b": 5e-6, "28b": 5e-6}
 LLM = {"pg1": "google/gemma-2b", "3b": "google/gemma-2-2b", "10b": "google/gemma-2-9b",

@@ -30,7 +30,7 @@ import ast
 import types
 
 from configs import common
-from pp.registry import check_names, pick
+from pp.names import check_names, pick
 
 TOKENIZER = "gemma(tokensets=('loc', 'seg'))"
 VOCABULARY = 256_000 + 1024 + 128

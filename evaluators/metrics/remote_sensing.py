@@ -1,7 +1,7 @@
 """RSVQA: questions on satellite images, scored by type of question."""
 from evaluators.metrics import groups, vqa
 from evaluators.metrics.text import check_answers
-from pp.registry import pick
+from pp.names import pick
 
 # Type of question: is its answer a number? Those are no part of the published figure.
 _NUMERIC = {"comp": False, "presence": False, "rural_urban": False, "count": True, "area": True}

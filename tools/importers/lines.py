@@ -17,7 +17,7 @@ from PIL import Image
 
 from pp.decode import FORMATS
 from pp.locations import PIECE, format_objects
-from pp.registry import check_names
+from pp.names import check_names
 from tools.importers import records
 
 PROMPTS = ("per_image", "all_classes", "per_class")

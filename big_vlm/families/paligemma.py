@@ -1,0 +1,168 @@
+"""PaliGemma (arXiv 2407.07726, 2412.03555): a ViT whose tokens, projected, precede the text.
+
+B batch, F frames or images of an example, L tokens of an image, T text, D width, V vocabulary.
+"""
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from big_vlm import trees
+from big_vlm.families.gemma import model as gemma
+from big_vlm.families.opt import model as opt
+from big_vlm.families.siglip import model as vit
+from big_vlm.nn import attention, variants
+
+DECODERS = {gemma.GemmaConfig: gemma.Gemma, opt.OPTConfig: opt.OPT}
+DECODER_VARIANTS = {**gemma.VARIANTS, **opt.VARIANTS}
+
+
+@dataclasses.dataclass(frozen=True)
+class PaliGemmaConfig:
+  img: vit.ViTConfig | None  # None: a text-only model, such as Gemma
+  llm: gemma.GemmaConfig | opt.OPTConfig | None  # None: a vision tower alone, such as SigLIP
+
+
+def config(img=None, llm=None, dtype="float32"):
+  """From dicts {"variant": row, **changes}; the tower's head gets the decoder's width."""
+  llm = llm and variants.config(DECODER_VARIANTS, "decoder variant", **{"dtype": dtype, **llm})
+  head = {"out_width": llm.width} if llm else {}
+  return PaliGemmaConfig(img and vit.config(**{"dtype": dtype, **head, **img}), llm)
+
+
+def to_dict(config):
+  """The dicts that config() takes, with the row that needs the fewest changes."""
+  return {"img": config.img and variants.to_dict(vit.VARIANTS, config.img),
+          "llm": config.llm and variants.to_dict(DECODER_VARIANTS, config.llm)}
+
+
+def with_dtype(config, dtype):
+  """The config with activations of another dtype."""
+  change = lambda part: part and dataclasses.replace(part, dtype=dtype)
+  return PaliGemmaConfig(change(config.img), change(config.llm))
+
+
+def init_params(model, rng):
+  """Fresh parameters {"img": ..., "llm": ...}; wrap in jax.eval_shape to have shapes only."""
+  c = model.config
+  image = c.img and jnp.zeros((1, c.img.image_size, c.img.image_size, 3), jnp.uint8)
+  if c.llm is None:
+    return model.init(rng, image, method="embed_image")["params"]
+  text = jnp.zeros((1, 2), jnp.int32)
+  return model.init(rng, text, text, image)["params"]
+
+
+def param_shapes(config):
+  """{"llm/final_norm/scale": ShapeDtypeStruct, ...} of a config's parameters."""
+  tree = jax.eval_shape(lambda: init_params(PaliGemma(config), jax.random.key(0)))
+  return dict(zip(trees.names(tree), jax.tree.leaves(tree)))
+
+
+class PaliGemma(nn.Module):
+  """Tower and decoder; with either alone it is a text-only model or an image encoder."""
+  config: PaliGemmaConfig
+
+  def setup(self):
+    if self.config.img:
+      self.img = vit.ViT(self.config.img)
+    if self.config.llm:
+      self.llm = DECODERS[type(self.config.llm)](self.config.llm)
+
+  def embed_image(self, image, train=False):
+    """[B, H, W, 3], or [B, F, H, W, 3] for several images -> [B, (F *) L, D]; not scaled.
+
+    A pooled tower gives [B, D] of one image, [B, F, D] of several.
+    """
+    if image.ndim == 4:
+      return self.img(image, train)
+    x = self.img(image.reshape(-1, *image.shape[2:]), train)
+    return x.reshape(image.shape[0], -1, x.shape[-1])
+
+  def embed(self, text, mask_ar, image=None, valid=None, train=False, image_index=None):
+    """Embeddings [B, (F *) L + T, D] of image and text, and their attention.AttentionMetadata.
+
+    With image_index [B, F] the images [U, H, W, 3] are embedded once each, and an example has
+    those of its row; -1 is none, so examples may have different numbers of images.
+    """
+    x = self.llm.embed(text)
+    valid = jnp.ones(text.shape, bool) if valid is None else valid.astype(bool)
+    if image is not None:
+      image, seen = self.embed_image(image, train).astype(x.dtype), True
+      if image_index is not None:
+        image = image.reshape(len(image), -1, x.shape[-1])  # a pooled tower has one vector
+        seen = jnp.repeat(image_index >= 0, image.shape[1], axis=1)
+        image = image[image_index]
+      image = image.reshape(len(x), -1, x.shape[-1])
+      x = jnp.concatenate([image, x], axis=1)
+      mask_ar = jnp.pad(mask_ar, ((0, 0), (image.shape[1], 0)))
+      valid = jnp.concatenate([jnp.broadcast_to(seen, image.shape[:2]), valid], axis=1)
+    return x, attention.prefix_lm(mask_ar, valid)
+
+  def __call__(self, text, mask_ar, image=None, valid=None, train=False, image_index=None):
+    """int32 text and mask_ar [B, T] (+ image) -> hidden states at the text positions [B, T, D]."""
+    x, tokens = self.embed(text, mask_ar, image, valid, train, image_index)
+    hidden, _ = self.llm(x, tokens, train=train)
+    return hidden[:, -text.shape[1]:]
+
+  def logits(self, hidden):
+    """[..., D] -> float32 [..., V]."""
+    return self.llm.logits(hidden)
+
+  def prefill(self, text, mask_ar, image=None, valid=None, *, max_new_tokens, cache_dtype,
+              image_index=None):
+    """Reads the prompts. Returns (logits of the token after each prompt [B, V], hidden states of
+    all S tokens, images first, [B, S, D], KVCache)."""
+    x, tokens = self.embed(text, mask_ar, image, valid, image_index=image_index)
+    cache = self.llm.empty_cache(x.shape[0], x.shape[1] + max_new_tokens, cache_dtype)
+    hidden, cache = self.llm(x, tokens, cache)
+    last = jnp.argmax(jnp.where(tokens.valid, tokens.position, -1), axis=1)
+    last = jnp.take_along_axis(hidden, last[:, None, None], axis=1)[:, 0]
+    return self.llm.logits(last), hidden, cache
+
+  def extend(self, text, cache):
+    """One token per row, int32 [B] -> (logits of the one after it [B, V], hidden states [B, D],
+    KVCache)."""
+    position = jnp.max(jnp.where(cache.tokens.valid, cache.tokens.position, -1), axis=1) + 1
+    block = jnp.max(cache.tokens.block, axis=1) + 1
+    tokens = attention.AttentionMetadata(position[:, None], block[:, None], jnp.ones((len(text), 1), bool))
+    hidden, cache = self.llm(self.llm.embed(text[:, None]), tokens, cache)
+    return self.llm.logits(hidden[:, 0]), hidden[:, 0], cache
+
+
+def outputs(model, params, text=None, mask_ar=None, image=None, valid=None):
+  """What the layers of model.apply(params, text, mask_ar, image, valid) compute on the way.
+
+  N decoder layers and M of the tower; S = (F *) L + T tokens, P patches of an example's images, W
+  the tower's width; all in the compute dtype but the probabilities, which are float32:
+
+    "hidden"           [N+1, B, S, D]       the decoder's input, then what each block adds up to,
+                                            the last one before the final norm
+    "attention"        [N, B, heads, S, S]  probabilities; the rows of padding mean nothing
+    "image_hidden"     [M+1, B, P, W]       the same of the tower, before its last norm
+    "image_attention"  [M, B (* F), heads, L, L]  each image sees itself only
+    "image_encoded"    [B, P, W]            after the tower's last norm
+    "image"            as embed_image       after pooling and head
+
+  There are the keys of what is given: without an image the first two, without a text (which a
+  tower alone does not take) the others. Jit a function that picks from the result: what it does
+  not pick is not computed.
+  """
+  args = (text, mask_ar, image, valid) if text is not None else (image,)
+  method = "__call__" if text is not None else "embed_image"
+  _, state = model.apply({"params": params}, *args, method=method, mutable=["intermediates"])
+  sown = jax.tree.map(lambda x: x[0], state["intermediates"], is_leaf=lambda x: type(x) is tuple)
+  hidden = lambda part, blocks: jnp.concatenate([part["embedded"][None], blocks["hidden"]])
+  out = {}
+  if text is not None:
+    out["hidden"] = hidden(sown["llm"], sown["llm"]["layers"])
+    out["attention"] = sown["llm"]["layers"]["attn"]["attention"]
+  if image is not None:
+    img, blocks = sown["img"], sown["img"]["Transformer"]["encoderblock"]
+    by_example = lambda x: x.reshape(*x.shape[:-3], len(image), -1, x.shape[-1])
+    out["image_hidden"] = by_example(hidden(img, blocks))
+    out["image_attention"] = blocks["MultiHeadDotProductAttention_0"]["attention"]
+    out["image_encoded"] = by_example(img["encoded"])
+    out["image"] = by_example(img["features"]) if model.config.img.pool == "none" else (
+        img["features"].reshape(*image.shape[:-3], -1))
+  return out

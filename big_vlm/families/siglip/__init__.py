@@ -1,0 +1,1 @@
+"""SigLIP's vision tower."""

@@ -1,1 +1,0 @@
-"""The models, as Flax Linen modules whose parameters are named after big_vision's .npz files."""

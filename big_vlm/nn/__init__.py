@@ -1,0 +1,1 @@
+"""Layers, attention, kernels and the KV cache that all families share."""

@@ -1,0 +1,181 @@
+"""Attention: who sees whom, for training, prefill and decoding alike, and which kernel computes it.
+
+B batch, T query, S key, N query heads = K kv heads x G queries each, H head dim.
+"""
+import dataclasses
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from big_vlm.nn import kernels
+from pp.names import pick
+
+
+@flax.struct.dataclass
+class AttentionMetadata:
+  """What attention must know of tokens; each field is [B, L]."""
+  position: jax.Array  # int32: number of real tokens before it; what RoPE and windows count
+  block: jax.Array  # int32: a token sees its own block and all earlier ones
+  valid: jax.Array  # bool: not padding
+
+
+def prefix_lm(mask_ar, valid=None):
+  """Tokens from mask_ar [B, L] (0: same block as the token before, 1: a new one) and valid."""
+  valid = jnp.ones(mask_ar.shape, bool) if valid is None else valid.astype(bool)
+  return AttentionMetadata(position=jnp.cumsum(valid, axis=1, dtype=jnp.int32) - 1,
+                block=jnp.cumsum(mask_ar, axis=1, dtype=jnp.int32), valid=valid)
+
+
+def _two_sided(query, key, window):
+  return jnp.abs(_distance(query, key)) < window
+
+
+def _prefix_exempt(query, key, window):
+  same_block = query.block[:, :, None] == key.block[:, None, :]
+  return (_distance(query, key) < window) | same_block
+
+
+def _distance(query, key):
+  """int32 [B, T, S]: how many real tokens a key stands before the query."""
+  return query.position[:, :, None] - key.position[:, None, :]
+
+
+# How a window of W, the token and the W-1 before it, cuts. On causal text all rules are one; in a
+# prefix, where tokens see each other both ways, they differ once it is longer than W.
+WINDOW_RULES = {
+    "two_sided": _two_sided,  # within W on either side: KerasHub, google-deepmind/gemma
+    "prefix_exempt": _prefix_exempt,  # a token sees all of its own block: Hugging Face 5.23
+}
+
+
+def attention_mask(query, key, window=None, rule="two_sided"):
+  """bool [B, T, S]: which keys a query sees; window: of a local layer, cut by WINDOW_RULES[rule].
+
+      img img ask ans ans pad      mask_ar 0 0 0 1 1 1
+  img  x   x   x
+  img  x   x   x                   image and question see each other,
+  ask  x   x   x
+  ans  x   x   x   x               the answer is causal,
+  ans  x   x   x   x   x
+  pad                              padding sees nothing and is seen by nothing.
+  """
+  mask = key.block[:, None, :] <= query.block[:, :, None]
+  mask &= key.valid[:, None, :] & query.valid[:, :, None]
+  if window is not None:
+    mask &= pick(WINDOW_RULES, rule, "window rule")(query, key, window)
+  return mask
+
+
+def spans(kernel, tokens, window=None, rule="two_sided"):
+  """The kernels.KVRanges that attention_mask(tokens, tokens, window, rule) is for what is no padding.
+
+  They are the same since neither block nor position falls from a token to the next.
+  """
+  until = lambda of, limit: jnp.sum(  # how many tokens stand before the first above its limit
+      of[:, None, :] <= limit[:, :, None], axis=2, dtype=jnp.int32)
+  first, last = None, until(tokens.block, tokens.block) - 1
+  if window is not None:
+    first = until(tokens.position, tokens.position - window)
+    if pick(WINDOW_RULES, rule, "window rule") is _two_sided:
+      last = jnp.minimum(last, until(tokens.position, tokens.position + window - 1) - 1)
+    else:
+      first = jnp.minimum(first, until(tokens.block, tokens.block - 1))
+  return kernels.KVRanges(kernel, first, last, tokens.valid)
+
+
+def masks(kernel, query, key, window=None, rule="two_sided"):
+  """{"global": mask} for attend(), and with a window {"local": mask}, alike in structure."""
+  if kernel == "einsum":
+    see = lambda window: attention_mask(query, key, window, rule)
+  else:
+    see = lambda window: spans(kernel, key, window, rule)
+  if window is None:
+    return {"global": see(None)}
+  local, everywhere = see(window), see(None)
+  if kernel != "einsum":
+    everywhere = everywhere.replace(first=jnp.zeros_like(local.first))
+  return {"global": everywhere, "local": local}
+
+
+def unmasked(kernel):
+  """The mask for attend() where all tokens see all."""
+  return None if kernel == "einsum" else kernels.KVRanges(kernel)
+
+
+# "auto" takes a kernel from so many tokens on. By the TPU compiler's estimate for a v5e, the kernel
+# at half of peak, a layer of Gemma 2B forward and backward takes these ms with splash and einsum:
+# 384 tokens, batch 32: 2.9 and 4.4; 1,536, batch 4: 3.5 and 7.3; 4,608, batch 1: 7.4 and 15.8. The
+# ViT's gains at 256 patches, 2.0 and 2.7, are too small for heads of 72 that fill 128 lanes; at
+# 1,024, batch 8, they are 3.2 and 9.9, at 4,096, batch 1, 3.3 and 18.5. Chunks on 2 CPU cores, one
+# example: 1,024 tokens 0.21 and 0.22 s, 2,048 1.5 and 1.0, 4,608 4.3 and 5.2, and then 0.4 instead
+# of 2.6 GiB. cuDNN is not measured.
+SPLASH_FROM = 320
+CUDNN_FROM = 1024
+CHUNKED_FROM = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class KernelContext:
+  """What the choice of a kernel looks at."""
+  platform: str  # "cpu", "gpu", "tpu"
+  length: int
+  head_dim: int
+  softcap: bool
+  dtype: str
+  masked: bool  # not all tokens see all
+  placed: bool  # a mesh is set, or there is but one device: it is known how a batch is cut
+
+
+# name: (function of kernels.py, whether it serves a KernelContext). "auto" is the first that does. For masks
+# cuDNN takes an addend, and for Gemma's heads of 256 an H100: by name, until it has been measured.
+KERNELS = {
+    "splash": (kernels.splash, lambda c: c.platform == "tpu" and c.placed
+               and SPLASH_FROM <= c.length <= kernels.MAX_TOKENS),
+    "cudnn": (kernels.cudnn, lambda c: c.platform == "gpu" and c.length >= CUDNN_FROM
+              and not c.masked and not c.softcap and c.head_dim <= 128 and c.head_dim % 8 == 0
+              and c.dtype != "float32"),
+    "chunked": (kernels.chunked, lambda c: c.length >= CHUNKED_FROM),
+    "einsum": (kernels.einsum, lambda c: True),
+}
+
+
+def check(name):
+  """Raises ValueError if name is neither "auto" nor a row of KERNELS."""
+  pick({"auto": None, **KERNELS}, name, "attention kernel")
+
+
+def select_kernel(name, length, head_dim, logits_softcap=None, dtype="float32", masked=True):
+  """The row of KERNELS that "auto" means here and now; any other name is itself."""
+  if name != "auto":
+    return name
+  mesh = jax.sharding.get_abstract_mesh()
+  placed = not mesh.empty or jax.device_count() == 1
+  return auto(KernelContext(kernels.platform(), length, head_dim, bool(logits_softcap), dtype, masked,
+                   placed))
+
+
+def auto(case):
+  """The first row of KERNELS that serves the KernelContext."""
+  return next(name for name, (_, serves) in KERNELS.items() if serves(case))
+
+
+def attend(q, k, v, mask=None, logits_softcap=None, tap=None):
+  """q [B,T,N,H] (scaled), k and v [B,S,K,H] -> [B,T,N,H] in q's dtype.
+
+  mask: bool [B,T,S] or None for the plain product, which alone takes a tap (kernels.einsum), or
+  kernels.KVRanges, which name their kernel.
+  """
+  if isinstance(mask, kernels.KVRanges):
+    return KERNELS[mask.kernel][0](q, k, v, mask, logits_softcap)
+  return kernels.einsum(q, k, v, mask, logits_softcap, tap)
+
+
+def rope(x, position, base=10_000):
+  """Rotates x [B,T,N,H] by position [B,T]: element j pairs with j + H/2 (RoFormer, section 3.4)."""
+  h = x.shape[-1] // 2
+  period = base ** (jnp.arange(h, dtype=jnp.float32) / h)
+  angle = position[..., None, None] / period[None, None, None]  # [B,T,1,h]
+  sin, cos = jnp.sin(angle), jnp.cos(angle)
+  x1, x2 = x[..., :h].astype(jnp.float32), x[..., h:].astype(jnp.float32)
+  return jnp.concatenate([x1 * cos - x2 * sin, x2 * cos + x1 * sin], axis=-1).astype(x.dtype)

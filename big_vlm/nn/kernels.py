@@ -1,0 +1,194 @@
+"""The product of attention, several ways: the rows of attention.KERNELS.
+
+B batch, T queries, S keys, N query heads = K kv heads x G queries each, H head dim. q is [B,T,N,H]
+and scaled, k and v are [B,S,K,H], the result is [B,T,N,H] in q's dtype; query head n reads kv head
+n // G. Logits, soft-cap (None or 0: none) and softmax are float32 everywhere.
+
+All but `einsum` are for whole sequences, T = S, whose [T, T] logits would fill the memory. Their
+mask is a KVRanges. Tiles of the product that no query sees are computed all the same: with 4,096
+image tokens, a prefix of 256 and a suffix of 256 they are 5 % of it.
+"""
+import functools
+import math
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as splash_ops
+from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask_info as mask_info
+
+from big_vlm.nn.layers import NARROW, keep, softcap
+from big_vlm.sharding import BATCH_AXES
+
+TILES = 512, 384, 256, 128  # rows and columns of a tile: multiples of a TPU's 128 lanes
+_BITS = 15  # `splash` has one int32 for first and last
+MAX_TOKENS = 2**_BITS
+_CHUNK = 512  # queries of `chunked` at a time
+
+
+@flax.struct.dataclass
+class KVRanges:
+  """A mask without a [T, T] array: a query sees the valid keys from its first to its last.
+
+  Each field is [B, T]; None stands for what bounds nothing.
+  """
+  kernel: str = flax.struct.field(pytree_node=False)  # the row of attention.KERNELS it is for
+  first: jax.Array | None = None  # int32: index of a key
+  last: jax.Array | None = None  # int32, itself seen
+  valid: jax.Array | None = None  # bool: not padding
+
+
+def einsum(q, k, v, mask=None, logits_softcap=None, tap=None):
+  """mask: bool [B,T,S] or None. tap: called with the probabilities, float32 [B,N,T,S]; a row that
+  sees nothing is uniform."""
+  q = q.reshape(*q.shape[:2], k.shape[2], -1, q.shape[-1])
+  logits = jnp.einsum("BTKGH,BSKH->BKGTS", q, k, preferred_element_type=jnp.float32)
+  logits = softcap(logits, logits_softcap)
+  if mask is not None:  # finite: a row that sees nothing gives no NaN
+    logits = jnp.where(mask[:, None, None], logits, -2.3819763e38)
+  probs = jax.nn.softmax(logits)
+  if tap:
+    tap(probs.reshape(probs.shape[0], -1, *probs.shape[3:]))
+  out = jnp.einsum("BKGTS,BSKH->BTKGH", probs.astype(v.dtype), v)
+  return keep(out.reshape(*out.shape[:2], -1, out.shape[-1]).astype(q.dtype))
+
+
+def chunked(q, k, v, spans, logits_softcap=None):
+  """`einsum` of some queries at a time, made again for the gradient: any device, any dtype."""
+  batch, length = q.shape[:2]
+  chunk = math.ceil(length / math.ceil(length / _CHUNK))
+  split = lambda x: jnp.moveaxis(
+      _pad(x, -length % chunk).reshape(batch, -1, chunk, *x.shape[2:]), 1, 0)
+
+  @jax.checkpoint
+  def some(rows):
+    q, first, last = rows
+    return einsum(q, k, v, _mask(first, last, spans.valid, length), logits_softcap)
+  out = jax.lax.map(some, jax.tree.map(split, (q, spans.first, spans.last)))
+  return keep(jnp.moveaxis(out, 0, 1).reshape(batch, -1, *q.shape[2:])[:, :length])
+
+
+def cudnn(q, k, v, spans, logits_softcap=None):
+  """NVIDIA's fused kernel; spans become a [B,1,T,T] addend, of which there is one for all heads.
+
+  16-bit dtypes, no soft-cap, heads of up to 128, from the H100 on 256. Raises what
+  jax.nn.dot_product_attention raises where it does not serve.
+  """
+  if logits_softcap:
+    raise ValueError(f"cuDNN's attention has no soft-cap, this model one of {logits_softcap}: take "
+                     "attention='chunked' or 'auto'.")
+  length = q.shape[1]
+  q, k, v, spans = _padded(q, k, v, spans, -length % 2)  # its gradient takes even lengths only
+  mask = _mask(spans.first, spans.last, spans.valid, q.shape[1])
+  mask = None if mask is None else mask[:, None]
+  out = jax.nn.dot_product_attention(q, k, v, mask=mask, scale=1., implementation="cudnn")
+  return keep(out[:, :length])
+
+
+def splash(q, k, v, spans, logits_softcap=None):
+  """The Pallas kernel for TPUs that ships with JAX; on other devices it is interpreted, slowly.
+
+  KVRanges go in as the numbers of the queries that it hands to a function with the indices of the
+  keys, made for causal masks of shuffled queries; padding as segments. A mesh that is set cuts
+  batch and heads.
+  """
+  length = q.shape[1]
+  if length > MAX_TOKENS:
+    raise ValueError(f"attention='splash' takes {MAX_TOKENS:,} tokens at most, not {length:,}.")
+  tile = min(TILES, key=lambda tile: -length % tile)
+  q, k, v, spans = _padded(q, k, v, spans, -length % tile)
+  sees, bounds = None, spans.last
+  if spans.first is not None:
+    sees, bounds = _within, spans.first << _BITS | spans.last
+  elif bounds is not None:
+    sees = _up_to
+  kernel = functools.partial(_splash_one, tile=tile, sees=sees, cap=logits_softcap or None,
+                             interpret=platform() != "tpu")
+  call = lambda q, k, v, bounds, valid: jnp.moveaxis(jax.vmap(kernel)(
+      *(jnp.moveaxis(x, 2, 1) for x in (q, k, v)), bounds, valid), 1, 2)
+  return _per_device(call, q, k, v, bounds, spans.valid)[:, :length]
+
+
+def _splash_one(q, k, v, bounds, valid, *, tile, sees, cap, interpret):
+  """One example, heads first: [N,T,H] -> [N,T,H]."""
+  # The backward kernel makes the gradient of q once for each stretch of keys, then adds them up:
+  # stretches are as long as fits into a TPU's vector memory.
+  lanes = -(-q.shape[-1] // 128) * 128
+  most = 2**20 // (lanes * q.dtype.itemsize)
+  stretch = max(n for n in range(tile, max(most, tile) + 1, tile) if q.shape[1] % n == 0)
+  mask = mask_info.MaskInfo(None, None, None, None, bounds)
+  segments = None if valid is None else splash_ops.SegmentIds(*(valid.astype(jnp.int32),) * 2)
+  with jax.numpy_rank_promotion("allow"):
+    return splash_ops.SplashAttentionKernel(
+        mask, None, mask, is_mqa=False, save_residuals=False, mask_function=sees,
+        mask_value=splash_ops.DEFAULT_MASK_VALUE, attn_logits_soft_cap=cap,
+        residual_checkpoint_name=NARROW, interpret=interpret,
+        block_sizes=splash_ops.BlockSizes(
+            block_q=tile, block_kv=tile, block_q_dkv=tile, block_kv_dkv=stretch,
+            block_kv_dkv_compute=tile, use_fused_bwd_kernel=True))(q, k, v, segments)
+
+
+def _up_to(last, key):
+  return key <= last
+
+
+def _within(bounds, key):
+  return (key >= bounds >> _BITS) & (key <= bounds & (MAX_TOKENS - 1))
+
+
+def platform():
+  """"cpu", "gpu" or "tpu": of the mesh that is set, else of JAX's default devices.
+
+  The two differ where a program is compiled for devices that are not here.
+  """
+  device = jax.sharding.get_abstract_mesh().abstract_device
+  return device.platform if device else jax.default_backend()
+
+
+def _per_device(call, q, k, v, *rows):
+  """call(q, k, v, *rows) with batch and heads cut as the mesh that is set cuts them.
+
+  XLA cannot cut a Pallas call by itself. A batch that does not divide is not cut.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  free = [axis for axis, kind in zip(mesh.axis_names, mesh.axis_types)
+          if kind != jax.sharding.AxisType.Manual]
+  if math.prod(mesh.shape[axis] for axis in free) == 1:
+    return call(q, k, v, *rows)
+  batch = tuple(axis for axis in BATCH_AXES if axis in free)
+  if q.shape[0] % math.prod(mesh.shape[axis] for axis in batch):
+    batch = ()
+  heads, kv_heads = q.shape[2], k.shape[2]
+  tensor = "tensor" if "tensor" in free else None
+  shared = math.lcm(kv_heads, mesh.shape[tensor]) if tensor else kv_heads
+  if heads % shared:
+    tensor, shared = None, kv_heads
+  k, v = (jnp.repeat(x, shared // kv_heads, axis=2) for x in (k, v))
+  spec = jax.sharding.PartitionSpec
+  by_head = spec(batch, None, tensor)
+  return jax.shard_map(call, in_specs=(by_head,) * 3 + (spec(batch),) * len(rows),
+                       out_specs=by_head, check_vma=False)(q, k, v, *rows)
+
+
+def _mask(first, last, valid, length):
+  """bool [B,T,S], or None where nothing bounds."""
+  key, parts = jnp.arange(length)[None, None], []
+  if first is not None:
+    parts.append(key >= first[..., None])
+  if last is not None:
+    parts.append(key <= last[..., None])
+  if valid is not None:
+    parts.append(valid[:, None])
+  return functools.reduce(jnp.logical_and, parts) if parts else None
+
+
+def _padded(q, k, v, spans, rows):
+  """All of them with so many rows of padding more, which the others do not see."""
+  if not rows:
+    return q, k, v, spans
+  valid = jnp.ones(q.shape[:2], bool) if spans.valid is None else spans.valid
+  return jax.tree.map(lambda x: _pad(x, rows), (q, k, v, spans.replace(valid=valid)))
+
+
+def _pad(x, rows):
+  return jnp.pad(x, ((0, 0), (0, rows)) + ((0, 0),) * (x.ndim - 2)) if rows else x

@@ -1,0 +1,74 @@
+"""The key-value cache of decoding, an explicit value: passed in, passed out, never hidden state.
+
+N layers, B batch, S slots, K kv heads, H head dim. All rows write the same slots; padding between
+a short prompt and the first new token stays in its slots, masked.
+"""
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from big_vlm.nn.attention import AttentionMetadata
+
+
+@flax.struct.dataclass
+class KVCache:
+  k: dict  # of _pack(), each [N, B, S, K, H or 1]
+  v: dict
+  tokens: AttentionMetadata  # [B, S]: who sits in the slots; valid is False in free ones
+  length: jax.Array  # int32 []: slots written so far
+
+  @classmethod
+  def empty(cls, layers, batch, slots, kv_heads, head_dim, dtype):
+    """dtype: "float32", "bfloat16", or "int8" with a scale for each vector of a head."""
+    zeros = jnp.zeros((batch, slots), jnp.int32)
+    store = jax.tree.map(
+        lambda x: jnp.zeros((layers, batch, slots, kv_heads, x.shape[-1]), x.dtype),
+        jax.eval_shape(lambda: _pack(jnp.zeros((1, 1, 1, head_dim)), jnp.dtype(dtype))))
+    return cls(store, store, AttentionMetadata(zeros, zeros, zeros.astype(bool)), jnp.int32(0))
+
+  def seat(self, tokens):
+    """The cache with tokens [B, T] noted in the next T slots; their k and v follow by write()."""
+    seated = jax.tree.map(
+        lambda old, new: jax.lax.dynamic_update_slice(old, new.astype(old.dtype), (0, self.length)),
+        self.tokens, tokens)
+    return self.replace(tokens=seated, length=self.length + tokens.position.shape[1])
+
+  def write(self, layer, k, v):
+    """Puts k, v [B, T, K, H] of one layer into the T slots seated last."""
+    at = (layer, 0, self.length - k.shape[1], 0, 0)
+    put = lambda store, x: jax.tree.map(
+        lambda old, new: jax.lax.dynamic_update_slice(old, new[None], at),
+        store, _pack(x, store["value"].dtype))
+    return self.replace(k=put(self.k, k), v=put(self.v, v))
+
+  def read(self, layer, dtype):
+    """All slots of one layer: k, v [B, S, K, H]."""
+    of_layer = lambda x: jax.lax.dynamic_index_in_dim(x, layer, keepdims=False)
+    return [_unpack(jax.tree.map(of_layer, store), dtype) for store in (self.k, self.v)]
+
+  def repeat(self, n):
+    """Each row n times: B * n rows."""
+    return self._rows(lambda x, axis: jnp.repeat(x, n, axis=axis))
+
+  def take(self, rows):
+    """The cache of other rows, int32 [B'] of 0..B-1."""
+    return self._rows(lambda x, axis: jnp.take(x, rows, axis=axis))
+
+  def _rows(self, f):
+    stores = jax.tree.map(lambda x: f(x, 1), (self.k, self.v))
+    return self.replace(k=stores[0], v=stores[1], tokens=jax.tree.map(lambda x: f(x, 0),
+                                                                      self.tokens))
+
+
+def _pack(x, dtype):
+  """{"value": [..., H]} in dtype; int8 with "scale" float32 [..., 1], the largest over 127."""
+  if dtype != jnp.int8:
+    return {"value": x.astype(dtype)}
+  x = x.astype(jnp.float32)
+  scale = jnp.maximum(jnp.max(jnp.abs(x), axis=-1, keepdims=True), 1e-30) / 127
+  return {"value": jnp.round(x / scale).astype(jnp.int8), "scale": scale}
+
+
+def _unpack(packed, dtype):
+  value = packed["value"].astype(dtype)
+  return value * packed["scale"].astype(dtype) if "scale" in packed else value

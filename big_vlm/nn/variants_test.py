@@ -1,0 +1,27 @@
+import pytest
+
+from big_vlm.families.gemma import model as gemma
+from big_vlm.families.opt import model as opt
+from big_vlm.families.siglip import model as vit
+from big_vlm.nn import variants
+
+
+def test_a_row_with_changes_there_and_back():
+  rows = {**gemma.VARIANTS, **opt.VARIANTS}
+  config = variants.config(rows, "decoder variant", "gemma2_2b", window=None, vocab_size=257_152)
+  assert variants.to_dict(rows, config) == dict(
+      variant="gemma2_2b", window=None, vocab_size=257_152)
+  assert variants.to_dict(rows, opt.config("opt_1.3b")) == dict(variant="opt_1.3b")
+
+
+@pytest.mark.parametrize("call,message", [
+    (lambda: gemma.config("gema_2b"), "Gemma variant 'gema_2b'. Did you mean 'gemma_2b'"),
+    (lambda: opt.config("opt_1.3"), "OPT variant 'opt_1.3'. Did you mean 'opt_1.3b'"),
+    (lambda: vit.config("S/14", widht=1), "'S/14' has no field 'widht'. Did you mean 'width'"),
+    (lambda: vit.config("S/14", pool="mpa"), "'mpa'. Did you mean 'map'"),
+    (lambda: gemma.config("tiny", window_rule="one_sided"), "'one_sided'. Did you mean"),
+])
+def test_errors_offer_the_nearest_name(call, message):
+  with pytest.raises(ValueError) as error:
+    call()
+  assert message in str(error.value)

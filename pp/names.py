@@ -1,0 +1,23 @@
+"""Look-ups by name whose errors offer the nearest name and list all of them."""
+import difflib
+
+
+def near_miss(name, names):
+  """" Did you mean 'x'?" if one of `names` is close to `name`, else ""."""
+  near = difflib.get_close_matches(str(name), [str(n) for n in names], n=1)
+  return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def pick(table, name, what):
+  """table[name], or a ValueError that offers the nearest name and lists all of them."""
+  if name in table:
+    return table[name]
+  known = ", ".join(sorted(map(str, table)))
+  raise ValueError(f"Unknown {what} {name!r}.{near_miss(name, table)} Known: {known}.")
+
+
+def check_names(given, known, what):
+  """Raises a ValueError for the first of `given` that is not known; it offers the nearest name."""
+  if odd := sorted(set(given) - set(known)):
+    raise ValueError(f"{what} has no {odd[0]!r}.{near_miss(odd[0], known)} It takes "
+                     f"{', '.join(known)}.")

@@ -1,0 +1,133 @@
+"""Ops that turn the boxes and masks that people have into the project's.
+
+  box_format     boxes in any of the usual forms -> (ymin, xmin, ymax, xmax) in 0..1
+  polygon_mask   COCO's polygons or run lengths  -> masks uint8 [H,W], 0 or 255
+"""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from pp.names import pick
+from pp.registry import OPS
+
+# How the four numbers of each form make ymin, xmin, ymax, xmax.
+FORMS = {
+    "yxyx": lambda a, b, c, d: (a, b, c, d),
+    "xyxy": lambda a, b, c, d: (b, a, d, c),
+    "xywh": lambda a, b, c, d: (b, a, b + d, a + c),
+    "yxhw": lambda a, b, c, d: (a, b, a + c, b + d),
+    "cxcywh": lambda a, b, c, d: (b - d / 2, a - c / 2, b + d / 2, a + c / 2),
+}
+FORMATS = [f + unit for f in FORMS for unit in ("", "_pixels", "_percent")]
+
+
+@OPS.register("box_format")
+def box_format(key, format, outkey=None, image="image", size=None):
+  """Boxes [4] or [N,4] at `key` -> float32 (ymin, xmin, ymax, xmax) in 0..1, at outkey or `key`.
+
+  Args:
+    format: "xyxy" (corners), "xywh" (corner and size, as COCO), "cxcywh" (centre and size, as
+      YOLO), "yxyx" or "yxhw", in 0..1, or with "_pixels" or "_percent" after it. Pascal VOC's are
+      "xyxy_pixels".
+    image: key of the image, bytes or array, that the pixels are of: before any op that cuts it.
+    size: keys of its height and width instead, e.g. ["height", "width"].
+
+  What sticks out of the image is cut off. Raises ValueError where a box ends before it begins.
+  """
+  pick({f: f for f in FORMATS}, format, "box format")
+  form, _, unit = format.partition("_")
+
+  def op(example):
+    boxes = np.asarray(example[key], np.float64)
+    if boxes.shape[-1:] != (4,) and boxes.size or not np.isfinite(boxes).all():
+      raise ValueError(f"{key!r} must be boxes of four finite numbers, got shape {boxes.shape}.")
+    boxes = boxes.reshape(boxes.shape if boxes.ndim == 1 and boxes.size else (-1, 4))
+    boxes = np.stack(FORMS[form](*np.moveaxis(boxes, -1, 0)), axis=-1)
+    if unit == "pixels":
+      boxes = boxes / np.tile(_size(example, image, size), 2)
+    if unit == "percent":
+      boxes = boxes / 100
+    if (boxes[..., 2:] < boxes[..., :2]).any():
+      raise ValueError(f"a box ends before it begins: {np.asarray(example[key]).tolist()} is not "
+                       f"in the format {format!r}.")
+    return {**example, outkey or key: np.clip(boxes, 0, 1).astype(np.float32)}
+  return op
+
+
+@OPS.register("polygon_mask")
+def polygon_mask(key="segmentation", outkey=None, image="image", size=None):
+  """COCO's segmentations at `key` -> masks uint8 [H,W], 0 or 255, at outkey or `key`.
+
+  One object is a list of polygons [x, y, x, y, ...] in pixels, or run lengths {"counts": ints or a
+  string, "size": [H, W]}; a list of such objects gives a list of masks. image, size: as in
+  `box_format`.
+  """
+  def op(example):
+    height, width = (int(n) for n in _size(example, image, size))
+    value = example[key]
+    listed = isinstance(value, (list, tuple)) and (not len(value) or isinstance(value[0], dict))
+    several = listed or _depth(value) == 3
+    masks = [_mask(v, height, width) for v in (value if several else [value])]
+    return {**example, outkey or key: masks if several else masks[0]}
+  return op
+
+
+def _depth(value):
+  return 1 + _depth(value[0]) if isinstance(value, (list, tuple, np.ndarray)) and len(value) else 0
+
+
+def _mask(value, height, width):
+  if isinstance(value, dict):
+    return _from_runs(value, height, width)
+  polygons = [value] if _depth(value) == 1 else list(value)
+  polygons = [np.asarray(p, np.float64).ravel().tolist() for p in polygons]
+  if not polygons or min(map(len, polygons)) < 6 or any(len(p) % 2 for p in polygons):
+    raise ValueError("a polygon is a list x, y, x, y, ... of three points at least, got "
+                     f"{str(value)[:60]}.")
+  from pycocotools import mask as coco  # here: few data sets need it, and it is slow to import
+  return coco.decode(coco.merge(coco.frPyObjects(polygons, height, width))) * np.uint8(255)
+
+
+def _from_runs(value, height, width):
+  """COCO's run lengths, of background and object in turns, column by column."""
+  counts = value["counts"]
+  if isinstance(counts, (str, bytes)):
+    counts = _uncompressed(counts.encode() if isinstance(counts, str) else counts)
+  if (list(value.get("size", ())) != [height, width] or min(counts, default=0) < 0
+      or sum(counts) != height * width):
+    raise ValueError(f"run lengths of size {value.get('size')} and sum {sum(counts)} in an image "
+                     f"of height {height} and width {width}.")
+  levels = np.resize(np.uint8([0, 255]), len(counts))
+  return np.ascontiguousarray(np.repeat(levels, counts).reshape(width, height).T)
+
+
+def _uncompressed(text):
+  """COCO's compressed run lengths -> ints: five bits a character, each less that two before it."""
+  counts, value, shift = [], 0, 0
+  for code in text:
+    code -= 48
+    value |= (code & 31) << shift
+    shift += 5
+    if not code & 32:  # the last of a number; its top bit is the sign
+      value -= (code & 16) << (shift - 4)
+      counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+      value, shift = 0, 0
+  return counts
+
+
+def _size(example, image, size):
+  """float64 (height, width) of the image, from its header alone where it is encoded."""
+  if size is not None:
+    return np.array([float(example[k]) for k in size])
+  value = example[image]
+  if isinstance(value, np.ndarray) and value.ndim >= 3:
+    return np.array(value.shape[-3:-1], np.float64)
+  value = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+  try:
+    with Image.open(io.BytesIO(value)) as opened:
+      return np.array([opened.height, opened.width], np.float64)
+  except Exception as e:  # Pillow's readers raise many kinds
+    raise ValueError(f"cannot tell the size of the image at {image!r}: {e}; name the keys of its "
+                     "height and width, size=['height', 'width'].") from e
