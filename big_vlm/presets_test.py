@@ -95,7 +95,7 @@ def test_parameter_counts(name):
 
 
 def test_every_name_of_kerashub_is_in_the_test():
-  assert set(KERASHUB) == {p.name for p in presets.PRESETS.values() if "kaggle://" in p.handle}
+  assert set(KERASHUB) == {p.name for p in presets.PRESETS.values() if "kaggle://" in p.uri}
 
 
 def test_a_row_in_full():
@@ -122,7 +122,7 @@ def test_text_length(name, tokens):
   assert presets.resolve(name).text_len == tokens
 
 
-@pytest.mark.parametrize("source,handle", [
+@pytest.mark.parametrize("source,uri", [
     ("pali_gemma2_pt_28b_224", "kaggle://keras/paligemma2/keras/pali_gemma2_pt_28b_224/4"),
     ("code_gemma_1.1_2b_en", "kaggle://keras/codegemma/keras/code_gemma_1.1_2b_en/2"),
     ("shieldgemma_9b_en", "kaggle://google/shieldgemma/keras/shieldgemma_9b_en/2"),
@@ -137,8 +137,8 @@ def test_text_length(name, tokens):
      "hf://google/paligemma-3b-pt-224-jax@bfloat16/paligemma-3b-pt-224.bf16.npz"),
     ("pt_3b_224", "npz://pt_3b_224"),
     ("pt_224.f16", "npz://pt_224.f16")])
-def test_handles(source, handle):
-  assert presets.resolve(source).handle == handle
+def test_uris(source, uri):
+  assert presets.resolve(source).uri == uri
 
 
 def test_other_sources_are_no_presets(tmp_path, monkeypatch):
@@ -215,5 +215,5 @@ def test_the_printed_table(capsys):
   rows = {line.split()[0]: line for line in lines if line}
   assert set(presets.PRESETS) <= set(rows)
   column = head.index("WEIGHTS")
-  assert all(rows[name][column:] == p.handle for name, p in presets.PRESETS.items())
+  assert all(rows[name][column:] == p.uri for name, p in presets.PRESETS.items())
   assert rows["gemma2_9b_en"].split()[1:4] == ["9,241,705,984", "-", "1024"]

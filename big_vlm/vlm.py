@@ -37,7 +37,7 @@ def from_preset(source, *, dtype="float32", load_weights=True, mesh=None,
   if preset and not load_weights:
     config, leaves, tokenizer, place = paligemma.config(**preset.config), None, None, preset.name
   else:
-    opened = load.open_source(uris.fetch(preset.handle if preset else source))
+    opened = load.open_source(uris.fetch(preset.uri if preset else source))
     config, tokenizer, place = opened.config, opened.tokenizer, opened.path
     if preset:  # a name promises a model; another one behind it is an error
       config = paligemma.config(**preset.config)

@@ -3,8 +3,8 @@
   hf      ARCHITECTURES {model_type: class}, PART, SPELLINGS, IGNORED; import_config(config.json,
           where, in_paligemma=False), export_config(config), param_map(config, root, padding)
   keras   NAME, CLASSES, PART, TEXT_LENGTH (decoders); import_config, export_config, param_map
-  npz     MARKS: the leaves that tell the family; config_from_shapes(shapes, multimodal)
-  presets MODELS {words: variant}, KAGGLE, HUGGING_FACE, SIZES, family_name(config), make(...)
+  npz     PART, MARKS: the leaves that tell the family; config_from_shapes(shapes, multimodal)
+  presets PART, MODELS {words: variant}, KAGGLE, HUGGING_FACE, SIZES, family_name(config)
 
 Each import_config gives the family's own config, each param_map a list of ParamMappings.
 """
