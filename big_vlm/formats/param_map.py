@@ -77,7 +77,7 @@ TORCH, KERAS = LayerNames(".weight", ".bias"), LayerNames("/vars/0", "/vars/1")
 
 
 def import_(mappings, external, shapes, source):
-  """{our name: LazyArray} of the external {name: LazyArray}; shapes: {our name: shape} wanted.
+  """{our name: LazyArray} of the external {name: LazyArray}; shapes: {our name: its shape}.
 
   Strict: raises ValueError that lists every tensor which is missing, unexpected or of another
   shape. source: the file or folder, for the message.

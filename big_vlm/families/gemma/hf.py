@@ -11,7 +11,7 @@ from big_vlm.formats.param_map import ParamMapping
 PART = "llm"
 ARCHITECTURES = {"gemma": "GemmaForCausalLM", "gemma2": "Gemma2ForCausalLM",
                  "vaultgemma": "VaultGemmaForCausalLM"}
-PALIGEMMA_DECODERS = ("gemma", "gemma2")  # of these transformers makes a PaliGemma
+PALIGEMMA = ("gemma", "gemma2")  # of these transformers makes a PaliGemma
 SPELLINGS = [(r"^(?!model\.)", "model.")]
 IGNORED = r"(.*\.)?lm_head\.weight|.*\.rotary_emb\.inv_freq"  # tied, and computed
 IDS = dict(pad_token_id=0, eos_token_id=1, bos_token_id=2)

@@ -6,6 +6,7 @@ from big_vlm.formats.param_map import TORCH, ParamMapping
 PART = "img"
 TOWER = "siglip_vision_model"
 ARCHITECTURES = {TOWER: "SiglipVisionModel", "siglip": "SiglipModel"}
+PALIGEMMA = (TOWER,)
 SPELLINGS = [(r"^(?!vision_model\.)", "vision_model.")]
 IGNORED = r"text_model\..*|logit_scale|logit_bias|.*\.position_ids"
 FIELDS = dict(width="hidden_size", depth="num_hidden_layers", mlp="intermediate_size",
