@@ -35,8 +35,8 @@ class Preset:
 
 # {model in words: (variant of the tower, variant of the decoder)}
 MODELS = dict(paligemma_presets.MODELS)
-for _family in exchange.modules("presets"):
-  MODELS |= {model: (variant, None) if _family.PART == "img" else (None, variant)
+for _family, _part in exchange.modules("presets").items():
+  MODELS |= {model: (variant, None) if _part == "img" else (None, variant)
              for model, variant in _family.MODELS.items()}
 
 

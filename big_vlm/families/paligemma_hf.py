@@ -47,10 +47,10 @@ def import_config(config, where):
         "made from; vlm.quantize('int8' or 'int4') then quantizes it here.")
   module = pick(_families(), config["model_type"], f"model_type in {where}:")
   if module:
-    return exchange.alone(module.PART, module.import_config(config, where))
+    return exchange.alone(exchange.modules("hf")[module], module.import_config(config, where))
   text, vision = _parts(config)
-  llm = _import_part("decoder", text, f"{where}, text_config")
-  img = _import_part("tower", vision, f"{where}, vision_config")
+  llm = _import_part("llm", text, f"{where}, text_config")
+  img = _import_part("img", vision, f"{where}, vision_config")
   projection = config.get("projection_dim", llm.width)
   if projection != llm.width:
     raise ValueError(f"{where}: projection_dim is {projection}, but the decoder's width is "
@@ -65,12 +65,12 @@ def _parts(config):
           {"model_type": "siglip_vision_model", **(config.get("vision_config") or {})})
 
 
-def _import_part(what, config, where):
+def _import_part(part, config, where):
   kind, known = config["model_type"], {
-      kind: m for m in exchange.modules("hf") if what == ("tower" if m.PART == "img" else "decoder")
-      for kind in m.PALIGEMMA}
+      t: m for m, p in exchange.modules("hf").items() if p == part for t in m.PALIGEMMA}
   if kind not in known:
-    raise ValueError(f"{where}: the {what} is {kind!r}; supported are {', '.join(known)}.")
+    raise ValueError(f"{where}: the {'decoder' if part == 'llm' else 'tower'} is {kind!r}; "
+                     f"supported are {', '.join(known)}.")
   return known[kind].import_config(config, where, True)
 
 

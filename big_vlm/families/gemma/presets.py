@@ -1,6 +1,5 @@
 """The released models of Gemma's family."""
 
-PART = "llm"
 # The fields that a model is told by, besides its vocabulary.
 SIZES = {"width", "depth", "mlp", "heads", "kv_heads", "head_dim", "post_norms"}
 MODELS = {"Gemma 2B": "gemma_2b", "Gemma 7B": "gemma_7b", "Gemma 2 2B": "gemma2_2b",

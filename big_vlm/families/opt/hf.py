@@ -3,7 +3,6 @@ from big_vlm.families.opt.model import OPTConfig
 from big_vlm.formats import config_json
 from big_vlm.formats.param_map import TORCH, ParamMapping
 
-PART = "llm"
 ARCHITECTURES = {"opt": "OPTForCausalLM"}
 PALIGEMMA = ()
 SPELLINGS = [(r"^(?=decoder\.)", "model.")]

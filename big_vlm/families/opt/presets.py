@@ -1,6 +1,5 @@
 """The released models of OPT."""
 
-PART = "llm"
 SIZES = {"width", "depth", "mlp", "heads"}  # the fields that a model is told by
 MODELS = {"OPT 125m": "opt_125m", "OPT 1.3b": "opt_1.3b", "OPT 2.7b": "opt_2.7b",
           "OPT 6.7b": "opt_6.7b"}

@@ -3,7 +3,6 @@ from big_vlm.families.siglip.model import ViTConfig
 from big_vlm.formats import config_json
 from big_vlm.formats.param_map import TORCH, ParamMapping
 
-PART = "img"
 TOWER = "siglip_vision_model"
 ARCHITECTURES = {TOWER: "SiglipVisionModel", "siglip": "SiglipModel"}
 PALIGEMMA = (TOWER,)

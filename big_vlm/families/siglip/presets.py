@@ -1,6 +1,5 @@
 """The released models of SigLIP; the image size is the number at the end of a name."""
 
-PART = "img"
 SIZES = {"width", "depth", "mlp", "heads", "patch"}  # the fields that a model is told by
 MODELS = {"SigLIP B/16": "B/16", "SigLIP L/16": "L/16", "SigLIP So400m/14": "So400m/14"}
 KAGGLE = []
