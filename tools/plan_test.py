@@ -88,7 +88,8 @@ def config():
 
 
 def result(gib, microbatches=1, batch=64, notes=(), fsdp=8, step=1.):
-  return dict(memory=dict(total=gib * GIB), static={"parameters": 2 * GIB, "logits of a chunk": GIB},
+  static = {"parameters": 2 * GIB, "logits of a chunk": GIB}
+  return dict(memory=dict(total=gib * GIB), static=static,
               limit=16 * GIB, microbatches=microbatches, batch=batch, notes=list(notes),
               mesh=dict(data=1, fsdp=fsdp, tensor=1), fits=gib < 16, step_seconds=step,
               tokens_per_second=100 * batch / step, mfu=.5)
