@@ -3,29 +3,20 @@
     W/checkpoints/1200/...                       a complete step; manifest.json lists its files
     W/checkpoints/1200.orbax-checkpoint-tmp/...  one that is being written, or was when killed
 
-Orbax writes a step in the background and renames its folder when complete; in an object store, where
-folders have no names to change, commit_success.txt marks a complete one. Orbax has no checksums:
+Orbax writes a step in the background and renames its folder when complete; in an object store,
+which has no renaming, commit_success.txt marks a complete one. Orbax has no checksums:
 the manifest does. A step whose files differ from it is skipped with a line, for the next older one.
 """
 import jax
-import orbax.checkpoint as ocp
-from etils import epath
+from etils import epath, epy
 
 from big_vlm import distributed, files, trees
 from big_vlm.checkpoints import manifest
 
+with epy.lazy_imports():  # slow to import
+  import orbax.checkpoint as ocp
+
 COMMIT = "commit_success.txt"  # by Orbax, in a complete step
-
-
-class _Manager(ocp.CheckpointManager):
-  """Orbax's manager without its own look for preemption.
-
-  It asks with the step of the save from a thread of its own, beside the training's question with the
-  step of now (stopping.py): JAX might agree on a step that one process has passed.
-  """
-
-  def reached_preemption(self, step):
-    return False
 
 
 class Checkpoints:
@@ -41,10 +32,13 @@ class Checkpoints:
     self._folder = (epath.Path(workdir) / "checkpoints").absolute()
     self._saving = None  # a step
     # The callback comes on process 0 when all is written, before the step is marked complete.
-    self._manager = _Manager(self._folder, options=ocp.CheckpointManagerOptions(
+    self._manager = ocp.CheckpointManager(self._folder, options=ocp.CheckpointManagerOptions(
         max_to_keep=max_to_keep, keep_period=keep_period or None, create=False,
         lightweight_initialize=True,
         async_options=ocp.options.AsyncOptions(post_finalization_callback=self._seal)))
+    # The manager would ask with the step of a save, in a thread of its own, beside the training's
+    # question with the step of now (stopping.py): JAX might agree on a step that has passed.
+    self._manager.reached_preemption = lambda step: False
 
   def latest(self):
     """The newest step, or None."""
