@@ -89,21 +89,19 @@ def open_source(path):
   if step is None:
     step = steps.newest(folder / "checkpoints", only="params/")
   elif error := steps.validation_error(folder / "checkpoints" / str(step), only="params/"):
-    raise ValueError(f"{path}: {error}. Give another step, or {folder} for its newest complete one.")
+    raise ValueError(f"{path}: {error}. Give another step, or {folder} for its newest complete "
+                     "one.")
   if step is None:
     return Checkpoint(str(folder), config, {}, tokenizer)
   step_folder = folder / "checkpoints" / str(step)
   params = (step_folder / "params").absolute()  # Orbax takes no other
-  leaves = {name: LazyArray(tuple(x.shape), np.dtype(x.dtype), functools.partial(_read, params, name))
+  read = lambda name: lambda index=(): _restored(params, name)[tuple(index)]
+  leaves = {name: LazyArray(tuple(x.shape), np.dtype(x.dtype), read(name))
             for name, x in steps.metadata(params).items()}
   if lora_scale:
     from big_vlm.adapt import materialize  # here: big_vlm.adapt reads checkpoints too
     leaves = materialize.materialize_weights(leaves, config, lora_scale)
   return Checkpoint(str(step_folder), config, leaves, tokenizer)
-
-
-def _read(params, name, index=()):
-  return _restored(params, name)[tuple(index)]
 
 
 @functools.lru_cache(maxsize=1)  # a leaf is mostly read layer by layer
