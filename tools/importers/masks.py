@@ -12,7 +12,6 @@ import re
 import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
-from scipy import ndimage
 
 from tools.importers import records
 
@@ -73,6 +72,7 @@ def _several(path, names, instances):
     if instances:
       yield _thing(names[0], here), here.shape
       continue
+    from scipy import ndimage  # here: slow to import
     regions, count = ndimage.label(here, np.ones((3, 3)))
     for n in range(1, count + 1):
       yield _thing(names[value], regions == n), here.shape
