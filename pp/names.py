@@ -1,9 +1,14 @@
 """Look-ups by name whose errors offer the nearest name and list all of them."""
 import difflib
 
+# {old: new}; errors about an old name offer the new one.
+RENAMED = {"fewer_ok": "allow_fewer"}
+
 
 def near_miss(name, names):
   """" Did you mean 'x'?" if one of `names` is close to `name`, else ""."""
+  if RENAMED.get(name) in names:
+    return f" It is called {RENAMED[name]!r} now."
   near = difflib.get_close_matches(str(name), [str(n) for n in names], n=1)
   return f" Did you mean {near[0]!r}?" if near else ""
 
