@@ -1,80 +1,15 @@
-"""What a person sees: error paragraphs, the progress line, metrics.jsonl, TensorBoard, the plot."""
+"""What a person sees: the progress line, metrics.jsonl, TensorBoard, the plot."""
 import contextlib
-import inspect
 import json
 import os
 import pathlib
 import resource
 import sys
 import time
-import traceback
 
-import absl.logging
 import jax
-import matplotlib.figure
-import tensorboardX
-from absl import app, flags
-from ml_collections import config_flags
 
-from big_vlm import compilation, distributed
-
-
-def run(main, *args):
-  """Runs a command; an error that a person can mend becomes one paragraph and exit status 1."""
-  absl.logging.set_verbosity(absl.logging.WARNING)  # Orbax and TFDS tell a lot
-  compilation.cache()
-  try:
-    main(*args)
-  except Exception as e:
-    if os.environ.get("BIG_VLM_TRACEBACK") or not isinstance(e, (ValueError, OSError)):
-      if jax.distributed.is_initialized():
-        traceback.print_exc()
-        distributed.exit(1)
-      raise
-    fail(e)
-
-
-def fail(error):
-  print(f"error: {error}\n(BIG_VLM_TRACEBACK=1 shows where in the code)", file=sys.stderr)
-  distributed.exit(1)
-
-
-def launch(main, config, *, processes=False, **arguments):
-  """Runs main(config=..., ...) from flags --config FILE, --config.field=value and the arguments.
-
-  processes: whether it may run in several, which then find each other (big_vlm/distributed.py).
-  arguments: {name: help}, strings; those that main has no default for are required.
-  """
-  defaults = {name: p.default for name, p in inspect.signature(main).parameters.items()}
-  values = {"config": config_flags.DEFINE_config_file("config", None, config)}
-  values |= {name: flags.DEFINE_string(name, None, text) for name, text in arguments.items()}
-  flags.mark_flags_as_required([n for n in values if defaults[n] is inspect.Parameter.empty])
-
-  def parse(argv):
-    try:
-      return app.parse_flags_with_usage(argv)
-    except (AttributeError, KeyError, TypeError, ValueError, OSError) as e:
-      if os.environ.get("BIG_VLM_TRACEBACK"):
-        raise
-      fail(_said(e))
-  if processes:
-    distributed.define_flags()
-
-  def command():
-    if processes:
-      distributed.start_from_flags()
-    main(**{name: flag.value for name, flag in values.items()})
-  app.run(lambda _: run(command), flags_parser=parse)
-
-
-def _said(error):
-  """What an error says: ConfigDict wraps a KeyError, whose str() is a repr, in another error."""
-  inner = error.args[0] if error.args else ""
-  if isinstance(error, KeyError) and str(inner).isidentifier():
-    return (f"The config has no field {inner!r} there. The command line changes fields that the "
-            "config file has; what it leaves to a default, such as model.img.remat, is set in it.")
-  return _said(inner) if isinstance(inner, Exception) else (
-      str(inner) if isinstance(error, KeyError) else str(error)).strip()
+from big_vlm import distributed
 
 
 class MetricWriter:
@@ -97,6 +32,7 @@ class MetricWriter:
     temporary.write_text("".join(json.dumps(r) + "\n" for r in kept))
     os.replace(temporary, self._path)
     self._file = self._path.open("a", buffering=1)
+    import tensorboardX  # here: slow to import
     self._events = tensorboardX.SummaryWriter(
         str(pathlib.Path(workdir) / "tensorboard"), purge_step=start_step + 1 if kept else None)
 
@@ -271,7 +207,8 @@ def plot(workdir):
     fraction = max(value for _, value in series[name]) <= 1
     panels["evaluation, 0 to 1" if fraction else "evaluation, other scales"].append(name)
   panels = {title: names for title, names in panels.items() if names and names[0] in series}
-  figure = matplotlib.figure.Figure(figsize=(4.5 * len(panels), 3.4), layout="constrained")
+  from matplotlib.figure import Figure  # here: slow to import
+  figure = Figure(figsize=(4.5 * len(panels), 3.4), layout="constrained")
   for axes, (title, names) in zip(figure.subplots(1, len(panels), squeeze=False)[0],
                                   panels.items()):
     for name in names:

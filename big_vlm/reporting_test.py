@@ -7,34 +7,6 @@ from PIL import Image
 from big_vlm import reporting
 
 
-def fail(error):
-  raise error
-
-
-def test_an_error_that_a_person_can_mend_becomes_one_paragraph(capsys, monkeypatch):
-  monkeypatch.delenv("BIG_VLM_TRACEBACK", raising=False)
-  for error in (ValueError("Unknown op 'x'."), FileNotFoundError("There is no a.jsonl.")):
-    with pytest.raises(SystemExit) as exit:
-      reporting.run(fail, error)
-    out, err = capsys.readouterr()
-    assert exit.value.code == 1 and out == ""
-    assert err.startswith(f"error: {error}\n") and "Traceback" not in err
-
-
-def test_tracebacks_on_demand_and_for_defects(monkeypatch):
-  monkeypatch.delenv("BIG_VLM_TRACEBACK", raising=False)
-  with pytest.raises(KeyError):  # a defect of ours, not of the input
-    reporting.run(fail, KeyError("x"))
-  monkeypatch.setenv("BIG_VLM_TRACEBACK", "1")
-  with pytest.raises(ValueError, match="x"):
-    reporting.run(fail, ValueError("x"))
-
-
-def test_a_command_that_works(capsys):
-  reporting.run(print, "fine")
-  assert capsys.readouterr() == ("fine\n", "")
-
-
 def test_a_resumed_run_leaves_the_file_of_an_uninterrupted_one(tmp_path):
   path = tmp_path / "metrics.jsonl"
   with reporting.MetricWriter(tmp_path, start_step=0) as writer:

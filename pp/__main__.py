@@ -3,7 +3,7 @@
 `python -m pp NAME ...` prints the whole docstrings of these ops. "random" marks an op that can draw
 from the example's generator, which an evaluation does not have.
 """
-
+import argparse
 import inspect
 import sys
 
@@ -23,7 +23,10 @@ def table(names):
 
 
 if __name__ == "__main__":
+  parser = argparse.ArgumentParser(prog="python -m pp", description=__doc__)
+  parser.formatter_class = argparse.RawDescriptionHelpFormatter
+  parser.add_argument("names", nargs="*", metavar="NAME", help="an op")
   try:
-    print("\n".join(table(sys.argv[1:])))
+    print("\n".join(table(parser.parse_args().names)))
   except ValueError as e:
     sys.exit(str(e))

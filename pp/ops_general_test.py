@@ -102,7 +102,7 @@ def test_errors_at_run_time(pp, example, complaint):
 
 
 @pytest.mark.parametrize("pp, complaint", [
-    ("choice(3, key='a', fewer_ok=True)", "It is called 'allow_fewer' now"),
+    ("choice(3, key='a', fewer_ok=True)", "'fewer_ok' is now 'allow_fewer'"),
     ("choice()", "needs key= or inkey="),
     ("choice('two', key='a')", "n is 'single'"),
     ("choice([3, 1], key='a')", "low <= high"),

@@ -11,7 +11,7 @@ import time
 
 import jax
 
-from big_vlm import compilation, distributed, reporting, sharding, stopping
+from big_vlm import cli, compilation, distributed, reporting, sharding, stopping
 from big_vlm.batch import check_batch
 from big_vlm.checkpoints import native
 from big_vlm.checkpoints.steps import Checkpoints
@@ -22,7 +22,7 @@ from big_vlm.training import step as steps
 from evaluators import common
 
 
-def train(config, workdir, profile=None):
+def train(config, workdir, profile_steps=None):
   """Runs the config to its end; returns the last row of training metrics."""
   distributed.assert_same(config.to_json_best_effort(), "configs")
   stream = mixture.Mixture(config.input.mixture, config.seed, config.input.on_error)
@@ -35,12 +35,12 @@ def train(config, workdir, profile=None):
                      (("log", 50), ("checkpoint", 1000), ("keep_every", 0)))
   evaluators = common.evaluators(config, s.model, config.tokenizer, s.mesh, s.run)
   guard = finite.Guard(s, config.seed, config.loss.to_dict())
-  with (jax.set_mesh(s.mesh), stopping.Stop() as stop,
+  with (jax.set_mesh(s.mesh), stopping.PreemptionHandler() as preemption,
         Checkpoints(workdir, config.keep_checkpoints, keep) as checkpoints):
     state = start_or_resume(config, s, checkpoints)
     distributed.broadcast_from_primary(lambda: describe(workdir, config, s))
     first, stopping_now = int(state.step), False
-    trace = reporting.Trace(workdir, first, profile)
+    trace = reporting.Trace(workdir, first, profile_steps)
     batches = loader.train_batches(
         stream, size, step=first, rows=sharding.local_batch_rows(s.mesh, size),
         workers=config.input.workers, threads=config.input.threads,
@@ -69,7 +69,7 @@ def train(config, workdir, profile=None):
           state, metrics = done(s.step(state, batch))
         guard.watch(step, state, metrics, batch, host["_id"])
         checkpoints.check()
-        stopping_now = stop.reached(step) and step < total
+        stopping_now = preemption.should_stop(step) and step < total
         if step == first + 1:
           print(f"step compiled in {time.perf_counter() - began:.0f} s ({compilation.cache_stats()})")
         if step == 1 or due(step, log, total):
@@ -84,7 +84,7 @@ def train(config, workdir, profile=None):
   if stopping_now:
     print(f"stopped after step {step}, saved in {checkpoints.folder(step)}: the same command goes "
           "on from it", flush=True)
-    sys.exit(stop.status)
+    sys.exit(preemption.status)
   if distributed.is_primary_process():
     print(f"trained to step {total}: {checkpoints.folder(total)}, plot {reporting.plot(workdir)}")
   return row
@@ -175,7 +175,16 @@ def from_items(items, optimizer):
                           train["opt_state"], ema)
 
 
+def main(argv=None):
+  parser = cli.Parser(__doc__, config=True, distributed=True)
+  parser.add_argument("--workdir", required=True, help="where checkpoints, metrics and plots go")
+  parser.add_argument("--profile_steps", type=int,
+                      help="trace so many steps with the profiler, from the third on")
+  args = parser.parse_args(argv)
+  compilation.cache()
+  cli.start(args)
+  train(args.config, args.workdir, args.profile_steps)
+
+
 if __name__ == "__main__":
-  reporting.launch(train, processes=True, config="Config file, path.py or path.py:arg.",
-                   workdir="Where checkpoints, metrics and plots go.",
-                   profile="Trace so many steps with the profiler, from the third on.")
+  cli.run(main)

@@ -12,8 +12,7 @@ import json
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
-from etils import epath
+from etils import epath, epy
 
 from big_vlm import trees
 from big_vlm.checkpoints import steps
@@ -21,6 +20,9 @@ from big_vlm.checkpoints.checkpoint import Checkpoint, LazyArray
 from big_vlm.checkpoints.steps import Checkpoints
 from big_vlm.families import paligemma
 from pp import tokenizer_files
+
+with epy.lazy_imports():  # slow to import
+  import orbax.checkpoint as ocp
 
 FORMAT = 1
 

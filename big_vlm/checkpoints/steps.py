@@ -9,11 +9,13 @@ are not as the manifest says is skipped with a line, and the next older one is r
 import concurrent.futures
 
 import jax
-import orbax.checkpoint as ocp
-from etils import epath
+from etils import epath, epy
 
 from big_vlm import distributed, trees
 from big_vlm.checkpoints import manifest
+
+with epy.lazy_imports():  # slow to import
+  import orbax.checkpoint as ocp
 
 
 class Checkpoints:
