@@ -1,7 +1,8 @@
 """A mask -> 16 codes in 0..127, by the encoder of the VQ-VAE behind <seg> (arXiv 2301.02229).
 
-The numpy twin of big_vlm/families/vqvae.py, for the data side, which has no JAX: the same weights in
-big_vision's `vae-oid.npz`, in PyTorch's layout (outputs, inputs, height, width), the same codes.
+The numpy twin of big_vlm/families/vqvae.py, for the data side, which has no JAX: the same weights
+in big_vision's `vae-oid.npz`, in PyTorch's layout (outputs, inputs, height, width), the same codes.
+And the way back from a decoded mask of 64 x 64 to the image, `paste`.
 
   encoder.{0,2,4,6}          convolutions of stride 2, each followed by a ReLU: 64 -> 4 pixels
   encoder.{8,9}.net.{0,2,4}  residual blocks, no ReLU after the sum
@@ -13,6 +14,7 @@ import functools
 import os
 
 import numpy as np
+from PIL import Image
 
 from pp.resampling import resize_image
 
@@ -73,6 +75,27 @@ def _pixels(low, high, n):
   low, high = (int(np.clip(np.round(np.float32(n) * np.float32(x)), 0, n)) for x in (low, high))
   begin = min(low, n - 1)
   return begin, max(high, begin + 1)
+
+
+def pixel_box(box, size):
+  """The pixels of a box in 0..1, edges cut off to integers: (ymin, xmin, ymax, xmax)."""
+  return tuple(int(edge * side) for edge, side in zip(box, (*size, *size), strict=True))
+
+
+def paste(mask, box, size):
+  """A mask of a box on the whole image: bool [H, W]; nothing where the box holds no pixel.
+
+  As big_vision evaluates RefCOCO: the edges of pixel_box, Pillow's bilinear resize (which averages
+  where it shrinks), true above 0.
+
+  mask: float [64, 64]. box: (ymin, xmin, ymax, xmax) in 0..1. size: (H, W).
+  """
+  y0, x0, y1, x1 = pixel_box(box, size)
+  whole = np.zeros(size, bool)
+  if y0 < y1 and x0 < x1:
+    mask = Image.fromarray(np.asarray(mask, np.float32))
+    whole[y0:y1, x0:x1] = np.asarray(mask.resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR)) > 0
+  return whole
 
 
 def encode(params, masks):
