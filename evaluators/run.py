@@ -164,7 +164,7 @@ def write(folder, results, rows, details):
   temporary = path.with_suffix(".tmp")
   temporary.write_text(json.dumps({"metrics": metrics, **details}, indent=2) + "\n")
   os.replace(temporary, path)
-  page = report.write_report(folder / "report.html", title="Evaluation", figures=results, rows=rows,
+  page = report.write_report(folder / "report.html", title="Evaluation", results=results, rows=rows,
                              subtitle=details["checkpoint"], details=details)
   print(f"\n{figures.table(results)}")
   for name, text in dict.fromkeys((f["task"], w) for f in results for w in f["warnings"]):

@@ -14,8 +14,9 @@ import re
 import time
 
 from big_vlm import reporting
-from big_vlm.planning import child, memory
+from big_vlm.planning import memory
 from pp import builder, registry
+from tools.planning import child
 
 # Of the memory, what a guess from a program that did not fit may fill: the bytes that it is said to
 # want are those to which the compiler, making things anew, got it down.
@@ -130,7 +131,7 @@ def smaller(config, result):
          for key in remat(config, "full")):
     yield remat(config, "full")
   total = result["memory"]["total"]
-  fixed = sum(n for what, n in result["known"].items() if what != "logits of a chunk")
+  fixed = sum(n for what, n in result["static"].items() if what != "logits of a chunk")
   parts = config.microbatches
   if total and fixed < result["limit"]:  # from which number on activations ought to fit
     while parts < rows and fixed + (total - fixed) * result["microbatches"] / parts > (
@@ -179,7 +180,7 @@ def describe(result, where):
            f"batch {result['batch']} in {result['microbatches']} microbatches, "
            f"{result['tokens']} tokens an example, of them {result['text_len']} text",
            short(result), *result["notes"], "memory per device:",
-           memory.table(result["known"], result["memory"]["total"], result["limit"])]
+           memory.table(result["static"], result["memory"]["total"], result["limit"])]
   if "step_seconds" not in result:
     return "\n".join([*lines, result["failed"]])
   step = result["step_seconds"]
@@ -189,11 +190,11 @@ def describe(result, where):
   lines += ["by part of the model:"]
   lines += [f"  {name:<34}{share(n)}" for name, n in result["where"].items() if n > 0.002 * step]
   lines += ["collectives, a step and device:"] if result["collectives"] else []
-  lines += [f"  {kind:<34}{runs:6} x {moved / 1e9:9.2f} GB together"
+  lines += [f"  {kind:<34}{runs:6} x {moved / 1e9:9.2f} GB in total"
             for kind, (runs, moved) in result["collectives"].items()]
-  if result.get("wire_seconds"):
-    lines.append(f"  on the wire at least {result['wire_seconds']:.2g} s, behind the arithmetic "
-                 "as far as the compiler can put them there; not in the step above")
+  if result.get("network_seconds"):
+    lines.append(f"  network lower bound {result['network_seconds']:.2g} s, hidden behind the "
+                 "arithmetic as far as the compiler can; not in the step above")
   return "\n".join(lines)
 
 

@@ -35,7 +35,7 @@ def train(config, workdir, profile=None):
                      (("log", 50), ("checkpoint", 1000), ("keep_every", 0)))
   evaluators = common.evaluators(config, s.model, config.tokenizer, s.mesh, s.run)
   guard = finite.Guard(s, config.seed, config.loss.to_dict())
-  with (jax.set_mesh(s.mesh), stopping.Stop() as stop,
+  with (jax.set_mesh(s.mesh), stopping.PreemptionHandler() as preemption,
         Checkpoints(workdir, config.keep_checkpoints, keep) as checkpoints):
     state = start_or_resume(config, s, checkpoints)
     distributed.broadcast_from_primary(lambda: describe(workdir, config, s))
@@ -69,7 +69,7 @@ def train(config, workdir, profile=None):
           state, metrics = done(s.step(state, batch))
         guard.watch(step, state, metrics, batch, host["_id"])
         checkpoints.check()
-        stopping_now = stop.reached(step) and step < total
+        stopping_now = preemption.should_stop(step) and step < total
         if step == first + 1:
           print(f"step compiled in {time.perf_counter() - began:.0f} s ({compilation.cache_stats()})")
         if step == 1 or due(step, log, total):
@@ -84,7 +84,7 @@ def train(config, workdir, profile=None):
   if stopping_now:
     print(f"stopped after step {step}, saved in {checkpoints.folder(step)}: the same command goes "
           "on from it", flush=True)
-    sys.exit(stop.status)
+    sys.exit(preemption.status)
   if distributed.is_primary_process():
     print(f"trained to step {total}: {checkpoints.folder(total)}, plot {reporting.plot(workdir)}")
   return row
