@@ -103,23 +103,19 @@ def _read_config(path, rest):
   file = path.partition(":")[0]
   if not os.path.isfile(file):
     raise FileNotFoundError(f"--config={path}: there is no file {file}.")
-  values, traceback_wanted = flags.FlagValues(), os.environ.get("BIG_VLM_TRACEBACK")
   try:
     config = config_flags.config_flags.ConfigFileFlagParser("config").parse(path)
   except (TypeError, ValueError) as error:
     # ml_collections raises it anew, with the traceback as its text.
-    if traceback_wanted:
-      raise
     raise ValueError(f"--config={path}: {error.__context__}") from error
   for name in _flag_names(rest):
     _check_field(config, name)
   try:
+    values = flags.FlagValues()
     config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=rest)
     left = values(["", *rest], known_only=True)[1:]
-  except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-    if traceback_wanted:
-      raise
-    raise ValueError(str(error)) from error
+  except (flags.Error, AttributeError, LookupError, TypeError, ValueError) as error:
+    raise ValueError(error.args[0]) from error  # str() of a KeyError is a repr
   return config, dict(values["config"].override_values), left
 
 
@@ -135,7 +131,6 @@ def _check_field(config, name):
       raise ValueError(f"--{place}.{field} is now --{place}.{new}")
     if field not in known:
       raise ValueError(
-          f"--{name}: the config has no field {place}.{field}.{near_miss(field, known)} The command "
-          "line changes fields that the config file has; what it leaves to a default, such as "
-          "model.img.remat, is set in it.")
+          f"--{name}: the config has no field {place}.{field}.{near_miss(field, known)} Flags change "
+          "fields that the config file has; set others, such as model.img.remat, in the file.")
     place, config = f"{place}.{field}", config[field]

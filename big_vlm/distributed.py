@@ -20,7 +20,6 @@ import zlib
 
 import jax
 import numpy as np
-from absl import flags
 from jax._src import distributed as jax_distributed
 from jax.experimental import multihost_utils
 
@@ -58,20 +57,6 @@ def start(coordinator_address=None, num_processes=None, process_id=None, timeout
   if jax.process_count() > 1:
     print(f"{jax.process_count()} processes with {jax.device_count()} devices, coordinator "
           f"{jax_distributed.global_state.coordinator_address}", flush=True)
-
-
-def define_flags():
-  """The flags of commands that may run in several processes."""
-  flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0.")
-  flags.DEFINE_integer("num_processes", None, "How many processes the run has.")
-  flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
-  flags.DEFINE_float("initialization_timeout", TIMEOUT, "Seconds to wait for the others.")
-
-
-def start_from_flags():
-  values = flags.FLAGS
-  start(values.coordinator_address, values.num_processes, values.process_id,
-        values.initialization_timeout)
 
 
 def arguments(coordinator_address=None, num_processes=None, process_id=None, env=os.environ):

@@ -13,7 +13,7 @@ GIB = 2**30
 
 def test_the_quickstart_on_a_cpu():
   done = commands.run("tools.plan", "--config", "configs/quickstart.py:tiny", "--device", "cpu",
-                      "--tries", "1", "--config.optimizer.name=adamw")
+                      "--max_compiles", "1", "--config.optimizer.name=adamw")
   assert done.returncode == 0, done.stderr
   lines = done.stdout.splitlines()
   assert lines[0] == "compiling 1 of at most 1: as configured ..."
@@ -75,7 +75,7 @@ def test_text_length_is_that_of_the_longest_part():
       part("tolen(33, pad_value=0, key='text')"), part("tolen(99, pad_value=0, key='other')")]
   assert plan.text_length(config) == 64
   config.input.mixture = [part("decode")]
-  with pytest.raises(ValueError, match="give --text N"):
+  with pytest.raises(ValueError, match="give --text_len N"):
     plan.text_length(config)
 
 
@@ -129,7 +129,7 @@ def test_changes_leave_the_config_itself_alone(config):
     ([("as configured", result(30)), ("microbatches=2", result(12))],
      "To make it fit: microbatches=2. Then it is 12.00 GiB of 16.00 GiB, step 1 s"),
     ([("as configured", result(30))], "Nothing that was tried fits"),
-    ([("as configured", result(3))], "It fits. --tries 3"),
+    ([("as configured", result(3))], "It fits. --max_compiles 3"),
     ([("as configured", result(9)), ("a", result(9, step=.8)), ("b", result(20, step=.1))],
      "Faster by 25%: a."),
     ([("as configured", result(9)), ("a", result(9, step=2.))], "Nothing that was tried is faster"),

@@ -18,7 +18,7 @@ def encoder(path):
 def _pixels(thing, height, width):
   """uint8 [H, W], 0 or 255."""
   if not thing.mask:
-    raise ValueError(f"An object {thing.label!r} has no mask, which --segment needs: polygons or "
+    raise ValueError(f"An object {thing.label!r} has no mask, which --masks needs: polygons or "
                      "mask images of all objects. Without it boxes alone are written.")
   if isinstance(thing.mask, dict):
     code = {**thing.mask, "counts": thing.mask["counts"].encode()}

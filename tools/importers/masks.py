@@ -67,8 +67,8 @@ def _several(path, names, instances):
       continue
     if not (names if instances else value < len(names)):
       which = "of the objects" if instances else "of all values from 0 on, e.g. background,cat,dog"
-      raise ValueError(f"{path} has the value {value}, for which there is no name: give --names "
-                       f"{which}.")
+      raise ValueError(f"{path} has the value {value}, for which there is no name: give "
+                       f"--class_names {which}.")
     here = values == value
     if instances:
       yield _thing(names[0], here), here.shape
