@@ -17,8 +17,8 @@ import re
 
 from etils import epath
 
+from big_vlm import cli
 from big_vlm.families import exchange, paligemma, paligemma_presets
-from big_vlm.families.paligemma_presets import npz_files as npz_files
 
 HOW_TO_LIST = "`python -m big_vlm.presets` lists all names."
 TEXT_LEN = 1024  # of a text-only model: KerasHub's; Gemma could take 8192
@@ -193,8 +193,9 @@ def _dimensions(config):
   return f"width {config.width}, depth {config.depth}"
 
 
-def main():
+def main(argv=None):
   """Prints the table."""
+  cli.Parser(__doc__).parse_args(argv)
   rows = [("NAME", "PARAMETERS", "IMAGE", "TEXT", "MODEL", "WEIGHTS")]
   for p in PRESETS.values():
     model = describe(paligemma.config(**p.config)).partition(" at ")[0]
@@ -211,4 +212,4 @@ def main():
 
 
 if __name__ == "__main__":
-  main()
+  cli.run(main)

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from big_vlm import presets
-from big_vlm.families import paligemma
+from big_vlm.families import paligemma, paligemma_presets
 
 PALIGEMMA = {224: 2_923_335_408, 448: 2_924_220_144, 896: 2_927_759_088}
 PALIGEMMA2_3B = {224: 3_032_094_960, 448: 3_032_979_696, 896: 3_036_518_640}
@@ -168,12 +168,12 @@ def test_unknown_names(source, hint):
 
 
 def test_npz_files():
-  assert presets.npz_files("pt_448.f16") == ["pt_448.f16.npz", "paligemma-3b-pt-448.f16.npz"]
-  assert presets.npz_files("mix_10b_448.bf16") == [
+  assert paligemma_presets.npz_files("pt_448.f16") == ["pt_448.f16.npz", "paligemma-3b-pt-448.f16.npz"]
+  assert paligemma_presets.npz_files("mix_10b_448.bf16") == [
       "mix_10b_448.bf16.npz", "paligemma2-10b-mix-448.bf16.npz",
       "mix_10b_448.b16.npz", "paligemma2-10b-mix-448.b16.npz"]
-  assert presets.npz_files("pt_224")[0] == "pt_224.npz"  # float32, the reference
-  assert set(presets.npz_files("pt_224.bf16")) < set(presets.npz_files("pt_224"))
+  assert paligemma_presets.npz_files("pt_224")[0] == "pt_224.npz"  # float32, the reference
+  assert set(paligemma_presets.npz_files("pt_224.bf16")) < set(paligemma_presets.npz_files("pt_224"))
 
 
 TINY = {"img": {"variant": "tiny"}, "llm": {"variant": "tiny"}}
@@ -209,7 +209,7 @@ def test_describe(config, words):
 
 
 def test_the_printed_table(capsys):
-  presets.main()
+  presets.main([])
   head, *lines = capsys.readouterr().out.splitlines()
   assert head.split() == ["NAME", "PARAMETERS", "IMAGE", "TEXT", "MODEL", "WEIGHTS"]
   rows = {line.split()[0]: line for line in lines if line}

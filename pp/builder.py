@@ -8,6 +8,18 @@ import logging
 
 import numpy as np
 
+from pp import (  # noqa: F401 (they register ops)
+  ops_annotations,
+  ops_augment,
+  ops_boxes,
+  ops_crop,
+  ops_general,
+  ops_image,
+  ops_location,
+  ops_tasks,
+  ops_text,
+  ops_video,
+)
 from pp.names import near_miss
 from pp.registry import OPS
 

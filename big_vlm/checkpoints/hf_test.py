@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from big_vlm.checkpoints import checkpoint, hf
-from big_vlm.decode.generate import generate
+from big_vlm.decode import session
 from big_vlm.families import paligemma
 from big_vlm.formats import safetensors
 from pp import tokenizer_files
@@ -97,8 +97,13 @@ def test_greedy_tokens_are_those_of_transformers(name, file):
            "mask_input": np.ones_like(prompt)}
   if "image" in golden:
     batch["image"] = golden["image"]
-  out = generate(paligemma.PaliGemma(src.config), tree(src.leaves), batch, max_new_tokens=20)
-  np.testing.assert_array_equal(out.tokens, golden["greedy"])
+  rows = len(prompt)
+  decoding = session.GenerationSession(
+      paligemma.PaliGemma(src.config), tree(src.leaves), None,
+      session.GenerationConfig(max_new_tokens=20, stop=(), cache_dtype="float32"))
+  answers = decoding.answers([session.Batch(
+      rows, batch, np.full(rows, 20, np.int32), np.zeros(rows, np.uint32), new=20)])
+  np.testing.assert_array_equal([g.tokens for g in answers], golden["greedy"])
 
 
 @pytest.mark.parametrize("name", SIGLIP)

@@ -11,12 +11,15 @@ read and closed again: thousands of LazyArrays hold no file open, and threads ma
 import contextlib
 import pathlib
 
-import h5py
 import ml_dtypes
 import numpy as np
+from etils import epy
 
 from big_vlm.formats import shards
 from big_vlm.formats.lazy_array import LazyArray
+
+with epy.lazy_imports():  # slow to import
+  import h5py
 
 WEIGHTS = "model.weights.h5"
 INDEX = "model.weights.json"

@@ -1,38 +1,8 @@
-"""The report's page: its frame, and the script that draws the gallery.
-
-The script puts texts into the page as texts, never as HTML, and draws no more cards than a reader
-has scrolled to.
-"""
-
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; \
-style-src 'unsafe-inline'; script-src 'sha256-{digest}'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{css}</style>
-</head>
-<body>
-<header class="top"><h1 dir="auto">{title}</h1>{subtitle}</header>
-<main>
-{figures}
-{plots}
-{gallery}
-{details}
-</main>
-<script>{script}</script>
-</body>
-</html>
-"""
-
-SCRIPT = """
 "use strict";
 const BATCH = 24;  // cards that are drawn at once
-const MARKS = {wrong: "\\u2717 ", right: "\\u2713 ", unscored: "\\u00b7 "};
+const MARKS = {wrong: "\u2717 ", right: "\u2713 ", unscored: "\u00b7 "};
 const RANKS = {wrong: 0, unscored: 1, right: 2};
-const CODES = /(?:<(?:loc\\d{4}|seg\\d{3})>)+/g;
+const CODES = /(?:<(?:loc\d{4}|seg\d{3})>)+/g;
 
 const element = (tag, name, ...parts) => {
   const made = document.createElement(tag);
@@ -133,7 +103,7 @@ function texts(row) {
   answer.classList.add("answer");
   const references = row.refs.map(([text, n]) => {
     const made = spelled("dd", text);
-    if (n > 1) made.append(element("span", "times", ` \\u00d7\\u2009${n}`));
+    if (n > 1) made.append(element("span", "times", ` \u00d7\u2009${n}`));
     return made;
   });
   const list = element("dl");
@@ -190,7 +160,7 @@ function card(row) {
   if (row.score !== undefined) facts.push("score " + row.score.toFixed(2));
   if (row.end && row.end !== "eos") facts.push("ended by: " + row.end);
   if (row.mean !== undefined) {
-    facts.push(`mean log-probability ${row.mean.toFixed(2).replace("-", "\\u2212")}`);
+    facts.push(`mean log-probability ${row.mean.toFixed(2).replace("-", "\u2212")}`);
   }
   const footer = element("footer");
   if (row.sure) footer.append(confidence(row));
@@ -214,7 +184,7 @@ function gallery(rows) {
     x === undefined ? Infinity : sign * x;
   const orders = {
     wrong: by(rank, row => row.image ? 0 : 1), given: inOrder,
-    surely: by(rank, row => unknownLast(row.mean, -1)),
+    confident: by(rank, row => unknownLast(row.mean, -1)),
     unsure: by(row => unknownLast(row.mean, 1)),
     low: by(row => unknownLast(row.score, 1)), high: by(row => unknownLast(row.score, -1)),
     long: by(row => -(row.length ?? (row.answer ?? "").length))};
@@ -263,7 +233,7 @@ function gallery(rows) {
     const wanted = form.words.value.toLowerCase();
     if (wanted && !searched) {
       searched = rows.map(row => [row.id, row.prompt, row.answer, ...row.refs.map(r => r[0])]
-        .join("\\n").toLowerCase());
+        .join("\n").toLowerCase());
     }
     const {task, group, verdict, end} = form;
     found = rows.filter(row =>
@@ -303,4 +273,3 @@ function gallery(rows) {
 
 const data = document.getElementById("data");
 if (data) gallery(JSON.parse(data.textContent).rows);
-"""

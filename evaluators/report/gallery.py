@@ -1,8 +1,8 @@
-"""The report's gallery: rows as JSON records, which the page's script draws once they are seen.
+"""The report's gallery: predictions as JSON records, which the page's script draws when seen.
 
-So that the page opens at once and can be mailed, it holds at most MOST_ROWS rows, of which at
-most MOST_PICTURES have their picture, shrunk to SIDE pixels; each task has its fair part of both.
-Long texts are cut until all of it takes no more than DATA bytes.
+So that the page opens at once and can be mailed, it holds at most MOST_ROWS predictions, of which
+at most MOST_PICTURES have their picture, shrunk to SIDE pixels; each task has its fair part of
+both. Long texts are cut until all of it takes no more than DATA bytes.
 """
 import base64
 import collections
@@ -12,9 +12,10 @@ import json
 import math
 
 import numpy as np
+from markupsafe import Markup
 from PIL import Image
 
-from evaluators import report_plots
+from evaluators.report import panels
 from pp import locations
 
 MOST_ROWS = 10_000
@@ -30,31 +31,30 @@ TINY = 128  # pixels; up to here a picture is exact
 INKS = {"pred": (247, 103, 7), "ref": (45, 164, 78)}  # of masks
 
 
-def section(rows):
-  """HTML of the gallery with its data; "" without rows."""
+def gallery(rows):
+  """{"total", "tally", "left_out": texts, "data": Markup of the JSON}; None without rows."""
   if not rows:
-    return ""
+    return None
   fair = _fair(range(len(rows)), rows)
   pictured = [i for i in fair if rows[i].get("image") is not None]
-  shown = set(pictured[:MOST_PICTURES])
-  rest = (i for i in fair if i not in shown)
-  kept = sorted([*shown, *itertools.islice(rest, MOST_ROWS - len(shown))])
-  records = [_record(rows[i], f"rows[{i}] (id {rows[i]['id']!r})", i in shown) for i in kept]
+  drawn = set(pictured[:MOST_PICTURES])
+  rest = (i for i in fair if i not in drawn)
+  kept = sorted([*drawn, *itertools.islice(rest, MOST_ROWS - len(drawn))])
+  records = [_record(rows[i], f"rows[{i}] (id {rows[i]['id']!r})", i in drawn) for i in kept]
   for cut in CUTS:
     data = json.dumps({"rows": [{**record, **_texts(rows[i], cut)}
                                 for i, record in zip(kept, records)]},
                       ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    data = data.replace("<", "\\u003c")
+    data = data.replace("<", "\\u003c")  # so that no text ends the script element
     if len(data.encode("utf-8", "replace")) <= DATA:
       break
   left_out = []
   if len(kept) < len(rows):
     left_out.append(f"{len(kept):,} of {len(rows):,} examples are here, evenly of all tasks.")
-  if len(pictured) > len(shown):
-    left_out.append(f"{len(shown):,} examples have their picture.")
-  note = f'<p class="legend">{" ".join(left_out)}</p>' if left_out else ""
-  return _SECTION.format(total=f"{len(rows):,}", tally=report_plots.tally(rows), note=note,
-                         data=data)
+  if len(pictured) > len(drawn):
+    left_out.append(f"{len(drawn):,} examples have their picture.")
+  return {"total": f"{len(rows):,}", "tally": panels.tally(rows), "left_out": " ".join(left_out),
+          "data": Markup(data)}
 
 
 def _fair(indices, rows):
@@ -99,7 +99,7 @@ def _record(row, where, pictured):
   score = row.get("score")
   record = {
       "task": _text(row["task"]), "id": _text(row["id"])[:200],
-      "verdict": report_plots.verdict(row),
+      "verdict": panels.verdict(row),
       "score": round(float(score), 4) if score is not None and math.isfinite(score) else None,
       "group": None if row.get("group") is None else _text(row["group"]),
       "end": _text(row["finish_reason"]) if row.get("finish_reason") else None,
@@ -194,35 +194,3 @@ def embed(image, where):
 
 def _uri(kind, data):
   return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
-
-
-_SECTION = """<section aria-labelledby="examples">
-<div class="bar-top"><h2 id="examples">Examples</h2><p class="tally">{total} in all: {tally}</p>
-<form id="filter" hidden>
-<input type="search" name="words" placeholder="search all texts" aria-label="Search all texts">
-<select name="task" aria-label="Task"></select>
-<select name="group" aria-label="Group"></select>
-<select name="verdict" aria-label="Verdict"></select>
-<select name="end" aria-label="Ended by"></select>
-<label><input type="checkbox" name="pictured"> with picture</label>
-<label>order <select name="order">
-<option value="wrong">wrong first</option>
-<option value="given">as in the data</option>
-<option value="surely">wrong and surest first</option>
-<option value="unsure">least sure first</option>
-<option value="low">lowest score first</option>
-<option value="high">highest score first</option>
-<option value="long">longest answer first</option>
-</select></label>
-<output id="count"></output>
-</form></div>
-{note}
-<p class="legend" id="inks" hidden><span><i class="key pred"></i>predicted</span>\
-<span><i class="key ref"></i>reference</span><span>a click on a picture enlarges it</span></p>
-<noscript><p class="notice">The examples are drawn by the script of this page.</p></noscript>
-<div class="grid" id="grid"></div>
-<p id="end"></p>
-<dialog id="large"></dialog>
-<script type="application/json" id="data">{data}</script>
-</section>
-"""

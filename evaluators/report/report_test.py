@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluators import gallery, report
+from evaluators import report
+from evaluators.report import gallery
 
 IMAGE = np.arange(8 * 6 * 3, dtype=np.uint8).reshape(8, 6, 3)
 ROW = dict(task="digits", id="val/1", image=IMAGE, prompt="answer en which digit?",
@@ -20,14 +21,14 @@ ROW = dict(task="digits", id="val/1", image=IMAGE, prompt="answer en which digit
            tokens=[5, 1], logprobs=[-.1, -.3])
 TEXT = {**ROW, "image": None}
 BOX = dict(box=(.1, .2, .5, .8), label="digit 7", score=.87)
-FIGURE = dict(task="digits", metric="accuracy", value=.942, baseline=.113, n=1234, percent=True)
+RESULT = dict(task="digits", metric="accuracy", value=.942, baseline=.113, n=1234, percent=True)
 PAYLOAD = """</script><script>document.title = "hit"</script><!-- & <loc0012> 'x' {title}"""
 VOID = {"meta", "img", "input"}
 
 CHROMIUM = next(filter(None, map(shutil.which, (
     "chromium", "chromium-browser", "google-chrome", "google-chrome-stable"))), None)
 LACKS = [name for name, there in {
-    "playwright (requirements-demo.txt)": importlib.util.find_spec("playwright"),
+    "playwright (requirements.txt)": importlib.util.find_spec("playwright"),
     "a Chromium on the PATH": CHROMIUM}.items() if not there]
 
 
@@ -77,36 +78,36 @@ def page(tmp_path):
 
 @pytest.mark.parametrize("change, shown", [
     (dict(), ["94.2", "11.3", "1,234"]),
-    (dict(interval=(.93, .95), published=.9412), ["93.0 to 95.0", "94.1", "+0.1inside the int"]),
-    (dict(interval=(.93, .95), published=.96), ["96.0", "\u22121.8outside the interval"]),
+    (dict(interval=(.93, .95), published=.9412), ["93.0 to 95.0", "94.1", "+0.1inside the CI"]),
+    (dict(interval=(.93, .95), published=.96), ["96.0", "\u22121.8outside the CI"]),
     (dict(published=.96), ["\u22121.8"]),
     (dict(warnings=["resolution 448, not 224"]), ["\u26a0 resolution 448, not 224",
-                                                  "One figure was not made as"]),
+                                                  "One result was not made as"]),
     (dict(metric="cider", value=1.419), ["141.9"]),
     (dict(metric="cer", value=1.6, percent=False, baseline=None), ["1.600"]),
     (dict(metric="invalid", value=1200, percent=False, baseline=None), ["1,200"]),
     (dict(value=float("nan"), published=.96), ["n/a", "96.0"]),
     (dict(value=None, baseline=None), ["n/a"]),
 ])
-def test_figures(page, change, shown):
-  text = page(figures=[{**FIGURE, **change}]).text
+def test_results(page, change, shown):
+  text = page(results=[{**RESULT, **change}]).text
   assert not [s for s in shown if s not in text]
 
 
-def test_a_figure_needs_no_more_than_task_metric_and_value(page):
-  got = page(figures=[dict(task="a", metric="m", value=.5), dict(task="a", metric="n", value=2.)])
+def test_a_result_needs_no_more_than_task_metric_and_value(page):
+  got = page(results=[dict(task="a", metric="m", value=.5), dict(task="a", metric="n", value=2.)])
   assert "0.500" in got.text and "2.000" in got.text and "inside" not in got.text
   assert [c for c in got.of("td", "published") if c] and len(got.of("tr", "task")) == 1
 
 
 def test_marks_lie_on_one_scale(page):
-  got = page(figures=[{**FIGURE, "value": .5, "interval": (.4, .6), "published": .75}])
+  got = page(results=[{**RESULT, "value": .5, "interval": (.4, .6), "published": .75}])
   assert got.of("b")[-1]["style"] == "width:50.0%"
   mark = {kind: got.of("i", f"mark {kind}")[0]["style"] for kind in
           ("span", "published", "baseline")}
   assert mark == {"span": "left:40.0%;width:20.0%", "published": "left:75.0%",
                   "baseline": "left:11.3%"}
-  assert not page(figures=[{**FIGURE, "value": 12, "percent": False}]).of("div", "scale")
+  assert not page(results=[{**RESULT, "value": 12, "percent": False}]).of("div", "scale")
 
 
 def test_rows_and_details(page):
@@ -151,7 +152,7 @@ def test_a_row_needs_no_more_than_task_id_and_prediction(page):
 
 
 def test_nothing_is_fetched_and_no_other_script_runs(page):
-  got = page(rows=[{**ROW, "pred_boxes": [BOX]}], figures=[FIGURE], details={"a": 1})
+  got = page(rows=[{**ROW, "pred_boxes": [BOX]}], results=[RESULT], details={"a": 1})
   assert "://" not in got.source and "url(" not in got.source and "@import" not in got.source
   for tag, attrs in got.elements:
     for name in ("src", "href", "action", "data"):
@@ -165,7 +166,7 @@ def test_nothing_is_fetched_and_no_other_script_runs(page):
 def test_text_is_escaped_everywhere(page):
   box = {**BOX, "label": PAYLOAD, "score": None}
   got = page(title=PAYLOAD, subtitle=PAYLOAD,
-             figures=[{**FIGURE, "task": PAYLOAD, "metric": PAYLOAD, "warnings": [PAYLOAD]}],
+             results=[{**RESULT, "task": PAYLOAD, "metric": PAYLOAD, "warnings": [PAYLOAD]}],
              rows=[{**ROW, "task": PAYLOAD, "id": PAYLOAD, "prompt": PAYLOAD, "group": PAYLOAD,
                     "prediction": PAYLOAD, "references": [PAYLOAD, "b"],
                     "pred_boxes": [box], "ref_boxes": [box], "finish_reason": PAYLOAD}],
@@ -298,8 +299,8 @@ def test_bad_rows_are_named(page, change, named):
 def test_missing_keys_are_listed(page):
   with pytest.raises(ValueError, match=r"rows\[1\] of the report lacks id, prediction; it has tas"):
     page(rows=[ROW, {k: v for k, v in ROW.items() if k not in ("id", "prediction")}])
-  with pytest.raises(ValueError, match=r"figures\[0\] of the report lacks value; it has task"):
-    page(figures=[{k: v for k, v in FIGURE.items() if k != "value"}])
+  with pytest.raises(ValueError, match=r"results\[0\] of the report lacks value; it has task"):
+    page(results=[{k: v for k, v in RESULT.items() if k != "value"}])
 
 
 def test_writing_is_atomic_and_makes_folders(tmp_path):
@@ -314,13 +315,13 @@ def test_writing_is_atomic_and_makes_folders(tmp_path):
 
 def test_folder_that_cannot_be_written(tmp_path):
   (tmp_path / "file").write_text("in the way")
-  with pytest.raises(OSError, match="Cannot write the report into the folder .*file"):
+  with pytest.raises(OSError, match="Cannot write .*file.report.html"):
     report.write_report(tmp_path / "file" / "report.html", title="x")
 
 
 def test_failed_replace_leaves_nothing_behind(tmp_path):
   (tmp_path / "report.html").mkdir()  # a folder cannot be replaced by a file
-  with pytest.raises(OSError, match="Cannot write the report"):
+  with pytest.raises(OSError, match="Cannot write .*report.html"):
     report.write_report(tmp_path / "report.html", title="x")
   assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
 
@@ -343,7 +344,8 @@ def large(tmp_path_factory):
   rows[0]["prediction"] = PAYLOAD
   rows[5] |= {"references": ["\u0642\u0637\u0629 \u0633\u0648\u062f\u0627\u0621"]}
   path = tmp_path_factory.mktemp("large") / "report.html"
-  return report.write_report(path, title="Large", figures=[FIGURE], rows=rows)
+  report.write_report(path, title="Large", results=[RESULT], rows=rows)
+  return path
 
 
 def test_ten_thousand_examples_can_be_mailed(large):
