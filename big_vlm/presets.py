@@ -19,6 +19,7 @@ from etils import epath
 
 from big_vlm import cli
 from big_vlm.families import exchange, paligemma, paligemma_presets
+from big_vlm.formats.npz import split_part
 
 HOW_TO_LIST = "`python -m big_vlm.presets` lists all names."
 TEXT_LEN = 1024  # of a text-only model: KerasHub's; Gemma could take 8192
@@ -93,7 +94,7 @@ def resolve(source):
     ValueError: none of these; the message has the nearest name.
   """
   source = os.fspath(source)
-  if "://" not in source and _exists(source):
+  if "://" not in source and epath.Path(split_part(source)[0]).expanduser().exists():
     return None
   preset = PRESETS.get(source) or _hugging_face(source) or _kaggle(source) or _npz(source)
   if preset or "://" in source:
@@ -110,11 +111,6 @@ def uri(source):
   """Where the weights of a source are: the URI of a known name, else the source itself."""
   preset = resolve(source)
   return preset.uri if preset else os.fspath(source)
-
-
-def _exists(source):
-  file = source.partition(".npz:")  # FILE.npz:sub/tree is a part of a file
-  return epath.Path(file[0] + ".npz" if file[2] else source).expanduser().exists()
 
 
 def _hugging_face(source):

@@ -16,6 +16,7 @@ from big_vlm.checkpoints import hf, keras, native, npz, uris
 from big_vlm.checkpoints.checkpoint import shapes
 from big_vlm.formats import param_map
 from big_vlm.formats.lazy_array import LazyArray
+from big_vlm.formats.npz import split_part
 
 FORMATS = {"native": native, "hf": hf, "keras": keras, "npz": npz}
 NEW_ROWS_STD = 0.02  # of added vocabulary rows
@@ -28,7 +29,7 @@ def open_source(path):
 
   Raises FileNotFoundError if there is nothing, ValueError if it is of no known format.
   """
-  file = pathlib.Path(str(path).partition(".npz:")[0] + ".npz" if ".npz:" in str(path) else path)
+  file = pathlib.Path(split_part(path)[0])
   if not file.exists():
     raise FileNotFoundError(f"There is no file or folder {file}.")
   for module in FORMATS.values():

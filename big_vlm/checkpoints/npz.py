@@ -16,19 +16,14 @@ ROOTS = {"embedder": "llm/", "embedding": "img/"}  # of files that hold one towe
 
 
 def can_read(path):
-  return _split(path)[0].suffix == ".npz"
-
-
-def _split(path):
-  """("x.npz", "sub/tree") of "x.npz:sub/tree"."""
-  file, _, part = str(path).partition(".npz:")
-  return (pathlib.Path(file + ".npz"), part) if part else (pathlib.Path(path), "")
+  return npz.split_part(path)[0].endswith(".npz")
 
 
 def open_source(path):
   """Raises ValueError for a corrupt file, naming it and the leaf, and FileNotFoundError."""
-  file, part = _split(path)
+  file, part = npz.split_part(path)
   leaves = _parameters(npz.read_file(file), part, path)
+  file = pathlib.Path(file)
   beside = file.with_suffix(".model")
   if beside.exists():
     _, _, config, tokenizer, _ = native.read_model(beside)

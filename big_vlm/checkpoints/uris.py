@@ -19,6 +19,7 @@ from etils import epath
 
 from big_vlm import presets
 from big_vlm.families import paligemma_presets
+from big_vlm.formats.npz import split_part
 
 INSTALL = {"huggingface_hub": "huggingface_hub==2.4.0", "kagglehub": "kagglehub==1.0.2",
            "gcsfs": "gcsfs"}
@@ -44,9 +45,9 @@ def fetch(uri, note=print):
     FetchError: no such URI, no access, no network, no room, or a library is missing.
   """
   uri = os.fspath(uri)
-  file, is_part, part = uri.partition(".npz:")
-  if is_part:
-    return f"{fetch(file + '.npz', note)}:{part}"
+  file, part = split_part(uri)
+  if part:
+    return f"{fetch(file, note)}:{part}"
   scheme, is_uri, _ = uri.partition("://")
   if is_uri and scheme not in _FETCHERS:
     raise FetchError(f"{uri}: {scheme}:// is not known; known are "

@@ -17,6 +17,12 @@ from big_vlm.formats.lazy_array import LazyArray
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
 
+def split_part(path):
+  """("x.npz", "sub/tree") of "x.npz:sub/tree", by which a part of a file is meant; (path, "")."""
+  file, found, part = str(path).partition(".npz:")
+  return (file + ".npz", part) if found else (file, "")
+
+
 def read_file(file):
   """{key: LazyArray} of an npz file. Raises ValueError, naming the file and the array, for a
   corrupt one."""
