@@ -15,6 +15,12 @@ def is_local(path):
   return "://" not in os.fspath(path)
 
 
+def absolute(path):
+  """The absolute path that Orbax asks for."""
+  path = epath.Path(path)
+  return path.absolute() if is_local(path) else path
+
+
 def write_atomic(path, data):
   """Writes a file, str (as UTF-8) or bytes, that readers see whole or not at all.
 
