@@ -9,7 +9,7 @@ from big_vlm import distributed
 from big_vlm.decode.generate import lean_options
 from big_vlm.training import losses
 from evaluators.metrics import groups
-from evaluators.rows import need
+from evaluators.predictions import require_keys
 
 PERCENT = ()
 
@@ -51,7 +51,7 @@ def score(rows, tokenizer):
   Padding and prompt do not count. Raises ValueError for an answer without tokens.
   """
   del tokenizer
-  need(rows, ["nlls"], "perplexity")
+  require_keys(rows, ["nlls"], "perplexity")
   for r in rows:
     if not r["nlls"]:
       raise ValueError(f"The answer of {r['id']!r} has no tokens: its prompt fills the text. Raise "
