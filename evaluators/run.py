@@ -12,11 +12,10 @@ import fnmatch
 import json
 import math
 
-from absl import flags
 from etils import epath
 
 import big_vlm
-from big_vlm import distributed, files, reporting, sharding
+from big_vlm import cli, compilation, distributed, files, reporting, sharding
 from big_vlm.data import source
 from big_vlm.families import paligemma
 from evaluators import common, provenance, recipe, report, results
@@ -145,16 +144,21 @@ def write_results(folder, found, predictions, details):
       print(f"plot        {above / 'training.png'}")
 
 
-def main(config, init, workdir, evals=None, split=None):
-  """run() of the flags, with the name of the config's file and what else they change."""
-  flag = flags.FLAGS["config"]
-  run(config, init, workdir, evals, split, flag.config_filename, dict(flag.override_values))
+def main(argv=None):
+  parser = cli.Parser(__doc__, config=True, distributed=True)
+  parser.add_argument("--init", required=True, help="checkpoint: a preset, a path or URI, a "
+                      "training's workdir or step")
+  parser.add_argument("--workdir", required=True,
+                      help="where metrics, report, predictions and submissions go")
+  parser.add_argument("--evals", help="evals of the config to run, with commas, e.g. "
+                                      "'okvqa/val,pope/*' (default: all)")
+  parser.add_argument("--split", help="data split to evaluate instead of the config's")
+  args = parser.parse_args(argv)
+  compilation.cache()
+  cli.start(args)
+  run(args.config, args.init, args.workdir, args.evals, args.split, args.config_file,
+      args.config_changes)
 
 
 if __name__ == "__main__":
-  reporting.launch(main, processes=True, config="Config file with `evals`.",
-                   init="Checkpoint: a preset, a path or handle, a training's workdir or step.",
-                   workdir="Where metrics, report, predictions and submissions go.",
-                   evals="Evals of the config to run, with commas, e.g. 'okvqa/val,pope/*'; "
-                         "default: all.",
-                   split="Data split to evaluate instead of the config's.")
+  cli.run(main)

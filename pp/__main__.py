@@ -3,7 +3,7 @@
 With names, these ops with their whole description. "random" stands before ops that draw from the
 example's generator, or can be told to, and so have no place in an evaluation.
 """
-
+import argparse
 import inspect
 import sys
 
@@ -24,7 +24,10 @@ def table(names):
 
 
 if __name__ == "__main__":
+  parser = argparse.ArgumentParser(prog="python -m pp", description=__doc__)
+  parser.formatter_class = argparse.RawDescriptionHelpFormatter
+  parser.add_argument("names", nargs="*", metavar="NAME", help="an op")
   try:
-    print("\n".join(table(sys.argv[1:])))
+    print("\n".join(table(parser.parse_args().names)))
   except ValueError as e:
     sys.exit(str(e))

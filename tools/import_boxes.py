@@ -10,13 +10,12 @@ Images stay where they are: lines name them relative to OUT's folder, or to --ro
 clipped to the image and empty ones dropped, and a table says how many. Images that are missing or
 of another size than annotated are an error. tools/importers/ describes each format and the lines.
 """
-import argparse
 import collections
 import hashlib
 import json
 import pathlib
 
-from big_vlm import files, reporting
+from big_vlm import cli, files, reporting
 from tools import jsonl_images
 from tools.importers import coco, codes, lines, masks, polygons, voc, yolo
 
@@ -103,23 +102,21 @@ def summary(result, written):
 
 
 def _parser():
-  parser = argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = cli.Parser(__doc__)
   kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
   for kind, (module, places) in READERS.items():
-    sub = kinds.add_parser(kind, description=module.__doc__,
-                           formatter_class=argparse.RawDescriptionHelpFormatter,
-                           help=module.__doc__.partition(":")[0])
+    sub = kinds.add_parser(kind, description=module.__doc__, help=module.__doc__.partition(":")[0])
     for place in places:
       sub.add_argument(place)
     _common_arguments(sub)
     if kind == "voc":
-      sub.add_argument("--set", dest="image_set", help="images of ImageSets/Main/SET.txt only")
+      sub.add_argument("--image_set", help="images of ImageSets/Main/SET.txt only")
     if kind == "polygons":
       sub.add_argument("--images", help="folder of the images, if not where the JSON says")
     if kind == "masks":
-      sub.add_argument("--names", default="", help="of the values from 0 on: background,cat,dog; "
-                                                   "with --instances of the objects: cell")
+      sub.add_argument("--class_names", default="",
+                       help="of the values from 0 on: background,cat,dog; with --instances of the "
+                            "objects: cell")
       sub.add_argument("--instances", action="store_true", help="each value is an object")
   return parser
 
@@ -136,7 +133,8 @@ def _common_arguments(parser):
   parser.add_argument("--min_area", type=float, default=0., help="of a box, in pixels")
   parser.add_argument("--skip_crowd", action="store_true", help="leave COCO's crowds out")
   parser.add_argument("--split", help="e.g. train=0.9,val=0.1: OUT_train.jsonl, OUT_val.jsonl")
-  parser.add_argument("--segment", metavar="VQVAE", help="write masks: the file vae-oid.npz")
+  parser.add_argument("--masks", action="store_true", help="write masks; needs --vqvae")
+  parser.add_argument("--vqvae", help="the file vae-oid.npz: encodes the masks")
 
 
 def main(argv=None):
@@ -144,13 +142,15 @@ def main(argv=None):
   module, places = READERS[args.kind]
   extra = {"voc": lambda: dict(image_set=args.image_set),
            "polygons": lambda: dict(images=args.images),
-           "masks": lambda: dict(names=_words(args.names), instances=args.instances)}
+           "masks": lambda: dict(names=_words(args.class_names), instances=args.instances)}
   pictures, classes = module.read(*(getattr(args, p) for p in places),
                                   **extra.get(args.kind, dict)())
   options = lines.Options(args.prompt, args.order, _words(args.classes), args.min_area,
                           args.skip_crowd)
   split = parse_split(args.split) if args.split else ()
-  encode = codes.encoder(args.segment) if args.segment else None
+  if args.masks != bool(args.vqvae):
+    raise ValueError("--masks and --vqvae go together: vae-oid.npz encodes the masks.")
+  encode = codes.encoder(args.vqvae) if args.masks else None
   print(summary(*convert(pictures, classes, args.out, args.root, split, options, encode)))
 
 
@@ -159,4 +159,4 @@ def _words(text):
 
 
 if __name__ == "__main__":
-  reporting.run(main)
+  cli.run(main)

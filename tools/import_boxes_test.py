@@ -128,7 +128,7 @@ def class_masks(folder):
     values[0] = 255  # void
     image = Image.fromarray(values).convert("P")
     image.save(made[1] / name)
-  return ["masks", *made, "--names", "background,cat,dog"]
+  return ["masks", *made, "--class_names", "background,cat,dog"]
 
 
 def object_masks(folder):
@@ -320,10 +320,10 @@ def test_sets_of_voc(tmp_path, capsys):
   args = voc(tmp_path)
   (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
   (tmp_path / "ImageSets" / "Main" / "val.txt").write_text("c\n")
-  run(capsys, *args, tmp_path / "o.jsonl", "--set", "val")
+  run(capsys, *args, tmp_path / "o.jsonl", "--image_set", "val")
   assert [line["image"] for line in read(tmp_path / "o.jsonl")] == ["JPEGImages/c.png"]
   with pytest.raises(FileNotFoundError, match="sets: val"):
-    run(capsys, *args, tmp_path / "o.jsonl", "--set", "train")
+    run(capsys, *args, tmp_path / "o.jsonl", "--image_set", "train")
 
 
 def test_groups_rectangles_and_circles_of_labelme(tmp_path, capsys, images):
@@ -348,17 +348,17 @@ def test_instances_of_a_mask_image(tmp_path, capsys):
   args = ["masks", images, tmp_path / "masks", tmp_path / "o.jsonl", "--instances"]
   with pytest.raises(ValueError, match="the value 1, for which there is no name"):
     run(capsys, *args)
-  run(capsys, *args, "--names", "cell")
+  run(capsys, *args, "--class_names", "cell")
   line, = read(tmp_path / "o.jsonl")
   assert line["prefix"] == "detect cell" and len(line["objects"]["bbox"]) == 2
 
 
 def test_masks_become_codes(tmp_path, capsys):
-  """--segment writes the codes that the encoder gives, and validate_jsonl finds them sound."""
+  """--masks writes the codes that the encoder gives, and validate_jsonl finds them sound."""
   out, args, vqvae = tmp_path / "out.jsonl", coco(tmp_path), tmp_path / "vae.npz"
   with np.load(GOLDEN / "vqvae.npz") as golden:
     np.savez(vqvae, **{k.removeprefix("params/"): v for k, v in golden.items() if "/" in k})
-  run(capsys, *args, out, "--segment", vqvae)
+  run(capsys, *args, out, "--masks", "--vqvae", vqvae)
   line = read(out)[0]
   found = locations.parse_objects(line["suffix"])
   assert line["prefix"] == "segment cat ; dog" and [len(o.seg) for o in found] == [16, 16]
@@ -369,8 +369,8 @@ def test_masks_become_codes(tmp_path, capsys):
     mask[y0:y1, x0:x1] = 255
   made = op({**source.get("jsonl", path=str(out))[0], "m": masks})
   assert made["suffix"] == made["was"]
-  with pytest.raises(ValueError, match="has no mask, which --segment needs"):
-    run(capsys, *voc(tmp_path / "voc"), out, "--segment", vqvae, "--root", tmp_path)
+  with pytest.raises(ValueError, match="has no mask, which --masks needs"):
+    run(capsys, *voc(tmp_path / "voc"), out, "--masks", "--vqvae", vqvae, "--root", tmp_path)
 
 
 def test_images_elsewhere_need_a_root(tmp_path, capsys):

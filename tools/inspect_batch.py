@@ -16,7 +16,7 @@ import jax
 import numpy as np
 from markupsafe import Markup
 
-from big_vlm import reporting
+from big_vlm import cli, reporting
 from big_vlm.batch import BATCH, check_batch
 from big_vlm.data import loader, mixture, source
 from big_vlm.training import losses
@@ -250,10 +250,9 @@ def _spans(row, tokenizer):
   return Markup('<bdi class="toks" dir="ltr">{}</bdi>').format(Markup().join(spans))
 
 
-def inspect(config, step=None, examples=None, html=None, eval=None):
+def inspect(config, step=0, examples=4, html=None, eval=None):
   """Prints a batch of the config, and writes it as a page."""
   jax.config.update("jax_platforms", "cpu")
-  step, count = _number("step", step, 0), _number("examples", examples, 4)
   tokenizer = get_tokenizer(config.tokenizer)
   print("making a batch ...", flush=True)
   batch, seconds = make_batch(config, step, eval)
@@ -262,7 +261,7 @@ def inspect(config, step=None, examples=None, html=None, eval=None):
   print(f"{title}: {size} examples, made in {seconds:.1f} s\n\n{table(batch)}\n")
   known = facts(batch, tokenizer)
   print("\n".join(text for _, text in known) + "\n")
-  found = rows(batch, tokenizer, count, config.loss.mean)
+  found = rows(batch, tokenizer, examples, config.loss.mean)
   for row in found:
     print(describe(row, tokenizer, sys.stdout.isatty()) + "\n")
   if html:
@@ -275,17 +274,16 @@ def inspect(config, step=None, examples=None, html=None, eval=None):
     print(f"page: {path}")
 
 
-def _number(name, text, default):
-  if text is None:
-    return default
-  if not str(text).isdecimal():
-    raise ValueError(f"--{name}={text} is not a number, 0 or above.")
-  return int(text)
+def main(argv=None):
+  parser = cli.Parser(__doc__, config=True)
+  parser.add_argument("--step", type=int, default=0, help="steps before it: 0 (the default) is the "
+                      "first batch; of an evaluation likewise")
+  parser.add_argument("--examples", type=int, default=4, help="how many to show (default: 4)")
+  parser.add_argument("--html", help="page to write, with the images")
+  parser.add_argument("--eval", help="an evaluation of the config instead of its training")
+  args = parser.parse_args(argv)
+  inspect(args.config, args.step, args.examples, args.html, args.eval)
 
 
 if __name__ == "__main__":
-  reporting.launch(inspect, config="Config file, path.py or path.py:arg.",
-                   step="Steps before it; 0 (the default) is the first batch. Or of an evaluation.",
-                   examples="How many examples to show, 4 by default.",
-                   html="Page to write, with the images.",
-                   eval="An evaluation of the config instead of its training.")
+  cli.run(main)

@@ -10,7 +10,6 @@ import re
 
 import jax
 import numpy as np
-from scipy import ndimage
 
 from big_vlm import presets, trees
 from big_vlm.checkpoints import hf, keras, native, npz, uris
@@ -82,6 +81,7 @@ def _resampled(leaf, shape):
   def read(index=()):
     old, new = math.isqrt(leaf.shape[1]), math.isqrt(shape[1])
     grid = np.asarray(leaf.read(()), np.float32).reshape(old, old, -1)
+    from scipy import ndimage  # here: slow to import
     grid = ndimage.zoom(grid, (new / old, new / old, 1), order=1)
     return grid.reshape(shape)[tuple(index)]
   return LazyArray(shape, np.dtype(np.float32), read)

@@ -6,11 +6,14 @@ of processes and workers: the loader's whole state is the step.
 import signal
 
 import absl.flags
-import grain
 import numpy as np
+from etils import epy
 
 from big_vlm.batch import BATCH
 from big_vlm.data import allocation
+
+with epy.lazy_imports():  # slow to import
+  import grain
 
 GRACE = 20  # seconds that a worker goes on after SIGTERM
 AHEAD = 8  # batches that are made ahead at most, by the threads of each worker

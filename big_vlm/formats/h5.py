@@ -12,11 +12,14 @@ import contextlib
 import json
 import pathlib
 
-import h5py
 import ml_dtypes
 import numpy as np
+from etils import epy
 
 from big_vlm.checkpoints.checkpoint import LazyArray
+
+with epy.lazy_imports():  # slow to import
+  import h5py
 
 WEIGHTS = "model.weights.h5"
 INDEX = "model.weights.json"

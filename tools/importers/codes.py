@@ -18,7 +18,7 @@ def encoder(path):
 def _pixels(annotation, height, width):
   """uint8 [H, W], 0 or 255."""
   if not annotation.mask:
-    raise ValueError(f"An object {annotation.label!r} has no mask, which --segment needs: polygons "
+    raise ValueError(f"An object {annotation.label!r} has no mask, which --masks needs: polygons "
                      "or mask images of all objects. Without it boxes alone are written.")
   if isinstance(annotation.mask, dict):
     code = {**annotation.mask, "counts": annotation.mask["counts"].encode()}

@@ -12,7 +12,6 @@ import re
 import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
-from scipy import ndimage
 
 from tools.importers import records
 
@@ -67,12 +66,13 @@ def _several(path, names, instances):
       continue
     if not (names if instances else value < len(names)):
       which = "of the objects" if instances else "of all values from 0 on, e.g. background,cat,dog"
-      raise ValueError(f"{path} has the value {value}, for which there is no name: give --names "
-                       f"{which}.")
+      raise ValueError(f"{path} has the value {value}, for which there is no name: give "
+                       f"--class_names {which}.")
     here = values == value
     if instances:
       yield _annotation(names[0], here), here.shape
       continue
+    from scipy import ndimage  # here: slow to import
     regions, count = ndimage.label(here, np.ones((3, 3)))
     for n in range(1, count + 1):
       yield _annotation(names[value], regions == n), here.shape

@@ -1,8 +1,8 @@
-"""Runs measure.measure in a process of its own: with the TPU compiler, or with CPU devices enough.
+"""Runs measure.measure in a child process that has the TPU compiler, or enough CPU devices.
 
-The TPU compiler is the libtpu wheel. It stays out of the everyday environment, where it makes each
-start of JAX print warnings: `pip install --target .libtpu` puts it into a folder beside the code
-that only the child is told of.
+The TPU compiler is the libtpu wheel. In the everyday environment it would make every start of JAX
+print warnings. `pip install --target .libtpu` therefore puts it into a folder that only the child
+process searches.
 """
 import importlib.util
 import json
@@ -24,27 +24,28 @@ def has_tpu_compiler():
 
 
 def measure(config, timeout=3600, **request):
-  """measure.measure(config, **request) of a ConfigDict, from a child process.
+  """Returns measure.measure(config, **request), run in a child process.
 
-  Raises ValueError with what the child says, or how to install the TPU compiler where a topology
-  is asked for.
+  Raises:
+    ValueError: `measure` raised one, or a topology is given and the TPU compiler is not installed.
+    RuntimeError: the child process ended without a result.
   """
   if request.get("topology") and not has_tpu_compiler():
     raise ValueError("The TPU compiler is not installed. It runs on any Linux machine and needs no "
                      f"TPU (200 MB):\n  {INSTALL}")
   env = {**os.environ, "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3",
-         "TPU_SKIP_MDS_QUERY": "1",  # there is no cloud machine to ask about a TPU
-         "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # nor a TPU that two processes would quarrel about
+         "TPU_SKIP_MDS_QUERY": "1",  # this machine has no metadata server that describes a TPU
+         "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # and no TPU that two processes could compete for
          "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
          "JAX_NUM_CPU_DEVICES": str(request.get("count", 1)),
-         # The persistent cache keeps executables, which a topology's cannot be made into.
+         # The cache stores executables; a program for a topology cannot be loaded as one.
          "JAX_ENABLE_COMPILATION_CACHE": "0"}
   if LIBRARY.exists():
     env["TPU_LIBRARY_PATH"] = str(LIBRARY)
   with tempfile.TemporaryDirectory() as folder:
     answer = pathlib.Path(folder, "result.json")
     done = subprocess.run(
-        [sys.executable, "-m", "big_vlm.planning.measure", str(answer)], env=env, text=True,
+        [sys.executable, "-m", "tools.planning.measure", str(answer)], env=env, text=True,
         input=repr({"config": config.to_dict(), **request}), capture_output=True, timeout=timeout)
     if not answer.exists():
       raise RuntimeError(f"The compiling process ended with status {done.returncode}:\n"

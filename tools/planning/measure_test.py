@@ -1,8 +1,8 @@
 import pytest
 
 from big_vlm.families import paligemma
-from big_vlm.planning import measure, program
 from big_vlm.training import losses
+from tools.planning import measure, program
 
 PEAK, CLOCK = 200e12, 1e9
 
@@ -13,7 +13,7 @@ def config():
 
 
 @pytest.mark.parametrize("name, source, operand, flops", [
-    # Image tokens see the image, text the image and what of the text came before: 16 + 4 tokens.
+    # 16 image tokens see the image; 4 text tokens see the image and the text before them.
     ("splash_mha_fwd.1", "jvp()/llm/layers/attn", "bf16[2,4,20,8]{3,2,1,0}",
      4 * 2 * 4 * (16 * 20 + 4 * 5 // 2) * 8),
     ("splash_mha_dkv.1", "transpose(jvp())/llm/layers/attn", "bf16[4,20,8]{2,1,0}",

@@ -1,17 +1,18 @@
-"""Reads the text of a compiled program (compiled.as_text()) into what it costs.
+"""Reads the costs of a compiled program from its text (compiled.as_text()).
 
-The TPU compiler writes `"estimated_cycles":"N"` on most instructions. A program costs their
-sum over the entry computation: the body of a loop counts as often as it runs, a conditional as its
-dearest branch, a call as what it calls, and a fusion by its own estimate, not that of its parts.
-A kernel of Pallas is a custom call without an estimate: it is listed with its shapes and counted by
-`kernel_cycles`. Time spent waiting on the network is left out; collectives are listed with bytes.
+The TPU compiler writes `"estimated_cycles":"N"` on most instructions. A program costs their sum
+over the entry computation. A loop counts its body times its iterations, a conditional its most
+expensive branch, a call the computation it calls, and a fusion its own estimate. A Pallas kernel is
+a custom call without an estimate; the caller prices it (`kernel_cycles`). The costs leave out the
+time spent waiting on the network, but list the bytes of each collective.
 """
 import dataclasses
 import functools
 import math
 import re
 
-MATMUL, KERNEL, COLLECTIVE, OTHER = "matmul", "attention kernels", "collectives", "other"
+CATEGORIES = MATMUL, KERNEL, OTHER, COLLECTIVE = (
+    "matmul", "attention kernels", "other", "collectives")
 COLLECTIVES = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute",
                "ragged-all-to-all", "collective-broadcast")
 _BYTES = {"pred": 1, "s4": .5, "u4": .5, "bf16": 2, "f16": 2, "f32": 4, "f64": 8, "c64": 8}
@@ -26,7 +27,7 @@ class Instruction:
   opcode: str
   shape: str  # as written, with its layout
   operands: tuple  # names
-  rest: str  # what is written behind the operands
+  rest: str  # the text after the operands
 
   def attribute(self, key):
     found = re.search(rf"\b{key}=%?([\w.-]+)", self.rest)
@@ -34,7 +35,7 @@ class Instruction:
 
   @property
   def source(self):
-    """Which line of the model it comes from, e.g. jit(step)/llm/layers/mlp/dot_general."""
+    """The model code that it comes from, e.g. jit(step)/llm/layers/mlp/dot_general."""
     found = re.search(r'op_name="([^"]*)"', self.rest)
     return found[1] if found else ""
 
@@ -46,15 +47,15 @@ class Instruction:
 
 @dataclasses.dataclass
 class Cost:
-  """What one instruction costs over the whole program."""
+  """The cost of one instruction over the whole program."""
   name: str
   opcode: str
-  category: str
+  category: str  # one of CATEGORIES
   source: str
   shape: str
-  runs: int  # how often it runs
+  runs: int
   cycles: int  # of all its runs
-  bytes: int  # of its result, one run
+  bytes: int  # of its result in one run
   operands: tuple = ()  # shapes
   moves: tuple = ()  # collectives in it: (kind, channel, bytes of the result)
 
@@ -70,10 +71,10 @@ def parse(text):
         entry = head[2] if head[1] else entry
     elif current is not None and (found := _INSTRUCTION.match(line)):
       current.append(_instruction(found[2], found[3]))
-    elif current:  # an attribute of several lines, as kernels have
+    elif current:  # a kernel's attributes span several lines
       current[-1].rest += line
   if entry is None:
-    raise ValueError("This is no text of a compiled program: it has no ENTRY computation.")
+    raise ValueError("This is not the text of a compiled program: it has no ENTRY computation.")
   return computations, entry
 
 
@@ -88,7 +89,7 @@ def _instruction(name, line):
 
 
 def _closing(line, start):
-  """Behind the parenthesis that closes the one at start."""
+  """The index after the parenthesis that closes the one at `start`."""
   depth = 0
   for at in range(start, len(line)):
     depth += (line[at] == "(") - (line[at] == ")")
@@ -98,7 +99,7 @@ def _closing(line, start):
 
 
 def size(shape):
-  """Bytes of a shape as written, e.g. "bf16[8,128]{1,0}" or a tuple of such; without padding."""
+  """Bytes of a written shape, e.g. "bf16[8,128]{1,0}" or a tuple of such, without padding."""
   return int(sum(_itemsize(kind) * math.prod(map(int, filter(None, dims.split(","))))
                  for kind, dims in _SHAPE.findall(shape)))
 
@@ -111,11 +112,16 @@ def _itemsize(kind):
 
 
 def costs(text, trips=None, kernel_cycles=None):
-  """[Cost] of every instruction that runs, the dearest first.
+  """Returns the [Cost] of every instruction that runs, the most expensive first.
 
-  trips: of loops whose number of rounds only the data decide, {regex over the loop's source or
-  name: rounds at worst}. Such a loop that no regex finds is an error: it must not count as one.
-  kernel_cycles: Cost -> cycles of one run of a Pallas kernel; None: they count 0.
+  Args:
+    text: of the compiled program.
+    trips: trip counts of loops that depend on the data, {regex over the loop's source or name: the
+      most iterations it can take}.
+    kernel_cycles: function Cost -> cycles of one run of a Pallas kernel; None counts them as 0.
+
+  Raises:
+    ValueError: the text is not a program's, or a loop's trip count is neither in it nor in `trips`.
   """
   computations, entry = parse(text)
   program = _Program(computations, trips or {}, kernel_cycles)
@@ -133,7 +139,7 @@ class _Program:
     out = []
     for i in self.computations[name]:
       if i.opcode == "while":
-        out += _times(self.walk(i.attribute("body")), self.rounds(i, table))
+        out += _times(self.walk(i.attribute("body")), self.trip_count(i, table))
       elif i.opcode == "conditional":
         out += max(map(self.walk, _branches(i)), key=total)
       elif i.opcode == "call":
@@ -161,7 +167,7 @@ class _Program:
     return OTHER
 
   def opcodes(self, i):
-    """Of the instruction and of all that it calls."""
+    """Opcodes of the instruction and of all that it calls."""
     called = i.attribute("calls")
     return {i.opcode} | (self.inside(called) if called in self.computations else set())
 
@@ -179,25 +185,24 @@ class _Program:
   @functools.cache  # noqa: B019
   def moves_inside(self, name):
     found = sum((self.moves(i) for i in self.computations[name]), ())
-    if "all-reduce-scatter" in name:  # an all-reduce of which only the own part is made
+    if "all-reduce-scatter" in name:  # an all-reduce that computes only this device's part
       found = tuple(("reduce-scatter", *move[1:]) for move in found)
     return found
 
-  def rounds(self, loop, table):
-    """How often a while loop runs."""
-    for regex, rounds in self.trips.items():
+  def trip_count(self, loop, table):
+    for regex, iterations in self.trips.items():
       if re.search(regex, loop.source) or re.search(regex, loop.name):
-        return rounds
+        return iterations
     if known := re.search(r'"known_trip_count":\{"n":"(\d+)"\}', loop.rest):
       return int(known[1])
-    if (rounds := self.counted(loop, table)) is not None:
-      return rounds
+    if (iterations := self.counted(loop, table)) is not None:
+      return iterations
     raise ValueError(
-        f"The loop {loop.name} ({loop.source or 'of unknown source'}) runs as often as its data "
-        "say, so its cost is not known. Give trips={regex over that source: rounds at worst}.")
+        f"The trip count of the loop {loop.name} ({loop.source or 'of unknown source'}) depends on "
+        "its data. Give trips={regex over that source: the most iterations it can take}.")
 
   def counted(self, loop, table):
-    """Rounds of `while i < n: ...; i += 1` from a constant on, or None."""
+    """Iterations of `while i < n: ...; i += 1` that starts from a constant; None for others."""
     inside = {i.name: i for i in self.computations[loop.attribute("condition")]}
     root = self.computations[loop.attribute("condition")][-1]
     if root.opcode == "fusion":
@@ -231,27 +236,19 @@ def _branches(i):
   return [i.attribute("true_computation"), i.attribute("false_computation")]
 
 
-def _times(found, rounds):
-  return [dataclasses.replace(c, runs=c.runs * rounds, cycles=c.cycles * rounds) for c in found]
+def _times(found, n):
+  return [dataclasses.replace(c, runs=c.runs * n, cycles=c.cycles * n) for c in found]
 
 
 def total(found):
   return sum(cost.cycles for cost in found)
 
 
-def by_category(found):
-  """{category: cycles}."""
-  out = dict.fromkeys((MATMUL, KERNEL, OTHER, COLLECTIVE), 0)
-  for cost in found:
-    out[cost.category] += cost.cycles
-  return out
-
-
 def collectives(found):
-  """{kind: (how many run, bytes of their whole arrays)}.
+  """{kind: (number of runs, bytes of the whole arrays)}.
 
-  The TPU compiler spreads a collective over the instructions that run meanwhile; its parts have
-  one channel and count once.
+  The TPU compiler spreads a collective over the instructions that run at the same time. Its parts
+  share a channel and count once.
   """
   runs = {}
   for cost in found:
@@ -265,7 +262,7 @@ def collectives(found):
 
 
 def memory(compiled):
-  """Bytes per device of a compiled program, by what they are for."""
+  """{purpose: bytes per device} of a compiled program."""
   m = compiled.memory_analysis()
   return {"arguments": m.argument_size_in_bytes, "outputs": m.output_size_in_bytes,
           "aliased": m.alias_size_in_bytes, "temporaries": m.temp_size_in_bytes,

@@ -1,13 +1,13 @@
-"""Compiles a config's training step and reports what it costs on a device that need not be here.
+"""Compiles a config's training step for a device that need not be here; reports time and memory.
 
-A TPU program is made by the TPU compiler itself for a named topology. For a GPU, or a CPU of other
-size, the program for as many CPU devices stands in: each of its instructions takes the longer of
-its arithmetic and its memory traffic at the device's rates. Those are estimates and say so.
+For a TPU topology the TPU compiler itself makes the program. For a GPU or a CPU, a program for the
+same number of CPU devices stands in, and tools/planning/roofline.py estimates the time of each of
+its instructions.
 
-  python -m big_vlm.planning.measure RESULT.json < request     (tools/plan.py starts it)
+  python -m tools.planning.measure RESULT.json < request     (tools/plan.py starts it)
 
-A request is the repr of a dict: config (nested dicts), topology or device and devices, text_len,
-images. It runs in a process of its own because JAX's backend is set once per process.
+A request is the repr of a dict: "config" (nested dicts) and the other arguments of `measure`. It
+runs in a process of its own, because JAX sets its backend once per process.
 """
 import ast
 import json
@@ -23,23 +23,37 @@ import jax.numpy as jnp
 import ml_collections
 
 from big_vlm import sharding
-from big_vlm.planning import devices, flops, memory, program, roofline
+from big_vlm.planning import devices, flops, memory
 from big_vlm.training import losses, setup
+from tools.planning import program, roofline
 
-# Hz of a generation's matrix units: what turns the compiler's cycles into seconds. 4 units of 128 x
-# 128 multiply-adds at 1.5 GHz are v5e's 197 TFLOP/s, and likewise the others.
+# Hz of a generation's matrix units; they turn the compiler's cycles into seconds. The 4 units of a
+# v5e, each of 128 x 128 multiply-adds, reach its 197 TFLOP/s at 1.5 GHz.
 CLOCK = {"v4": 1.05e9, "v5e": 1.5e9, "v5p": 1.75e9, "v6e": 1.75e9}
-# Bytes/s into a chip over all its links to the others (the makers' figures).
-WIRE = {"v4": 300e9, "v5e": 200e9, "v5p": 600e9, "v6e": 448e9}
-# A Pallas kernel has no estimate by the compiler: its FLOPs count at half of the peak.
+# Bytes/s into a chip over all its links to other chips, as Google publishes them.
+NETWORK = {"v4": 300e9, "v5e": 200e9, "v5p": 600e9, "v6e": 448e9}
+# The compiler does not estimate Pallas kernels. Their FLOPs are priced at this part of the peak.
 KERNEL_RATE = 0.5
 
 
 def measure(config, topology=None, device=None, count=1, text_len=64, images=1, save=None):
-  """A dict of plain values; see the keys at the end.
+  """Compiles the training step of a config and returns its costs as a dict of plain values.
 
-  Raises ValueError where the config does not fit the devices; where its program does not fit the
-  memory, the result has "failed" and no times.
+  Args:
+    config: ConfigDict of a training run.
+    topology: TPU chips, such as "v5e:16x16"; needs libtpu.
+    device: instead of topology, a row of big_vlm/planning/devices.py, or "cpu".
+    count: number of devices; a topology has its own.
+    text_len: text tokens of an example that the model reads.
+    images: images of an example.
+    save: file for the text of the compiled program.
+
+  Returns:
+    The keys at the end of this function. A program that does not fit into the memory has "failed",
+    the compiler's message, and no times.
+
+  Raises:
+    ValueError: the config does not fit the devices, or the topology is unknown.
   """
   if topology:
     generation = topology.split(":")[0]
@@ -58,69 +72,69 @@ def measure(config, topology=None, device=None, count=1, text_len=64, images=1, 
          "tokens": flops.tokens(s.model.config, text_len, images)}
   with jax.set_mesh(s.mesh):
     rows = config.input.batch_size // config.microbatches
-    rounds = losses.most_rounds(rows, text_len)
-    out["known"] = memory.known(s, batch, config.microbatches)
+    trips = {rf"{losses.LOOP}\)*/while$": losses.most_rounds(rows, text_len)}
+    out["static"] = memory.static(s, batch, config.microbatches)
     began = time.perf_counter()
     try:
       compiled = s.step.lower(state, batch).compile()
-    except Exception as e:  # jaxlib's own class; anything else is raised again
+    except Exception as e:  # JaxRuntimeError; other errors are raised again
       if "RESOURCE_EXHAUSTED" not in str(e):
         raise
       return out | {"failed": str(e).splitlines()[0], "fits": False,
-                    "memory": {"total": memory.wanted(str(e), out["known"])}}
+                    "memory": {"total": memory.required(str(e), out["static"])}}
     out["compile_seconds"] = time.perf_counter() - began
   text = compiled.as_text()
   if save:
     pathlib.Path(save).write_text(text)
-  trips = {rf"{losses.LOOP}\)*/while$": rounds}
   if topology:
     kernels = kernel_cycles(s.model.config, text_len, images, row.flops, CLOCK[generation])
     costs = program.costs(text, trips, kernels)
     seconds = lambda cost: cost.cycles / CLOCK[generation]
   else:
     costs = program.costs(text, trips)
-    if device != "cpu":  # what only a CPU does: it copies and converts operands of its products
+    if device != "cpu":  # instructions without a source are a CPU's copies of matmul operands
       costs = [cost for cost in costs if cost.source]
     times = roofline.seconds(text, costs, row)
     seconds = lambda cost: times[cost.name]
   step = sum(map(seconds, costs))
   per_device = config.input.batch_size / s.mesh.size
-  needed = per_device * flops.per_example(s.model.config, text_len, images)
-  split = dict.fromkeys((program.MATMUL, program.KERNEL, program.OTHER, program.COLLECTIVE), 0.)
-  where = {}
+  model_flops = per_device * flops.per_example(s.model.config, text_len, images)
+  by_category = dict.fromkeys(program.CATEGORIES, 0.)
+  by_place = {}
   for cost in costs:
-    split[cost.category] += seconds(cost)
+    by_category[cost.category] += seconds(cost)
     name = place(cost.source)
-    where[name] = where.get(name, 0.) + seconds(cost)
+    by_place[name] = by_place.get(name, 0.) + seconds(cost)
   used, moved = program.memory(compiled), program.collectives(costs)
   return out | {
       "memory": used,  # bytes per device
       "fits": used["total"] <= out["limit"],
       "step_seconds": step,
       "tokens_per_second": per_device * out["tokens"] / step,  # per device
-      "mfu": needed / step / row.flops,
-      "seconds": split,  # by category
-      "where": dict(sorted(where.items(), key=lambda item: -item[1])),
+      "mfu": model_flops / step / row.flops,
+      "seconds": by_category,
+      "where": dict(sorted(by_place.items(), key=lambda item: -item[1])),
       "collectives": moved,  # {kind: (runs, bytes)}
-      # An all-reduce is a reduce-scatter and an all-gather.
-      "wire_seconds": topology and sum(
-          n * (1 + (kind == "all-reduce")) for kind, (_, n) in moved.items()) / WIRE[generation],
+      # A lower bound. An all-reduce is a reduce-scatter and an all-gather.
+      "network_seconds": topology and sum(
+          n * (1 + (kind == "all-reduce")) for kind, (_, n) in moved.items()) / NETWORK[generation],
   }
 
 
 def tpu_devices(topology):
-  """Descriptions of a topology's chips, such as "v5e:16x16"; needs libtpu."""
+  """Descriptions of the chips of a topology such as "v5e:16x16"; needs libtpu."""
   from jax.experimental import topologies
   try:
     return topologies.get_topology_desc(topology, "tpu").devices
   except Exception as e:
-    raise ValueError(f"The TPU compiler knows no topology {topology!r}: {str(e).splitlines()[0]}. "
+    raise ValueError(f"The TPU compiler does not know the topology {topology!r}: "
+                     f"{str(e).splitlines()[0]}. "
                      "Give a generation and a shape of chips, such as v5e:4x4, v5p:2x2x1, "
                      "v6e:16x16.") from e
 
 
 def batch_shapes(config, s, length, images):
-  """{key: ShapeDtypeStruct} of a training batch with text of so many tokens, on the mesh."""
+  """{key: ShapeDtypeStruct} of a training batch on the mesh; its text has `length` tokens."""
   rows, where = config.input.batch_size, sharding.batch_sharding(s.mesh)
   like = lambda shape, dtype: jax.ShapeDtypeStruct((rows, *shape), dtype, sharding=where)
   batch = {key: like((length,), jnp.int32) for key in ("text", "mask_ar", "mask_loss")}
@@ -132,17 +146,17 @@ def batch_shapes(config, s, length, images):
 
 
 def kernel_cycles(config, text_len, images, peak, clock):
-  """The function for program.costs that prices a Pallas attention kernel.
+  """Returns a function Cost -> cycles that prices a Pallas attention kernel, for program.costs.
 
-  4 x batch x heads x visible pairs x head dim FLOPs forward, 2.5 times that backward, where the
-  logits are made once more, at KERNEL_RATE of the peak. Pairs: all of the tower's; of the decoder's
-  those that see each other when all text is suffix.
+  A forward kernel takes 4 x batch x heads x visible pairs x head dim FLOPs. A backward kernel takes
+  2.5 times that, because it computes the logits again. Both run at KERNEL_RATE of the peak. In the
+  image tower all pairs are visible; in the decoder, the pairs of a text that is all suffix.
   """
   total = flops.tokens(config, text_len, images)
   seen = (total - text_len) * total + text_len * (text_len + 1) // 2
 
   def cycles(cost):
-    # The first operand is the queries, [batch, heads, length, head dim] or without a batch of 1.
+    # The first operand is the queries, [B, N, T, H], or [N, T, H] for a batch of 1.
     *many, length, dim = map(int, re.search(r"\[([\d,]+)\]", cost.operands[0])[1].split(","))
     pairs = length * length if "/img/" in cost.source else seen
     backward = re.search("dkv|dq|bwd|backward", cost.name)

@@ -1,13 +1,13 @@
-"""Time of a compiled CPU program's instructions on a device of which only the rates are known.
+"""Estimates how long a compiled CPU program's instructions take on a device with known rates.
 
-Each takes the longer of its products at MATMUL_RATE of the peak and its bytes at MEMORY_RATE of the
-bandwidth: what good kernels reach on large shapes. Products are read from `dot` instructions, which
-fusions may hold; what a library does is counted alike.
+An instruction takes the longer of two times: its matmul FLOPs at MATMUL_RATE of the peak, and its
+memory traffic at MEMORY_RATE of the bandwidth. Good kernels reach these rates on large shapes. The
+FLOPs come from `dot` instructions, also those inside fusions.
 """
 import math
 import re
 
-from big_vlm.planning import program
+from tools.planning import program
 
 MATMUL_RATE = 0.7
 MEMORY_RATE = 0.8
@@ -15,7 +15,13 @@ _FREE = ("copy-start", "copy-done", "after-all", "partition-id", "iota")
 
 
 def seconds(text, costs, device):
-  """{instruction: seconds over all its runs} for costs of program.costs(text)."""
+  """Returns {instruction name: seconds over all its runs}.
+
+  Args:
+    text: of the compiled program.
+    costs: program.costs(text), or some of them.
+    device: devices.Device with the rates.
+  """
   computations, _ = program.parse(text)
   own = {i.name: (i, c) for c, body in computations.items() for i in body}
   inside = {}
@@ -42,8 +48,10 @@ def seconds(text, costs, device):
 
 
 def _traffic(i, table, computations):
-  """Bytes that an instruction reads and writes. Of an array that it slices, only the slice: layers
-  of a scan read their part of the stacked weights, and write their part of stacked activations."""
+  """Bytes that an instruction reads and writes; of an array that it slices, only the slice.
+
+  A layer in a scan reads its slice of the stacked weights and writes its slice of the activations.
+  """
   called = computations.get(i.attribute("calls"))
   if called is None:
     read = [_part(o, [i], table) for o in i.operands if o in table]
