@@ -41,12 +41,12 @@ class ParsedObject(NamedTuple):
   all: float  # with mask codes, spaces and the eos, but for the separators
 
 
-def objects(generation, tokenizer, size, vqvae=None):
-  """[Found] of a Generation, in the order of its answer.
+def from_generation(generation, tokenizer, size, vqvae=None):
+  """[Detection] of a Generation, in the order of its answer.
 
   generation: its tokens are read; its text where there is no tokenizer or no log-probability.
   size: (height, width) in pixels of the image that the boxes are for.
-  vqvae: parameters from models.vqvae.load, which turn mask codes into masks; None: no masks.
+  vqvae: parameters from families.vqvae.load, which turn mask codes into masks; None: no masks.
   """
   if tokenizer is not None and generation.logprobs:
     found = list(read(generation.tokens, generation.logprobs, tokenizer))

@@ -50,7 +50,7 @@ def generation(tok, *parts, eos=True):
 def test_boxes_in_pixels_and_probabilities(tok):
   cat, dog = len(tok.to_int(" cat")), len(tok.to_int(" dog"))
   answer = generation(tok, (CAT, 0.9), (" cat", 0.8), (" ; ", 0.1), (DOG, 0.7), (" dog", 0.6))
-  a, b = detections.objects(answer, tok, SIZE)
+  a, b = detections.from_generation(answer, tok, SIZE)
   assert (a.label, b.label) == ("cat", "dog") and a.mask is None
   np.testing.assert_allclose(a.box, CAT_PIXELS)
   np.testing.assert_allclose((a.box_score, a.label_score, a.score),
@@ -63,32 +63,32 @@ def test_what_is_malformed_is_skipped_and_shifts_no_score(tok):
   answer = generation(tok, ("no box", 0.1), (";", 0.1), (CAT + "<loc0001>", 0.2), (" five", 0.2),
                       (" ;; ", 0.1), (DOG, 0.5), (" dog", 0.9), (" ; ", 0.1), (CAT[:20], 0.3),
                       eos=False)
-  found, = detections.objects(answer, tok, SIZE)
+  found, = detections.from_generation(answer, tok, SIZE)
   assert found.label == "dog" and found.box_score == pytest.approx(0.5**4)
 
 
 def test_no_label_and_mask_codes(tok):
   answer = generation(tok, (DOG, 0.9), (" ; ", 0.1), (CAT, 0.8), (SEG16, 0.3), (" cat", 0.7))
-  bare, coded = detections.objects(answer, tok, SIZE)
+  bare, coded = detections.from_generation(answer, tok, SIZE)
   assert bare.label == "" and bare.label_score is None
   assert bare.score == bare.box_score == pytest.approx(0.9**4)
   assert coded.score == pytest.approx(0.8**4 * 0.7**len(tok.to_int(" cat")))
 
 
 def test_nothing_and_the_text_beyond_the_end(tok):
-  assert detections.objects(generation(tok), tok, SIZE) == []
+  assert detections.from_generation(generation(tok), tok, SIZE) == []
   beyond = generation(tok, (CAT + " cat", 0.5), ([tok.eos_token], 0.5), (f" ; {DOG} dog", 0.5))
-  assert [f.label for f in detections.objects(beyond, tok, SIZE)] == ["cat"]
+  assert [f.label for f in detections.from_generation(beyond, tok, SIZE)] == ["cat"]
 
 
 def test_ids_beyond_the_vocabulary(tok):
   answer = generation(tok, (CAT + " cat", 0.5), ([tok.vocab_size + 3], 0.5))
-  assert [f.label for f in detections.objects(answer, tok, SIZE)] == ["cat"]
+  assert [f.label for f in detections.from_generation(answer, tok, SIZE)] == ["cat"]
 
 
 def test_text_alone_has_no_scores():
   answer = types.SimpleNamespace(text=f"{CAT} cat ; {DOG}", tokens=[], logprobs=[])
-  cat, bare = detections.objects(answer, None, SIZE)
+  cat, bare = detections.from_generation(answer, None, SIZE)
   np.testing.assert_allclose(cat.box, CAT_PIXELS)
   assert cat == detections.Detection(cat.box, "cat", None, None, None, None) and bare.label == ""
 
@@ -115,7 +115,7 @@ class Words:
 def test_pieces_that_hold_a_separator(pieces, labels, label_tokens):
   tok = Words(*pieces)
   answer = types.SimpleNamespace(tokens=[*range(len(pieces))], logprobs=[np.log(0.5)] * len(pieces))
-  found = detections.objects(answer, tok, SIZE)
+  found = detections.from_generation(answer, tok, SIZE)
   assert [f.label for f in found] == labels
   np.testing.assert_allclose([f.label_score for f in found], 0.5**np.array(label_tokens))
   np.testing.assert_allclose([f.box_score for f in found], 0.5**4)
@@ -123,7 +123,7 @@ def test_pieces_that_hold_a_separator(pieces, labels, label_tokens):
 
 def test_locations_written_in_characters_have_no_scores():
   answer = types.SimpleNamespace(tokens=[0, 1, 2, 3], logprobs=[-1.] * 4)
-  found, = detections.objects(answer, Words("<loc00", CAT[6:], " ", "cat"), SIZE)
+  found, = detections.from_generation(answer, Words("<loc00", CAT[6:], " ", "cat"), SIZE)
   assert found.label == "cat" and found.score is found.box_score is found.label_score is None
 
 
@@ -134,7 +134,7 @@ PART = st.sampled_from([CAT, DOG, SEG16, "<loc0001>", "<seg001>", ";", " ; ", " 
 @given(st.lists(PART, max_size=12))
 def test_the_same_objects_as_the_text_has(tok, parts):
   answer = generation(tok, *((text, 0.5) for text in parts))
-  found = detections.objects(answer, tok, SIZE)
+  found = detections.from_generation(answer, tok, SIZE)
   assert [(f.box, f.label) for f in found] == [
       (tuple(c * s for c, s in zip(o.box, SIZE * 2)), o.label)
       for o in locations.parse_objects(answer.text)]
@@ -146,7 +146,7 @@ def test_masks_of_an_answer(tok, params):
   seg = lambda row: "".join(f"<seg{i:03d}>" for i in row)
   text = " ; ".join([*(f"{DOG}{seg(row)} x" for row in codes[:5]), f"{CAT} y",
                      *(f"{DOG}{seg(row)} x" for row in codes[5:])])
-  found = detections.objects(generation(tok, (text, 0.5)), tok, (100, 140), params)
+  found = detections.from_generation(generation(tok, (text, 0.5)), tok, (100, 140), params)
   assert [f.mask is None for f in found] == [i == 5 for i in range(12)]
   decoded = np.asarray(vqvae.decode(params, np.concatenate([codes, codes[:5]])))[:11, ..., 0]
   assert 0.02 < (decoded > 0).mean() < 0.98
