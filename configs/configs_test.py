@@ -24,7 +24,7 @@ from configs.pretrain import tasks
 from configs.transfers import common
 from evaluators import common as evaluation
 from evaluators import perplexity
-from evaluators.rows import plain
+from evaluators.predictions import to_json
 from pp import builder, mask_codes, tokenizer
 
 HERE = pathlib.Path(__file__).parent
@@ -96,7 +96,7 @@ def _scores(key, asked):
   device, host = loader.split_batch(batch)
   rows = []
   for i in range(2):
-    row = plain({k: v[i] for k, v in host.items()})
+    row = to_json({k: v[i] for k, v in host.items()})
     row |= {k: values[i] for k, values in ROWS.items() if k in row}
     row |= {"answer": ("yes", "no")[i]} if rule == "pope" else {}
     row |= dict(id=f"x:{i}", image_size=[8, 8], prediction="x", tokens=[5], logprobs=[-1.],

@@ -8,33 +8,40 @@ and, where it needs to,
   check(**args)   raises ValueError for arguments that make no sense
   likelihoods(model, params, batch) and row(...)   it reads given answers and writes none
   submission(rows, **args)   what a test server takes
-What a row is: evaluators/rows.py. `mean`, which has no rows, is evaluators/mean.py.
+What a row is: evaluators/predictions.py. `mean`, which has no rows, is evaluators/mean.py.
 """
 import functools
 import hashlib
 import importlib
 import inspect
 import json
-import pathlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from etils import epath
 
-from big_vlm import distributed, sharding
+from big_vlm import distributed, files, sharding
 from big_vlm.batch import check_batch
 from big_vlm.data import loader, source
 from big_vlm.decode import samplers
 from big_vlm.decode.session import Batch, GenerationConfig, GenerationSession
 from evaluators.mean import Mean
-from evaluators.rows import Kept, in_order, majority, plain, shown, write_rows
+from evaluators.predictions import (
+  ResumableWriter,
+  gather_in_order,
+  majority_class,
+  to_display,
+  to_json,
+  write_predictions,
+)
 from pp import builder
 from pp.names import check_names, pick
 from pp.tokenizer import get_tokenizer
 
 KINDS = {name: f"evaluators.{name}" for name in (
     "exact_match", "vqa", "caption", "counting", "detection", "segmentation", "text_spotting",
-    "tables", "sequence_error", "perplexity", "store")}
+    "tables", "sequence_error", "perplexity", "submission")}
 
 
 def evaluators(config, model, tokenizer, mesh, run=None):
@@ -114,14 +121,13 @@ class Evaluator:
 
     Process 0 scores and writes; the others get {}.
     """
-    rows, metrics, folder = self.predict(params), {}, pathlib.Path(workdir)
+    rows, metrics, folder = self.predict(params), {}, epath.Path(workdir)
     if distributed.is_primary_process():
       metrics = self.score(rows)
-      write_rows(folder / "predictions" / f"{self.name}-{step}.jsonl", rows)
+      write_predictions(folder / "predictions" / f"{self.name}-{step}.jsonl", rows)
       if hasattr(self._kind, "submission"):
-        path = folder / "submissions" / f"{self.name}-{step}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(self.submission(rows)))
+        files.write_atomic(folder / "submissions" / f"{self.name}-{step}.json",
+                           json.dumps(self.submission(rows)))
       print("  " + "  ".join(f"{k} {v:.4f}" for k, v in metrics.items()), flush=True)
     self.last = step, metrics
     return metrics
@@ -135,12 +141,12 @@ class Evaluator:
     return {f"{self.name}/{k}": v for k, v in metrics.items()}
 
   def submission(self, rows):
-    """What a test server takes, for JSON; None where the kind is not `store`."""
+    """What a test server takes, for JSON; None where the type is not `submission`."""
     make = getattr(self._kind, "submission", None)
     return make and make(rows, **self._score_args)
 
   def baseline(self, rows):
-    """The metrics of one who never looks, see rows.majority(); {} where that is no text.
+    """The metrics of predictions.majority_class(); {} where the answers are not texts.
 
     rows: that score() has seen, which gives them the "suffix" that is their usual answer.
     """
@@ -148,7 +154,7 @@ class Evaluator:
       return {}
     unsaid = ("tokens", "logprobs", "image")
     return self.score([{**{k: v for k, v in row.items() if k not in unsaid}, "prediction": guess}
-                       for row, guess in zip(rows, majority(rows))])
+                       for row, guess in zip(rows, majority_class(rows))])
 
   def in_percent(self, metric):
     return in_percent(self.type, metric)
@@ -163,11 +169,11 @@ class Evaluator:
     """
     examples, preprocess = source.get(**self._data), builder.get_preprocess_fn(self._pp)
     file = self._open(kept, params, len(examples)) if kept else None
-    rows = list(file.rows) if file else []
+    rows = list(file.predictions) if file else []
     begin = distributed.broadcast_from_primary(lambda: len(rows))
     for row, i in zip(rows, range(images)):
       if "image" in (example := preprocess(examples[i])):
-        row["image"] = shown(example["image"])
+        row["image"] = to_display(example["image"])
     places = sharding.local_batch_rows(self._mesh, self._batch_size)
     batches, count = loader.eval_batches(examples, preprocess, self._batch_size, rows=places,
                                          start=begin)
@@ -181,17 +187,19 @@ class Evaluator:
       answer = (self._likelihoods if likelihood else self._answers)(params, device, at, real)
       for j, place in enumerate(places):
         if real[place]:
-          known = plain({k: v[j] for k, v in host.items()})
+          known = to_json({k: v[j] for k, v in host.items()})
           known.setdefault("id", known["_id"])
           if "image" in device:
             known["image_size"] = list(device["image"].shape[-3:-1])
-            known |= {"image": shown(device["image"][j])} if at[place] < images else {}
+            known |= {"image": to_display(device["image"][j])} if at[place] < images else {}
           mine[int(at[place])] = {**known, **answer(j, place)}
-      made = in_order(mine, at[real])
+      made = gather_in_order(mine, at[real])
       if file:
         file.add(made)
       rows += made
       note(i + 1, count)
+    if file:
+      file.close()
     assert len(rows) == len(examples) or not distributed.is_primary_process(), (
         len(rows), len(examples))
     return rows
@@ -228,7 +236,7 @@ class Evaluator:
     described = [self.type, self._data, self._pp, self._decode, self._tokenizer_name, count,
                  repr(self._model.config), fingerprint(params)]
     key = hashlib.sha256(json.dumps(described, default=repr).encode()).hexdigest()
-    return Kept(pathlib.Path(path), key) if distributed.is_primary_process() else None
+    return ResumableWriter(path, key) if distributed.is_primary_process() else None
 
 
 def fingerprint(params):

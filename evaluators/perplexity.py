@@ -5,7 +5,7 @@ import numpy as np
 
 from big_vlm import distributed, scoring
 from evaluators.metrics import groups
-from evaluators.rows import need
+from evaluators.predictions import require_keys
 
 PERCENT = ()
 
@@ -38,7 +38,7 @@ def score(rows, tokenizer):
   Padding and prompt do not count. Raises ValueError for an answer without tokens.
   """
   del tokenizer
-  need(rows, ["nlls"], "perplexity")
+  require_keys(rows, ["nlls"], "perplexity")
   for r in rows:
     if not r["nlls"]:
       raise ValueError(f"The answer of {r['id']!r} has no tokens: its prompt fills the text. Raise "
