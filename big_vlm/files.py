@@ -31,6 +31,28 @@ def write_atomic(path, data):
   os.replace(temporary, path)
 
 
+def check_writable(folder):
+  """Creates a folder; raises OSError where it cannot be written, ValueError for other stores."""
+  folder = epath.Path(folder)
+  if not is_local(folder) and not os.fspath(folder).startswith("gs://"):
+    raise ValueError(f"{folder}: Orbax writes checkpoints to disks and to gs:// alone.")
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = folder / ".writable"
+    probe.write_bytes(b"")
+    probe.unlink()
+  except ImportError as e:
+    raise ValueError(f"To write to {folder} the package gcsfs is needed: pip install gcsfs "
+                     f"({e}).") from e
+
+
+def copy_folder(source, destination):
+  """Copies the files of a folder and of those in it, from a disk or to one."""
+  for path in epath.Path(source).iterdir():
+    target = epath.Path(destination) / path.name
+    copy_folder(path, target) if path.is_dir() else write_atomic(target, path.read_bytes())
+
+
 class Appender:
   """A file that grows: it begins with `data` and holds what write() added, after a kill too.
 

@@ -3,7 +3,39 @@
 Fine-tuning from a config and from a notebook write it here; VLM.tokenize lays out prompts alike.
 """
 
-SEPARATOR = "\\n"
+import numpy as np
+
+SEPARATOR = "\n"
+PAD = 0
+
+
+def prompt_ids(tokenizer, prefix, image=True):
+  """[int]: bos, the prefix (str), and the separator unless the model is text-only (image=False)."""
+  return tokenizer.to_int(prefix, bos=True) + tokenizer.to_int(SEPARATOR) * image
+
+
+def suffix_ids(tokenizer, suffix):
+  """[int]: the suffix (str) and eos."""
+  return tokenizer.to_int(suffix, eos=True)
+
+
+def layout(prompt, suffix=None, length=None, image=True):
+  """Ids [int] -> int32 arrays [length] "text", "mask_ar", and "mask_loss" or "mask_input".
+
+  Args:
+    prompt: from prompt_ids().
+    suffix: from suffix_ids(); None lays out the prompt alone.
+    length: longer rows are cut on the right, shorter ones padded; None: as long as the ids.
+    image: False for a text-only model.
+  """
+  prefix_len, total = len(prompt), len(prompt) + len(suffix or ())
+  at = np.arange(length or total)
+  text = np.full_like(at, PAD, np.int32)
+  text[:total] = [*prompt, *(suffix or ())][:len(at)]
+  in_prompt = at < prefix_len
+  mask = ("mask_input", in_prompt) if suffix is None else ("mask_loss", ~in_prompt & (at < total))
+  causal = ~in_prompt if image else np.ones_like(in_prompt)
+  return {"text": text, "mask_ar": causal.astype(np.int32), mask[0]: mask[1].astype(np.int32)}
 
 
 def tokens(tokenizer, text_len, train, keep=(), image=True):
@@ -24,7 +56,7 @@ def tokens(tokenizer, text_len, train, keep=(), image=True):
   ops = [f"tok(inkey='prefix', outkey='prefix_tokens', bos='yes', {tok})"]
   parts = ["prefix_tokens"]
   if image:
-    ops.append(f"tok(text='{SEPARATOR}', outkey='separator', {tok})")
+    ops.append(f"tok(text='\\n', outkey='separator', {tok})")
     parts.append("separator")
   masks = {"mask_ar": [0 if image else 1] * len(parts)}
   if train:

@@ -27,7 +27,7 @@ def convert(source, dest, format, dtype=None, verify=False):
   print(f"{source}: {presets.describe(opened.config)}, {opened.nbytes / 2**30:.2f} GiB")
   if dtype:
     opened = cast(opened, pick(DTYPES, dtype, "dtype"))
-  written = save.save(opened, dest, format, note=reporting.byte_counter(str(dest)))
+  written = save.save(opened, dest, format, note=reporting.counter(str(dest), "B"))
   print(f"{written} written, peak memory {reporting.memory() / 2**30:.2f} GiB")
   if not verify:
     return 0.0
