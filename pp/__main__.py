@@ -1,7 +1,7 @@
-"""Prints every pp op with its arguments and what it does: python -m pp [NAME ...]
+"""Lists the pp ops with their arguments and the first line of their docstrings: python -m pp
 
-With names, these ops with their whole description. "random" stands before ops that draw from the
-example's generator, or can be told to, and so have no place in an evaluation.
+`python -m pp NAME ...` prints the whole docstrings of these ops. "random" marks an op that can draw
+from the example's generator, which an evaluation does not have.
 """
 import argparse
 import inspect
@@ -9,13 +9,12 @@ import sys
 
 from pp import builder  # noqa: F401 (it registers all ops)
 from pp.names import pick
-from pp.ops_legacy import INSTEAD
 from pp.registry import OPS
 
 
 def table(names):
-  """One paragraph for each op: its call, and its description, whole if it was asked for by name."""
-  for name in names or sorted(set(OPS) - set(INSTEAD)):
+  """Yields the lines of the listing; with names, of these ops alone, their whole docstrings."""
+  for name in names or sorted(OPS):
     factory = pick(OPS, name, "pp op")
     text = inspect.getdoc(factory) or ""
     yield f"{'random ' * OPS.may_be_random(name)}{name}{inspect.signature(factory)}"

@@ -14,7 +14,7 @@ import string
 
 import numpy as np
 
-from pp.registry import OPS, keyed
+from pp.registry import OPS, with_keys
 from pp.text_utils import to_text
 from pp.tokenizer import get_tokenizer
 
@@ -53,7 +53,7 @@ def _written(value):
 
 
 @OPS.register("lower")
-@keyed("text")
+@with_keys("text")
 def lower():
   """Lower-cases A to Z and nothing else; works on lists and arrays of strings too."""
   def fn(value):
@@ -66,7 +66,7 @@ def lower():
 
 
 @OPS.register("strjoin")
-@keyed("image")
+@with_keys("image")
 def strjoin(glue, axis=None):
   """Joins the strings of a list or array along `axis`, all of them if None."""
   def join(strings):

@@ -61,9 +61,9 @@ def _literal(node, text):
 class Registry(dict):
   """A dict name -> factory for one kind of thing; `what` names the kind in errors."""
 
-  def __init__(self, what):
+  def __init__(self, what, instead=None):
     super().__init__()
-    self.what = what
+    self.what, self._instead = what, instead or {}
     self._random = {}
 
   def register(self, name, random=False):
@@ -101,6 +101,9 @@ class Registry(dict):
 
   def _bound(self, text, name, args, kwargs):
     """The call as inspect.BoundArguments, defaults filled in; ValueError if it does not fit."""
+    if name in self._instead:
+      raise ValueError(f"The {self.what} {name!r} of big_vision does not exist here. Write "
+                       f"instead: {self._instead[name]}.")
     signature = inspect.signature(pick(self, name, self.what))
     try:
       bound = signature.bind(*args, **kwargs)
@@ -113,12 +116,18 @@ class Registry(dict):
     return bound
 
 
-OPS = Registry("pp op")
+_NAMES = "`getidx` on a list of label names in the data, or labels as strings"
+OPS = Registry("pp op", instead={
+    "rag_tensor": "nothing, since ops take arrays of any length; pad with `tolen` or "
+                  "`pad_to_shape` at the end of the pipeline",
+    "tokenize": "`tok(key='text', model=\"sp('path/of.model')\", length=N, eos='yes')`, with "
+                "`lower` before it for lower case",
+    "clip_i1k_label_names": _NAMES, "i21k_label_names": _NAMES})
 TOKENIZERS = Registry("tokenizer")
 TOKENSETS = Registry("tokenset")
 
 
-def keyed(default=None, random=False):
+def with_keys(default=None, random=False):
   """Decorator: a factory of value -> value becomes a factory of example -> example.
 
   The factory gains the keyword arguments `inkey` and `outkey`, where the op reads and writes
@@ -128,7 +137,7 @@ def keyed(default=None, random=False):
   """
   def decorate(factory):
     @functools.wraps(factory)
-    def with_keys(*args, key=None, inkey=default, outkey=default, **kwargs):
+    def wrapped(*args, key=None, inkey=default, outkey=default, **kwargs):
       source, target = key or inkey, key or outkey
       if source is None or target is None:
         raise ValueError(f"{factory.__name__} needs key=, or both inkey= and outkey=.")
@@ -141,9 +150,9 @@ def keyed(default=None, random=False):
     extra = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value)
              for name, value in [("key", None), ("inkey", default), ("outkey", default)]]
     signature = inspect.signature(factory)
-    with_keys.__signature__ = signature.replace(
+    wrapped.__signature__ = signature.replace(
         parameters=[*signature.parameters.values(), *extra])
-    return with_keys
+    return wrapped
   return decorate
 
 

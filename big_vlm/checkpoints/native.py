@@ -73,7 +73,7 @@ def _folder_and_step(source):
   return folder, None
 
 
-def claims(path):
+def can_read(path):
   folder, _ = _folder_and_step(path)
   return (folder / "model.json").exists()
 

@@ -28,7 +28,7 @@ VOID = {"meta", "img", "input"}
 CHROMIUM = next(filter(None, map(shutil.which, (
     "chromium", "chromium-browser", "google-chrome", "google-chrome-stable"))), None)
 LACKS = [name for name, there in {
-    "playwright (requirements-demo.txt)": importlib.util.find_spec("playwright"),
+    "playwright (requirements.txt)": importlib.util.find_spec("playwright"),
     "a Chromium on the PATH": CHROMIUM}.items() if not there]
 
 

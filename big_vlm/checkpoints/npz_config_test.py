@@ -1,7 +1,7 @@
 import pytest
 
 from big_vlm import presets
-from big_vlm.checkpoints import infer
+from big_vlm.checkpoints import npz
 from big_vlm.families import paligemma
 
 
@@ -13,4 +13,4 @@ from big_vlm.families import paligemma
 def test_released_models_are_told_from_their_shapes(name):
   config = paligemma.config(**presets.resolve(name).config)
   shapes = {n: x.shape for n, x in paligemma.param_shapes(config).items()}
-  assert infer.config(shapes, "x") == config
+  assert npz.config_from_shapes(shapes, "x") == config
