@@ -168,8 +168,8 @@ class VLM:
 
     As KerasHub's GemmaCausalLM.score. layer_intercept_fn(x, i) gets the activations [B, (F *) P +
     T, D], those of images first, and returns those that the next layer gets: i is -1 for the
-    embeddings, then 0 to depth - 1 after each block. All of it can be differentiated: gradients of the loss with respect
-    to the embeddings are
+    embeddings, then 0 to depth - 1 after each block. All of it can be differentiated: gradients of
+    the loss with respect to the embeddings are
 
       jax.grad(lambda d: vlm.score_tokens(tokens, mode="loss", targets=targets, layer_intercept_fn=
                                           lambda x, i: x + d if i == -1 else x).sum())(zeros)
