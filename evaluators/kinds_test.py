@@ -79,7 +79,7 @@ OPTIONS = dict(multiple_choice_possible_answers=["cat", "dog"], multiple_choice_
      {"accuracy": 1 / 3, "accuracy_ignoring_case": 2 / 3, "consistency": .5}),
 ])
 def test_vqa(rule, rows, scores, metrics):
-  assert vqa.score(rows, None, rule=rule) == pytest.approx(metrics)
+  assert vqa.score(rows, None, metric=rule) == pytest.approx(metrics)
   assert [r["score"] for r in rows] == pytest.approx(scores)
   assert [r["correct"] for r in rows] == [score >= .5 for score in scores]
   assert all(r["suffix"] in r["references"] for r in rows)
@@ -88,20 +88,20 @@ def test_vqa(rule, rows, scores, metrics):
 
 def test_pope_by_both_rules():
   rows = [row("Yes", answer="yes"), row("it is", answer="yes"), row("no", answer="no")]
-  metrics = vqa.score(rows, None, rule="pope")
+  metrics = vqa.score(rows, None, metric="pope")
   assert metrics["accuracy"] == pytest.approx(2 / 3) and metrics["valid"] == pytest.approx(2 / 3)
   assert metrics["official_accuracy"] == 1
   assert [r["group"] for r in rows] == ["yes", "yes", "no"]
 
 
 def test_smiles():
-  metrics = vqa.score([row("CCO", answer="CCO"), row("OCC", answer="CCO")], None, rule="smiles")
+  metrics = vqa.score([row("CCO", answer="CCO"), row("OCC", answer="CCO")], None, metric="smiles")
   assert metrics["accuracy"] == .5 and metrics.get("canonical_match", 1) == 1
 
 
 def test_to_lower_is_of_both_sides():
   rows = [row("YES", answers=["Yes"])]
-  assert vqa.score(rows, None, rule="anls", to_lower=True)["any_match"] == 1
+  assert vqa.score(rows, None, metric="anls", to_lower=True)["any_match"] == 1
   assert rows[0]["prediction"] == "YES" and rows[0]["references"] == ["Yes"]
 
 
@@ -114,11 +114,11 @@ def test_to_lower_is_of_both_sides():
     ("rsvqa", row("x", answers=["y"], question_type="colour"), "Unknown type of question"),
     ("pope", row("x", answer="Yes"), "must be 'yes' or 'no'"),
     ("science_qa", row("x", answer="b"), "not of the form 'The answer is b.'"),
-    ("exat", row("x", answer="b"), "Unknown rule of the kind vqa 'exat'. Did you mean 'exact'"),
+    ("exat", row("x", answer="b"), "Unknown metric of the kind vqa 'exat'. Did you mean 'exact'"),
 ])
 def test_questions_that_cannot_be_scored(rule, bad, complaint):
   with pytest.raises(ValueError, match=complaint):
-    vqa.score([bad], None, rule=rule)
+    vqa.score([bad], None, metric=rule)
 
 
 def test_caption_counts_any_of_several_references():

@@ -31,14 +31,14 @@ PERCENT = ("accuracy", "any_match", "vqav2_accuracy", "mmf_accuracy", "vizwiz_ac
            "canonical_match", "no_cis_trans_match", "graph_match")
 
 
-def score(rows, tokenizer, rule, to_lower=False):
+def score(rows, tokenizer, metric, to_lower=False):
   """{metric: 0..1} of the predictions against "answers", a list, or "answer", by a row of RULES.
 
   to_lower: both sides in lower case. Raises ValueError where a row lacks a key that the rule needs,
   or has no answer.
   """
   del tokenizer
-  rule = pick(RULES, rule, "rule of the kind vqa")
+  rule = pick(RULES, metric, "metric of the kind vqa")
   need(rows, rule.keys, "vqa")
   fold = (lambda s: s.lower()) if to_lower else (lambda s: s)
   for row in rows:
@@ -54,9 +54,9 @@ def score(rows, tokenizer, rule, to_lower=False):
   return metrics
 
 
-def check(rule, to_lower=False):
+def check(metric, to_lower=False):
   del to_lower
-  pick(RULES, rule, "rule of the kind vqa")
+  pick(RULES, metric, "metric of the kind vqa")
 
 
 def _references(row):

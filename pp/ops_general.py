@@ -227,7 +227,7 @@ def squeeze_last_dim():
   return lambda value: np.squeeze(np.asarray(value), axis=-1)
 
 
-@OPS.register("pad_to_shape")
+@OPS.register("pad_to_shape", takes={"shape": "image_shape"})
 @keyed("image")
 def pad_to_shape(shape, pad_value=0, where="after"):
   """Pads each dimension to `shape`; None leaves it. where: "before", "after", or "both"."""

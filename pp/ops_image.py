@@ -59,7 +59,7 @@ def decode(channels=3, precise=False):
   return each(lambda image: decode_image(image, channels, precise))
 
 
-@OPS.register("resize")
+@OPS.register("resize", takes={"size": "image_size"})
 @keyed("image")
 def resize(size, method="bilinear", antialias=False):
   """Resizes [H,W,C] to `size` (int or [height, width]); the aspect ratio is not kept.
@@ -81,7 +81,7 @@ def resize_small(smaller_size, method="area", antialias=False):
   return _to_side(smaller_size, min, method, antialias)
 
 
-@OPS.register("resize_long")
+@OPS.register("resize_long", takes={"longer_size": "image_size"})
 @keyed("image")
 def resize_long(longer_size, method="area", antialias=True):
   """Resizes [H,W,C] so that its longer side is `longer_size`; the aspect ratio is kept."""

@@ -13,7 +13,8 @@ from pp.resampling import resize_image
 from pp.video import between, frame_indices, read_video
 
 
-@OPS.register("decode_video", random=lambda arguments: arguments["random_offset"])
+@OPS.register("decode_video", images=lambda arguments: arguments["num_frames"],
+              random=lambda arguments: arguments["random_offset"])
 def decode_video(num_frames, stride=None, fps=None, random_offset=False, start=None, end=None,
                  key=None, inkey="video", outkey="image"):
   """A video -> num_frames of its frames, uint8 [T,H,W,3]; too short a one is repeated.
@@ -59,7 +60,7 @@ def decode_video(num_frames, stride=None, fps=None, random_offset=False, start=N
   return op
 
 
-@OPS.register("video_decode")
+@OPS.register("video_decode", takes={"res": "image_size"})
 def video_decode(res):
   """The encoded images at "episodic_images" -> float32 [T,res,res,3] in [-1, 1], at "image".
 
@@ -76,7 +77,7 @@ def video_decode(res):
   return op
 
 
-@OPS.register("video_replicate_img")
+@OPS.register("video_replicate_img", images=lambda arguments: arguments["num_frames"])
 def video_replicate_img(replicas, num_frames):
   """Repeats the frames at "image" `replicas` times and takes num_frames: a b c -> a b c a b.
 
@@ -120,7 +121,7 @@ def video_choice(empty_fallback=None, key=None, inkey="image", outkey="image"):
   return op
 
 
-@OPS.register("stack_images")
+@OPS.register("stack_images", images=lambda arguments: len(arguments["inkeys"]))
 def stack_images(inkeys=(), outkey="image"):
   """Images [H,W,C] of one size at several keys -> one array [N,H,W,C]."""
   if not inkeys:
@@ -134,7 +135,7 @@ def stack_images(inkeys=(), outkey="image"):
   return op
 
 
-@OPS.register("convert_to_video")
+@OPS.register("convert_to_video", images=lambda arguments: arguments["num_frames"])
 @keyed("image")
 def convert_to_video(num_frames):
   """[H,W,C] -> [num_frames,H,W,C]: the image, then frames of zeros."""
