@@ -1,6 +1,6 @@
 """Our gradients against those of transformers, of the same weights and the same batch.
 
-  PEERS/bin/python -m benchmarks.gradients [--size small] [--batch 4]
+  .venv-parity/bin/python -m benchmarks.gradients [--size small] [--batch 4]
 
 Fresh weights of ours are written as a Hugging Face folder, which transformers opens; its gradients
 are saved in place of its weights, and read back by checkpoints/hf.py, which knows what is called

@@ -17,6 +17,7 @@ import re
 
 from etils import epath
 
+from big_vlm import cli
 from big_vlm.families import paligemma
 from big_vlm.families.gemma import model as gemma
 
@@ -297,8 +298,9 @@ def _dimensions(config):
   return f"width {config.width}, depth {config.depth}"
 
 
-def main():
+def main(argv=None):
   """Prints the table."""
+  cli.Parser(__doc__).parse_args(argv)
   rows = [("NAME", "PARAMETERS", "IMAGE", "TEXT", "MODEL", "WEIGHTS")]
   for p in PRESETS.values():
     model = describe(paligemma.config(**p.config)).partition(" at ")[0]
@@ -315,4 +317,4 @@ def main():
 
 
 if __name__ == "__main__":
-  main()
+  cli.run(main)

@@ -209,7 +209,7 @@ def test_describe(config, words):
 
 
 def test_the_printed_table(capsys):
-  presets.main()
+  presets.main([])
   head, *lines = capsys.readouterr().out.splitlines()
   assert head.split() == ["NAME", "PARAMETERS", "IMAGE", "TEXT", "MODEL", "WEIGHTS"]
   rows = {line.split()[0]: line for line in lines if line}

@@ -45,8 +45,8 @@ def train(**changes):
       quantize="",  # "int8" or "int4" for the weights under the adapters: QLoRA
       **durations("log"),  # by default every 50 steps
       **durations("checkpoint"),  # by default every 1000 steps, and at the end
-      keep_checkpoints=2,
-      **durations("keep_every"),  # checkpoints that are kept for good
+      max_to_keep=2,
+      **durations("keep_period"),  # checkpoints that are kept for good
       # name: dict(type="vqa", data={...}, pp="...", batch_size=.., steps=.., prompt_len=..,
       # max_new_tokens=..), the last two by default text_len
       evals={},

@@ -1,6 +1,6 @@
 """Fine-tune on your own JSONL: copy this file, and change what is special about your task.
 
-  python -m tools.validate_jsonl my/train.jsonl --against my/val.jsonl --html sheet.html
+  python -m tools.validate_jsonl my/train.jsonl --check_overlap my/val.jsonl --html sheet.html
   python -m tools.inspect_batch --config configs/forkme.py --html batch.html
   python -m tools.plan          --config configs/forkme.py --device h100
   python -m trainers.train      --config configs/forkme.py --workdir workdirs/mine

@@ -25,7 +25,8 @@ import numpy as np
 from big_vlm import distributed, sharding
 from big_vlm.batch import check_batch
 from big_vlm.data import loader, mixture, source
-from big_vlm.decode import answers, generate, samplers
+from big_vlm.decode import samplers
+from big_vlm.decode.session import Batch, GenerationConfig, GenerationSession
 from evaluators.mean import Mean
 from evaluators.rows import Kept, in_order, majority, plain, shown, write_rows
 from pp import builder
@@ -109,8 +110,7 @@ class Evaluator:
       raise ValueError(f"The eval {name!r} would not see the same examples each time: "
                        f"`{random[0]}` is random. Use a fixed op instead: getidx for choice, "
                        "resize or central_crop for crops.")
-    search = samplers.build(sampler)
-    self._draws = getattr(search, "n", 1) if isinstance(search, samplers.search.Sample) else 1
+    samplers.build(sampler)  # an error in it shows now
     self._model, self._mesh, self._tokenizer_name = model, mesh, tokenizer
     self._data, self._pp, self._batch_size = data, pp, batch_size
     self._context = context_for(context, type, prompt_len)
@@ -194,54 +194,59 @@ class Evaluator:
       if "image" in (example := preprocess(examples[i])):
         row["image"] = shown(example["image"])
     places = sharding.local_batch_rows(self._mesh, self._batch_size)
-    batches, count = loader.eval_batches(_Behind(examples, begin), preprocess, self._batch_size,
-                                         rows=places)
+    batches, count = loader.eval_batches(examples, preprocess, self._batch_size, rows=places,
+                                         start=begin)
+    likelihood = hasattr(self._kind, "likelihoods")
     for i, batch in enumerate(batches):
       device, host = loader.split_batch(batch)
+      if i == 0:
+        check_batch(device, train=likelihood, vocab_size=self._model.config.llm.vocab_size)
       at = begin + i * self._batch_size + np.arange(self._batch_size)  # indices of the examples
-      answer = self._answers(params, device, at, at < len(examples), first=i == 0)
-      mine = {}
+      real, mine = at < len(examples), {}
+      answer = (self._likelihoods if likelihood else self._answers)(params, device, at, real)
       for j, place in enumerate(places):
-        if at[place] < len(examples):
+        if real[place]:
           known = plain({k: v[j] for k, v in host.items()})
           known.setdefault("id", known["_id"])
           if "image" in device:
             known["image_size"] = list(device["image"].shape[-3:-1])
             known |= {"image": shown(device["image"][j])} if at[place] < images else {}
           mine[int(at[place])] = {**known, **answer(j, place)}
-      made = in_order(mine, at[at < len(examples)])
+      made = in_order(mine, at[real])
       if file:
         file.add(made)
       rows += made
       note(i + 1, count)
-    assert len(rows) == len(examples) or not distributed.is_primary_process(), (len(rows), len(examples))
+    assert len(rows) == len(examples) or not distributed.is_primary_process(), (
+        len(rows), len(examples))
     return rows
 
-  def _answers(self, params, device, at, real, first):
-    """A function (row of `device`, row of the whole batch) -> what the model says there."""
-    likelihood = hasattr(self._kind, "likelihoods")
-    if first:
-      check_batch(device, train=likelihood, vocab_size=self._model.config.llm.vocab_size)
+  def _likelihoods(self, params, device, at, real):
+    """A function (row of this process, row of the whole batch) -> the row's fields."""
+    del at, real
     put = sharding.make_global_array(self._mesh, device, self._batch_size)
-    if likelihood:
-      nlls = self._kind.likelihoods(self._model, params, put)
-      return lambda j, place: self._kind.row(nlls[place], {k: v[j] for k, v in device.items()},
-                                             self._tokenizer)
-    stops = answers.stops("eos", self._tokenizer.eos_token)
-    draws = [generate.generate(self._model, params, {**put, "_mask": real}, stops=stops.all_ids,
-                               seeds=(at * self._draws + draw).astype(np.uint32), **self._decode)
-             for draw in range(self._draws)]
+    nlls = self._kind.likelihoods(self._model, params, put)
+    return lambda j, place: self._kind.row(nlls[place], {k: v[j] for k, v in device.items()},
+                                           self._tokenizer)
 
-    def answer(j, place):
+  def _answers(self, params, device, at, real):
+    """As _likelihoods(), of the answers that the model decodes; padding rows are not waited for."""
+    config = GenerationConfig(**self._decode)
+    session = GenerationSession(self._model, params, self._tokenizer, config)
+    device = {k: v for k, v in device.items() if k != "_mask"}
+    # The seed of a draw is a function of the example: neither batch size nor mesh changes it.
+    seeds = at[:, None] * session.samples + np.arange(session.samples)
+    found = session.answers([Batch(
+        len(at), sharding.make_global_array(self._mesh, device, self._batch_size),
+        limit=np.where(real, config.max_new_tokens, 0).astype(np.int32),
+        seeds=seeds.reshape(-1).astype(np.uint32), new=max(config.max_new_tokens, 1))])
+
+    def fields(j, place):
       del j
-      best = max(draws, key=lambda state: state.logprobs[place].sum())
-      end = best.length[place]
-      found = answers.generation(best.tokens[place][:end], best.logprobs[place][:end], stops,
-                                 self._tokenizer)
-      return {"prediction": found.text, "tokens": found.tokens,
-              "finish_reason": found.finish_reason,
-              "logprobs": np.round(found.logprobs, 5).tolist()}
-    return answer
+      g = found[place]
+      return {"prediction": g.text, "tokens": g.tokens, "finish_reason": g.finish_reason,
+              "logprobs": np.round(g.logprobs, 5).tolist()}
+    return fields
 
   def _open(self, path, params, count):
     """The rows that process 0 keeps; None on others."""
@@ -249,19 +254,6 @@ class Evaluator:
                  repr(self._model.config), fingerprint(params)]
     key = hashlib.sha256(json.dumps(described, default=repr).encode()).hexdigest()
     return Kept(pathlib.Path(path), key) if distributed.is_primary_process() else None
-
-
-class _Behind:
-  """The examples from one on."""
-
-  def __init__(self, examples, begin):
-    self._examples, self._begin = examples, begin
-
-  def __len__(self):
-    return len(self._examples) - self._begin
-
-  def __getitem__(self, i):
-    return self._examples[self._begin + i]
 
 
 def fingerprint(params):

@@ -10,6 +10,7 @@ import pytest
 
 from big_vlm import sharding
 from big_vlm.data import mixture
+from big_vlm.decode import session
 from big_vlm.families import paligemma
 from big_vlm.training import step as steps
 from big_vlm.vlm import VLM
@@ -110,21 +111,25 @@ def test_samplers_are_those_of_the_model(config, model_and_params, mesh1):
 
 def test_of_several_draws_the_likeliest_counts(config, model_and_params, mesh1, monkeypatch):
   tok = get_tokenizer(config.tokenizer)
-  asked = []
+  asked, encoded = [], []
 
-  def generate(model, params, batch, *, stops, seeds, sampler, **kw):
+  def decode(model, params, batch, request, search, *, repeat, **kw):
     """Writes the digit seed % 10, the likelier the larger the digit."""
-    asked.extend(seeds[np.asarray(batch["_mask"])].tolist())
+    seeds = request.seed
+    asked.extend(seeds[request.limit > 0].tolist())
+    encoded.append((len(batch["image"]) * repeat, len(seeds)))
     tokens = np.array([tok.to_int(str(seed % 10), eos=True) for seed in seeds])
-    return types.SimpleNamespace(tokens=tokens, length=np.full(len(seeds), 2),
-                                 logprobs=np.stack([seeds % 10 - 9., 0 * seeds], 1))
-  monkeypatch.setattr(common.generate, "generate", generate)
+    yield types.SimpleNamespace(tokens=tokens, length=np.full(len(seeds), 2),
+                                finished=np.ones(len(seeds), bool),
+                                logprobs=np.stack([seeds % 10 - 9., 0. * seeds], 1))
+  monkeypatch.setattr(session, "decode", decode)
   for batch_size in (2, 5):  # what is drawn for an example does not depend on the batch
     rows = evaluator(config, model_and_params[0], "ocr", mesh1, batch_size=batch_size,
                      data={**config.evals.ocr.data.to_dict(), "split": "val[:5]"},
                      sampler="best_of(3, 'top_p(.9)')").predict(model_and_params[1])
     assert [r["prediction"] for r in rows] == ["2", "5", "8", "9", "4"]
   assert sorted(asked) == sorted([*range(15)] * 2)  # each draw of each example by its own seed
+  assert all(images == draws for images, draws in encoded)  # one image for the three draws
 
 
 def test_perplexity_is_the_loss_of_a_training(config, model_and_params, mesh1):

@@ -1,33 +1,20 @@
 """Perplexity: how likely the given answers are, each token after the true ones before it."""
-import functools
 import math
 
-import jax
 import numpy as np
 
-from big_vlm import distributed
-from big_vlm.decode.generate import lean_options
-from big_vlm.training import losses
+from big_vlm import distributed, scoring
 from evaluators.metrics import groups
 from evaluators.rows import need
 
 PERCENT = ()
 
 
-@functools.cache
-def _nlls():
-  def nlls(model, params, batch):
-    targets = batch["text"][:, 1:]
-    hidden = model.apply({"params": params}, batch["text"][:, :-1], batch["mask_ar"][:, :-1],
-                         batch.get("image"))
-    head = lambda h: model.apply({"params": params}, h, method="logits")
-    return losses.token_nll(head, hidden, targets, losses.chunk_size(*targets.shape))
-  return jax.jit(nlls, static_argnames="model", compiler_options=lean_options())
-
-
 def likelihoods(model, params, batch):
   """numpy float32 [B, T]: -log p of text[:, 1:], of a batch as trainings have it."""
-  return distributed.fetch(_nlls()(model, params, batch))
+  hidden = scoring.hidden_states(
+      model, params, {**batch, "text": batch["text"][:, :-1], "mask_ar": batch["mask_ar"][:, :-1]})
+  return distributed.fetch(scoring.nll(model, params, hidden, batch["text"][:, 1:]))
 
 
 def row(nlls, example, tokenizer):

@@ -16,10 +16,8 @@ import pathlib
 import sys
 import time
 
-from absl import flags
-
 import big_vlm
-from big_vlm import distributed, reporting, sharding
+from big_vlm import cli, compilation, distributed, reporting, sharding
 from big_vlm.data import source
 from big_vlm.families import paligemma
 from evaluators import common, figures, provenance, recipe, report
@@ -164,7 +162,7 @@ def write(folder, results, rows, details):
   temporary = path.with_suffix(".tmp")
   temporary.write_text(json.dumps({"metrics": metrics, **details}, indent=2) + "\n")
   os.replace(temporary, path)
-  page = report.write_report(folder / "report.html", title="Evaluation", figures=results, rows=rows,
+  page = report.write_report(folder / "report.html", title="Evaluation", results=results, rows=rows,
                              subtitle=details["checkpoint"], details=details)
   print(f"\n{figures.table(results)}")
   for name, text in dict.fromkeys((f["task"], w) for f in results for w in f["warnings"]):
@@ -175,16 +173,21 @@ def write(folder, results, rows, details):
       print(f"plot        {above / 'training.png'}")
 
 
-def main(config, init, workdir, evals=None, split=None):
-  """run() of the flags, with the name of the config's file and what else they change."""
-  flag = flags.FLAGS["config"]
-  run(config, init, workdir, evals, split, flag.config_filename, dict(flag.override_values))
+def main(argv=None):
+  parser = cli.Parser(__doc__, config=True, distributed=True)
+  parser.add_argument("--init", required=True, help="checkpoint: a preset, a path or URI, a "
+                      "training's workdir or step")
+  parser.add_argument("--workdir", required=True,
+                      help="where metrics, report, predictions and submissions go")
+  parser.add_argument("--evals", help="evals of the config to run, with commas, e.g. "
+                                      "'okvqa/val,pope/*' (default: all)")
+  parser.add_argument("--split", help="data split to evaluate instead of the config's")
+  args = parser.parse_args(argv)
+  compilation.cache()
+  cli.start(args)
+  run(args.config, args.init, args.workdir, args.evals, args.split, args.config_file,
+      args.config_changes)
 
 
 if __name__ == "__main__":
-  reporting.launch(main, processes=True, config="Config file with `evals`.",
-                   init="Checkpoint: a preset, a path or handle, a training's workdir or step.",
-                   workdir="Where metrics, report, predictions and submissions go.",
-                   evals="Evals of the config to run, with commas, e.g. 'okvqa/val,pope/*'; "
-                         "default: all.",
-                   split="Data split to evaluate instead of the config's.")
+  cli.run(main)

@@ -16,7 +16,7 @@ import string
 import numpy as np
 
 from pp.ops_general import is_private
-from pp.registry import OPS, keyed
+from pp.registry import OPS, with_keys
 from pp.text_layout import layout, prompt_ids, suffix_ids
 from pp.text_utils import to_text
 from pp.tokenizer import get_tokenizer
@@ -56,7 +56,7 @@ def _written(value):
 
 
 @OPS.register("lower")
-@keyed("text")
+@with_keys("text")
 def lower():
   """Lower-cases A to Z and nothing else; works on lists and arrays of strings too."""
   def fn(value):
@@ -69,7 +69,7 @@ def lower():
 
 
 @OPS.register("strjoin")
-@keyed("image")
+@with_keys("image")
 def strjoin(glue, axis=None):
   """Joins the strings of a list or array along `axis`, all of them if None."""
   def join(strings):

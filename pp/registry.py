@@ -61,10 +61,9 @@ def _literal(node, text):
 class Registry(dict):
   """A dict name -> factory for one kind of thing; `what` names the kind in errors."""
 
-  def __init__(self, what):
+  def __init__(self, what, instead=None):
     super().__init__()
-    self.what = what
-    self._facts = {}
+    self.what, self._instead, self._facts = what, instead or {}, {}
 
   def register(self, name, **facts):
     """Decorator that stores a factory under `name`; a name can be given once only.
@@ -107,8 +106,11 @@ class Registry(dict):
 
   def _bound(self, text, context):
     name, args, kwargs = parse_call(text)
+    if name in self._instead:
+      raise ValueError(f"The {self.what} {name!r} of big_vision does not exist here. Write "
+                       f"instead: {self._instead[name]}.")
     signature = inspect.signature(pick(self, name, self.what))
-    takes = self._facts[name].get("takes", {}) if name in self._facts else {}
+    takes = self._facts.get(name, {}).get("takes", {})
     try:
       given = signature.bind_partial(*args, **kwargs).arguments
       taken = {p: getattr(context, f, None) for p, f in takes.items() if p not in given}
@@ -122,12 +124,18 @@ class Registry(dict):
                        f"It takes {name}{signature}.") from None
 
 
-OPS = Registry("pp op")
+_NAMES = "`getidx` on a list of label names in the data, or labels as strings"
+OPS = Registry("pp op", instead={
+    "rag_tensor": "nothing, since ops take arrays of any length; pad with `tolen` or "
+                  "`pad_to_shape` at the end of the pipeline",
+    "tokenize": "`tok(key='text', model=\"sp('path/of.model')\", length=N, eos='yes')`, with "
+                "`lower` before it for lower case",
+    "clip_i1k_label_names": _NAMES, "i21k_label_names": _NAMES})
 TOKENIZERS = Registry("tokenizer")
 TOKENSETS = Registry("tokenset")
 
 
-def keyed(default=None, random=False):
+def with_keys(default=None, random=False):
   """Decorator: a factory of value -> value becomes a factory of example -> example.
 
   The factory gains the keyword arguments `inkey` and `outkey`, where the op reads and writes
@@ -137,7 +145,7 @@ def keyed(default=None, random=False):
   """
   def decorate(factory):
     @functools.wraps(factory)
-    def with_keys(*args, key=None, inkey=default, outkey=default, **kwargs):
+    def wrapped(*args, key=None, inkey=default, outkey=default, **kwargs):
       source, target = key or inkey, key or outkey
       if source is None or target is None:
         raise ValueError(f"{factory.__name__} needs key=, or both inkey= and outkey=.")
@@ -150,9 +158,9 @@ def keyed(default=None, random=False):
     extra = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value)
              for name, value in [("key", None), ("inkey", default), ("outkey", default)]]
     signature = inspect.signature(factory)
-    with_keys.__signature__ = signature.replace(
+    wrapped.__signature__ = signature.replace(
         parameters=[*signature.parameters.values(), *extra])
-    return with_keys
+    return wrapped
   return decorate
 
 

@@ -4,7 +4,6 @@ SOURCE is what big_vlm.from_preset takes: a name, a handle, or a local checkpoin
 Tensors pass one by one, so memory stays near the largest; DEST appears whole or not at all.
 --verify runs the model from both sides on the same input and compares every layer.
 """
-import argparse
 import functools
 import sys
 
@@ -12,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from big_vlm import presets, reporting, sharding
+from big_vlm import cli, compilation, presets, reporting, sharding
 from big_vlm.checkpoints import load, save, uris
 from big_vlm.checkpoints.checkpoint import Checkpoint, LazyArray
 from big_vlm.families import paligemma
@@ -28,7 +27,7 @@ def convert(source, dest, format, dtype=None, verify=False):
   print(f"{source}: {presets.describe(opened.config)}, {opened.nbytes / 2**30:.2f} GiB")
   if dtype:
     opened = cast(opened, pick(DTYPES, dtype, "dtype"))
-  written = save.save(opened, dest, format, note=reporting.byte_counter(str(dest)))
+  written = save.save(opened, dest, format, note=reporting.counter(str(dest), "B"))
   print(f"{written} written, peak memory {reporting.memory() / 2**30:.2f} GiB")
   if not verify:
     return 0.0
@@ -92,18 +91,18 @@ def stages(model, params):
   return dict(sorted(found.items(), key=lambda item: order.index(item[0].split()[0])))
 
 
-def main():
-  parser = argparse.ArgumentParser(description=__doc__,
-                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(argv=None):
+  parser = cli.Parser(__doc__)
   parser.add_argument("source")
   parser.add_argument("dest")
   parser.add_argument("--format", required=True, help=", ".join(load.FORMATS))
   parser.add_argument("--dtype", help="of the tensors written; default: as they are")
   parser.add_argument("--verify", action="store_true")
-  args = parser.parse_args()
+  args = parser.parse_args(argv)
+  compilation.cache()
   if convert(args.source, args.dest, args.format, args.dtype, args.verify) != 0:
     sys.exit(1)
 
 
 if __name__ == "__main__":
-  reporting.run(main)
+  cli.run(main)

@@ -109,7 +109,7 @@ def test_pixels_are_shown_as_they_were(tmp_path, pp, note):
 
 
 def test_the_page_shows_images_boxes_and_escaped_tokens(tmp_path, capsys):
-  inspect_batch.inspect(make_config(tmp_path), examples="4", html=str(tmp_path / "b.html"))
+  inspect_batch.inspect(make_config(tmp_path), examples=4, html=str(tmp_path / "b.html"))
   said = capsys.readouterr().out
   page = (tmp_path / "b.html").read_text()
   assert "image      [4, 28, 28, 3]  uint8" in said and "2 of 4 rows without their eos" in said
@@ -140,5 +140,5 @@ def test_the_command_says_what_is_wrong_in_a_line(tmp_path):
   (tmp_path / "c.py").write_text("from configs import common\n\ndef get_config():\n"
                                  f"  return common.train(total_steps=1, tokenizer={TOKENIZER!r})\n")
   done = commands.run("tools.inspect_batch", "--config", tmp_path / "c.py", "--step", "x")
-  assert done.returncode == 1 and "--step=x is not a number" in done.stderr
+  assert done.returncode == 2 and "argument --step: invalid int value: 'x'" in done.stderr
   assert "Traceback" not in done.stderr

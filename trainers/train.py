@@ -5,13 +5,14 @@ killed anywhere, on any number of devices and processes that divides the batch. 
 saves and ends it after the step under way (big_vlm/stopping.py).
 """
 import contextlib
-import pathlib
 import sys
 import time
 
 import jax
+from etils import epath
 
-from big_vlm import compilation, distributed, reporting, sharding, stopping
+from big_vlm import cli, compilation, distributed, files, metric_writer, plot, profiling
+from big_vlm import reporting, sharding, stopping
 from big_vlm.batch import check_batch
 from big_vlm.checkpoints import native
 from big_vlm.checkpoints.steps import Checkpoints
@@ -22,7 +23,7 @@ from big_vlm.training import step as steps
 from evaluators import common
 
 
-def train(config, workdir, profile=None):
+def train(config, workdir, profile_steps=None):
   """Runs the config to its end; returns the last row of training metrics."""
   distributed.assert_same(config.to_json_best_effort(), "configs")
   stream = mixture.from_config(config)
@@ -32,21 +33,21 @@ def train(config, workdir, profile=None):
   total, size, row = s.run.total, config.input.batch_size, {}
   read = counters.Counters(stream, size, config.input.on_error)
   log, save, keep = (s.run.steps(name, config, default) for name, default in
-                     (("log", 50), ("checkpoint", 1000), ("keep_every", 0)))
+                     (("log", 50), ("checkpoint", 1000), ("keep_period", 0)))
   evaluators = common.evaluators(config, s.model, config.tokenizer, s.mesh, s.run)
   guard = finite.Guard(s, config.seed, config.loss.to_dict())
-  with (jax.set_mesh(s.mesh), stopping.Stop() as stop,
-        Checkpoints(workdir, config.keep_checkpoints, keep) as checkpoints):
+  with (jax.set_mesh(s.mesh), stopping.PreemptionHandler() as preemption,
+        Checkpoints(workdir, config.max_to_keep, keep) as checkpoints):
     state = start_or_resume(config, s, checkpoints)
     distributed.broadcast_from_primary(lambda: describe(workdir, config, s))
     first, stopping_now = int(state.step), False
-    trace = reporting.Trace(workdir, first, profile)
+    trace = profiling.Trace(workdir, first, profile_steps)
     batches = loader.train_batches(
         stream, size, step=first, rows=sharding.local_batch_rows(s.mesh, size),
         workers=config.input.workers, threads=config.input.threads,
         memory_gb=config.input.memory_gb)
     progress = reporting.Progress(first, total, size)
-    with reporting.MetricWriter(workdir, first) as writer, contextlib.closing(batches):
+    with metric_writer.MetricWriter(workdir, first) as writer, contextlib.closing(batches):
       def evaluate(step, evaluators):
         for evaluator in evaluators:
           if due(step, evaluator.steps, total):
@@ -69,24 +70,26 @@ def train(config, workdir, profile=None):
           state, metrics = done(s.step(state, batch))
         guard.watch(step, state, metrics, batch, host["_id"])
         checkpoints.check()
-        stopping_now = stop.reached(step) and step < total
+        stopping_now = preemption.should_stop(step) and step < total
         if step == first + 1:
-          print(f"step compiled in {time.perf_counter() - began:.0f} s ({compilation.cache_stats()})")
+          print(f"step compiled in {time.perf_counter() - began:.0f} s "
+                f"({compilation.cache_stats()})")
         if step == 1 or due(step, log, total):
           row = jax.device_get(metrics)
           writer.write(step, row | progress.line(step, row["loss"]) | read.row(step))
         if due(step, save, total) or stopping_now:
           guard.flush(state)
+          writer.sync()
           checkpoints.save(step, as_items(state, s.optimizer))
         if stopping_now:
           break
         evaluate(step, evaluators)
   if stopping_now:
-    print(f"stopped after step {step}, saved in {checkpoints.folder(step)}: the same command goes "
-          "on from it", flush=True)
-    sys.exit(stop.status)
+    print(f"stopped after step {step}, saved in {checkpoints.folder(step)}: the same command "
+          "resumes from it", flush=True)
+    sys.exit(preemption.status)
   if distributed.is_primary_process():
-    print(f"trained to step {total}: {checkpoints.folder(total)}, plot {reporting.plot(workdir)}")
+    print(f"trained to step {total}: {checkpoints.folder(total)}, plot {plot.plot(workdir)}")
   return row
 
 
@@ -119,20 +122,18 @@ def work(s, batch):
 
 def make_workdir(workdir):
   """Creates the folder; raises OSError where it cannot be written."""
-  folder = pathlib.Path(workdir)
   try:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").open("a").close()
+    files.check_writable(workdir)
   except OSError as e:
-    raise OSError(f"Cannot write into the workdir {workdir}: {e.strerror}. Give another --workdir, "
-                  "or mend its permissions or disk.") from e
+    raise OSError(f"Cannot write into the workdir {workdir}: {e.strerror or e}. Give another "
+                  "--workdir, or fix its permissions or disk.") from e
 
 
 def describe(workdir, config, s):
   """Writes config.json, model.json and the tokenizer: not before a run that is there has turned
   out to be of this config."""
   text = config.to_json_best_effort(indent=2)
-  (pathlib.Path(workdir) / "config.json").write_text(text + "\n")
+  files.write_atomic(epath.Path(workdir) / "config.json", text + "\n")
   native.write_model(workdir, setup.model_args(config, s.mesh), config.tokenizer or None,
                      setup.lora_scale(config))
 
@@ -149,7 +150,7 @@ def start_or_resume(config, s, checkpoints):
     newest = other.newest(aside=False)
     if newest is None:
       raise FileNotFoundError(f"config.resume={config.resume} holds no finished checkpoint.")
-    print(f"going on from step {newest} of {config.resume}")
+    print(f"resuming from step {newest} of {config.resume}")
     return from_items(other.restore(newest, like), s.optimizer)
 
 
@@ -175,7 +176,16 @@ def from_items(items, optimizer):
                           train["opt_state"], ema)
 
 
+def main(argv=None):
+  parser = cli.Parser(__doc__, config=True, distributed=True)
+  parser.add_argument("--workdir", required=True, help="where checkpoints, metrics and plots go")
+  parser.add_argument("--profile_steps", type=int,
+                      help="trace so many steps with the profiler, from the third on")
+  args = parser.parse_args(argv)
+  compilation.cache()
+  cli.start(args)
+  train(args.config, args.workdir, args.profile_steps)
+
+
 if __name__ == "__main__":
-  reporting.launch(train, processes=True, config="Config file, path.py or path.py:arg.",
-                   workdir="Where checkpoints, metrics and plots go.",
-                   profile="Trace so many steps with the profiler, from the third on.")
+  cli.run(main)

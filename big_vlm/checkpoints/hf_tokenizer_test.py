@@ -4,8 +4,8 @@ import json
 import pytest
 import tokenizers
 
-from big_vlm.checkpoints import hf_config, hf_tokenizer
-from big_vlm.families import paligemma
+from big_vlm.checkpoints import hf_tokenizer
+from big_vlm.families import paligemma, paligemma_hf
 from pp import tokenizer_files
 from pp.tokenizer import get_tokenizer, train_sentencepiece
 
@@ -25,7 +25,7 @@ def spec(request, tmp_path_factory):
 
 def config(vocab_size):
   ours = paligemma.config({"variant": "tiny"}, {"variant": "tiny", "vocab_size": vocab_size})
-  return hf_config.to_theirs(ours, "float32", 64)
+  return paligemma_hf.export_config(ours, "float32")
 
 
 def test_ids_are_those_of_sentencepiece(spec, tmp_path):

@@ -6,11 +6,14 @@ of processes and workers: the loader's whole state is the step.
 import signal
 
 import absl.flags
-import grain
 import numpy as np
+from etils import epy
 
 from big_vlm.batch import BATCH
 from big_vlm.data import allocation
+
+with epy.lazy_imports():  # slow to import
+  import grain
 
 GRACE = 20  # seconds that a worker goes on after SIGTERM
 AHEAD = 8  # batches that are made ahead at most, by the threads of each worker
@@ -66,19 +69,19 @@ def _start_worker(worker, workers):
   signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
 
 
-def eval_batches(examples, preprocess, batch_size, *, rows=None, threads=2):
-  """(iterator over batches, their number): every example once, in order, "_mask" False on filling.
+def eval_batches(examples, preprocess, batch_size, *, rows=None, threads=2, start=0):
+  """(iterator over batches, their number): every example from `start` on once, in order.
 
-  rows: the slots of each batch that are wanted, all by default; the number of batches is the same
-  whichever these are.
+  "_mask" is False on padding rows. rows: the slots of each batch that are wanted, all by default;
+  they do not change the number of batches.
   """
   allocation.keep_freed_memory()
   rows = list(range(batch_size) if rows is None else rows)
-  count = -(-len(examples) // batch_size)
+  count = -(-(len(examples) - start) // batch_size)
 
   def make(slot):
     step, row = divmod(slot, len(rows))
-    index = step * batch_size + rows[row]
+    index = start + step * batch_size + rows[row]
     example = preprocess(examples[min(index, len(examples) - 1)])
     return {**example, "_mask": np.bool_(index < len(examples))}
 

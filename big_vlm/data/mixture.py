@@ -8,13 +8,16 @@ import fractions
 import math
 import pathlib
 
-import grain
 import numpy as np
+from etils import epy
 
 from big_vlm.data import source
 from pp import builder
 from pp.context import Context
 from pp.names import check_names, pick
+
+with epy.lazy_imports():  # slow to import
+  import grain
 
 ON_ERROR = ("raise", "skip")
 TRIES = 10  # examples of one source that may fail in a row before a run that skips gives up

@@ -58,7 +58,7 @@ class Builder(dataset_builder.FileReaderBuilder, skip_registration=True):
   SPLITS: tuple
   COUNTS = {}
   HASHES = {}
-  partial = False  # prepare what is there, though the published counts and hashes say otherwise
+  allow_incomplete = False  # prepare what is there, though the published counts and hashes say otherwise
   only = ()  # prepare these splits alone
 
   def __init_subclass__(cls, **kw):
@@ -98,9 +98,9 @@ class Builder(dataset_builder.FileReaderBuilder, skip_registration=True):
     del dl_manager  # nothing is downloaded
     if not download_config.manual_dir:
       raise ValueError(f"{self.name} is made from the files of its release: give their folder, "
-                       f"--raw DIR.\n\n{self.about}")
+                       f"--manual_dir DIR.\n\n{self.about}")
     raw = Raw(download_config.manual_dir, self)
-    if not self.partial:
+    if not self.allow_incomplete:
       for file, digest in self.HASHES.items():
         raw.check(file, digest)
     kept = _Kept(self, self._data_dir_root)
@@ -117,11 +117,11 @@ class Builder(dataset_builder.FileReaderBuilder, skip_registration=True):
       raise ValueError(f"{self.name}, {split}: the annotations in {raw.folder} are not laid out as "
                        f"expected, {type(e).__name__}: {e}.") from e
     want = self._of_config(self.COUNTS).get(split)
-    if not self.partial and want not in (None, len(records)):
+    if not self.allow_incomplete and want not in (None, len(records)):
       raise ValueError(
           f"{self.name}: the release has {want:,} examples in {split}, {raw.folder} has "
-          f"{len(records):,}: a download that is not whole, or another release. --partial prepares "
-          "what is there.")
+          f"{len(records):,}: a download that is not whole, or another release. "
+          "--allow_incomplete prepares what is there.")
     if not records:
       raise ValueError(f"{self.name}: {raw.folder} holds no example of {split}.")
     hasher = hashing.Hasher(split)
@@ -263,7 +263,7 @@ class Raw:
       got = hashlib.file_digest(file, algorithm).hexdigest()
     if got != digest:
       raise ValueError(f"{self.path(name)} has the {algorithm.upper()} {got}, the release's has "
-                       f"{digest}: get it again, or go on with --partial.")
+                       f"{digest}: get it again, or go on with --allow_incomplete.")
 
 
 def box(corners, size):

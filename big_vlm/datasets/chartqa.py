@@ -1,8 +1,8 @@
 """chartqa: ChartQA, questions on charts that people wrote (human) or a model (augmented).
 
 Masry et al., 2022. From https://huggingface.co/datasets/ahmed-masry/ChartQA the file "ChartQA
-Dataset.zip" (about 1 GB), unzipped; --raw is the folder "ChartQA Dataset" in it, which holds for
-each of train, val and test:
+Dataset.zip" (about 1 GB), unzipped; --manual_dir is the folder "ChartQA Dataset" in it, which
+holds for each of train, val and test:
 
   train/train_human.json   train/train_augmented.json   train/png/41699051005347.png
 

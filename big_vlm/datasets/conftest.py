@@ -22,7 +22,7 @@ def release(tmp_path):
     raw = tmp_path / "raw"
     for path, content in files.items():
       write(raw / path, content)
-    prepare.prepare(name, tmp_path / "data", raw, **{"partial": True, **kw})
+    prepare.prepare(name, tmp_path / "data", raw, **{"allow_incomplete": True, **kw})
     builder = tfds.builder(name, tmp_path / "data")
     return {split: list(_all(tfds.Tfds(name, split, tmp_path / "data")))
             for split in builder.info.splits}

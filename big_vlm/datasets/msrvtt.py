@@ -9,7 +9,8 @@ that https://github.com/xudejing/video-question-answering links to (25 MB), besi
   TrainValVideo/video0.mp4            TestVideo/video7010.mp4
 
 Every example carries the bytes of its video: "qa", with 24 questions on each, comes to about
-150 GB. Videos that are gone count as an incomplete release; with --partial they are left out.
+150 GB. Videos that are gone count as an incomplete release; with --allow_incomplete they are left
+out.
 """
 import collections
 

@@ -9,7 +9,7 @@ youtube_mapping.txt as linked from https://github.com/xudejing/video-question-an
   YouTubeClips/-4wsuPCjDBc_5_15.avi
 
 Every example carries the bytes of its clip: 50,505 questions come to about 45 GB. Clips that are
-not there count as an incomplete release; with --partial their questions are left out.
+not there count as an incomplete release; with --allow_incomplete their questions are left out.
 """
 from big_vlm.datasets import base
 

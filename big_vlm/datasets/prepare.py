@@ -1,35 +1,37 @@
 """Prepares a data set as ArrayRecord, for configs to read:
 
-  python -m big_vlm.datasets.prepare okvqa --raw downloads/okvqa --data_dir data
-  python -m big_vlm.datasets.prepare okvqa      what it is, and which files --raw is to hold
+  python -m big_vlm.datasets.prepare okvqa --manual_dir downloads/okvqa --data_dir data
+  python -m big_vlm.datasets.prepare okvqa      what it is, and which files --manual_dir must hold
   python -m big_vlm.datasets.prepare            all names
 
-Killed and started again, it goes on where it stopped.
+After a kill the same command resumes.
 """
-import argparse
 import importlib
 import inspect
 import pkgutil
 
-import tensorflow_datasets as tfds
+from etils import epy
 
-from big_vlm import datasets, reporting
+from big_vlm import cli, datasets
 from big_vlm.data import tfds as prepared
+
+with epy.lazy_imports():  # slow to import
+  import tensorflow_datasets as tfds
 
 NO_BUILDERS = ("base", "prepare", "conftest", "plain_pickle")
 
 
-def prepare(name, data_dir=None, raw=None, partial=False, splits=()):
+def prepare(name, data_dir=None, manual_dir=None, allow_incomplete=False, splits=()):
   """Writes the data set unless it is there already; returns its folder.
 
-  raw: the folder with the files of the official release, for the sets that are made from one.
-  partial: prepare what is there, though published counts or hashes say otherwise.
+  manual_dir: the folder with the files of the release, for the sets that are made from one.
+  allow_incomplete: prepare what is there, though published counts or hashes say otherwise.
   splits: prepare these alone. Raises ValueError where it is there without them.
   """
   builder = prepared.builder(name, data_dir)
   if not builder.is_prepared():
-    builder.partial, builder.only = partial, tuple(splits)
-    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=raw))
+    builder.allow_incomplete, builder.only = allow_incomplete, tuple(splits)
+    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
   elif missing := [split for split in splits if split not in builder.info.splits]:
     raise ValueError(f"{name} is prepared in {builder.data_dir} without {', '.join(missing)}. "
                      "Remove that folder to prepare it anew.")
@@ -47,22 +49,21 @@ def names():
 
 
 def main(argv=None):
-  parser = argparse.ArgumentParser(description=__doc__,
-                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = cli.Parser(__doc__)
   parser.add_argument("name", nargs="?", help='data set and config, e.g. "digits/small"')
-  parser.add_argument("--raw", help="folder with the files of the release")
+  parser.add_argument("--manual_dir", help="folder with the files of the release")
   parser.add_argument("--data_dir", help="where prepared data sets live (default: TFDS's)")
-  parser.add_argument("--partial", action="store_true", help="prepare what is there, though it is "
-                      "not what was published: other counts, other hashes")
+  parser.add_argument("--allow_incomplete", action="store_true", help="prepare what is there, "
+                      "though counts or hashes are not those that were published")
   parser.add_argument("--splits", help="these alone, with commas; default: all")
   args = parser.parse_args(argv)
   splits = args.splits.split(",") if args.splits else ()
   if args.name:
     print(f"{args.name} is ready in "
-          f"{prepare(args.name, args.data_dir, args.raw, args.partial, splits)}")
+          f"{prepare(args.name, args.data_dir, args.manual_dir, args.allow_incomplete, splits)}")
   else:
     print("\n".join(inspect.cleandoc(line) for line in names().values()))
 
 
 if __name__ == "__main__":
-  reporting.run(main)
+  cli.run(main)

@@ -48,7 +48,7 @@ def table(text_len, everything):
       "ocr": Task(
           "WebLI, read by a public OCR system", f"{RELAION} and PDFA, read by PaddleOCR",
           dict(image="1.jpg", snippets=["EXIT", "Gate 4"]),
-          f"{image}|choice(n={text_len // 6}, key='snippets', fewer_ok=True)|"
+          f"{image}|choice(n={text_len // 6}, key='snippets', allow_fewer=True)|"
           "strjoin(' ', inkey='snippets', outkey='suffix')|strfmt('ocr', outkey='prefix')",
           (2., 6.)),
       "answer_cc3m35l": Task(

@@ -1,6 +1,6 @@
 """Writes tests/golden/hf_*: small random models of transformers, and what they answer.
 
-  PEERS/bin/python tests/golden/make_hf.py       with the packages of requirements-peers.txt
+  .venv-parity/bin/python tests/golden/make_hf.py       with the packages of requirements-parity.txt
 
 Each folder is what save_pretrained wrote, with golden.npz beside it:
 
