@@ -1,5 +1,6 @@
 """Evaluators over digits/tiny: every example once, the same rows for any batch size and mesh."""
 import copy
+import dataclasses
 import json
 import types
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from big_vlm import sharding
+from big_vlm.data import mixture
 from big_vlm.decode import session
 from big_vlm.families import paligemma
 from big_vlm.training import step as steps
@@ -15,7 +17,6 @@ from big_vlm.vlm import VLM
 from configs import quickstart
 from evaluators import common
 from evaluators.mean import Mean
-from pp import text_layout
 from pp.tokenizer import get_tokenizer
 
 
@@ -34,6 +35,7 @@ def model_and_params(config):
 
 def evaluator(config, model, name, mesh, **changes):
   return common.Evaluator(name, model, config.tokenizer, mesh,
+                          context=mixture.context_of(config),
                           **{**config.evals[name].to_dict(), **changes})
 
 
@@ -132,10 +134,9 @@ def test_of_several_draws_the_likeliest_counts(config, model_and_params, mesh1, 
 
 def test_perplexity_is_the_loss_of_a_training(config, model_and_params, mesh1):
   model, params = model_and_params
-  head = config.evals.ocr.pp.split("|tok(")[0]
-  pp = f"{head}|{text_layout.tokens(config.tokenizer, 24, train=True)}"
+  context = dataclasses.replace(mixture.context_of(config), text_len=24)
   entry = dict(type="perplexity", data={**config.evals.ocr.data.to_dict(), "split": "val[:8]"},
-               pp=pp)
+               pp=config.evals.ocr.pp, context=context)
   whole = common.Evaluator("ocr/pplx", model, config.tokenizer, mesh1, **entry, batch_size=8)
   seen = {}
 
@@ -182,9 +183,8 @@ def test_run_writes_every_row(config, model_and_params, mesh1, tmp_path, capsys)
 
 
 def test_a_server_gets_every_question_once(config, model_and_params, mesh1, want, tmp_path):
-  head = config.evals.ocr.pp.split("|tok(")[0]
-  tokens = text_layout.tokens(config.tokenizer, 16, train=False, keep=("prefix", "question_id"))
-  pp = f"{head}|copy('id', 'question_id')|{tokens}"
+  head = config.evals.ocr.pp.split("|text_layout")[0]
+  pp = f"{head}|copy('id', 'question_id')|text_layout(keep=('prefix', 'question_id'))"
   one = evaluator(config, model_and_params[0], "ocr", mesh1, batch_size=64, type="store", pp=pp,
                   format="docvqa")
   assert one.run(model_and_params[1], tmp_path, 7) == {"ocr/examples": 64}
@@ -193,14 +193,14 @@ def test_a_server_gets_every_question_once(config, model_and_params, mesh1, want
 
 
 def quick(config, **entry):
-  return dict(type="vqa", rule="exact", data=dict(name="nowhere"), pp="", batch_size=1,
+  return dict(type="vqa", metric="exact", data=dict(name="nowhere"), pp="", batch_size=1,
               max_new_tokens=1) | entry
 
 
 @pytest.mark.parametrize("entry, complaint", [
     (dict(type="captoin"), "Unknown evaluator 'captoin'. Did you mean 'caption'"),
-    (dict(rule="exat"), "Unknown rule of the kind vqa 'exat'. Did you mean 'exact'"),
-    (dict(type="store", format="vqa2"), "has no 'rule'"),
+    (dict(metric="exat"), "Unknown metric of the kind vqa 'exat'. Did you mean 'exact'"),
+    (dict(type="store", format="vqa2"), "has no 'metric'"),
     (dict(to_lowr=1), "The eval 'a' of the kind 'vqa' has no 'to_lowr'. Did you mean 'to_lower'"),
     (dict(sampler="beem"), "Unknown sampler 'beem'. Did you mean 'beam'"),
     (dict(max_new_tokens=None), "The eval 'a' needs max_new_tokens="),
@@ -213,8 +213,8 @@ def test_what_makes_no_sense_is_refused_before_any_data_is_read(config, entry, c
 
 def test_a_kind_names_the_arguments_that_it_needs():
   entry = quick(None)
-  del entry["rule"]
-  with pytest.raises(ValueError, match="The eval 'a' of the kind 'vqa' needs rule="):
+  del entry["metric"]
+  with pytest.raises(ValueError, match="The eval 'a' of the kind 'vqa' needs metric="):
     common.Evaluator("a", None, "nowhere", None, **entry)
 
 
