@@ -80,8 +80,8 @@ def test_a_killed_run_goes_on_behind_its_rows(config, model_and_params, want, tm
   again = one.predict(params, kept=kept, note=lambda done, total: batches.append(total))
   assert batches == [1] and said(again) == said(want) and capsys.readouterr().out == ""
   key = json.loads(kept.read_text().partition("\n")[0])["key"]
-  assert common.Kept(kept, key).rows[0]["id"] == want[0]["id"]
-  assert common.Kept(kept, key + "x").rows == []  # what another checkpoint has made is not taken
+  assert common.ResumableWriter(kept, key).predictions[0]["id"] == want[0]["id"]
+  assert common.ResumableWriter(kept, key + "x").predictions == []  # what another checkpoint has made is not taken
   assert "is of another checkpoint" in capsys.readouterr().out
 
 
@@ -185,7 +185,7 @@ def test_a_server_gets_every_question_once(config, model_and_params, mesh1, want
   head = config.evals.ocr.pp.split("|tok(")[0]
   tokens = text_layout.tokens(config.tokenizer, 16, train=False, keep=("prefix", "question_id"))
   pp = f"{head}|copy('id', 'question_id')|{tokens}"
-  one = evaluator(config, model_and_params[0], "ocr", mesh1, batch_size=64, type="store", pp=pp,
+  one = evaluator(config, model_and_params[0], "ocr", mesh1, batch_size=64, type="submission", pp=pp,
                   format="docvqa")
   assert one.run(model_and_params[1], tmp_path, 7) == {"ocr/examples": 64}
   sent = json.loads((tmp_path / "submissions" / "ocr-7.json").read_text())
@@ -193,14 +193,14 @@ def test_a_server_gets_every_question_once(config, model_and_params, mesh1, want
 
 
 def quick(config, **entry):
-  return dict(type="vqa", rule="exact", data=dict(name="nowhere"), pp="", batch_size=1,
+  return dict(type="vqa", metric="exact", data=dict(name="nowhere"), pp="", batch_size=1,
               max_new_tokens=1) | entry
 
 
 @pytest.mark.parametrize("entry, complaint", [
     (dict(type="captoin"), "Unknown evaluator 'captoin'. Did you mean 'caption'"),
-    (dict(rule="exat"), "Unknown rule of the kind vqa 'exat'. Did you mean 'exact'"),
-    (dict(type="store", format="vqa2"), "has no 'rule'"),
+    (dict(metric="exat"), "Unknown metric of the evaluator type vqa 'exat'. Did you mean 'exact'"),
+    (dict(type="submission", format="vqa2"), "has no 'metric'"),
     (dict(to_lowr=1), "The eval 'a' of the kind 'vqa' has no 'to_lowr'. Did you mean 'to_lower'"),
     (dict(sampler="beem"), "Unknown sampler 'beem'. Did you mean 'beam'"),
     (dict(max_new_tokens=None), "The eval 'a' needs max_new_tokens="),
@@ -213,8 +213,8 @@ def test_what_makes_no_sense_is_refused_before_any_data_is_read(config, entry, c
 
 def test_a_kind_names_the_arguments_that_it_needs():
   entry = quick(None)
-  del entry["rule"]
-  with pytest.raises(ValueError, match="The eval 'a' of the kind 'vqa' needs rule="):
+  del entry["metric"]
+  with pytest.raises(ValueError, match="The eval 'a' of the kind 'vqa' needs metric="):
     common.Evaluator("a", None, "nowhere", None, **entry)
 
 
