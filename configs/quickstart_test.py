@@ -5,6 +5,7 @@ from big_vlm.batch import check_batch
 from big_vlm.data import loader, mixture, source
 from big_vlm.families import paligemma
 from configs import quickstart
+from evaluators import common
 from pp.builder import get_preprocess_fn
 from pp.tokenizer import get_tokenizer
 
@@ -31,7 +32,7 @@ def test_the_default_is_small():
 def test_no_training_example_is_cut(config):
   tok = get_tokenizer(config.tokenizer)
   assert tok.vocab_size == config.model.llm.vocab_size
-  stream, prompts = mixture.Mixture(config.input.mixture, config.seed), set()
+  stream, prompts = mixture.from_config(config), set()
   length = quickstart.TEXT_LEN + 1  # the model reads all but the last, predicts all but the first
   for i in range(500):
     x = stream[i]
@@ -46,7 +47,7 @@ def test_no_training_example_is_cut(config):
 
 
 def test_a_batch_keeps_the_contract(config):
-  stream = mixture.Mixture(config.input.mixture, config.seed)
+  stream = mixture.from_config(config)
   batch, _ = loader.split_batch(next(loader.train_batches(stream, config.input.batch_size)))
   check_batch(batch, train=True, vocab_size=config.model.llm.vocab_size)
   assert batch["image"].shape == (16, 32, 32, 3)
@@ -55,7 +56,8 @@ def test_a_batch_keeps_the_contract(config):
 def test_evaluations_cut_neither_prompt_nor_answer(config):
   tok = get_tokenizer(config.tokenizer)
   for name, task in config.evals.items():
-    preprocess, examples = get_preprocess_fn(task.pp), source.get(**task.data)
+    context = common.context_for(mixture.context_of(config), **task)
+    preprocess, examples = get_preprocess_fn(task.pp, context), source.get(**task.data)
     for i in range(len(examples)):
       x = preprocess(examples[i])
       assert len(x["text"]) == quickstart.PROMPT_LEN

@@ -10,6 +10,7 @@ and, where it needs to,
   submission(rows, **args)   what a test server takes
 What a row is: evaluators/predictions.py. `mean`, which has no rows, is evaluators/mean.py.
 """
+import dataclasses
 import functools
 import hashlib
 import importlib
@@ -23,7 +24,7 @@ from etils import epath
 
 from big_vlm import distributed, files, sharding
 from big_vlm.batch import check_batch
-from big_vlm.data import loader, source
+from big_vlm.data import loader, mixture, source
 from big_vlm.decode import samplers
 from big_vlm.decode.session import Batch, GenerationConfig, GenerationSession
 from evaluators.mean import Mean
@@ -36,6 +37,7 @@ from evaluators.predictions import (
   write_predictions,
 )
 from pp import builder
+from pp.context import Context
 from pp.names import check_names, pick
 from pp.tokenizer import get_tokenizer
 
@@ -49,8 +51,13 @@ def evaluators(config, model, tokenizer, mesh, run=None):
 
   run: the schedules.Run of a training, which says how many steps there are.
   """
-  entries = config.evals.to_dict()
-  made = {name: Evaluator(name, model, tokenizer, mesh, run=run, **entry)
+  entries, context = config.evals.to_dict(), mixture.context_of(config)
+  takes = model and model.config.img and model.config.img.image_size
+  if takes and context.image_size not in (takes, None):
+    raise ValueError(f"The config's images have {context.image_size} pixels a side, but the model "
+                     f"takes {takes}: give a model of that resolution, or "
+                     f"--config.model.img.image_size={takes}.")
+  made = {name: Evaluator(name, model, tokenizer, mesh, run=run, context=context, **entry)
           for name, entry in entries.items() if entry["type"] != "mean"}
   means = [mean_of(name, made, **entry) for name, entry in entries.items()
            if entry["type"] == "mean"]
@@ -62,6 +69,17 @@ def mean_of(name, made, *, type, evals, metric):
   del type
   check_names(evals, made, f"The eval {name!r} is a mean over evals, but the config")
   return Mean(name, [made[other] for other in evals], metric)
+
+
+def context_for(context, type, prompt_len=None, **_):
+  """The Context of the eval that an entry of a config describes.
+
+  context: of the config's training. An eval that decodes lays out prompts alone, of prompt_len
+  tokens or as many as the training reads; one that reads given answers lays out both.
+  """
+  kind = importlib.import_module(pick(KINDS, type, "evaluator"))
+  return dataclasses.replace(context, train=hasattr(kind, "likelihoods"),
+                             text_len=prompt_len or context.text_len)
 
 
 def in_percent(kind, metric):
@@ -77,18 +95,23 @@ class Evaluator:
 
   Nothing is read before the first run. sampler, max_new_tokens, cache_dtype: as VLM.generate takes
   them. steps, examples, epochs or percent: how often a training (run: its schedules.Run) evaluates,
-  by default at the end only; self.steps says it in steps. Other arguments go to the kind's score().
+  by default at the end only; self.steps says it in steps. context: the config's fields; its
+  text_len is the default of prompt_len and max_new_tokens. Other arguments go to the kind's
+  score().
   """
 
   def __init__(self, name, model, tokenizer, mesh, *, type, data, pp, batch_size,
-               max_new_tokens=None, sampler="greedy", cache_dtype="float32", run=None, steps=None,
-               examples=None, epochs=None, percent=None, **score_args):
+               context=None, prompt_len=None, max_new_tokens=None, sampler="greedy",
+               cache_dtype="float32", run=None, steps=None, examples=None, epochs=None,
+               percent=None, **score_args):
     every = dict(eval_steps=steps, eval_examples=examples, eval_epochs=epochs,
                  eval_percent=percent)
     self.name, self.type = name, type
     self.steps = run.steps("eval", every, 0) if run else 0
     self.last = None  # (step, metrics) of the last run()
     self._kind = importlib.import_module(pick(KINDS, type, "evaluator"))
+    context = dataclasses.replace(context or Context(), tokenizer=tokenizer)
+    max_new_tokens = max_new_tokens or context.text_len
     self._check(score_args, max_new_tokens)
     if random := builder.random_ops(pp):
       raise ValueError(f"The eval {name!r} would not see the same examples each time: "
@@ -97,6 +120,8 @@ class Evaluator:
     samplers.build(sampler)  # an error in it shows now
     self._model, self._mesh, self._tokenizer_name = model, mesh, tokenizer
     self._data, self._pp, self._batch_size = data, pp, batch_size
+    self._context = context_for(context, type, prompt_len)
+    self._preprocess = model and builder.get_preprocess_fn(pp, self._context)
     self._decode = dict(max_new_tokens=max_new_tokens, sampler=sampler, cache_dtype=cache_dtype)
     self._score_args = score_args
 
@@ -167,7 +192,7 @@ class Evaluator:
     batch by batch. A run that finds it there goes on behind its rows, if they are of the same
     evaluation (any batch size), parameters and number of examples.
     """
-    examples, preprocess = source.get(**self._data), builder.get_preprocess_fn(self._pp)
+    examples, preprocess = source.get(**self._data), self._preprocess
     file = self._open(kept, params, len(examples)) if kept else None
     rows = list(file.predictions) if file else []
     begin = distributed.broadcast_from_primary(lambda: len(rows))
@@ -233,7 +258,7 @@ class Evaluator:
 
   def _open(self, path, params, count):
     """The rows that process 0 keeps; None on others."""
-    described = [self.type, self._data, self._pp, self._decode, self._tokenizer_name, count,
+    described = [self.type, self._data, self._pp, self._context, self._decode, count,
                  repr(self._model.config), fingerprint(params)]
     key = hashlib.sha256(json.dumps(described, default=repr).encode()).hexdigest()
     return ResumableWriter(path, key) if distributed.is_primary_process() else None

@@ -1,5 +1,6 @@
 """Evaluators over digits/tiny: every example once, the same rows for any batch size and mesh."""
 import copy
+import dataclasses
 import json
 import types
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from big_vlm import sharding
+from big_vlm.data import mixture
 from big_vlm.decode import session
 from big_vlm.families import paligemma
 from big_vlm.training import step as steps
@@ -15,7 +17,6 @@ from big_vlm.vlm import VLM
 from configs import quickstart
 from evaluators import common
 from evaluators.mean import Mean
-from pp import text_layout
 from pp.tokenizer import get_tokenizer
 
 
@@ -34,6 +35,7 @@ def model_and_params(config):
 
 def evaluator(config, model, name, mesh, **changes):
   return common.Evaluator(name, model, config.tokenizer, mesh,
+                          context=mixture.context_of(config),
                           **{**config.evals[name].to_dict(), **changes})
 
 
@@ -81,7 +83,7 @@ def test_a_killed_run_goes_on_behind_its_rows(config, model_and_params, want, tm
   assert batches == [1] and said(again) == said(want) and capsys.readouterr().out == ""
   key = json.loads(kept.read_text().partition("\n")[0])["key"]
   assert common.ResumableWriter(kept, key).predictions[0]["id"] == want[0]["id"]
-  assert common.ResumableWriter(kept, key + "x").predictions == []  # what another checkpoint has made is not taken
+  assert not common.ResumableWriter(kept, key + "x").predictions  # of another checkpoint
   assert "is of another checkpoint" in capsys.readouterr().out
 
 
@@ -132,10 +134,9 @@ def test_of_several_draws_the_likeliest_counts(config, model_and_params, mesh1, 
 
 def test_perplexity_is_the_loss_of_a_training(config, model_and_params, mesh1):
   model, params = model_and_params
-  head = config.evals.ocr.pp.split("|tok(")[0]
-  pp = f"{head}|{text_layout.tokens(config.tokenizer, 24, train=True)}"
+  context = dataclasses.replace(mixture.context_of(config), text_len=24)
   entry = dict(type="perplexity", data={**config.evals.ocr.data.to_dict(), "split": "val[:8]"},
-               pp=pp)
+               pp=config.evals.ocr.pp, context=context)
   whole = common.Evaluator("ocr/pplx", model, config.tokenizer, mesh1, **entry, batch_size=8)
   seen = {}
 
@@ -182,11 +183,10 @@ def test_run_writes_every_row(config, model_and_params, mesh1, tmp_path, capsys)
 
 
 def test_a_server_gets_every_question_once(config, model_and_params, mesh1, want, tmp_path):
-  head = config.evals.ocr.pp.split("|tok(")[0]
-  tokens = text_layout.tokens(config.tokenizer, 16, train=False, keep=("prefix", "question_id"))
-  pp = f"{head}|copy('id', 'question_id')|{tokens}"
-  one = evaluator(config, model_and_params[0], "ocr", mesh1, batch_size=64, type="submission", pp=pp,
-                  format="docvqa")
+  head = config.evals.ocr.pp.split("|text_layout")[0]
+  pp = f"{head}|copy('id', 'question_id')|text_layout(keep=('prefix', 'question_id'))"
+  one = evaluator(config, model_and_params[0], "ocr", mesh1, batch_size=64, type="submission",
+                  pp=pp, format="docvqa")
   assert one.run(model_and_params[1], tmp_path, 7) == {"ocr/examples": 64}
   sent = json.loads((tmp_path / "submissions" / "ocr-7.json").read_text())
   assert sent == [{"questionId": r["id"], "answer": r["prediction"]} for r in want]

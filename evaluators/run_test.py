@@ -24,7 +24,7 @@ def make_config(data_dir):
     config.model.llm.update(width=32, depth=1, heads=2, head_dim=16, mlp=64, unroll=1)
     evals = config.evals.to_dict()
     sent = evals["ocr"]["pp"].replace("'id'", "'id', 'question_id'").replace(
-        "|tok(", "|copy('id', 'question_id')|tok(", 1)
+        "|text_layout", "|copy('id', 'question_id')|text_layout")
     evals["send"] = {**evals["ocr"], "type": "submission", "format": "vqav2", "pp": sent}
     evals = {name: {**evals[name], "batch_size": batch_size, "max_new_tokens": 2}
              for name in NAMES}

@@ -57,6 +57,25 @@ def get_tokenizer(name):
   return _cached(name, os.environ.get(GEMMA_MODEL))
 
 
+def difference(name, other):
+  """How two tokenizer strings differ in pieces and ids, as text; "" if a model reads both alike.
+
+  Neither the spelling nor the file format counts.
+  """
+  if name == other:
+    return ""
+  a, b = get_tokenizer(name), get_tokenizer(other)
+  if a.vocab_size != b.vocab_size:
+    return f"{name} has {a.vocab_size:,} pieces, {other} has {b.vocab_size:,}"
+  for i in range(a.vocab_size):
+    if (pieces := (a.piece(i), b.piece(i)))[0] != pieces[1]:
+      return f"piece {i} of {name} is {pieces[0]!r}, of {other} {pieces[1]!r}"
+  for what in ("pad_token", "bos_token", "eos_token"):
+    if (ids := (getattr(a, what), getattr(b, what)))[0] != ids[1]:
+      return f"{what} of {name} is {ids[0]}, of {other} {ids[1]}"
+  return ""
+
+
 @functools.lru_cache(maxsize=32)
 def _cached(name, _):
   return known_tokenizers().build(name)

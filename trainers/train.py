@@ -26,7 +26,7 @@ from evaluators import common
 def train(config, workdir, profile_steps=None):
   """Runs the config to its end; returns the last row of training metrics."""
   distributed.assert_same(config.to_json_best_effort(), "configs")
-  stream = mixture.Mixture(config.input.mixture, config.seed, config.input.on_error)
+  stream = mixture.from_config(config)
   s = setup.make(config)
   distributed.broadcast_from_primary(lambda: make_workdir(workdir))
   print(optim.table(s.shapes.params, s.optimizer))

@@ -121,7 +121,8 @@ def _stack(key, examples):
     raise ValueError(
         f"{key!r} is {values[0].shape} in example {examples[0].get('_id')} but {values[odd].shape} "
         f"in {examples[odd].get('_id')}; a batch needs one shape: "
-        + ("resize(...)" if key == "image" else "tolen(...)") + " in the pp string sees to it.")
+        + ("`resize`" if key == "image" else "`text_layout` with config.text_len")
+        + " in the pp string makes one.")
   return np.stack(values)
 
 

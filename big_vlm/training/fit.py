@@ -18,7 +18,8 @@ from big_vlm.batch import check_batch
 from big_vlm.data import loader, mixture, source
 from big_vlm.training import optim, schedules
 from big_vlm.training.step import make_train_step, start
-from pp import builder, text_layout
+from pp import builder
+from pp.context import Context
 
 TEXT_MULTIPLE = 16  # rows are rounded up to it
 
@@ -72,15 +73,19 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
     print(optim.table(vlm.params, optimizer))
     print(f"fit: {count} examples, {text_len} tokens each, {total} steps of {batch_size}",
           flush=True)
-  stream = mixture.Mixture([dict(data=data, pp=_pp(vlm, text_len, images))], seed)
+  stream = mixture.Mixture([dict(data=data, pp=_pp(images))], seed,
+                           context=_context(vlm, text_len))
   batches = loader.train_batches(stream, batch_size)
   return _train(vlm, batches, optimizer, total, batch_size, seed, log_every)
 
 
-def _pp(vlm, text_len, images):
+def _context(vlm, text_len):
+  return Context(vlm.tokenizer_name, text_len, vlm.image_size, image=bool(vlm.config.img))
+
+
+def _pp(images, text="text_layout"):
   """Images as VLM.preprocess makes them, text as VLM.tokenize lays it out."""
-  text = text_layout.tokens(vlm.tokenizer_name, text_len, train=True, image=bool(vlm.config.img))
-  return f"decode|resize({vlm.image_size}, antialias=True)|{text}" if images else text
+  return f"decode|resize(antialias=True)|{text}" if images else text
 
 
 def _survey(vlm, data, text_len):
@@ -89,7 +94,8 @@ def _survey(vlm, data, text_len):
     raise ValueError("fit() needs a tokenizer and this model has none: load it from a source that "
                      "ships one.")
   examples, tower = source.get(**data), bool(vlm.config.img)
-  preprocess = {has: builder.get_preprocess_fn(_pp(vlm, None, has)) for has in {tower, False}}
+  preprocess = {has: builder.get_preprocess_fn(_pp(has, "text_layout(text_len=None)"),
+                                               _context(vlm, None)) for has in {tower, False}}
 
   def look(index):
     x = examples[index]

@@ -53,10 +53,11 @@ def test_evals_are_asked_as_after_the_transfer():
 
 def test_the_models_that_are_asked():
   assert mix.get_config("448").init.model == "google/paligemma-3b-mix-448"
-  assert mix.get_config("size=10b").init.model == "google/paligemma2-10b-mix-224"
+  assert mix.get_config("model=paligemma2_10b").init.model == "google/paligemma2-10b-mix-224"
   assert mix.get_config("448").published["mmvp/test/pair_accuracy"] == 45.33
-  assert mix.get_config("size=10b").published.to_dict() == {}  # none is known
-  assert set(transfers.MODELS) == {"pg1", "3b", "10b", "28b"}
+  assert mix.get_config("model=paligemma2_10b").published.to_dict() == {}  # none is known
+  assert set(transfers.MODELS) == {"paligemma_3b", "paligemma2_3b", "paligemma2_10b",
+                                   "paligemma2_28b"}
 
 
 def test_an_unknown_set():
