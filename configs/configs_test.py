@@ -76,7 +76,7 @@ def test_config(module, arg):
     else:
       task = evals[evaluator.name]
       metrics |= scores(evaluator, task, context, c.model.llm.vocab_size)
-  servers = tuple(f"{name}/" for name, task in evals.items() if task["type"] == "store")
+  servers = tuple(f"{name}/" for name, task in evals.items() if task["type"] == "submission")
   for metric in c.published:
     assert metric in metrics or metric.startswith(servers) or metric in UNSCORED, metric
 
@@ -113,7 +113,7 @@ def _scores(key, asked):
   metrics = evaluator.score(rows)
   assert all(np.isfinite(list(metrics.values()))) and all("references" in row for row in rows)
   assert evaluator.baseline(rows).keys() <= metrics.keys()
-  assert kind != "store" or len(evaluator.submission(rows)) == 2
+  assert kind != "submission" or len(evaluator.submission(rows)) == 2
   return {name.removeprefix(evaluator.name + "/"): value for name, value in metrics.items()}
 
 
