@@ -45,7 +45,7 @@ def make(path):
   config = paligemma.config(**presets.resolve(NAME).config)
   leaves = {n: random_leaf(n, s.shape) for n, s in paligemma.param_shapes(config).items()}
   save.save(Checkpoint("random", config, leaves, None), path, "npz",
-            reporting.byte_counter(str(path)))
+            reporting.counter(str(path), "B"))
 
 
 def forward(path):

@@ -131,6 +131,6 @@ def _check_field(config, name):
       raise ValueError(f"--{place}.{field} is now --{place}.{new}")
     if field not in known:
       raise ValueError(
-          f"--{name}: the config has no field {place}.{field}.{near_miss(field, known)} Flags change "
-          "fields that the config file has; set others, such as model.img.remat, in the file.")
+          f"--{name}: the config has no field {place}.{field}.{near_miss(field, known)} Flags "
+          "change fields that the config file has; set others, such as model.img.remat, in it.")
     place, config = f"{place}.{field}", config[field]

@@ -2,6 +2,7 @@
 
 An object store has no append and no rename, but an object is visible only once it is whole.
 """
+import contextlib
 import os
 import time
 
@@ -15,20 +16,53 @@ def is_local(path):
   return "://" not in os.fspath(path)
 
 
+def absolute(path):
+  """The absolute path that Orbax asks for."""
+  path = epath.Path(path)
+  return path.absolute() if is_local(path) else path
+
+
 def write_atomic(path, data):
   """Writes a file, str (as UTF-8) or bytes, that readers see whole or not at all.
 
-  Creates the folder. A process that is killed meanwhile leaves the old content.
+  Creates the folder. A process that is killed meanwhile leaves the old content. Raises OSError
+  that names the path.
   """
   path = epath.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  data = data.encode() if isinstance(data, str) else data
-  if not is_local(path):
-    path.write_bytes(data)
-    return
-  temporary = path.with_name(path.name + ".tmp")
-  temporary.write_bytes(data)
-  os.replace(temporary, path)
+  temporary = path.with_name(path.name + ".tmp") if is_local(path) else path
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+    if temporary != path:
+      os.replace(temporary, path)
+  except OSError as e:
+    if temporary != path:
+      with contextlib.suppress(OSError):  # the folder itself may be what is broken
+        temporary.unlink()
+    raise OSError(e.errno, f"Cannot write {path} ({e.strerror or e}). Free some space, or name a "
+                  "folder that you may write to") from e
+
+
+def check_writable(folder):
+  """Creates a folder; raises OSError where it cannot be written, ValueError for other stores."""
+  folder = epath.Path(folder)
+  if not is_local(folder) and not os.fspath(folder).startswith("gs://"):
+    raise ValueError(f"{folder}: Orbax writes checkpoints to disks and to gs:// alone.")
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = folder / ".writable"
+    probe.write_bytes(b"")
+    probe.unlink()
+  except ImportError as e:
+    raise ValueError(f"To write to {folder} the package gcsfs is needed: pip install gcsfs "
+                     f"({e}).") from e
+
+
+def copy_folder(source, destination):
+  """Copies the files of a folder and of those in it, from a disk or to one."""
+  for path in epath.Path(source).iterdir():
+    target = epath.Path(destination) / path.name
+    copy_folder(path, target) if path.is_dir() else write_atomic(target, path.read_bytes())
 
 
 class Appender:

@@ -1,4 +1,4 @@
-"""Encodes a mask as 16 codes in 0..127, with the encoder of the VQ-VAE behind <seg>.
+"""A mask -> 16 codes in 0..127 by the encoder of the VQ-VAE behind <seg>; pasting a decoded mask.
 
 Ning et al., "All in Tokens", arXiv 2301.02229. The weights are big_vision's `vae-oid.npz`, in
 PyTorch's layout (outputs, inputs, height, width):
@@ -15,6 +15,7 @@ import functools
 import os
 
 import numpy as np
+from PIL import Image
 
 from pp.resampling import resize_image
 
@@ -82,6 +83,27 @@ def _pixels(low, high, n):
   low, high = (int(np.clip(np.round(np.float32(n) * np.float32(x)), 0, n)) for x in (low, high))
   begin = min(low, n - 1)
   return begin, max(high, begin + 1)
+
+
+def pixel_box(box, size):
+  """The pixels of a box in 0..1, edges cut off to integers: (ymin, xmin, ymax, xmax)."""
+  return tuple(int(edge * side) for edge, side in zip(box, (*size, *size), strict=True))
+
+
+def paste(mask, box, size):
+  """A mask of a box on the whole image: bool [H, W]; nothing where the box holds no pixel.
+
+  As big_vision evaluates RefCOCO: the edges of pixel_box, Pillow's bilinear resize (which averages
+  where it shrinks), true above 0.
+
+  mask: float [64, 64]. box: (ymin, xmin, ymax, xmax) in 0..1. size: (H, W).
+  """
+  y0, x0, y1, x1 = pixel_box(box, size)
+  whole = np.zeros(size, bool)
+  if y0 < y1 and x0 < x1:
+    mask = Image.fromarray(np.asarray(mask, np.float32))
+    whole[y0:y1, x0:x1] = np.asarray(mask.resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR)) > 0
+  return whole
 
 
 def encode(params, masks):

@@ -9,7 +9,7 @@ RENAMED = {
     "processes": "num_processes",
     "coordinator": "coordinator_address",
     "start_timeout": "initialization_timeout",
-    "segment": "vqvae",
+    "segment": "masks",
     "against": "check_overlap",
     "tries": "max_compiles",
     "text": "text_len",

@@ -12,9 +12,12 @@ import functools
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse
+from etils import epy
 
 from pp.names import pick
+
+with epy.lazy_imports():  # slow to import
+  import scipy.sparse
 
 ROWS = 64  # of the result at a time; of a photograph they fit into a core's cache
 BLOCK = 1 << 22  # floats of the image at a time; of a huge image they are fewer rows

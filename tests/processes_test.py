@@ -35,7 +35,7 @@ def get_config():
   c.model.llm.update(width=32, depth=1, heads=2, head_dim=16, mlp=64, unroll=1, dropout=0.1)
   c.input.batch_size, c.input.workers = 8, 0
   c.optimizer.name, c.optimizer.args = "adamw", {{}}
-  c.total_steps, c.log_steps, c.checkpoint_steps, c.keep_checkpoints = {steps}, 1, 5, 9
+  c.total_steps, c.log_steps, c.checkpoint_steps, c.max_to_keep = {steps}, 1, 5, 9
   c.evals = {{"ocr": {{**c.evals.ocr.to_dict(), "batch_size": 24, "steps": 0,
                      "max_new_tokens": 2}},
              "all": {{"type": "mean", "evals": ("ocr",), "metric": "acc"}}}}

@@ -12,7 +12,7 @@ from big_vlm import cli, compilation
 from tools import overlay, predict
 
 MISSING = ("The page needs Streamlit, which is an extra of this project: "
-           "pip install -r requirements-demo.txt")
+           "pip install -r requirements.txt")
 PAGE = pathlib.Path(__file__).with_name("demo_page.py")
 OPTIONS = {
     "server.address": "127.0.0.1",

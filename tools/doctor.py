@@ -158,7 +158,7 @@ def disk(folder, free, writable):
   if free < LITTLE_DISK:
     return Line("disk", WARNING, f"{gib:.0f} GiB free at {folder}: three saves of a 3B model with "
                 "Adam's state, two kept and one written, are 105 GB",
-                "lower config.keep_checkpoints, or give another --workdir")
+                "lower config.max_to_keep, or give another --workdir")
   return Line("disk", OK, f"{gib:.0f} GiB free at {folder}")
 
 

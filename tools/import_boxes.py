@@ -12,9 +12,10 @@ of another size than annotated are an error. tools/importers/ describes each for
 """
 import collections
 import hashlib
+import json
 import pathlib
 
-from big_vlm import cli, reporting
+from big_vlm import cli, files, reporting
 from tools import jsonl_images
 from tools.importers import coco, codes, lines, masks, polygons, voc, yolo
 
@@ -28,7 +29,7 @@ READERS = {
 
 
 def convert(pictures, classes, out, root=None, split=(), options=None, encode=None):
-  """Writes OUT.jsonl, or OUT_train.jsonl, OUT_val.jsonl, ... -> (Made, {path: number of lines}).
+  """Writes OUT.jsonl, or OUT_train.jsonl, ... -> (ImportResult, {path: number of lines}).
 
   split: [(name, share)]; an image goes by the hash of its file name, whatever else there is.
   encode: of importers/codes.py. Raises ValueError, FileNotFoundError, OSError.
@@ -38,20 +39,21 @@ def convert(pictures, classes, out, root=None, split=(), options=None, encode=No
     raise ValueError(f"OUT is a file that ends in .jsonl, not {out}.")
   base = pathlib.Path(root or out.parent).resolve()
   headers = jsonl_images.each(lambda p: lines.header(p.path), pictures, "images")
-  made = lines.make(pictures, headers, classes, lambda p: relative(p, base),
+  result = lines.make(pictures, headers, classes, lambda p: relative(p, base),
                     options or lines.Options(), encode)
-  if not made.lines:
+  if not result.lines:
     raise ValueError(f"{out} would have no lines: of {len(pictures)} images none has objects of "
                      "the classes wanted.")
   groups = collections.defaultdict(list)
-  for path, line in made.lines:
+  for path, line in result.lines:
     groups[which(path.name, split)].append(line)
   written = {}
   for name in [name for name, _ in split] or [None]:
     path = out.with_name(f"{out.stem}_{name}.jsonl") if name else out
-    lines.write(path, groups[name])
+    files.write_atomic(path, "".join(json.dumps(line, ensure_ascii=False) + "\n"
+                                     for line in groups[name]))
     written[path] = len(groups[name])
-  return made, written
+  return result, written
 
 
 def relative(path, base):
@@ -89,12 +91,12 @@ def parse_split(text):
   return parts
 
 
-def summary(made, written):
+def summary(result, written):
   """What was done, as text."""
-  table = [("class", "objects", "images"), *((c, f"{n:,}", f"{made.images[c]:,}")
-                                             for c, n in made.objects.most_common())]
-  notes = [f"{what}: {n:,}" for what, n in made.counts.items()]
-  notes += [f"warning: {text}" for text in made.warnings]
+  table = [("class", "objects", "images"), *((c, f"{n:,}", f"{result.images[c]:,}")
+                                             for c, n in result.objects.most_common())]
+  notes = [f"{what}: {n:,}" for what, n in result.counts.items()]
+  notes += [f"warning: {text}" for text in result.warnings]
   files = [f"{path}: {n:,} lines" for path, n in written.items()]
   return "\n".join([reporting.columns(table), "", *notes, *files])
 

@@ -93,7 +93,7 @@ def respond(vlm, prompt, image, *, decoder=None, show, **settings):
   decoded. settings: of vlm.generate.
   """
   generation = decode(vlm, prompt, image, show, **settings)
-  found = vlm.objects(generation, image, decoder)
+  found = vlm.detections(generation, image, decoder)
   notes = []
   if generation.finish_reason == "length":
     notes.append(f"cut after {len(generation.tokens)} tokens; max_new_tokens allows more")
