@@ -24,7 +24,7 @@ from configs.pretrain import tasks
 from configs.transfers import common
 from evaluators import common as evaluation
 from evaluators import perplexity
-from evaluators.rows import plain
+from evaluators.predictions import to_json
 from pp import builder, mask_codes, tokenizer
 
 HERE = pathlib.Path(__file__).parent
@@ -76,7 +76,7 @@ def test_config(module, arg):
     else:
       task = evals[evaluator.name]
       metrics |= scores(evaluator, task, context, c.model.llm.vocab_size)
-  servers = tuple(f"{name}/" for name, task in evals.items() if task["type"] == "store")
+  servers = tuple(f"{name}/" for name, task in evals.items() if task["type"] == "submission")
   for metric in c.published:
     assert metric in metrics or metric.startswith(servers) or metric in UNSCORED, metric
 
@@ -100,7 +100,7 @@ def _scores(key, asked):
   device, host = loader.split_batch(batch)
   rows = []
   for i in range(2):
-    row = plain({k: v[i] for k, v in host.items()})
+    row = to_json({k: v[i] for k, v in host.items()})
     row |= {k: values[i] for k, values in ROWS.items() if k in row}
     row |= {"answer": ("yes", "no")[i]} if metric == "pope" else {}
     row |= dict(id=f"x:{i}", image_size=[8, 8], prediction="x", tokens=[5], logprobs=[-1.],
@@ -113,7 +113,7 @@ def _scores(key, asked):
   metrics = evaluator.score(rows)
   assert all(np.isfinite(list(metrics.values()))) and all("references" in row for row in rows)
   assert evaluator.baseline(rows).keys() <= metrics.keys()
-  assert kind != "store" or len(evaluator.submission(rows)) == 2
+  assert kind != "submission" or len(evaluator.submission(rows)) == 2
   return {name.removeprefix(evaluator.name + "/"): value for name, value in metrics.items()}
 
 

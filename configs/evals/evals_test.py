@@ -8,7 +8,7 @@ import pytest
 from configs.evals import common, mix, zero_shot
 from configs.transfers import common as transfers
 from configs.transfers import vqav2
-from evaluators.common import KINDS
+from evaluators.common import EVALUATOR_TYPES
 
 LINES = 50
 SUITES = [(module, arg) for module in (mix, zero_shot) for arg in module.VARIANTS]
@@ -20,7 +20,7 @@ def test_suite(module, arg):
   evals = c.evals.to_dict()
   assert evals and json.loads(c.to_json_best_effort())["evals"]
   for entry in evals.values():
-    assert entry["type"] in {*KINDS, "mean"}
+    assert entry["type"] in {*EVALUATOR_TYPES, "mean"}
     assert set(entry.get("evals", ())) < set(evals)
   for metric in c.published:
     assert any(metric.startswith(f"{name}/") for name in evals), metric

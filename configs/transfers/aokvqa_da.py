@@ -21,7 +21,7 @@ def get_config(arg=None):
   kw = dict(data="aokvqa", pp=f"{prompt}|copy('direct_answers', 'answers')")
   common.evaluate(c, a, "aokvqa_da", splits, "vqa", metric="aokvqa_da", percent=1/4,
                   keep=("answers", "direct_answer_is_difficult", "question_id"), **kw)
-  common.evaluate(c, a, "aokvqa_da", {"test": "test"}, "store", keep=("question_id",),
+  common.evaluate(c, a, "aokvqa_da", {"test": "test"}, "submission", keep=("question_id",),
                   format="aokvqa_da", **kw)
   common.perplexity(c, a, "aokvqa_da", splits, f"{prompt}|{common.first('direct_answers')}",
                     data="aokvqa")

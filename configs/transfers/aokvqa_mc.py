@@ -24,7 +24,7 @@ def get_config(arg=None):
                   keep=("answer", options, "multiple_choice_correct_idx", "question_id"),
                   metric="aokvqa_mc", percent=1/4)
   # The test split tells no right option, so none is looked up.
-  common.evaluate(c, a, "aokvqa_mc", {"test": "test"}, "store", prompt, data="aokvqa",
+  common.evaluate(c, a, "aokvqa_mc", {"test": "test"}, "submission", prompt, data="aokvqa",
                   keep=("question_id",), format="aokvqa_mc")
   common.perplexity(c, a, "aokvqa_mc", splits, f"{prompt}|{right('suffix')}", data="aokvqa")
   return c

@@ -23,7 +23,7 @@ What the types of evals take and give, beside the prediction:
   sequence_error  "answer" -> cer, ser, ler, in per cent
   perplexity      what the pp string of a training makes, without its random ops -> nll,
                   nll_per_token, perplexity
-  store           format=: the file that a test server takes
+  submission      format=: the file that a test server takes
   mean            evals=, metric=: over other evals
 """
 import ast

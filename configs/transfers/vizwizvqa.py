@@ -24,8 +24,8 @@ def get_config(arg=None):
   for (alias, split), percent in zip(splits.items(), (1/8, 0.1)):
     common.evaluate(c, a, "vizwizvqa", {alias: split}, "vqa", prompt, metric="vizwiz",
                     keep=("answers", "image/filename"), batch_size=1024, percent=percent)
-  common.evaluate(c, a, "vizwizvqa", {"test": "test"}, "store", prompt, keep=("image/filename",),
-                  format="vizwiz", batch_size=1024)
+  common.evaluate(c, a, "vizwizvqa", {"test": "test"}, "submission", prompt,
+                  keep=("image/filename",), format="vizwiz", batch_size=1024)
   common.perplexity(c, a, "vizwizvqa", {"minitrain": "train", "val": "val"},
                     f"{prompt}|{common.first('answers')}", percent=1/8)
   return c

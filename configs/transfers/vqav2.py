@@ -27,7 +27,7 @@ def get_config(arg=None):
   common.evaluate(c, a, "vqav2", {"minitrain": "train[:5120]", "minival": "validation[-10240:]"},
                   "vqa", prompt, keep=("answers", "answer_type", "question_type", "question_id"),
                   metric="vqav2", batch_size=1024, percent=1/4)
-  common.evaluate(c, a, "vqav2", {"test": "test"}, "store", prompt, keep=("question_id",),
+  common.evaluate(c, a, "vqav2", {"test": "test"}, "submission", prompt, keep=("question_id",),
                   format="vqav2", batch_size=1024)
   common.perplexity(
       c, a, "vqav2", {"minitrain": "train[:20_864]", "minival": "validation[-10240:]"},
