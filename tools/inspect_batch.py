@@ -4,8 +4,8 @@
   python -m tools.inspect_batch --config configs/forkme.py --eval val
 
 No model is built. Of each example: its tokens by their part (prefix, separator, suffix, eos, pad),
-which of them see what follows (mask_ar 0) and which are learnt (mask_loss 1), what each weighs in
-the loss of the batch, and whether the eos was cut off.
+which of them see what follows (mask_ar 0) and which are supervised (mask_loss 1), what each weighs
+in the loss of the batch, and whether the eos was cut off.
 """
 import dataclasses
 import itertools
@@ -20,7 +20,8 @@ from big_vlm import cli, reporting
 from big_vlm.batch import BATCH, check_batch
 from big_vlm.data import loader, mixture, source
 from big_vlm.training import losses
-from pp import builder
+from evaluators import common
+from pp import builder, text_layout
 from pp.locations import parse_objects
 from pp.names import pick
 from pp.tokenizer import get_tokenizer
@@ -58,14 +59,16 @@ def make_batch(config, step=0, name=None):
   """(batch, its seconds): that of training step `step` + 1, or the first ones of an evaluation."""
   began = time.perf_counter()
   if name is None:
-    stream = mixture.Mixture(config.input.mixture, config.seed, config.input.on_error)
-    batches = loader.train_batches(stream, config.input.batch_size, step=step)
+    batches = loader.train_batches(
+        mixture.from_config(config), config.input.batch_size, step=step)
   else:
     entry = pick(config.evals.to_dict(), name, "evaluator of this config")
     if "pp" not in entry:
       raise ValueError(f"The evaluator {name!r} has no data of its own.")
+    preprocess = builder.get_preprocess_fn(
+        entry["pp"], common.context_for(mixture.context_of(config), **entry))
     batches, count = loader.eval_batches(
-        source.get(**entry["data"]), builder.get_preprocess_fn(entry["pp"]), entry["batch_size"])
+        source.get(**entry["data"]), preprocess, entry["batch_size"])
     if step >= count:
       raise ValueError(f"The evaluation {name!r} has {count} batches: --step={step} is beyond.")
     batches = itertools.islice(batches, step, None)
@@ -120,7 +123,7 @@ def parts_of(tokens, learnt, train, tokenizer):
   else:
     parts = ["prefix" if m else "pad" for m in learnt]
     end = found[-1] + 1 if len(found) else 0
-  separator = tokenizer.to_int("\n")
+  separator = tokenizer.to_int(text_layout.SEPARATOR)
   begin = end - len(separator)
   if begin >= 0 and tokens[begin:end] == separator:
     parts[begin:end] = ["separator"] * len(separator)

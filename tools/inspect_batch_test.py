@@ -24,19 +24,19 @@ LINES = [
 TEXT_LEN = 40
 
 
-def make_config(folder, lines=LINES, image="decode|resize(28)|", **changes):
+def make_config(folder, lines=LINES, image="decode|resize|", **changes):
   """A config over the lines, in whose batch each stands once."""
   Image.new("RGB", (60, 40), "red").save(folder / "red.png")
   Image.new("RGB", (20, 20), "blue").save(folder / "blue.png")
   path = folder / "train.jsonl"
   path.write_text("\n".join(map(json.dumps, lines)))
   data = dict(name="jsonl", path=str(path))
-  c = common.train(total_steps=1, tokenizer=TOKENIZER, **changes)
-  c.input.mixture = [dict(data=data, pp=image + common.tokens(TOKENIZER, TEXT_LEN, train=True))]
+  c = common.train(total_steps=1, tokenizer=TOKENIZER, text_len=TEXT_LEN, **changes)
+  c.model.img = dict(variant="tiny", image_size=28)
+  c.input.mixture = [dict(data=data, pp=f"{image}text_layout")]
   c.input.batch_size = len(lines)
-  keep = ("prefix", "suffix")
-  c.evals.val = dict(type="exact_match", data=data, batch_size=3, max_new_tokens=4,
-                     pp=image + common.tokens(TOKENIZER, 16, train=False, keep=keep))
+  c.evals.val = dict(type="exact_match", data=data, batch_size=3, max_new_tokens=4, prompt_len=16,
+                     pp=f"{image}text_layout(keep=('prefix', 'suffix'))")
   return c
 
 
@@ -102,7 +102,7 @@ def test_steps_have_their_own_batches(tmp_path):
     ("", "uint8 0..255"), ("value_range(-1, 1)|", "float32 -1..1"),
     ("value_range(0, 3)|", "float32 0..3, not in -1..1")])
 def test_pixels_are_shown_as_they_were(tmp_path, pp, note):
-  found, _ = rows(make_config(tmp_path, image=f"decode|resize(28)|{pp}"))
+  found, _ = rows(make_config(tmp_path, image=f"decode|resize|{pp}"))
   assert found[1].note == note
   if "not" not in note:
     np.testing.assert_array_equal(found[1].images[0], np.broadcast_to([255, 0, 0], (28, 28, 3)))

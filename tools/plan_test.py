@@ -67,16 +67,10 @@ def test_one_target_is_needed(kw):
     plan.plan(quickstart.get_config("tiny"), **kw)
 
 
-def test_text_length_is_that_of_the_longest_part():
-  config = common.train(total_steps=1)
-  part = lambda pp: dict(data={}, pp=pp)
-  config.input.mixture = [
-      part("x|tolen(65, pad_value=0, key='text')|tolen(65, pad_value=1, key='mask_ar')"),
-      part("tolen(33, pad_value=0, key='text')"), part("tolen(99, pad_value=0, key='other')")]
-  assert plan.text_length(config) == 64
-  config.input.mixture = [part("decode")]
-  with pytest.raises(ValueError, match="give --text_len N"):
-    plan.text_length(config)
+def test_text_length_is_the_field():
+  assert plan.text_length(common.train(total_steps=1, text_len=64)) == 64
+  with pytest.raises(ValueError, match="config.text_len is not set.*give --text_len N"):
+    plan.text_length(common.train(total_steps=1))
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pp import text_layout
 from pp.builder import get_preprocess_fn
+from pp.context import Context
 from pp.tokenizer import get_tokenizer
 from tools import contact_sheet, example_page, jsonl_text, validate_jsonl
 from tools.importers.records import Annotation
@@ -193,7 +193,7 @@ def test_lengths_are_those_of_the_pipeline(write):
   needed = int(re.search(r"; (\d+) would hold 99.9 % of them", table)[1])
   assert re.search(rf"^row .* {needed}$", table, re.MULTILINE)
   for text_len, whole in ((needed, True), (needed - 1, False)):
-    row = get_preprocess_fn(text_layout.tokens(name, text_len, train=True))(lines[-1])
+    row = get_preprocess_fn("text_layout", Context(name, text_len))(lines[-1])
     assert (row["text"][row["mask_loss"] == 1][-1] == get_tokenizer(name).eos_token) == whole
     found = validate_jsonl.validate(path, tokenizer=MODEL, text_len=text_len)
     said = "holds every line" if whole else "cuts 10.00% of the lines"

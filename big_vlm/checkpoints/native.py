@@ -94,7 +94,7 @@ def open_source(path):
   if step is None:
     return Checkpoint(str(folder), config, {}, tokenizer)
   step_folder = folder / "checkpoints" / str(step)
-  params = (step_folder / "params").absolute()  # Orbax takes no other
+  params = files.absolute(step_folder / "params")
   read = lambda name: lambda index=(): _restored(params, name)[tuple(index)]
   leaves = {name: LazyArray(tuple(x.shape), np.dtype(x.dtype), read(name))
             for name, x in steps.metadata(params).items()}
