@@ -22,15 +22,14 @@ from pp.tokenizer import get_tokenizer
 
 def from_preset(source, *, dtype="float32", load_weights=True, mesh=None,
                 rules=sharding.RULES):
-  """The VLM of a preset's name, a handle (hf://, kaggle://, gs://) or a local checkpoint.
+  """The VLM of a preset's name, a URI (hf://, kaggle://, gs://) or a local checkpoint.
 
   source: see `python -m big_vlm.presets` for names; a local one is a big_vision .npz, a Hugging
     Face folder, a KerasHub preset folder, or a work folder of trainers.train (its newest step).
-  dtype: of activations and of parameters, but for vectors and the patch and position embeddings,
-    which stay float32.
-  load_weights=False: fresh parameters from seed 0; a preset's name then needs no network, and has
-    no tokenizer.
-  mesh: a jax Mesh to shard the parameters over; default: all devices. rules: how, see sharding.py.
+  dtype: of activations and parameters; vectors and the patch and position embeddings stay float32.
+  load_weights=False: parameters are randomly initialized from seed 0; a preset's name then needs no
+    network, and has no tokenizer.
+  mesh: a jax Mesh to shard the parameters over; default: all devices. rules: see sharding.py.
   Raises ValueError for an unknown name or a checkpoint that does not fit, and FileNotFoundError.
   """
   preset = presets.resolve(str(source))
@@ -39,7 +38,7 @@ def from_preset(source, *, dtype="float32", load_weights=True, mesh=None,
   else:
     opened = load.open_source(uris.fetch(preset.handle if preset else source))
     config, tokenizer, place = opened.config, opened.tokenizer, opened.path
-    if preset:  # a name promises a model; another one behind it is an error
+    if preset:  # another model behind the name is an error
       config = paligemma.config(**preset.config)
     leaves = load.fit(opened, config) if load_weights else None
   config = paligemma.with_dtype(config, dtype)
@@ -59,13 +58,13 @@ def from_preset(source, *, dtype="float32", load_weights=True, mesh=None,
 
 @dataclasses.dataclass
 class VLM:
-  """fit() trains it in place; with_lora(), merge_lora() and quantize() give another one."""
+  """fit() trains it in place; with_lora(), merge_lora() and quantize() return another one."""
   model: paligemma.PaliGemma
   params: dict
   tokenizer: object  # None where the source has none
   mesh: jax.sharding.Mesh
   tokenizer_name: str | None  # for pp.tokenizer.get_tokenizer
-  source: str  # where the parameters come from
+  source: str  # of the parameters
 
   @property
   def config(self):
@@ -211,15 +210,15 @@ class VLM:
     return inputs.pixels(image, self.image_size)
 
   def with_lora(self, rank=8, targets=".*attn.*|.*mlp.*", alpha=None, seed=0):
-    """The VLM with fresh adapters (arXiv 2106.09685) on all weights whose names match `targets`.
+    """The VLM with new adapters (arXiv 2106.09685) on all weights whose names match `targets`.
 
-    It answers as before; fit() trains the adapters only. alpha: the adapters' scale times rank,
-    default: rank. Raises ValueError for a pattern that matches no weight.
+    Its answers do not change; fit() trains the adapters only. alpha: the adapters' scale times
+    rank, default: rank. Raises ValueError for a pattern that matches no weight.
     """
     return self._replace(lora.add(self.model, self.params, rank, targets, alpha, seed))
 
   def merge_lora(self):
-    """The VLM with the adapters added into the weights, which have their usual form again."""
+    """The VLM with the adapters added to the weights."""
     return self._replace(lora.merge(self.params))
 
   def quantize(self, kind):
