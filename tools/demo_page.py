@@ -1,4 +1,4 @@
-"""The page of tools/demo.py. Streamlit runs this file anew for each thing that a person does."""
+"""The page of tools/demo.py. Streamlit runs this file again after each action of the user."""
 import sys
 
 from pp import ops_image

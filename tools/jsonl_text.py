@@ -14,7 +14,7 @@ from pp.names import near_miss
 
 # kind: (level, heading). An error makes training fail or teaches what is wrong.
 KINDS = {
-    "line": ("error", "lines that are no example"),
+    "line": ("error", "lines that are not an example"),
     "file": ("error", "files that are missing or refused"),
     "image": ("error", "images and videos that cannot be decoded"),
     "text": ("error", "prefix or suffix that is missing, empty or no string"),
@@ -187,7 +187,7 @@ def mask_problem(mask, size=None):
     return None
   if isinstance(mask, dict):
     if not {"size", "counts"} <= set(mask):
-      return "is no run-length code {size, counts}"
+      return "is not a run-length code {size, counts}"
     wrong = size and list(mask["size"]) != list(size)
     return f"is of {mask['size']}, the image of {list(size)} rows and columns" if wrong else None
   if not isinstance(mask, list) or not mask:

@@ -4,7 +4,7 @@
   python -m tools.validate_jsonl 'my/*.jsonl.gz' --check_overlap my/val.jsonl --text_len 128 \\
     --tokenizer gemma.model --html sheet.html
 
-Reports file, line and reason of lines that are no JSON, of files that are missing, refused or do
+Reports file, line and reason of lines that are not JSON, of files that are missing, refused or do
 not decode, of texts that are missing, of malformed boxes and masks, and of answers that are too
 long for --text_len; warns of prompts that the released models do not know and of repeated lines;
 and gives the lengths of texts. --html writes a contact sheet. The exit status is 1 if there is an

@@ -105,7 +105,7 @@ def test_a_missing_prefix_is_one_problem_unless_the_ops_write_it():
     ([[1, 1, 70, 1, 50, 30]], "leaves the image of 60x40"),
     ([[1, 1, 50, 1]], "not [x, y, x, y, x, y, ...]"),
     ({"size": [60, 40], "counts": "PPd0"}, "is of [60, 40], the image of [40, 60] rows"),
-    ({"counts": "PPd0"}, "is no run-length code"), ("mask.png", "not a list of polygons"),
+    ({"counts": "PPd0"}, "is not a run-length code"), ("mask.png", "not a list of polygons"),
 ])
 def test_masks(mask, complaint):
   found = jsonl_text.mask_problem(mask, (40, 60))

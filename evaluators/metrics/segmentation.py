@@ -16,7 +16,7 @@ import re
 
 import numpy as np
 
-from evaluators.metrics.grounding import box_iou, check_box, shares
+from evaluators.metrics.grounding import box_iou, check_box, fractions_reaching
 from evaluators.metrics.ids import paired
 from pp import locations, mask_codes
 
@@ -83,7 +83,8 @@ def referring(predictions, truths, decode=None, box_ious=(.5, .75)):
     ious[name] = float(overlap[0] / overlap[1])
     box_overlaps.append(0. if box is None else box_iou(box, truth["box"]))
   return {"miou": sum(ious.values()) / len(ious), "ciou": float(sums[0] / sums[1]),
-          **shares(box_overlaps, box_ious), "invalid": invalid, "total": len(ious)}, ious
+          **fractions_reaching(box_overlaps, box_ious),
+          "invalid": invalid, "total": len(ious)}, ious
 
 
 def parse_answer(text):

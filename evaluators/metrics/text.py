@@ -15,7 +15,7 @@ def exact_match(prediction, target):
     target: str, the reference.
 
   Raises:
-    TypeError: where either is not a string: 2 == "2" is False for a reason nobody sees.
+    TypeError: where either is not a string: 2 == "2" is False, and nobody would see why.
   """
   for name, value in (("prediction", prediction), ("target", target)):
     if not isinstance(value, str):
@@ -101,7 +101,7 @@ def relaxed_accuracy(prediction, target, tolerance=0.05):
 
   "x%" is read as x / 100. Where both are numbers and the target is not 0, |p - t| / |t| must be at
   most `tolerance`; else the lower-case strings must be equal. So, by this rule:
-    "12%" is not 12, "1,000" and "$5" are no numbers (right only if spelled alike),
+    "12%" is not 12, "1,000" and "$5" are not numbers (correct only if spelled alike),
     "0.0" is not "0", and 2019 is right for 2000: within 1 %.
   The functions below name each of these otherwise. Source: ChartQA (arXiv 2203.10244), section 5.1,
   as pix2struct and big_vision (lower-casing both sides) compute it. "nan" and "inf" parse as
@@ -143,10 +143,10 @@ def relaxed_accuracy_exact_years(prediction, target, tolerance=0.05):
 
 
 def _relaxed(prediction, target, number, tolerance):
-  said, right = number(prediction), number(target)
-  if said is None or not right:
+  ours, reference = number(prediction), number(target)
+  if ours is None or not reference:
     return float(prediction == target)
-  return float(abs(said - right) / abs(right) <= tolerance)
+  return float(abs(ours - reference) / abs(reference) <= tolerance)
 
 
 def _fraction(text):
