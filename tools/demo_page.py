@@ -62,11 +62,11 @@ def respond(source, decoder, prompt, image, arguments):
   """The predict.Reply; what is decoded of it is shown meanwhile."""
   if not prompt:
     raise ValueError("Type a prompt first.")
-  said, place = [], st.empty()
+  pieces, place = [], st.empty()
 
   def show_piece(piece):
-    said.append(piece)
-    place.code("".join(said), language=None, wrap_lines=True)
+    pieces.append(piece)
+    place.code("".join(pieces), language=None, wrap_lines=True)
 
   reply = predict.respond(predict.load(source), prompt, image, show=show_piece,
                           decoder=predict.read_vqvae(decoder), **arguments)

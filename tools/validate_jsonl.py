@@ -1,4 +1,4 @@
-"""Looks for everything wrong in JSONL data before a training does.
+"""Checks JSONL data before a training reads it.
 
   python -m tools.validate_jsonl my/train.jsonl
   python -m tools.validate_jsonl 'my/*.jsonl.gz' --check_overlap my/val.jsonl --text_len 128 \\
@@ -27,15 +27,15 @@ from pp.tokenizer import check_single_ids, get_tokenizer
 from tools import contact_sheet, jsonl_images, jsonl_text
 from tools.jsonl_text import KINDS
 
-SHOWN = 20  # of a kind
-SHARES = (0.5, 0.9, 0.99)
+SHOWN = 20  # findings of a kind
+QUANTILES = (0.5, 0.9, 0.99)
 NO_TEXT = hashlib.blake2b(b"", digest_size=16).digest()
 WORD = re.compile(rf"{PIECE.pattern}|\w+|[^\w\s]")
 
 
 @dataclasses.dataclass
 class Findings:
-  """What was found. Lines are those of data (a Jsonl), of which the first `count` were read."""
+  """The findings on data (a Jsonl), of which the first `count` lines were read."""
   data: jsonl.Jsonl
   count: int
   problems: dict  # {kind: [(index, text)]}
@@ -50,8 +50,8 @@ class Findings:
 
 
 @dataclasses.dataclass
-class _Line:
-  """What is kept of a line beside its problems."""
+class _LineDigests:
+  """Digests of a line, to compare it with all others."""
   index: int
   paths: list  # of (field, path)
   whole: bytes  # digests, as all lines are kept
@@ -93,21 +93,21 @@ def validate(path, root=None, allow=(), tokenizer=None, text_len=128, against=No
       add(i, "cut", reason)
     whole = _digest(json.dumps(example, sort_keys=True))
     objects = example.get("objects")
-    lines.append(_Line(i, _resolved(data, i, example, add), whole, *map(_digest, texts),
+    lines.append(_LineDigests(i, _resolved(data, i, example, add), whole, *map(_digest, texts),
                        masks=isinstance(objects, dict) and "mask" in objects))
   found.lengths = np.array(lengths, int).reshape(-1, 3)
-  seen = jsonl_images.look([p for line in lines for p in line.paths])
-  found.files = len(seen)
+  checks = jsonl_images.check_files([p for line in lines for p in line.paths])
+  found.files = len(checks)
   for line in lines:
     for p in line.paths:
-      if seen[p].problem:
-        add(line.index, "image", seen[p].problem)
+      if checks[p].problem:
+        add(line.index, "image", checks[p].problem)
     if line.masks:
-      size = seen[line.paths[0]].size if line.paths else None
+      size = checks[line.paths[0]].size if line.paths else None
       for reason in jsonl_text.mask_problems(data.line(line.index), size):
         add(line.index, "fields", reason)
-  _compare(found, lines, seen, add)
-  _leaks(found, lines, seen, others, add)
+  _compare(found, lines, checks, add)
+  _leaks(found, lines, checks, others, add)
   return found
 
 
@@ -175,14 +175,14 @@ def _split(tok, text, single):
           "characters: name the tokensets, e.g. gemma(tokensets=('loc', 'seg'))")
 
 
-def _compare(found, lines, seen, add):
+def _compare(found, lines, checks, add):
   """Lines and images that are there twice, and answers that contradict each other."""
   wheres, whole, names, answers = found.data.where, {}, {}, {}
   for line in lines:
     first = whole.setdefault(line.whole, line.index)
     if first != line.index:
       add(line.index, "repeated", f"is the same as {wheres(first)}")
-    digests = tuple(seen[p].digest for p in line.paths)
+    digests = tuple(checks[p].digest for p in line.paths)
     for digest, (_, path) in zip(digests, line.paths):
       other = names.setdefault(digest, path) if digest else path
       if other != path:
@@ -201,14 +201,14 @@ def _hashes(against, root, allow):
         wanted.setdefault((field, data.resolve(i, name)), i)
     except (ValueError, FileNotFoundError):
       continue  # those lines are not what is looked at here
-  seen = jsonl_images.look(wanted, decode=False, name="images of --check_overlap")
-  return {s.digest: data.where(wanted[p]) for p, s in seen.items() if s.digest}
+  checks = jsonl_images.check_files(wanted, decode=False, name="images of --check_overlap")
+  return {s.digest: data.where(wanted[p]) for p, s in checks.items() if s.digest}
 
 
-def _leaks(found, lines, seen, others, add):
+def _leaks(found, lines, checks, others, add):
   for line in lines:
     for p in line.paths:
-      if where := others.get(seen[p].digest):
+      if where := others.get(checks[p].digest):
         add(line.index, "leak", f"{p[1]} is an image of {where}")
 
 
@@ -246,17 +246,17 @@ def _show_tasks(found, some, most):
   if len(ordered) > most:
     print(f"  and {len(ordered) - most:,} more words (--all shows them)")
   print(f"  {len(some) / max(found.count, 1):.0%} of the lines; the released models know "
-        f"{', '.join(jsonl_text.TASKS)}. A word of your own is learnt too, but says nothing yet.")
+        f"{', '.join(jsonl_text.TASKS)}. You can train another word, but it means nothing to them.")
 
 
 def lengths_table(found):
   """The percentiles of the lengths as text, and what they mean for text_len."""
   if not len(found.lengths):
     return "lengths: no line could be read"
-  rows = [[f"lengths in {found.unit}", *(f"{s:.0%}" for s in SHARES), "longest"]]
+  rows = [[f"lengths in {found.unit}", *(f"{s:.0%}" for s in QUANTILES), "longest"]]
   for i, name in enumerate(("prefix", "suffix", "row")):
     column = found.lengths[:, i] - (i == 2 and found.unit == "tokens")
-    values = [int(np.quantile(column, s, method="higher")) for s in SHARES]
+    values = [int(np.quantile(column, s, method="higher")) for s in QUANTILES]
     rows.append([name, *map(str, values), str(column.max())])
   table = reporting.columns(rows)
   if found.unit == "words":
@@ -265,10 +265,10 @@ def lengths_table(found):
   needed = found.lengths[:, 2] - 1
   cut = float(np.mean(needed > found.text_len))
   most = math.ceil(np.quantile(needed, 0.999, method="higher"))
-  said = (f"text_len {found.text_len} cuts {cut:.2%} of the lines" if cut else
-          f"text_len {found.text_len} holds every line")
-  return (f"{table}\nA row is bos, prefix, separator and suffix. {said}; {most} would hold 99.9 % "
-          "of them.")
+  summary = (f"text_len {found.text_len} cuts {cut:.2%} of the lines" if cut else
+             f"text_len {found.text_len} holds every line")
+  return (f"{table}\nA row is bos, prefix, separator and suffix. {summary}; {most} would hold "
+          "99.9 % of them.")
 
 
 def main(argv=None):
