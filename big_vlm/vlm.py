@@ -37,7 +37,7 @@ def from_preset(source, *, dtype="float32", load_weights=True, mesh=None,
   if preset and not load_weights:
     config, leaves, tokenizer, place = paligemma.config(**preset.config), None, None, preset.name
   else:
-    opened = load.open_source(uris.fetch(preset.handle if preset else source))
+    opened = load.open_source(uris.fetch(preset.uri if preset else source))
     config, tokenizer, place = opened.config, opened.tokenizer, opened.path
     if preset:  # a name promises a model; another one behind it is an error
       config = paligemma.config(**preset.config)
@@ -168,8 +168,8 @@ class VLM:
 
     As KerasHub's GemmaCausalLM.score. layer_intercept_fn(x, i) gets the activations [B, (F *) P +
     T, D], those of images first, and returns those that the next layer gets: i is -1 for the
-    embeddings, then 0 to depth - 1 after each block. All of it can be differentiated: gradients of the loss with respect
-    to the embeddings are
+    embeddings, then 0 to depth - 1 after each block. All of it can be differentiated: gradients of
+    the loss with respect to the embeddings are
 
       jax.grad(lambda d: vlm.score_tokens(tokens, mode="loss", targets=targets, layer_intercept_fn=
                                           lambda x, i: x + d if i == -1 else x).sum())(zeros)

@@ -21,6 +21,7 @@ from big_vlm.families import paligemma
 from evaluators import common, provenance, recipe, report, results
 from evaluators.predictions import write_predictions
 from pp.names import pick
+from pp.tokenizer import difference
 
 PICTURES = 300  # predictions that the report shows with their image; of one eval at most half
 
@@ -40,6 +41,7 @@ def run(config, init, workdir, evals=None, split=None, config_file=None, changes
   mesh = sharding.make_mesh(config.mesh.to_dict())
   dtype = config.model.dtype.replace("auto", "float32")
   vlm = big_vlm.from_preset(init, dtype=dtype, mesh=mesh, rules=config.sharding)
+  tokenizer = the_tokenizer(config.tokenizer, vlm.tokenizer_name)
   about = provenance.gather(config, config_file, changes or {}, vlm.source)
   warnings = recipe.Warnings(config, config_file, vlm.config, entries)
   pictures = min(PICTURES // 2, -(-PICTURES // len(entries)))
@@ -49,7 +51,7 @@ def run(config, init, workdir, evals=None, split=None, config_file=None, changes
 
   primary = distributed.is_primary_process()
   found, shown = {}, []
-  for evaluator in common.evaluators(config, vlm.model, vlm.tokenizer_name, mesh):
+  for evaluator in common.evaluators(config, vlm.model, tokenizer, mesh):
     name, published = evaluator.name, config.published
     if evaluator.type == "mean":
       found |= results.of_mean(evaluator, found, published, warnings) if primary else {}
@@ -68,6 +70,18 @@ def run(config, init, workdir, evals=None, split=None, config_file=None, changes
   for name in entries:
     partial(folder, name).unlink(missing_ok=True)
   return found
+
+
+def the_tokenizer(configured, shipped):
+  """The one tokenizer of an evaluation: the checkpoint's if it ships one, else the config's.
+
+  Raises ValueError if they differ in pieces or ids, however they are spelled and wherever they lie.
+  """
+  if configured and shipped and (how := difference(configured, shipped)):
+    raise ValueError(f"The config's tokenizer is not the checkpoint's: {how}. The model would read "
+                     "other ids than it was trained on: give the checkpoint of this config, or "
+                     f"--config.tokenizer={shipped!r}.")
+  return shipped or configured or None
 
 
 def choose_evals(evals, names=None, split=None):

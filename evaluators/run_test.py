@@ -160,3 +160,28 @@ def test_what_is_printed_and_metrics_that_are_not_a_number(tmp_path, capsys):
   assert printed.count("warning: a: odd\n") == 1 and "warning: a: odd too" in printed
   assert (f"report      {tmp_path / 'report.html'}\n"
           f"metrics     {tmp_path / 'metrics.json'}\n") in printed
+
+
+def test_another_tokenizer_than_the_checkpoints_stops_the_run(make_config, init, tmp_path):
+  copy_of = tmp_path / "other.model"
+  copy_of.write_bytes((init / "tokenizer.model").read_bytes())
+  config = make_config()
+  config.tokenizer = f"sp('{copy_of}')"  # the same file without <loc> and <seg>
+  with pytest.raises(ValueError, match="tokenizer is not the checkpoint's: piece 480 is missing in"):
+    run.run(config, init, tmp_path / "out", evals="ocr")
+
+
+def test_the_tokenizer_of_an_evaluation(make_config, init, tmp_path):
+  copy_of, configured = tmp_path / "copy.model", make_config().tokenizer
+  copy_of.write_bytes((init / "tokenizer.model").read_bytes())
+  shipped = f"sp('{copy_of}', tokensets=('loc', 'seg'))"
+  assert run.the_tokenizer(configured, shipped) == shipped  # spelling and path do not count
+  assert run.the_tokenizer(configured, None) == configured
+  assert run.the_tokenizer("", shipped) == shipped
+
+
+def test_another_resolution_than_the_models_stops_the_run(make_config, init, tmp_path):
+  config = make_config()
+  config.model.img.image_size = 64
+  with pytest.raises(ValueError, match="images have 64 pixels a side, but the model takes 32"):
+    run.run(config, init, tmp_path, evals="ocr")

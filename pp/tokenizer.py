@@ -60,20 +60,24 @@ def get_tokenizer(name):
 def difference(name, other):
   """How two tokenizer strings differ in pieces and ids, as text; "" if a model reads both alike.
 
-  Neither the spelling nor the file format counts.
+  Spelling, path and file format do not count, nor do control pieces at the end of the vocabulary,
+  such as <image>, which no text becomes.
   """
   if name == other:
     return ""
   a, b = get_tokenizer(name), get_tokenizer(other)
-  if a.vocab_size != b.vocab_size:
-    return f"{name} has {a.vocab_size:,} pieces, {other} has {b.vocab_size:,}"
-  for i in range(a.vocab_size):
-    if (pieces := (a.piece(i), b.piece(i)))[0] != pieces[1]:
-      return f"piece {i} of {name} is {pieces[0]!r}, of {other} {pieces[1]!r}"
   for what in ("pad_token", "bos_token", "eos_token"):
-    if (ids := (getattr(a, what), getattr(b, what)))[0] != ids[1]:
-      return f"{what} of {name} is {ids[0]}, of {other} {ids[1]}"
+    if getattr(a, what) != getattr(b, what):
+      return f"{what} is {getattr(a, what)} in {name} and {getattr(b, what)} in {other}"
+  for i in range(max(a.vocab_size, b.vocab_size)):
+    of_a, of_b = (t.piece(i) if i < t.vocab_size else "" for t in (a, b))
+    if of_a != of_b and (of_a and of_b or _is_read(a if of_a else b, i)):
+      return f"piece {i} is {of_a or 'missing'} in {name} and {of_b or 'missing'} in {other}"
   return ""
+
+
+def _is_read(tokenizer, i):
+  return tokenizer.to_int(tokenizer.piece(i).replace("▁", " ")) == [i]
 
 
 @functools.lru_cache(maxsize=32)

@@ -13,7 +13,7 @@ import numpy as np
 
 from big_vlm import presets, trees
 from big_vlm.checkpoints import hf, keras, native, npz, uris
-from big_vlm.families import paligemma
+from big_vlm.checkpoints.checkpoint import shapes
 from big_vlm.formats import param_map
 from big_vlm.formats.lazy_array import LazyArray
 
@@ -49,7 +49,7 @@ def fit(source, config):
   """
   if not source.leaves:
     raise FileNotFoundError(f"{source.path} holds no finished checkpoint yet.")
-  wanted = {name: x.shape for name, x in paligemma.param_shapes(config).items()}
+  wanted = shapes(config)
   leaves = _adapted(source.leaves, wanted)
   _check(leaves, wanted, source, config)
   return leaves
@@ -127,7 +127,7 @@ def parts(sources, config):
   PaliGemma, is left out and is randomly
   initialized; a pooling head that the model lacks is dropped.
   """
-  wanted = {name: x.shape for name, x in paligemma.param_shapes(config).items()}
+  wanted = shapes(config)
   found = {}
   for tower, source in sources.items():
     mine = {n: x for n, x in source.leaves.items() if n.startswith(tower + "/")}

@@ -159,10 +159,10 @@ def test_eight_devices_train_as_one(tokenizer, three):
 
 
 def test_an_interrupt_keeps_the_last_step(text_vlm, three, monkeypatch, capsys):
-  compiled, calls = fit_module._compiled, []
+  jit, calls = fit_module._jit, []
 
   def interrupted(*args):
-    update = compiled(*args)
+    update = jit(*args)
 
     def call(*args):  # comes when the old state is gone and the new one has no name yet
       out = update(*args)
@@ -170,8 +170,9 @@ def test_an_interrupt_keeps_the_last_step(text_vlm, three, monkeypatch, capsys):
       if len(calls) == 3:
         os.kill(os.getpid(), signal.SIGINT)
       return out
+    call.lower = update.lower
     return call
-  monkeypatch.setattr(fit_module, "_compiled", interrupted)
+  monkeypatch.setattr(fit_module, "_jit", interrupted)
   assert fit(text_vlm, PAIRS, **{**THREE, "steps": 50}) == three[0]
   assert not changed(three[1], text_vlm.params)
   assert "interrupted; the parameters are those of step 3 of 50" in capsys.readouterr().out
@@ -183,13 +184,21 @@ def test_an_error_on_the_way_keeps_the_last_step_too(text_vlm, three, monkeypatc
 
   def fails(*args):
     calls.append(args)
-    if len(calls) == 5:  # one for the compilation, one a step
+    if len(calls) == 4:  # one a step
       raise OSError("the cable is out")
     return put(*args)
-  monkeypatch.setattr(sharding, "put_batch", fails)
+  monkeypatch.setattr(sharding, "make_global_array", fails)
   with pytest.raises(OSError, match="cable"):
     fit(text_vlm, PAIRS, **{**THREE, "steps": 50})
   assert not changed(three[1], text_vlm.params)
+
+
+def test_a_loss_that_is_not_finite_ends_it(text_vlm, three, monkeypatch):
+  text_vlm.params = {**text_vlm.params, "llm": {
+      **text_vlm.params["llm"], "final_norm": {"scale": jnp.full(32, jnp.nan)}}}
+  with pytest.raises(ValueError, match="Step 1: the loss is nan.*parameter llm/final_norm/scale"):
+    fit(text_vlm, PAIRS, **THREE)
+  assert text_vlm.params is not None
 
 
 def test_it_runs_in_a_thread(text_vlm, three, tmp_path):

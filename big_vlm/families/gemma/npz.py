@@ -3,7 +3,6 @@ import dataclasses
 
 from big_vlm.families.gemma import model
 
-PART = "llm"
 MARKS = ("llm/embedder/input_embedding",)
 
 
