@@ -14,7 +14,7 @@ MOST = 2000  # cards with a problem: a page of 20 MB
 PICTURES = 4  # of a line
 
 
-def write(found, path, sample=200, seed=0):
+def write_sheet(found, path, sample=200, seed=0):
   """Writes the page of Findings; returns its path."""
   by_line = collections.defaultdict(list)
   for kind, some in found.problems.items():
@@ -33,7 +33,7 @@ def write(found, path, sample=200, seed=0):
              for kind, (level, heading) in KINDS.items() if found.problems.get(kind)]
   subtitle = (f"{len(wrong[:MOST]):,} lines with a problem{left_out}, then {len(some):,} of the "
               f"{len(rest):,} others (seed {seed})")
-  return example_page.write(path, "Contact sheet", subtitle, cards, summary,
+  return example_page.write_examples(path, "Contact sheet", subtitle, cards, summary,
                             {kind: heading for kind, (_, heading) in KINDS.items()})
 
 

@@ -59,7 +59,7 @@ def question():
 
 
 def respond(source, decoder, prompt, image, arguments):
-  """The predict.Reply; what is decoded of it is shown meanwhile."""
+  """The predict.Reply; the page shows its text while the model decodes it."""
   if not prompt:
     raise ValueError("Type a prompt first.")
   pieces, place = [], st.empty()

@@ -92,7 +92,7 @@ def parse_split(text):
 
 
 def summary(result, written):
-  """What was done, as text."""
+  """A summary of the import as text."""
   table = [("class", "objects", "images"), *((c, f"{n:,}", f"{result.images[c]:,}")
                                              for c, n in result.objects.most_common())]
   notes = [f"{what}: {n:,}" for what, n in result.counts.items()]

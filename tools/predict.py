@@ -83,7 +83,7 @@ def decode(vlm, prompt, image, show, *, sampler="greedy", **settings):
 class Reply:
   generation: object  # big_vlm's Generation
   found: list  # of the objects that it names, in pixels
-  notes: list  # of str: what a person should know
+  notes: list  # of str, for the user
 
 
 def respond(vlm, prompt, image, *, decoder=None, show, **settings):

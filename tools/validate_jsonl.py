@@ -156,7 +156,7 @@ def _cut(prefix, suffix, total, text_len):
 
 
 def _split(tok, text, single):
-  """What to say about the <loc> and <seg> of a text that are not one token each, or None.
+  """A warning of the <loc> and <seg> of a text that are not one token each, or None.
 
   single: {piece: whether it is one}, of those that came before.
   """
@@ -200,7 +200,7 @@ def _hashes(against, root, allow):
       for field, name in jsonl_images.named(data.line(i)):
         wanted.setdefault((field, data.resolve(i, name)), i)
     except (ValueError, FileNotFoundError):
-      continue  # those lines are not what is looked at here
+      continue  # the other files are not checked here
   checks = jsonl_images.check_files(wanted, decode=False, name="images of --check_overlap")
   return {s.digest: data.where(wanted[p]) for p, s in checks.items() if s.digest}
 
@@ -250,7 +250,7 @@ def _show_tasks(found, some, most):
 
 
 def lengths_table(found):
-  """The percentiles of the lengths as text, and what they mean for text_len."""
+  """The percentiles of the lengths as text, and the lines that text_len cuts."""
   if not len(found.lengths):
     return "lengths: no line could be read"
   rows = [[f"lengths in {found.unit}", *(f"{s:.0%}" for s in QUANTILES), "longest"]]
@@ -276,7 +276,7 @@ def main(argv=None):
   parser.add_argument("path", nargs="+", help="files or patterns such as 'my/*.jsonl'")
   parser.add_argument("--root", help="folder that paths in the lines are relative to")
   parser.add_argument("--allow", nargs="*", default=(), choices=jsonl.ALLOW, metavar="WHAT",
-                      help=f"what is refused otherwise: {', '.join(jsonl.ALLOW)}")
+                      help=f"allow, which is refused otherwise: {', '.join(jsonl.ALLOW)}")
   parser.add_argument("--tokenizer", help="e.g. \"gemma(tokensets=('loc', 'seg'))\", or a "
                                           "SentencePiece .model or a tokenizer.json")
   parser.add_argument("--text_len", type=int, default=128, help="tokens that the model reads")
@@ -293,7 +293,7 @@ def main(argv=None):
                    args.check_overlap, args.limit)
   show(found, sys.maxsize if args.all else SHOWN)
   if args.html:
-    print(f"contact sheet: {contact_sheet.write(found, args.html, args.sample, args.seed)}")
+    print(f"contact sheet: {contact_sheet.write_sheet(found, args.html, args.sample, args.seed)}")
   if found.failed:
     sys.exit(1)
 

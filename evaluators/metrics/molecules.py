@@ -4,7 +4,7 @@ import re
 
 from evaluators.metrics import groups, ids, text
 
-# What a SMILES string is made of; any other character is dropped before reading, as in MolScribe.
+# The tokens of a SMILES string; any other character is dropped before reading, as in MolScribe.
 _TOKEN = re.compile(r"\[[^\]]+\]|Br|Cl|%[0-9]{2}|[BCNOSPFIbcnosp0-9().=#\-+\\/:~@?>*$]")
 
 
@@ -88,7 +88,7 @@ def smiles(predictions, targets):
 
 
 def _group(token, Chem):
-  """A token as RDKit can read it: what is in brackets and no atom is a group of unknown atoms."""
+  """A token as RDKit can read it: a bracket that is not an atom is a group of unknown atoms."""
   if token[0] != "[":
     return token
   if found := re.fullmatch(r"\[R(\d+)\]", token):

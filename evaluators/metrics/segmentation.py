@@ -106,7 +106,7 @@ def _holds_a_pixel(box, size):
 
 
 def bounding_box(mask):
-  """(ymin, xmin, ymax, xmax) in 0..1 around what is above 0 in a mask [H, W]; None if nothing."""
+  """(ymin, xmin, ymax, xmax) in 0..1 around the object of a mask [H, W]; None without one."""
   edges = []
   for axis in (0, 1):
     at = np.flatnonzero((np.asarray(mask) > 0).any(axis=1 - axis))

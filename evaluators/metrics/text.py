@@ -81,7 +81,7 @@ def anls_server(prediction, answers, threshold=0.5):
   """ANLS as the script of the DocVQA challenge computes it; 0..1.
 
   Both sides are lower-cased and runs of whitespace become one space, none at the ends, before the
-  edit distance, but the length it is divided by is that of the strings as they came. A similarity
+  edit distance, but it is divided by the length of the original strings. A similarity
   of exactly `threshold` counts: "ab" against "ad" scores .5 here and 0 in `anls`. Two empty strings
   score 1. Source: infographicvqa_eval.py of rrc.cvc.uab.es. Arguments and errors as in `anls`.
   """
@@ -122,7 +122,7 @@ def relaxed_accuracy(prediction, target, tolerance=0.05):
 
 
 def relaxed_accuracy_without_units(prediction, target, tolerance=0.05):
-  """`relaxed_accuracy` of what is left without %, $ and the commas of thousands.
+  """`relaxed_accuracy` of the texts without %, $ and the commas of thousands.
 
   12% is 12 (and not 0.12), "$1,000" is 1000. Several public scripts count so; not comparable.
   """
@@ -134,7 +134,7 @@ def relaxed_accuracy_without_units(prediction, target, tolerance=0.05):
 def relaxed_accuracy_exact_years(prediction, target, tolerance=0.05):
   """`relaxed_accuracy`, but a target that reads as a year (1900 to 2099) must be met exactly.
 
-  What separates a right year from a near one; counts of 1900 to 2099 are caught with them.
+  This separates a right year from a near one, but also affects counts of 1900 to 2099.
   """
   exact = exact_match(prediction, target)
   if re.fullmatch(r"(19|20)[0-9]{2}", target):

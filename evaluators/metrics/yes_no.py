@@ -19,7 +19,7 @@ def yes_no_accuracy(prediction, target):
 def official_reading(prediction):
   """"yes" or "no", as POPE's own script reads an answer: "no" if no, No or not is a word of it.
 
-  Only what is before the first point counts, commas are removed, words are split at single spaces.
+  Only the text before the first point counts, commas are removed, words are split at single spaces.
   All else is a yes: "NO", "nope", "no!", "I am not sure" is no, "" is yes.
   Source: AoiDragon/POPE (formerly RUCAIBox/POPE), evaluate.py.
   """

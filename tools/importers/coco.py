@@ -23,7 +23,7 @@ def read(annotations, images):
   for image in need(found, "images", list):
     size = need(image, "height", int), need(image, "width", int)
     path = folder / need(image, "file_name", str)
-    pictures[need(image, "id", int)] = records.Picture(path, size, [], str(annotations))
+    pictures[need(image, "id", int)] = records.AnnotatedImage(path, size, [], str(annotations))
   for a in need(found, "annotations", list):
     where = f"{annotations}, annotation {need(a, 'id')}"
     for key, known in (("image_id", pictures), ("category_id", names)):

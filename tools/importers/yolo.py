@@ -29,7 +29,7 @@ def read(folder):
       for n, line in enumerate(text.splitlines(), 1):
         if line.strip():
           annotations.append(_annotation(line.split(), classes, f"{labels}, line {n}"))
-    pictures.append(records.Picture(path, None, annotations, str(labels)))
+    pictures.append(records.AnnotatedImage(path, None, annotations, str(labels)))
   alone = [p for p in sorted(folder.rglob("labels/**/*.txt"))
            if p not in used and p.name not in LISTS]
   if alone:
