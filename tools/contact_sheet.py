@@ -24,7 +24,7 @@ def write_sheet(found, path, sample=200, seed=0):
     some.sort(key=lambda p: LEVELS.index(p[0]))
   rank = lambda i: (LEVELS.index(by_line[i][0][0]), i)
   wrong = sorted((i for i in by_line if by_line[i][0][0] != "note"), key=rank)
-  rest = [i for i in range(found.count) if i not in set(wrong)]
+  rest = sorted(set(range(found.count)) - set(wrong))
   some = np.sort(np.random.default_rng(seed).permutation(len(rest))[:sample])
   chosen = [*wrong[:MOST], *(rest[i] for i in some)]
   cards = jsonl_images.each(lambda i: card(found, i, by_line.get(i, [])), chosen, "contact sheet")
@@ -34,7 +34,7 @@ def write_sheet(found, path, sample=200, seed=0):
   subtitle = (f"{len(wrong[:MOST]):,} lines with a problem{left_out}, then {len(some):,} of the "
               f"{len(rest):,} others (seed {seed})")
   return example_page.write_examples(path, "Contact sheet", subtitle, cards, summary,
-                            {kind: heading for kind, (_, heading) in KINDS.items()})
+                                     {kind: heading for kind, (_, heading) in KINDS.items()})
 
 
 def card(found, index, problems):
