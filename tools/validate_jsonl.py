@@ -23,6 +23,7 @@ import numpy as np
 from big_vlm import cli, reporting
 from big_vlm.data import jsonl
 from pp.locations import PIECE
+from pp.text_layout import prompt_ids, suffix_ids
 from pp.tokenizer import check_single_ids, get_tokenizer
 from tools import contact_sheet, jsonl_images, jsonl_text
 from tools.jsonl_text import KINDS
@@ -143,14 +144,14 @@ def _lengths(tok, prefix, suffix):
   if not tok:
     words = len(WORD.findall(prefix)), len(WORD.findall(suffix))
     return *words, sum(words)
-  tokens = len(tok.to_int(prefix)), len(tok.to_int(suffix))
-  return *tokens, sum(tokens) + 3
+  prompt, answer = prompt_ids(tok, prefix), suffix_ids(tok, suffix)
+  return len(prompt) - len(prompt_ids(tok, "")), len(answer) - 1, len(prompt) + len(answer)
 
 
 def _cut(prefix, suffix, total, text_len):
   if total <= text_len + 1:  # the last token is only predicted
     return None
-  left = max(text_len + 1 - prefix - 2, 0)
+  left = max(text_len + 1 - (total - suffix - 1), 0)
   return (f"{total - 1} tokens do not fit text_len {text_len}: {left} are left of the answer's "
           f"{suffix} and its eos")
 
