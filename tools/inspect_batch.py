@@ -271,7 +271,7 @@ def inspect(config, step=0, examples=4, html=None, eval=None):
     legend = Markup().join(Markup('<span class="tok {}">{}: {}</span>').format(part, part, what)
                            for part, (_, what) in PARTS.items())
     legend = Markup('<div class="toks">{}</div><pre>{}</pre>').format(legend, table(batch))
-    path = example_page.write(
+    path = example_page.write_examples(
         html, title[0].upper() + title[1:], f"{len(found)} of {size} examples",
         [card(row, tokenizer) for row in found], known, side=SIDE, legend=legend)
     print(f"page: {path}")
