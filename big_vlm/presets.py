@@ -17,8 +17,7 @@ import re
 
 from etils import epath
 
-from big_vlm.families import paligemma
-from big_vlm.families.gemma import model as gemma
+from big_vlm.families import gemma, paligemma
 
 MODELS = {  # (variant of the tower, variant of the decoder)
     "PaliGemma 3B": ("So400m/14", "gemma_2b"),

@@ -8,9 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from big_vlm import inputs, sharding
+from big_vlm import families, inputs, sharding
 from big_vlm.decode.generate import lean_options
-from big_vlm.families import paligemma
 from big_vlm.training import losses
 
 CHUNK = 16  # positions at a time that have logits
@@ -66,7 +65,7 @@ def _hidden(model, params, tokens, images, mask_ar, intercept):
   x, seats = _apply(_embed, model, params, tokens, mask_ar, images)
   x = intercept(x, -1)
   config = model.config.llm
-  decoder = paligemma.DECODERS[type(config)]
+  decoder = families.of(config).Model
   args = decoder.block_args(config, seats, seats)
   for i in range(config.depth):
     layer = jax.tree.map(lambda leaf, i=i: leaf[i], params["llm"]["layers"])

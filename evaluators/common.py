@@ -39,7 +39,7 @@ KINDS = {name: f"evaluators.{name}" for name in (
 def evaluators(config, model, tokenizer, mesh, run=None):
   """[Evaluator or Mean] of all of a config's `evals`, in their order, means last.
 
-  run: the schedules.Run of a training, which says how many steps there are.
+  run: the schedules.TrainingHorizon of a training, which says how many steps there are.
   """
   entries = config.evals.to_dict()
   made = {name: Evaluator(name, model, tokenizer, mesh, run=run, **entry)
@@ -68,15 +68,16 @@ class Evaluator:
   """One entry of a config's `evals`: decodes its data with some parameters and scores the answers.
 
   Nothing is read before the first run. sampler, max_new_tokens, cache_dtype: as VLM.generate takes
-  them. steps, examples, epochs or percent: how often a training (run: its schedules.Run) evaluates,
-  by default at the end only; self.steps says it in steps. Other arguments go to the kind's score().
+  them. steps, examples, epochs or fraction: how often a training (run: its
+  schedules.TrainingHorizon) evaluates, by default at the end only; self.steps says it in steps.
+  Other arguments go to the kind's score().
   """
 
   def __init__(self, name, model, tokenizer, mesh, *, type, data, pp, batch_size,
                max_new_tokens=None, sampler="greedy", cache_dtype="float32", run=None, steps=None,
-               examples=None, epochs=None, percent=None, **score_args):
+               examples=None, epochs=None, fraction=None, **score_args):
     every = dict(eval_steps=steps, eval_examples=examples, eval_epochs=epochs,
-                 eval_percent=percent)
+                 eval_fraction=fraction)
     self.name, self.type = name, type
     self.steps = run.steps("eval", every, 0) if run else 0
     self.last = None  # (step, metrics) of the last run()

@@ -16,7 +16,7 @@ from pp import builder
 # Arguments of configs that change how a task is asked, not which published figure it is for.
 TUNED = ("text_len", "sampler", "verb", "num_frames", "stride")
 # What a figure does not depend on: when to evaluate, how many at once, where the data lie.
-FREE = ("batch_size", "steps", "examples", "epochs", "percent")
+FREE = ("batch_size", "steps", "examples", "epochs", "fraction")
 LENGTH = re.compile(r"tolen\((\d+),.*key='text'\)")
 NOTES = {  # data sets that are not what was published on
     "countbenchqa": "published on 540 images, of which 490 can still be had"}

@@ -276,7 +276,7 @@ def inspect(config, step=None, examples=None, html=None, eval=None):
   print(f"{title}: {size} examples, made in {seconds:.1f} s\n\n{table(batch)}\n")
   known = facts(batch, tokenizer)
   print("\n".join(text for _, text in known) + "\n")
-  found = rows(batch, tokenizer, count, config.loss.mean)
+  found = rows(batch, tokenizer, count, config.loss.loss_normalization)
   for row in found:
     print(describe(row, tokenizer, sys.stdout.isatty()) + "\n")
   if html:

@@ -9,8 +9,7 @@ import re
 
 from big_vlm.checkpoints import hf_config, hf_tokenizer
 from big_vlm.checkpoints.checkpoint import Checkpoint
-from big_vlm.families import paligemma
-from big_vlm.families.opt import model as opt
+from big_vlm.families import opt, paligemma
 from big_vlm.formats import param_map, safetensors
 from big_vlm.formats.param_map import ParamMapping
 from pp import tokenizer_files

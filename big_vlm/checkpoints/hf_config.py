@@ -8,10 +8,8 @@ import dataclasses
 import json
 import pathlib
 
-from big_vlm.families import paligemma
-from big_vlm.families.gemma import model as gemma
-from big_vlm.families.opt import model as opt
-from big_vlm.families.siglip import model as vit
+from big_vlm.families import gemma, opt, paligemma
+from big_vlm.families import siglip as vit
 from pp.names import pick
 
 GEMMA_IDS = dict(pad_token_id=0, eos_token_id=1, bos_token_id=2)

@@ -2,10 +2,8 @@
 import dataclasses
 import math
 
-from big_vlm.families import paligemma
-from big_vlm.families.gemma import model as gemma
-from big_vlm.families.opt import model as opt
-from big_vlm.families.siglip import model as vit
+from big_vlm.families import gemma, opt, paligemma
+from big_vlm.families import siglip as vit
 
 IMAGE_SIZES = (224, 256, 384, 448, 512, 896)  # of released towers; 384 / 14 leaves a rest
 

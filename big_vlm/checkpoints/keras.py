@@ -13,8 +13,7 @@ import numpy as np
 
 from big_vlm.checkpoints import keras_config, keras_preset
 from big_vlm.checkpoints.checkpoint import Checkpoint, from_array
-from big_vlm.families import paligemma
-from big_vlm.families.opt import model as opt
+from big_vlm.families import opt, paligemma
 from big_vlm.formats import h5, param_map
 from big_vlm.formats.param_map import ParamMapping
 from pp import tokenizer_files

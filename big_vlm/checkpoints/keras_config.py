@@ -10,10 +10,8 @@ import math
 import pathlib
 import re
 
-from big_vlm.families import paligemma
-from big_vlm.families.gemma import model as gemma
-from big_vlm.families.opt import model as opt
-from big_vlm.families.siglip import model as vit
+from big_vlm.families import gemma, opt, paligemma
+from big_vlm.families import siglip as vit
 from pp.names import near_miss
 
 WINDOW = 4096  # KerasHub's default, also written where no layer is local
@@ -149,8 +147,8 @@ def to_theirs(config, dtype):
     raise _no_class("a vision tower with an OPT decoder")
   if config.img.pool != "none" or config.img.out_width != config.llm.width:
     raise _no_class("a PaliGemma whose tower is pooled or has no head of the decoder's width")
-  if config.llm.window is not None and config.llm.window_rule != "two_sided":
-    raise _no_class(f"a PaliGemma with a window that cuts by the rule {config.llm.window_rule!r}")
+  if config.llm.window is not None and config.llm.sliding_window_mode != "symmetric":
+    raise _no_class(f"a PaliGemma with the sliding window mode {config.llm.sliding_window_mode!r}")
   both = {**_to_gemma(config.llm), **_to_tower(config.img)}
   return described("PaliGemma", "Backbone", both, dtype)
 

@@ -16,17 +16,17 @@ from big_vlm.training import losses, optim
 GIB = 2**30
 
 
-def known(s, batch, microbatches=1):
-  """{what: bytes per device} of a setup.Setup and its batch {key: array or ShapeDtypeStruct}.
+def known(s, batch, grad_accum_steps=1):
+  """{what: bytes per device} of a setup.TrainSetup and its batch {key: array or ShapeDtypeStruct}.
 
   Call it under jax.set_mesh(s.mesh). What fills tiles up on a TPU is not in it.
   """
   of = lambda tree, where: sum(jax.tree.leaves(jax.tree.map(
       lambda x, place: stored(place.shard_shape(x.shape), x.dtype), tree, where)))
-  trained, _ = optim.split(s.shapes.params, s.optimizer.trains)
-  placed, _ = optim.split(s.shardings.params, s.optimizer.trains)
+  trained, _ = optim.partition(s.shapes.params, s.optimizer.trainable)
+  placed, _ = optim.partition(s.shardings.params, s.optimizer.trainable)
   vocab = getattr(s.model.config.llm, "vocab_size", 0)
-  rows, length = batch["text"].shape[0] // microbatches, batch["text"].shape[1] - 1
+  rows, length = batch["text"].shape[0] // grad_accum_steps, batch["text"].shape[1] - 1
   local = -(-rows // sharding.batch_rows(s.mesh))
   rest = s.shapes.replace(params=None), s.shardings.replace(params=None)
   return {
@@ -74,20 +74,20 @@ def format_bytes(n):
   return f"{n / GIB:.2f} GiB" if n >= GIB / 10 else f"{n / 2**20:.3g} MiB"
 
 
-def explain(error, s, batch, microbatches=1):
+def explain(error, s, batch, grad_accum_steps=1):
   """What to print where a step died of `error`, or None if that was not for want of memory.
 
-  s: the setup.Setup; batch: its arrays. To be called under jax.set_mesh(s.mesh).
+  s: the setup.TrainSetup; batch: its arrays. To be called under jax.set_mesh(s.mesh).
   """
   message = str(error)
   if "RESOURCE_EXHAUSTED" not in message and "Out of memory" not in message:
     return None
   device = s.mesh.devices.flat[0]
   of_device = (getattr(device, "memory_stats", lambda: None)() or {}).get("bytes_limit")
-  parts = known(s, batch, microbatches)
+  parts = known(s, batch, grad_accum_steps)
   return ("The step does not fit into the memory of the device. What it holds, per device:\n"
           f"{table(parts, wanted(message, parts), of_device)}\n"
           "What makes it smaller, the cheapest first: model.llm.remat='full' and "
-          f"model.img.remat='full'; microbatches={2 * microbatches} (same result, fewer examples "
-          "at a time); more devices on the fsdp axis of the mesh; a smaller input.batch_size. "
+          f"model.img.remat='full'; grad_accum_steps={2 * grad_accum_steps} (same result, fewer "
+          "examples at a time); more devices on the fsdp axis of the mesh; a smaller input.batch_size. "
           "`python -m tools.plan --config ...` tries them.")

@@ -64,7 +64,7 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
   rules, adapters = _rules(vlm.params, trainable)
   how = dict(decay=schedule, warmup_steps=total // 10 if warmup is None else warmup)
   optimizer = optim.make(
-      vlm.params, schedules.Run(total), name=optimizer, lr=lr or (1e-4 if adapters else 1e-5),
+      vlm.params, schedules.TrainingHorizon(total), name=optimizer, lr=lr or (1e-4 if adapters else 1e-5),
       schedule=[(regex, how if trains else None) for regex, trains in rules],
       weight_decay=weight_decay)
   log_every = max(1, total // 10) if log_every is None else log_every
@@ -167,9 +167,9 @@ def _train(vlm, batches, optimizer, total, batch_size, seed, log_every):
   except KeyboardInterrupt:
     print(f"fit: interrupted; the parameters are those of step {len(metrics)} of {total}")
   finally:
-    old = optim.split(like, optimizer.trains)[0]
+    old = optim.partition(like, optimizer.trainable)[0]
     trained = jax.tree.map(lambda x, was: x.astype(was.dtype), state.params, old)
-    vlm.params = optim.join(like, trained, frozen)
+    vlm.params = optim.combine(like, trained, frozen)
   rows = jax.device_get(metrics)
   return {key: [np.asarray(row[key]).item() for row in rows] for key in ("step", "loss", "lr")}
 
@@ -182,7 +182,7 @@ def _start(params, optimizer, mesh):
   where = sharding.tree_sharding(mesh, params, note=lambda line: None)
   stays = lambda x: getattr(getattr(x, "sharding", None), "mesh", None) == mesh
   params = jax.tree.map(lambda x, s: x if stays(x) else jax.device_put(x, s), params, where)
-  trained, frozen = optim.split(params, optimizer.trains)
+  trained, frozen = optim.partition(params, optimizer.trainable)
 
   def begin(trained):
     copy = jax.tree.map(lambda x: jnp.array(x, jnp.float32, copy=True), trained)
@@ -203,9 +203,9 @@ def _compiled(model, optimizer, seed, like, *args):
   train_step = make_train_step(model, optimizer, seed)
 
   def update(state, frozen, batch):
-    whole = state.replace(params=optim.join(like, state.params, frozen))
+    whole = state.replace(params=optim.combine(like, state.params, frozen))
     new, metrics = train_step(whole, batch)
-    return new.replace(params=optim.split(new.params, optimizer.trains)[0]), metrics
+    return new.replace(params=optim.partition(new.params, optimizer.trainable)[0]), metrics
   shardings = jax.tree.map(lambda x: x.sharding, args[0])
   jitted = jax.jit(update, donate_argnums=0, out_shardings=(shardings, None))
   jitted.lower(*args).compile()

@@ -18,8 +18,8 @@ def get_config(arg=None):
   splits = {"minitrain": "train[:5%]", "minival": "valid[:25%]", "val": "valid", "test": "test"}
   kw = dict(type="caption", pp=ask, keep=("segment_id", "captions"),
             data="activitynet/cap", batch_size=128)
-  for (alias, split), percent in zip(splits.items(), (1/8, 1/4, None, None)):
-    common.evaluate(c, a, "activitynet_cap", {alias: split}, percent=percent, **kw)
+  for (alias, split), fraction in zip(splits.items(), (1/8, 1/4, None, None)):
+    common.evaluate(c, a, "activitynet_cap", {alias: split}, fraction=fraction, **kw)
   common.perplexity(c, a, "activitynet_cap", {k: splits[k] for k in ("minitrain", "minival")},
-                    f"{ask}|{common.first('captions')}", data="activitynet/cap", percent=1/8)
+                    f"{ask}|{common.first('captions')}", data="activitynet/cap", fraction=1/8)
   return c

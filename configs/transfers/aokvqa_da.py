@@ -18,7 +18,7 @@ def get_config(arg=None):
       f"{ask}|choice_no_replacement(inkey='direct_answers', outkey='suffix')")]
   splits = {"minitrain": "train[:5%]", "val": "val"}
   kw = dict(data="aokvqa", pp=f"{ask}|copy('direct_answers', 'answers')")
-  common.evaluate(c, a, "aokvqa_da", splits, "vqa", rule="aokvqa_da", percent=1/4,
+  common.evaluate(c, a, "aokvqa_da", splits, "vqa", rule="aokvqa_da", fraction=1/4,
                   keep=("answers", "direct_answer_is_difficult", "question_id"), **kw)
   common.evaluate(c, a, "aokvqa_da", {"test": "test"}, "store", keep=("question_id",),
                   format="aokvqa_da", **kw)

@@ -101,13 +101,13 @@ def transfer(a, settings, published, rates=RATES):
   c.model.llm = dict(decoder, dropout=best.pop("dropout", 0.))
   c.input.batch_size = best.pop("batch_size", 256)
   c.loss.label_smoothing = best.pop("label_smoothing", 0.)
-  schedule = ((".*", dict(decay="cosine", warmup_percent=0.05)),)
+  schedule = ((".*", dict(decay="cosine", warmup_fraction=0.05)),)
   if best.pop("freeze_img", False):
     schedule = (("img/.*", None), *schedule)
   # Of big_vision's transfers the tower's products decay, and nothing of the decoder.
   c.optimizer.update(
       name="adamw", args=dict(b2=0.999), lr=best.pop("lr"), schedule=schedule, clip_norm=1.,
-      weight_decay=best.pop("wd", 0.), decay_mults=(("img/.*/kernel", 1.), (".*", 0.)))
+      weight_decay=best.pop("wd", 0.), weight_decay_mults=(("img/.*/kernel", 1.), (".*", 0.)))
   for unit in ("epochs", "steps", "examples"):
     if unit in best:
       c[f"total_{unit}"] = best.pop(unit)
@@ -181,7 +181,7 @@ def evaluate(c, a, name, splits, type, pp, keep=(), data=None, prompt_len=None, 
   keep: what the kind `type` scores by, in the example's keys.
   data: the data set, if it is not called `name`.
   prompt_len: tokens of a prompt, by default text_len: less where answers are long.
-  kw: arguments of the evaluator; batch_size, percent (of the run, by default at its end only),
+  kw: arguments of the evaluator; batch_size, fraction (of the training, by default at its end only),
   sampler, max_new_tokens (by default text_len), and those of the kind.
   """
   pp = f"{pp}|{common.tokens(TOKENIZER, prompt_len or a.text_len, False, ('prefix', *keep))}"
@@ -191,13 +191,13 @@ def evaluate(c, a, name, splits, type, pp, keep=(), data=None, prompt_len=None, 
         **{"max_new_tokens": a.text_len, "batch_size": 256, **kw})
 
 
-def perplexity(c, a, name, splits, pp, data=None, percent=0.05):
+def perplexity(c, a, name, splits, pp, data=None, fraction=0.05):
   """Adds evals NAME/ALIAS/pplx for splits {alias: split}: how likely pp's suffix is."""
   pp = f"{pp}|{common.tokens(TOKENIZER, a.text_len, train=True)}"
   for alias, split in splits.items():
     c.evals[f"{name}/{alias}/pplx"] = dict(
         type="perplexity", data=source(a, data or name, split), pp=pp,
-        batch_size=c.input.batch_size, percent=percent)
+        batch_size=c.input.batch_size, fraction=fraction)
 
 
 def mean(c, name, evals, metric):

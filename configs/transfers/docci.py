@@ -22,6 +22,6 @@ def get_config(arg=None):
   common.evaluate(c, a, "docci", splits, "caption",
                   f"{ask}|reshape([1], inkey='description', outkey='captions')",
                   keep=("captions", "example_id"), lengths=True, prompt_len=16,
-                  max_new_tokens=192, percent=1/4)
+                  max_new_tokens=192, fraction=1/4)
   common.perplexity(c, a, "docci", splits, answer)
   return c

@@ -17,7 +17,7 @@ def get_config(arg=None):
                                  f"{ask}|choice(inkey='answers', outkey='suffix')")]
   splits = {"minitrain": "train[:5%]", "minival": "train[-5%:]", "val": "val"}
   common.evaluate(c, a, "docvqa", splits, "vqa", ask, keep=("answers", "question_id"), rule="anls",
-                  to_lower=True, percent=1/8)
+                  to_lower=True, fraction=1/8)
   common.evaluate(c, a, "docvqa", {"test": "test"}, "store", ask, keep=("question_id",),
                   format="docvqa")
   common.perplexity(c, a, "docvqa", splits, f"{ask}|{common.first('answers')}")

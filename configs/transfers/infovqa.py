@@ -19,7 +19,7 @@ def get_config(arg=None):
                                  f"{ask}|choice_no_replacement(inkey='answers', outkey='suffix')")]
   splits = {"minitrain": "train[:5%]", "val": "val"}
   common.evaluate(c, a, "infovqa", splits, "vqa", ask, keep=("answers", "question_id"),
-                  rule="anls", to_lower=True, percent=0.1)
+                  rule="anls", to_lower=True, fraction=0.1)
   common.evaluate(c, a, "infovqa", {"test": "test"}, "store", ask, keep=("question_id",),
                   format="infovqa")
   common.perplexity(c, a, "infovqa", splits, f"{ask}|{common.first('answers')}")

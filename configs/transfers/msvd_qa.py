@@ -17,8 +17,8 @@ def get_config(arg=None):
   splits = {"minitrain": "train[:5%]", "minival": "valid[:25%]", "val": "valid", "test": "test"}
   kw = dict(type="vqa", pp=ask, keep=("answer", "question_id"), rule="exact",
             data="msvd_qa", batch_size=128)
-  for (alias, split), percent in zip(splits.items(), (1/8, 1/4, None, None)):
-    common.evaluate(c, a, "msvd_qa", {alias: split}, percent=percent, **kw)
+  for (alias, split), fraction in zip(splits.items(), (1/8, 1/4, None, None)):
+    common.evaluate(c, a, "msvd_qa", {alias: split}, fraction=fraction, **kw)
   common.perplexity(c, a, "msvd_qa", {k: splits[k] for k in ("minitrain", "minival")},
-                    f"{ask}|copy('answer', 'suffix')", data="msvd_qa", percent=1/8)
+                    f"{ask}|copy('answer', 'suffix')", data="msvd_qa", fraction=1/8)
   return c

@@ -19,7 +19,7 @@ def get_config(arg=None):
   split = "train+dev" if a.final_split else "train"
   c.input.mixture = [common.part(a, "nlvr2", split, f"{ask}|copy('label', 'suffix')")]
   kw = dict(type="vqa", pp=f"{ask}|copy('label', 'answer')", keep=("answer", "example_id"),
-            batch_size=1024, percent=0.1)
+            batch_size=1024, fraction=0.1)
   splits = {"minitrain": "train[:10000]", "dev": "dev", "test": "test"}
   common.evaluate(c, a, "nlvr2", splits, rule="nlvr2", **kw)
   common.evaluate(c, a, "marvl", {lang: f"test_{lang}" for lang in MARVL}, rule="exact", **kw)

@@ -16,6 +16,6 @@ def get_config(arg=None):
                                  f"{ask}|choice_no_replacement(inkey='answers', outkey='suffix')")]
   splits = {"minitrain": "train[:5%]", "minival": "train[-10%:]", "val": "val"}
   common.evaluate(c, a, "okvqa", splits, "vqa", ask, keep=("answers", "question_id"),
-                  rule="accuracy", batch_size=1024, percent=1/4)
+                  rule="accuracy", batch_size=1024, fraction=1/4)
   common.perplexity(c, a, "okvqa", splits, f"{ask}|{common.first('answers')}")
   return c

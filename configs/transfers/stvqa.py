@@ -19,7 +19,7 @@ def get_config(arg=None):
                                  f"{ask}|choice_no_replacement(inkey='answers', outkey='suffix')")]
   splits = {"minitrain": "train[:5%]", "val": "val"}
   common.evaluate(c, a, "stvqa", splits, "vqa", ask, keep=("answers", "question_id"), rule="anls",
-                  to_lower=True, percent=0.1)
+                  to_lower=True, fraction=0.1)
   common.evaluate(c, a, "stvqa", {"test": "test"}, "store", ask, keep=("question_id",),
                   format="stvqa")
   common.perplexity(c, a, "stvqa", splits, f"{ask}|{common.first('answers')}")

@@ -29,6 +29,6 @@ def get_config(arg=None):
   answer = f"{ask}|copy('html', 'suffix')"
   c.input.mixture = [common.part(a, a.data, "train", answer)]
   common.evaluate(c, a, a.data, SPLITS[a.data], "tables", ask, keep=("html", "image/id"),
-                  prompt_len=16, batch_size=64, percent=1/4)
+                  prompt_len=16, batch_size=64, fraction=1/4)
   common.perplexity(c, a, a.data, SPLITS[a.data], answer)
   return c

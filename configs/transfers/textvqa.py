@@ -17,7 +17,7 @@ def get_config(arg=None):
   c.input.mixture = [common.part(a, "textvqa", "train+val" if a.final_split else "train",
                                  f"{ask}|choice_no_replacement(inkey='answers', outkey='suffix')")]
   common.evaluate(c, a, "textvqa", {"minitrain": "train[:5120]", "val": "val"}, "vqa", ask,
-                  keep=("answers", "question_id"), rule="textvqa", percent=1/8)
+                  keep=("answers", "question_id"), rule="textvqa", fraction=1/8)
   common.evaluate(c, a, "textvqa", {"test": "test"}, "store", ask, keep=("question_id",),
                   format="textvqa")
   common.perplexity(c, a, "textvqa", {"minitrain": "train[:5%]", "val": "val"},

@@ -25,12 +25,12 @@ def get_config(arg=None):
       f"{ask}|choice_no_replacement(inkey='answers', outkey='suffix')")]
   common.evaluate(c, a, "vqav2", {"minitrain": "train[:5120]", "minival": "validation[-10240:]"},
                   "vqa", ask, keep=("answers", "answer_type", "question_type", "question_id"),
-                  rule="vqav2", batch_size=1024, percent=1/4)
+                  rule="vqav2", batch_size=1024, fraction=1/4)
   common.evaluate(c, a, "vqav2", {"test": "test"}, "store", ask, keep=("question_id",),
                   format="vqav2", batch_size=1024)
   common.perplexity(
       c, a, "vqav2", {"minitrain": "train[:20_864]", "minival": "validation[-10240:]"},
-      f"{ask}|{common.first('answers')}", percent=1/4)
+      f"{ask}|{common.first('answers')}", fraction=1/4)
   for kind in POPE:  # asked without "answer en" and antialiasing, as released
     common.evaluate(c, a, "pope", {kind: "test"}, "vqa",
                     f"{common.image(a)}|{common.prompt('{question}')}", data=f"pope/{kind}",

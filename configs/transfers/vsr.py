@@ -21,6 +21,6 @@ def get_config(arg=None):
   c.input.mixture = [common.part(a, data, "train+dev" if a.final_split else "train", answer)]
   splits = {"minitrain": "train[:5%]", "dev": "dev", "test": "test"}
   common.evaluate(c, a, name, splits, "vqa", f"{ask}|copy('label', 'answer')", data=data,
-                  keep=("answer", "relation"), rule="exact", batch_size=1024, percent=0.1)
+                  keep=("answer", "relation"), rule="exact", batch_size=1024, fraction=0.1)
   common.perplexity(c, a, name, splits, answer, data=data)
   return c
