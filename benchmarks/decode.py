@@ -1,7 +1,9 @@
 """Greedy decoding side by side: big_vlm, KerasHub on JAX, transformers, of the same sizes.
 
-  PEERS/bin/python -m benchmarks.decode [--size small] [--batch 4] [--rounds 5] [--out FILE.json]
-  PEERS/bin/python -m benchmarks.decode --size 3b --batch 1 32        on a GPU
+  PARITY/python -m benchmarks.decode [--size small] [--batch 4] [--rounds 5] [--out FILE.json]
+  PARITY/python -m benchmarks.decode --size 3b --batch 1 32        on a GPU
+
+PARITY is .venv-parity/bin, which `make parity` sets up.
 
 "small" is ViT-S/14 at 224 pixels with 8 Gemma layers, float32, on 2 CPU cores; "3b" is PaliGemma 3B
 in bfloat16 on whatever device there is. Weights are random, 16 prompt tokens, one image per prompt,
@@ -14,7 +16,7 @@ timed; all are warmed up and take turns, round by round. Medians are reported:
   of bandwidth the least time of a step, its weights and cache read once at the speed at which this
                machine sums up 1 GiB, over the time it takes
 
-A library that is not installed has a row that says so. PEERS is the venv of `make peers`.
+A library that is not installed has a row that says so.
 """
 import argparse
 import json

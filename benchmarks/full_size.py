@@ -44,7 +44,8 @@ def random_leaf(name, shape):
 def make(path):
   config = paligemma.config(**presets.resolve(NAME).config)
   leaves = {n: random_leaf(n, s.shape) for n, s in paligemma.param_shapes(config).items()}
-  save.save(Checkpoint("random", config, leaves, None), path, "npz", reporting.byte_counter(str(path)))
+  save.save(Checkpoint("random", config, leaves, None), path, "npz",
+            reporting.counter(str(path), "B"))
 
 
 def forward(path):

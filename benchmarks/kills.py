@@ -26,7 +26,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from big_vlm.checkpoints import steps
-from big_vlm.reporting import read_metrics
+from big_vlm.metric_writer import read_metrics
 
 ROOT = pathlib.Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

@@ -1,17 +1,17 @@
-"""What a TPU pod would make of the training step, by the TPU's own compiler, on any machine.
+"""Compiles the training step for a TPU pod with the TPU's own compiler, on any machine.
 
   python -m benchmarks.tpu_compile [--rows 3b_224 10b_224] [--topology v5e:16x16]
 
 Each row is a model, image size, text length and batch, with Adam in float32, float32 parameters,
 bfloat16 compute and every text token supervised, which is the most the loss can cost. Reported:
 
-  HBM          bytes per chip: arguments + temporaries + outputs - what is updated in place
-  step         the compiler's estimated cycles at the chip's clock, loops times their rounds; Pallas
-               kernels, of which it has no estimate, by their FLOPs over visible pairs at half of
-               the peak, on a line of their own. Waiting for the network is not in it: "wire" is the
-               least time that the collectives take, behind the arithmetic or not
-  MFU          FLOPs that the model needs, and no more (big_vlm/planning/flops.py), over the peak
-  peer         big_vision's public step at the same shapes, by the same method
+  GiB          per chip: arguments + temporaries + outputs - arguments that are updated in place
+  step         seconds: the compiler's estimated cycles at the chip's clock. Pallas kernels, which
+               it does not estimate, count their FLOPs over visible pairs at half of the peak;
+               "kernels" is their part. The time spent waiting for the network is not included
+  network      lower bound of the seconds that the collectives take, behind the arithmetic or not
+  MFU          the model's FLOPs (big_vlm/planning/flops.py) over the peak
+  reference    big_vision's public step at the same shapes, measured in the same way
 
 Needs the TPU compiler: pip install --no-deps --target .libtpu -r requirements-tpu-compiler.txt
 A row takes 2 to 6 minutes on 2 cores.
@@ -24,22 +24,23 @@ import subprocess
 import time
 from typing import NamedTuple
 
-from big_vlm.planning import child, memory
+from big_vlm.planning import memory
 from configs import common
+from tools.planning import child
 
 OUT = pathlib.Path(__file__).parent / "results" / "tpu_compile.json"
 VOCAB = 257_152
 
 
 class Row(NamedTuple):
-  """What to compile. microbatches and remat are the fastest tried that fit."""
+  """A program to compile; microbatches and remat are the fastest of those tried that fit."""
   llm: str
   pixels: int
   text: int
   batch: int
   microbatches: int = 1
   remat: str = "full"
-  peer: tuple = (None, None, None)  # GiB, seconds, tokens/s/chip
+  reference: tuple = (None, None, None)  # GiB, seconds, tokens/s/chip
   # 256 does not divide the tower's 1,152 nor the vocabulary; 128 does.
   mesh: tuple = (2, -1, 1)
 
@@ -55,7 +56,7 @@ ROWS = {
 
 
 def config(row):
-  """The training config of a Row: a transfer's, in which PaliGemma 2 has no final cap."""
+  """The training config of a Row: that of a transfer, in which PaliGemma 2 has no final cap."""
   c = common.train(total_steps=10_000)
   c.model.img = dict(variant="So400m/14", image_size=row.pixels, remat=row.remat)
   c.model.llm = dict(variant=row.llm, vocab_size=VOCAB, remat=row.remat)
@@ -70,21 +71,22 @@ def config(row):
 def line(name, result):
   """A row of the printed table."""
   row = ROWS[name]
-  peer = "-" if row.peer[0] is None else "{:.1f} {:.2f} {:,.0f}".format(*row.peer)
+  numbers = row.reference
+  reference = "-" if numbers[0] is None else "{:.1f} {:.2f} {:,.0f}".format(*numbers)
   shape = f"{name:<10} {row.pixels:>4} {row.text:>5} {row.batch:>6} {row.microbatches:>3}"
   used = result["memory"]["total"]
   used = f"{used / memory.GIB:6.2f}" if used else "     ?"
   if "step_seconds" not in result:
-    return f"{shape} {row.remat:<9} {used} does not fit  | {peer}"
+    return f"{shape} {row.remat:<9} {used} does not fit  | {reference}"
   return (f"{shape} {row.remat:<9} {used} {result['step_seconds']:6.3f} "
           f"{result['tokens_per_second']:8,.0f} {result['mfu']:6.1%} "
-          f"{result['seconds']['attention kernels']:7.3f} {result['wire_seconds']:6.2f}"
-          f"{'' if result['fits'] else ' does not fit'}  | {peer}")
+          f"{result['seconds']['attention kernels']:7.3f} {result['network_seconds']:7.2f}"
+          f"{'' if result['fits'] else ' does not fit'}  | {reference}")
 
 
 HEAD = (f"{'model':<10} {'px':>4} {'text':>5} {'batch':>6} {'mb':>3} {'remat':<9} {'GiB':>6} "
-        f"{'step':>6} {'tok/s/ch':>8} {'MFU':>6} {'kernels':>7} {'wire':>6}  | "
-        "peer: GiB, step, tok/s/chip")
+        f"{'step':>6} {'tok/s/ch':>8} {'MFU':>6} {'kernels':>7} {'network':>7}  | "
+        "reference: GiB, step, tok/s/chip")
 
 
 def main():

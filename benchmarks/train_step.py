@@ -1,7 +1,9 @@
 """A training step side by side: big_vlm, KerasHub on JAX, transformers, of the same sizes.
 
-  PEERS/bin/python -m benchmarks.train_step [--size small] [--batch 4] [--rounds 2] [--steps 4]
-  PEERS/bin/python -m benchmarks.train_step --size 3b --batch 8 --libraries big_vlm transformers
+  PARITY/python -m benchmarks.train_step [--size small] [--batch 4] [--rounds 2] [--steps 4]
+  PARITY/python -m benchmarks.train_step --size 3b --batch 8 --libraries big_vlm transformers
+
+PARITY is .venv-parity/bin, which `make parity` sets up.
 
 That they take the same gradients is benchmarks/gradients.py's to say.
 
@@ -21,7 +23,7 @@ when its loss is on the host. Reported over all rounds:
 big_vlm runs trainers.train's own step with the defaults of its configs, which make activations
 again for the gradient. transformers and KerasHub run as their documentation has it: they keep them,
 and transformers has torch's fused AdamW, as its Trainer. A library that is not installed has a row
-that says so. Nothing was run with "3b" yet: no GPU was at hand. PEERS is the venv of `make peers`.
+that says so. Nothing was run with "3b" yet: no GPU was at hand.
 """
 import argparse
 import json

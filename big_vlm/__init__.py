@@ -3,11 +3,16 @@
   vlm = big_vlm.from_preset("workdirs/quickstart")
   vlm.generate("detect 3", image)[0].text
 """
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+  from big_vlm.vlm import VLM, Generation, from_preset
 
 __all__ = ["VLM", "Generation", "from_preset"]
+__version__ = "0.1.0"
 
 
-def __getattr__(name):  # on first use, so that `python -m big_vlm.presets` runs that module once
+def __getattr__(name):  # on first use: JAX takes a second to import
   if name not in __all__:
     raise AttributeError(f"module 'big_vlm' has no attribute {name!r}")
   from big_vlm import vlm

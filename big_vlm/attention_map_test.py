@@ -38,7 +38,7 @@ def answer(*tokens):
 
 def by_hand(vlm, attend, image, tokens):
   """[N, tokens, grid, grid]: of the position before each token, without padding."""
-  ids = inputs.ids(PROMPT, vlm.tokenizer, "\n")
+  ids = inputs.ids(PROMPT, vlm.tokenizer)
   text = np.array([ids + tokens[:-1]], np.int32)
   mask_ar = (np.arange(text.shape[1]) >= len(ids)).astype(np.int32)[None]
   probs = attend(text, mask_ar, inputs.pixels(image, vlm.image_size)[None])

@@ -1,11 +1,10 @@
 """Several processes as one run: how they find each other, and how they agree.
 
-  one process      nothing is set: no network is needed
-  explicit flags   --coordinator HOST:PORT --processes N --process I
-  environment      JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID (Kubernetes sets
-                   JOB_COMPLETION_INDEX, which serves for the last; see launch/jobset.yaml)
-  SLURM            an srun step of several tasks: its own variables
-  TPU pod          the metadata of the machine, on GKE the variables TPU_WORKER_*
+  one process     nothing is set: no network is needed
+  flags           --coordinator_address HOST:PORT --num_processes N --process_id I
+  environment     JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID stand for these flags;
+                  the index of an indexed Kubernetes job serves for the last (launch/jobset.yaml)
+  cluster         SLURM, a TPU pod, Open MPI, Kubernetes: JAX detects them
 
 Every process runs the same program; process 0 prints and writes metrics, plots and reports.
 """
@@ -17,100 +16,94 @@ import pathlib
 import socket
 import sys
 import threading
-import urllib.request
 import zlib
 
 import jax
 import numpy as np
-from absl import flags
+from jax._src import distributed as jax_distributed
 from jax.experimental import multihost_utils
 
 from big_vlm import hardware
 
 TIMEOUT = 300.0  # seconds until a start that hangs is given up
 ESTABLISHED = "01"  # a state in /proc/net/tcp
-METADATA = "http://metadata.google.internal/computeMetadata/v1/instance/attributes/tpu-env"
+VARIABLES = {"coordinator_address": ("JAX_COORDINATOR_ADDRESS",),
+             "num_processes": ("JAX_NUM_PROCESSES",),
+             "process_id": ("JAX_PROCESS_ID", "JOB_COMPLETION_INDEX")}
 
 
-def start(coordinator=None, processes=None, process=None, timeout=TIMEOUT):
+def start(coordinator_address=None, num_processes=None, process_id=None, timeout=TIMEOUT):
   """Joins the other processes of this run, if there are any, and tries one collective with them.
 
-  coordinator: "host:port" of process 0. To be called before JAX touches a device. Afterwards only
-  process 0 prints. A start that takes over `timeout` seconds ends this process with status 1 and
-  a paragraph that says what may be wrong: such waits cannot be interrupted by an exception.
+  To be called before JAX touches a device. Afterwards only process 0 prints. A start that takes
+  over `timeout` seconds ends this process with status 1 and a paragraph that says what may be
+  wrong: an exception cannot interrupt such waits.
   """
-  found = arguments(coordinator, processes, process)
+  found = arguments(coordinator_address, num_processes, process_id)
   if found is None:
     return
-  address = found.get("coordinator_address", "")
-  with _deadline(timeout, lambda: _not_all_there(found, timeout)):
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    # JAX ends the process from C++ when its own time is up: ours comes first, and says more.
-    jax.distributed.initialize(**found, initialization_timeout=int(timeout) + 60)
+  with _deadline(timeout, lambda: _not_all_there(timeout)):
+    try:
+      # JAX ends the process from C++ when its own time is up: ours comes first, and says more.
+      jax.distributed.initialize(**found, initialization_timeout=int(timeout) + 60)
+    except ValueError as e:
+      if "process_id" in found or "should be defined" not in str(e):
+        raise
+      return  # JAX detects no cluster
   if jax.process_index():
     sys.stdout = open(os.devnull, "w")
   with _deadline(timeout, lambda: _no_collective(timeout)):
-    versions = f"jax {jax.__version__}, {jax.default_backend()}"
-    assert_same(versions, "versions of JAX or backends")
-  print(f"{jax.process_count()} processes with {jax.device_count()} devices"
-        + (f", coordinator {address}" if address else ""), flush=True)
+    assert_same(f"jax {jax.__version__}, {jax.default_backend()}", "versions of JAX or backends")
+  if jax.process_count() > 1:
+    print(f"{jax.process_count()} processes with {jax.device_count()} devices, coordinator "
+          f"{jax_distributed.global_state.coordinator_address}", flush=True)
 
 
-def define_flags():
-  """The flags of commands that may run in several processes."""
-  flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, of a run of several processes.")
-  flags.DEFINE_integer("processes", None, "How many processes the run has.")
-  flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
-  flags.DEFINE_float("start_timeout", TIMEOUT, "Seconds to wait for the other processes.")
-
-
-def start_from_flags():
-  values = flags.FLAGS
-  start(values.coordinator, values.processes, values.process, values.start_timeout)
-
-
-def arguments(coordinator=None, processes=None, process=None, env=os.environ):
-  """What jax.distributed.initialize() takes here; None where this process is all there is.
+def arguments(coordinator_address=None, num_processes=None, process_id=None, env=os.environ):
+  """What jax.distributed.initialize() takes here; None where this process is known to be alone.
 
   Raises ValueError where flags or variables are given in part or contradict each other.
   """
-  given = {"--coordinator": coordinator, "--processes": processes, "--process": process}
-  if any(v is not None for v in given.values()):
-    return _explicit(given)
-  index = env.get("JAX_PROCESS_ID", env.get("JOB_COMPLETION_INDEX"))
-  if "JAX_COORDINATOR_ADDRESS" in env:
-    return _explicit({"JAX_COORDINATOR_ADDRESS": env["JAX_COORDINATOR_ADDRESS"],
-                      "JAX_NUM_PROCESSES": env.get("JAX_NUM_PROCESSES"),
-                      "JAX_PROCESS_ID (or JOB_COMPLETION_INDEX)": index})
-  if int(env.get("SLURM_NTASKS", 1)) > 1 and "SLURM_STEP_NODELIST" in env:
-    return {"cluster_detection_method": "slurm",
-            "local_device_ids": slurm_devices(env, hardware.gpus())}
-  on_tpu = hardware.tpu_chips() and "tpu" in (jax.config.jax_platforms or "tpu")
-  return {} if on_tpu and tpu_workers(env) > 1 else None
+  given = dict(coordinator_address=coordinator_address, num_processes=num_processes,
+               process_id=process_id)
+  if any(v is not None for v in given.values()) or "JAX_COORDINATOR_ADDRESS" in env:
+    for name, variables in VARIABLES.items():
+      if given[name] is None:
+        given[name] = next((env[v] for v in variables if v in env), None)
+    return _checked(given)
+  if "SLURM_STEP_NODELIST" in env:
+    if int(env.get("SLURM_NTASKS", 1)) == 1:
+      return None  # two commands in one allocation would meet at the job's port
+    return {"local_device_ids": slurm_devices(env, hardware.gpus())}
+  if hardware.tpu_chips() and "tpu" not in (jax.config.jax_platforms or "tpu"):
+    return None  # a command on the processor of one machine of a TPU pod
+  return {}
 
 
-def _explicit(given):
-  if missing := [name for name, value in given.items() if value is None]:
-    raise ValueError(f"{', '.join(missing)} missing: {', '.join(given)} go together.")
-  names, (coordinator, processes, process) = list(given), given.values()
+def _checked(given):
+  if missing := [f"--{name} (or {' or '.join(VARIABLES[name])})" for name, value in given.items()
+                 if value is None]:
+    raise ValueError(f"{', '.join(missing)} missing: --{', --'.join(given)} go together.")
+  address = given["coordinator_address"]
   try:
-    processes, process = int(processes), int(process)
+    count, index = int(given["num_processes"]), int(given["process_id"])
   except ValueError as e:
-    raise ValueError(f"{names[1]} and {names[2]} are whole numbers: {e}.") from e
-  if not 0 <= process < processes:
-    raise ValueError(f"{names[2]} is {process}: of {processes} processes the first has 0, the "
-                     f"last {processes - 1}.")
-  if not coordinator.rpartition(":")[2].isdigit() or ":" not in coordinator:
-    raise ValueError(f"{names[0]} is {coordinator!r}, not HOST:PORT of process 0.")
-  if processes == 1:
+    raise ValueError(f"--num_processes and --process_id are whole numbers: {e}.") from e
+  if not 0 <= index < count:
+    raise ValueError(f"--process_id is {index}: of {count} processes the first has 0, the last "
+                     f"{count - 1}.")
+  if not address.rpartition(":")[2].isdigit() or ":" not in address:
+    raise ValueError(f"--coordinator_address is {address!r}, not HOST:PORT of process 0.")
+  if count == 1:
     return None
-  return dict(coordinator_address=coordinator, num_processes=processes, process_id=process)
+  return dict(coordinator_address=address, num_processes=count, process_id=index)
 
 
 def slurm_devices(env, gpus):
   """Indices of the GPUs that belong to this task, among those that it sees; None: all.
 
-  One task per node takes all GPUs of the node; as many tasks as GPUs take one each.
+  JAX would give each task one GPU. Here one task per node takes all GPUs of the node; as many tasks
+  as GPUs take one each.
   """
   visible = env.get("CUDA_VISIBLE_DEVICES")
   seen = gpus if visible is None else len([x for x in visible.split(",") if x])
@@ -120,23 +113,6 @@ def slurm_devices(env, gpus):
     return list(range(seen)) or None
   each, mine = seen // here, int(env["SLURM_LOCALID"])
   return list(range(mine * each, (mine + 1) * each))
-
-
-def tpu_workers(env=os.environ):
-  """Number of machines in this TPU slice (times slices), 1 where no one says."""
-  names = env.get("TPU_PROCESS_ADDRESSES", env.get("TPU_WORKER_HOSTNAMES"))
-  slices = env.get("MEGASCALE_NUM_SLICES")
-  if names is None and env.get("TPU_SKIP_MDS_QUERY") is None:
-    try:
-      asked = urllib.request.Request(METADATA, headers={"Metadata-Flavor": "Google"})
-      with urllib.request.urlopen(asked, timeout=3) as answer:
-        lines = dict(line.split(":", 1) for line in answer.read().decode().splitlines()
-                     if ":" in line)
-      names = lines.get("WORKER_NETWORK_ENDPOINTS", lines.get("WORKER_HOSTNAMES", ""))
-      slices = slices or lines.get("MEGASCALE_NUM_SLICES", "").strip(" '")
-    except (OSError, ValueError):
-      names = ""
-  return max(len((names or "").split(",")), 1) * int(slices or 1)
 
 
 @contextlib.contextmanager
@@ -154,25 +130,26 @@ def _deadline(timeout, explain):
     timer.cancel()
 
 
-def _not_all_there(found, timeout):
-  """Why the processes did not meet, told by process 0's connections, by others of the way to it."""
-  address, count, me = (found.get(k) for k in ("coordinator_address", "num_processes",
-                                               "process_id"))
+def _not_all_there(timeout):
+  """Why the processes did not meet: process 0 tells its connections, others the way to it."""
+  state = jax_distributed.global_state
+  address, count = state.coordinator_address, state.num_processes
   if address is None:
     said, where = "", "what the cluster says of itself (SLURM_* or TPU_WORKER_* variables)"
-  elif me == 0:
+  elif state.process_id == 0:
     others = connected(int(address.rpartition(":")[2]))
     said = (f" This is process 0; {len(others)} of {count - 1} others are connected"
             + (f": from {', '.join(others)}." if others else "."))
-    where = "--process and --processes of each"
   else:
-    said, where = f" This is process {me}; {reach(address)}", "--process and --processes of each"
+    said = f" This is process {state.process_id}; {reach(address)}"
+  if address is not None:
+    where = "--num_processes and --process_id of each, or the cluster's variables"
   return (
-      f"After {timeout:.0f} s not all {count or ''} processes of this run have come together"
-      f"{f' at {address}' if address else ''}.{said} Usual causes: a machine that did not start "
-      "its process or failed at once (see its log), a port closed by a firewall, a name that "
+      f"After {timeout:.0f} s not all {count if address else ''} processes of this run have come "
+      f"together{f' at {address}' if address else ''}.{said} Usual causes: a machine that did not "
+      "start its process or failed at once (see its log), a port closed by a firewall, a name that "
       f"resolves to another network card, or counts that differ: check {where}. "
-      "--start_timeout SECONDS waits longer.")
+      "--initialization_timeout SECONDS waits longer.")
 
 
 def connected(port, table="/proc/net/tcp"):
@@ -218,9 +195,9 @@ def _no_collective(timeout):
           "coordinator's port open, processes with different versions of JAX, or a machine that "
           "hangs.")
   if jax.default_backend() == "gpu":
-    text += (" On GPUs: NCCL_DEBUG=INFO shows what NCCL waits for, NCCL_P2P_DISABLE=1 mends what "
+    text += (" On GPUs: NCCL_DEBUG=INFO shows what NCCL waits for, NCCL_P2P_DISABLE=1 fixes what "
              "comes of direct access between cards, NCCL_SOCKET_IFNAME names the network card.")
-  return text + " --start_timeout SECONDS waits longer."
+  return text + " --initialization_timeout SECONDS waits longer."
 
 
 def assert_same(text, what):
@@ -236,11 +213,6 @@ def assert_same(text, what):
 def is_primary_process():
   """Whether this is the process that prints and writes."""
   return jax.process_index() == 0
-
-
-def barrier(name):
-  if jax.process_count() > 1:
-    multihost_utils.sync_global_devices(name)
 
 
 def broadcast_from_primary(make):

@@ -1,7 +1,7 @@
-"""What a user asks, as the model reads it: prompts to padded ids, images to pixels, all in buckets.
+"""Requests of a user as the model reads them: prompts become padded ids, images become pixels.
 
-Sizes are rounded up to buckets so that few shapes exist and nothing compiles twice; what fills up
-is masked and changes no result. B prompts, L prompt length, F images of a prompt, U different ones.
+Sizes are rounded up to buckets, so that few shapes exist and nothing compiles twice; padding is
+masked and changes no result. B prompts, T prompt length, F images of a prompt, U unique images.
 """
 import dataclasses
 import hashlib
@@ -11,13 +11,13 @@ import pathlib
 import numpy as np
 from PIL import Image
 
-from pp import ops_image
+from pp import ops_image, text_layout
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelLimits:
-  """What a model takes: of one prompt with its images and its answer."""
-  tokens: int  # in all
+  """The most that a model takes for one prompt with its images and its answer."""
+  tokens: int  # in total
   image_tokens: int  # of one image
   image_size: int | None  # None: text only
   vocab_size: int
@@ -26,7 +26,7 @@ class ModelLimits:
 def model_limits(config):
   """The ModelLimits of a PaliGemmaConfig."""
   return ModelLimits(config.llm.max_positions, config.img.tokens if config.img else 0,
-                config.img and config.img.image_size, config.llm.vocab_size)
+                     config.img and config.img.image_size, config.llm.vocab_size)
 
 
 def bucket(n, most=None):
@@ -50,17 +50,18 @@ def _is_ids(x):
       isinstance(x, (list, tuple)) and all(isinstance(i, (int, np.integer)) for i in x))
 
 
-def ids(prompt, tokenizer, separator):
-  """A string as the model was trained on it: bos, text, separator; a list of ids as it is.
+def ids(prompt, tokenizer, image=True):
+  """A string as in training (bos, text, separator); a list of ids is returned unchanged.
 
-  Raises ValueError for a string where there is no tokenizer, and for what is neither.
+  image: falsy for a text-only model. Raises ValueError for a string without a tokenizer, and for
+  anything else.
   """
   if isinstance(prompt, str):
     if tokenizer is None:
       raise ValueError(f"The prompt {prompt[:40]!r} is a string, but the model came without a "
                        "tokenizer: give token ids, bos included, or load it from a source that "
                        "ships one.")
-    return tokenizer.to_int(prompt, bos=True) + (tokenizer.to_int(separator) if separator else [])
+    return text_layout.prompt_ids(tokenizer, prompt, bool(image))
   prompt = prompt.tolist() if hasattr(prompt, "tolist") else prompt
   if not _is_ids(prompt):
     raise ValueError(f"A prompt is a string or a flat list of token ids, not {str(prompt)[:60]}.")
@@ -84,8 +85,7 @@ def by_prompt(images, count):
     raise ValueError(f"There are {count} prompts and {len(images)} images: give one image for all, "
                      "or a list with one for each. Several images of one prompt are a list in that "
                      "list: [[first, second]].")
-  each = [list(x) if isinstance(x, (list, tuple)) else [] if x is None else [x] for x in images]
-  return each
+  return [list(x) if isinstance(x, (list, tuple)) else [] if x is None else [x] for x in images]
 
 
 def pixels(image, size):
@@ -125,82 +125,92 @@ def size(image):
 
 @dataclasses.dataclass(frozen=True)
 class RequestBatch:
-  """Prompts and images as arrays; the first `count` rows are real."""
-  count: int
+  """Prompts and images as arrays; the first `count` rows are real, the others padding."""
   prompts: list  # [ids] of each real row
   images: list  # [number of images] of each
   new: int  # room for new tokens, a bucket
-  batch: dict  # "text", "mask_ar", "mask_input" [B, L], "image" [U, H, W, 3], "image_index" [B, F]
-  digests: list  # bytes of each real row: what it is, whatever stands beside it
+  batch: dict  # lay_out()'s keys [B, T], "image" [U, H, W, 3], "image_index" [B, F]
+  digests: list  # bytes of each real row: a hash of the request, whatever stands beside it
+
+  @property
+  def count(self):
+    return len(self.prompts)
 
 
-def pack_requests(prompts, images, tokenizer, limits, new=0, rows=1):
-  """Asked of [str or ids] and of images as by_prompt() takes them.
+def pack_requests(prompts, images, tokenizer, limits, new=0, rows=1, suffixes=None):
+  """The RequestBatch of prompts [str or ids] and of images as by_prompt() takes them.
 
-  With an image tower a prompt sees all of itself, text alone is causal. new: the most tokens that
-  are to follow, as far as the model's limit allows. rows: B and U become multiples of it.
-  Raises ValueError for what does not fit the model.
+  With an image tower a prompt sees all of itself, text alone is causal.
+
+  Args:
+    new: the most tokens that are to follow, as far as the model's limit allows.
+    rows: B and U become multiples of it.
+    suffixes: [ids] of given answers, which then follow their prompts in the rows.
+
+  Raises ValueError for a request that does not fit the model.
   """
-  token_ids = [ids(p, tokenizer, "\n" if limits.image_size else "") for p in prompts]
+  prompt_ids = [ids(p, tokenizer, limits.image_size) for p in prompts]
+  suffixes = suffixes or [None] * len(prompts)
   groups = by_prompt(images, len(prompts))
   if limits.image_size is None and any(groups):
     raise ValueError("This model has no image tower: leave the images out.")
-  seen, index = [], {}  # the different images, and where they are
-  numbers = [[_number(image, limits.image_size, seen, index) for image in group]
-             for group in groups]
-  most = bucket(max(map(len, numbers)))  # F
-  if not any(numbers):
-    most = 0
-  room = limits.tokens - most * limits.image_tokens
-  for i, row in enumerate(token_ids):
-    if not row and not numbers[i]:
-      raise ValueError(f"Prompt {i} is empty, token list and images: there is nothing to go on.")
-    if row and not 0 <= min(row) <= max(row) < limits.vocab_size:
-      raise ValueError(f"Prompt {i} has the token id {max(row, key=abs)}, which is not in the "
-                       f"vocabulary of {limits.vocab_size}: is this the model's tokenizer?")
-    if len(row) + len(numbers[i]) * limits.image_tokens >= limits.tokens:
-      raise ValueError(
-          f"Prompt {i} has {len(row)} tokens and {len(numbers[i])} images of {limits.image_tokens} "
-          f"tokens, but the model takes {limits.tokens} in all: shorten it.")
-  longest = max(map(len, token_ids))
+  pixels_of = {}  # a number and the pixels of each unique image
+  numbers = [[_number(image, limits.image_size, pixels_of) for image in group] for group in groups]
+  unique = [x for _, x in pixels_of.values()]
+  lengths = [_length(i, row, suffix, len(numbers[i]), limits)
+             for i, (row, suffix) in enumerate(zip(prompt_ids, suffixes))]
+  most = bucket(max(map(len, numbers))) if unique else 0  # F
+  room, longest = limits.tokens - most * limits.image_tokens, max(lengths)
   new = bucket(max(new, 16), max(room - longest, 1))
   length = bucket(max(longest, 16), max(room - new, longest))
-  count, size = len(token_ids), round_up(bucket(len(token_ids)), rows)
-  text = np.zeros((size, length), np.int32)
-  valid = np.zeros_like(text)
-  for i, row in enumerate(token_ids):
-    text[i, :len(row)], valid[i, :len(row)] = row, 1
-  batch = {"text": text, "mask_input": valid,
-           "mask_ar": 1 - valid if limits.image_size else np.ones_like(text)}
+  size = round_up(bucket(len(prompts)), rows)
+  padding = [([], suffixes[0] and [])] * (size - len(prompts))
+  laid_out = [text_layout.layout(prompt, suffix, length, image=bool(limits.image_size))
+              for prompt, suffix in [*zip(prompt_ids, suffixes), *padding]]
+  batch = {key: np.stack([row[key] for row in laid_out]) for key in laid_out[0]}
   if most:
-    batch["image"] = _stack(seen, round_up(bucket(len(seen)), rows))
+    batch["image"] = _stack(unique, round_up(bucket(len(unique)), rows))
     batch["image_index"] = np.full((size, most), -1, np.int32)
     for i, row in enumerate(numbers):
       batch["image_index"][i, :len(row)] = row
   digests = [hashlib.blake2b(np.asarray(row, np.int64).tobytes() + b"".join(
-      hashlib.blake2b(seen[n].tobytes()).digest() for n in numbers[i])).digest()
-             for i, row in enumerate(token_ids)]
-  return RequestBatch(count, token_ids, list(map(len, numbers)), new, batch, digests)
+      hashlib.blake2b(unique[n].tobytes()).digest() for n in numbers[i])).digest()
+             for i, row in enumerate(prompt_ids)]
+  return RequestBatch(prompt_ids, list(map(len, numbers)), new, batch, digests)
 
 
 def round_up(n, multiple):
   return -(-n // multiple) * multiple
 
 
-def _number(image, size, seen, index):
-  """Where in `seen` the pixels of an image are; one that came before is not read again."""
+def _length(i, prompt, suffix, images, limits):
+  """Tokens of request i with so many images; raises ValueError if it does not fit the model."""
+  row = [*prompt, *(suffix or ())]
+  if not prompt and (suffix is not None or not images):
+    raise ValueError(f"Prompt {i} is empty: give it a token" +
+                     (" or an image." if suffix is None else ", which the suffix follows."))
+  if row and not 0 <= min(row) <= max(row) < limits.vocab_size:
+    raise ValueError(f"Prompt {i} has the token id {max(row, key=abs)}, which is not in the "
+                     f"vocabulary of {limits.vocab_size}: is this the model's tokenizer?")
+  if len(row) + images * limits.image_tokens >= limits.tokens:
+    raise ValueError(
+        f"Prompt {i} has {len(row)} tokens and {images} images of {limits.image_tokens} tokens, "
+        f"but the model takes {limits.tokens} in all: shorten it.")
+  return len(row)
+
+
+def _number(image, size, pixels_of):
+  """The number of an image among the unique ones; one that came before is not read again."""
   key = image if isinstance(image, (str, bytes)) else id(image)
-  if key not in index:
-    index[key] = len(seen)
-    seen.append(pixels(image, size))
-  return index[key]
+  if key not in pixels_of:
+    pixels_of[key] = len(pixels_of), pixels(image, size)
+  return pixels_of[key][0]
 
 
-def _stack(seen, count):
-  if any(x.dtype != np.uint8 for x in seen):  # beside floats, uint8 becomes what the tower makes
-    seen = [x.astype(np.float32) / 127.5 - 1 if x.dtype == np.uint8 else x for x in seen]
-  filling = [np.zeros_like(seen[0])] * (count - len(seen))
-  return np.stack(seen + filling)
+def _stack(images, count):
+  if any(x.dtype != np.uint8 for x in images):  # beside floats, uint8 becomes floats in [-1, 1]
+    images = [x.astype(np.float32) / 127.5 - 1 if x.dtype == np.uint8 else x for x in images]
+  return np.stack(images + [np.zeros_like(images[0])] * (count - len(images)))
 
 
 def seeds(digests, seed, samples):

@@ -1,130 +1,12 @@
-"""What a person sees: error paragraphs, the progress line, metrics.jsonl, TensorBoard, the plot."""
+"""What a person sees of work under way: the progress line of a training, counters, tables."""
 import contextlib
-import inspect
-import json
-import os
-import pathlib
 import resource
 import sys
 import time
-import traceback
 
-import absl.logging
 import jax
-import matplotlib.figure
-import tensorboardX
-from absl import app, flags
-from ml_collections import config_flags
 
-from big_vlm import compilation, distributed
-
-
-def run(main, *args):
-  """Runs a command; an error that a person can mend becomes one paragraph and exit status 1."""
-  absl.logging.set_verbosity(absl.logging.WARNING)  # Orbax and TFDS tell a lot
-  compilation.cache()
-  try:
-    main(*args)
-  except Exception as e:
-    if os.environ.get("BIG_VLM_TRACEBACK") or not isinstance(e, (ValueError, OSError)):
-      if jax.distributed.is_initialized():
-        traceback.print_exc()
-        distributed.exit(1)
-      raise
-    fail(e)
-
-
-def fail(error):
-  print(f"error: {error}\n(BIG_VLM_TRACEBACK=1 shows where in the code)", file=sys.stderr)
-  distributed.exit(1)
-
-
-def launch(main, config, *, processes=False, **arguments):
-  """Runs main(config=..., ...) from flags --config FILE, --config.field=value and the arguments.
-
-  processes: whether it may run in several, which then find each other (big_vlm/distributed.py).
-  arguments: {name: help}, strings; those that main has no default for are required.
-  """
-  defaults = {name: p.default for name, p in inspect.signature(main).parameters.items()}
-  values = {"config": config_flags.DEFINE_config_file("config", None, config)}
-  values |= {name: flags.DEFINE_string(name, None, text) for name, text in arguments.items()}
-  flags.mark_flags_as_required([n for n in values if defaults[n] is inspect.Parameter.empty])
-
-  def parse(argv):
-    try:
-      return app.parse_flags_with_usage(argv)
-    except (AttributeError, KeyError, TypeError, ValueError, OSError) as e:
-      if os.environ.get("BIG_VLM_TRACEBACK"):
-        raise
-      fail(_said(e))
-  if processes:
-    distributed.define_flags()
-
-  def command():
-    if processes:
-      distributed.start_from_flags()
-    main(**{name: flag.value for name, flag in values.items()})
-  app.run(lambda _: run(command), flags_parser=parse)
-
-
-def _said(error):
-  """What an error says: ConfigDict wraps a KeyError, whose str() is a repr, in another error."""
-  inner = error.args[0] if error.args else ""
-  if isinstance(error, KeyError) and str(inner).isidentifier():
-    return (f"The config has no field {inner!r} there. The command line changes fields that the "
-            "config file has; what it leaves to a default, such as model.img.remat, is set in it.")
-  return _said(inner) if isinstance(inner, Exception) else (
-      str(inner) if isinstance(error, KeyError) else str(error)).strip()
-
-
-class MetricWriter:
-  """Appends rows {"step": ..., name: float} to metrics.jsonl and to TensorBoard event files.
-
-  Rows after start_step, left by a run that was killed, are dropped: a resumed run leaves the same
-  file as an uninterrupted one. Process 0 writes, others do nothing.
-  """
-
-  def __init__(self, workdir, start_step):
-    self._file = self._events = None
-    self._last = set()  # names that the rows of start_step have
-    if not distributed.is_primary_process():
-      return
-    self._path = pathlib.Path(workdir) / "metrics.jsonl"
-    rows = read_metrics(self._path) if self._path.exists() else []
-    kept = [r for r in rows if r["step"] <= start_step]
-    self._last = {name for r in kept if r["step"] == start_step for name in r}
-    temporary = self._path.with_suffix(".tmp")
-    temporary.write_text("".join(json.dumps(r) + "\n" for r in kept))
-    os.replace(temporary, self._path)
-    self._file = self._path.open("a", buffering=1)
-    self._events = tensorboardX.SummaryWriter(
-        str(pathlib.Path(workdir) / "tensorboard"), purge_step=start_step + 1 if kept else None)
-
-  def has(self, prefix):
-    """Whether a row of start_step has a name that begins so; the same on all processes."""
-    return distributed.broadcast_from_primary(lambda: any(name.startswith(prefix) for name in self._last))
-
-  def write(self, step, metrics):
-    if not self._file:
-      return
-    metrics = {k: float(v) for k, v in metrics.items()}
-    self._file.write(json.dumps({"step": step, **metrics}) + "\n")
-    for name, value in metrics.items():
-      self._events.add_scalar(name, value, step)
-
-  def __enter__(self):
-    return self
-
-  def __exit__(self, *error):
-    if self._file:
-      self._file.close()
-      self._events.close()
-
-
-def read_metrics(path):
-  """The rows of a metrics.jsonl; a last line cut short by a kill is left out."""
-  lines = pathlib.Path(path).read_text().split("\n")
-  return [json.loads(line) for line in lines[:-1]]
+LINE_SECONDS = 30  # between two lines of a counter where there is no terminal
 
 
 class Progress:
@@ -161,7 +43,7 @@ class Progress:
     now = time.perf_counter()
     seconds = max(now - self._last_time, 1e-9)
     examples = (step - self._last) * self._batch_size / seconds
-    metrics = {"img_per_s": examples, "data_wait": self._waited / seconds,
+    metrics = {"examples_per_s": examples, "data_wait": self._waited / seconds,
                "memory_gib": memory() / 2**30}
     if self._tokens:
       metrics["tokens_per_s"] = examples * self._tokens
@@ -170,7 +52,7 @@ class Progress:
     left = (now - self._start) / max(step - self._first, 1) * (self._total - step)
     print("  ".join([
         f"step {step}/{self._total} ({step / self._total:.0%})", f"loss {loss:.4f}",
-        f"{examples:.{0 if examples >= 10 else 2}f} img/s",
+        f"{examples:.{0 if examples >= 10 else 2}f} examples/s",
         *([f"{metrics['tokens_per_s']:,.0f} tokens/s"] if self._tokens else []),
         *([f"MFU {metrics['mfu']:.1%}"] if self._peak else []),
         f"data wait {metrics['data_wait']:.0%}", f"{metrics['memory_gib']:.1f} GiB",
@@ -181,30 +63,6 @@ class Progress:
     return metrics
 
 
-class Trace:
-  """A profile of some steps in WORKDIR/profile, for xprof or TensorBoard's profile page."""
-
-  def __init__(self, workdir, start_step, steps=None):
-    """steps: how many; they begin with the third, when all is compiled. None: no profile."""
-    self._folder = pathlib.Path(workdir) / "profile"
-    self._first = start_step + 3
-    self._last = self._first + int(steps) - 1 if steps else 0
-
-  @contextlib.contextmanager
-  def step(self, step):
-    """Around a step; gives a function that takes the step's results and hands them on."""
-    if not self._last:
-      yield lambda results: results
-      return
-    if step == self._first:
-      jax.profiler.start_trace(str(self._folder))
-    with jax.profiler.StepTraceAnnotation("train", step_num=step):
-      yield jax.block_until_ready if step == self._last else lambda results: results
-    if step == self._last:
-      jax.profiler.stop_trace()
-      print(f"profile of steps {self._first} to {step}: xprof --logdir {self._folder}")
-
-
 def columns(lines, left=(0,)):
   """Rows of strings as a table; the columns `left` are flush left, the others right."""
   widths = [max(map(len, column)) for column in zip(*lines)]
@@ -213,35 +71,32 @@ def columns(lines, left=(0,)):
       for i, (cell, w) in enumerate(zip(line, widths))).rstrip() for line in lines)
 
 
-def counter(name):
-  """A note(done, total) for work in parts: a line that counts up on a terminal, else the end."""
-  began = time.perf_counter()
+def counter(name, unit="batches"):
+  """A note(done, total) for work in parts: a bar on a terminal, else a line now and then.
 
-  def note(done, total):
-    seconds = time.perf_counter() - began
-    if done == total:
-      print("\r" * sys.stdout.isatty() + f"{name}: {total} batches in {seconds:.0f} s", flush=True)
-    elif sys.stdout.isatty():
-      left = clock(seconds / done * (total - done))
-      print(f"\r{name}: batch {done}/{total}  ETA {left}", end="", flush=True)
-  return note
-
-
-def byte_counter(name):
-  """A note(done, total) in bytes, at most twice a second on a terminal, else at the end."""
+  unit: of done and total; "B" for bytes. Parts that were done before the first call, by a run that
+  this one resumes, do not count for the time that is left.
+  """
+  import tqdm  # here: slow to import
+  units = dict(unit=f" {unit}" if unit != "B" else unit, unit_scale=True,
+               unit_divisor=1024 if unit == "B" else 1000)
   began = shown = time.perf_counter()
+  bar = None
 
   def note(done, total):
-    nonlocal shown
+    nonlocal bar, shown
     now = time.perf_counter()
-    rate = done / max(now - began, 1e-3)
-    if done == total:
-      print("\r" * sys.stdout.isatty() + f"{name}: {total / 2**30:.2f} GiB in {now - began:.0f} s, "
-            f"{rate / 2**20:.0f} MiB/s", flush=True)
-    elif sys.stdout.isatty() and now - shown > 0.5:
+    if bar is None:
+      bar = tqdm.tqdm(desc=name, total=total, initial=done, file=sys.stdout, disable=None, **units)
+    if not bar.disable:
+      bar.update(done - bar.n)
+    elif done == total or now - shown > LINE_SECONDS:
       shown = now
-      print(f"\r{name}: {done / 2**30:.2f} of {total / 2**30:.2f} GiB, {rate / 2**20:.0f} MiB/s  "
-            f"ETA {clock((total - done) / rate)}", end="", flush=True)
+      print(tqdm.tqdm.format_meter(
+          done, total, now - began, prefix=name, **units,
+          bar_format="{desc}: {n_fmt}/{total_fmt}{unit}, {rate_fmt}, {elapsed}"), flush=True)
+    if done == total:
+      bar.close()
   return note
 
 
@@ -256,36 +111,3 @@ def clock(seconds):
   """Seconds as h:mm:ss or m:ss."""
   m, s = divmod(int(seconds), 60)
   return f"{m // 60}:{m % 60:02}:{s:02}" if m >= 60 else f"{m}:{s:02}"
-
-
-def plot(workdir):
-  """Draws metrics.jsonl as training.png (loss, learning rate, evaluations); returns its path."""
-  rows = read_metrics(pathlib.Path(workdir) / "metrics.jsonl")
-  series = {}
-  for row in rows:
-    for name, value in row.items():
-      series.setdefault(name, []).append((row["step"], value))
-  panels = {"loss": ["loss"], "learning rate": ["lr"], "evaluation, 0 to 1": [],
-            "evaluation, other scales": []}
-  for name in sorted(n for n in series if "/" in n and not n.startswith("examples/")):
-    fraction = max(value for _, value in series[name]) <= 1
-    panels["evaluation, 0 to 1" if fraction else "evaluation, other scales"].append(name)
-  panels = {title: names for title, names in panels.items() if names and names[0] in series}
-  figure = matplotlib.figure.Figure(figsize=(4.5 * len(panels), 3.4), layout="constrained")
-  for axes, (title, names) in zip(figure.subplots(1, len(panels), squeeze=False)[0],
-                                  panels.items()):
-    for name in names:
-      axes.plot(*zip(*series[name]), label=name, marker="o" if len(series[name]) < 30 else None,
-                markersize=3, linewidth=1.4)
-    axes.set(title=title, xlabel="step")
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    if title == "loss":
-      axes.set_yscale("log")
-    elif title == "evaluation, 0 to 1":
-      axes.set_ylim(0, 1)
-    if "/" in names[0]:
-      axes.legend(fontsize=7)
-  path = pathlib.Path(workdir) / "training.png"
-  figure.savefig(path, dpi=130)
-  return path

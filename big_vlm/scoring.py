@@ -1,6 +1,7 @@
-"""Log-probabilities of given texts, and the decoder laid open layer by layer.
+"""Logits and log-probabilities of given texts, and the decoder laid open layer by layer.
 
-B batch, T text tokens, S suffix tokens, D width, V vocabulary.
+VLM.logits, score and score_tokens and the evaluator of perplexity share the compiled functions
+hidden_states() and nll(). B batch, T text tokens, S suffix tokens, D width, V vocabulary.
 """
 import functools
 
@@ -8,69 +9,102 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from big_vlm import families, inputs, sharding
-from big_vlm.decode.generate import lean_options
-from big_vlm.training import losses
+from big_vlm import cpu, distributed, families, inputs, sharding
 
-CHUNK = 16  # positions at a time that have logits
+CHUNK, CHUNK_TOKENS = 16, 1024  # the most positions, and tokens of a device, whose logits coexist
 
 
-@functools.cache
-def _suffix_logprobs():
-  def suffix_logprobs(model, params, batch, at, targets):
-    hidden = model.apply({"params": params}, batch["text"], batch["mask_ar"], batch.get("image"),
-                         batch["mask_input"], image_index=batch.get("image_index"))
-    hidden = jnp.take_along_axis(hidden, at[..., None], axis=1)
-    head = lambda h: model.apply({"params": params}, h, method="logits")
-    return -losses.token_nll(head, hidden, targets, chunk=CHUNK)
-  return jax.jit(suffix_logprobs, static_argnames="model", compiler_options=lean_options())
+def _compiled(f):
+  """f(model, params, ...) jitted with compiler options, which a function that is itself being
+  traced (for a gradient, say) cannot have."""
+  jit = functools.cache(lambda traced: jax.jit(
+      f, static_argnums=0, compiler_options=None if traced else cpu.lean_options()))
+
+  @functools.wraps(f)
+  def call(*args):
+    return jit(any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(args[1:])))(*args)
+  return call
+
+
+@_compiled
+def hidden_states(model, params, batch):
+  """[B, T, D] at the text positions of a batch {"text", "mask_ar", and maybe other keys}."""
+  return model.apply({"params": params}, batch["text"], batch["mask_ar"], batch.get("image"),
+                     batch.get("mask_input"), image_index=batch.get("image_index"))
+
+
+@_compiled
+def nll(model, params, hidden, targets):
+  """-log p(target) float32 [B, T] of hidden [B, T, D] and targets int [B, T], in chunks."""
+  rows = len(targets) // sharding.batch_rows(jax.sharding.get_abstract_mesh())
+  chunk = min(CHUNK, max(CHUNK_TOKENS // max(rows, 1), 1))
+  return chunked_nll(lambda h: model.apply({"params": params}, h, method="logits"),
+                     hidden, targets, chunk)
+
+
+def chunked_nll(logits_fn, hidden, targets, chunk):
+  """As nll(), with logits_fn: [B, C, D] -> [B, C, V] and a chunk of C positions."""
+  length = targets.shape[1]
+
+  def split(x):
+    x = jnp.pad(x, ((0, 0), (0, -length % chunk)) + ((0, 0),) * (x.ndim - 2))
+    return jnp.moveaxis(x.reshape(len(x), -1, chunk, *x.shape[2:]), 1, 0)
+
+  def of_chunk(pair):
+    logits, targets = logits_fn(pair[0]), pair[1][..., None]
+    return jax.nn.logsumexp(logits, axis=-1) - jnp.take_along_axis(logits, targets, axis=-1)[..., 0]
+  out = jax.lax.map(of_chunk, (split(hidden), split(targets)))
+  return jnp.moveaxis(out, 0, 1).reshape(len(targets), -1)[:, :length]
 
 
 def suffix_logprobs(model, params, prompts, suffixes, images, tokenizer, mesh):
   """[[float]]: the log-probability of each token of each suffix [ids] after its prompt."""
-  limits = inputs.model_limits(model.config)
-  before = [inputs.ids(p, tokenizer, "\n" if limits.image_size else "") for p in prompts]
-  if empty := [i for i, p in enumerate(before) if not p]:
-    raise ValueError(f"Prompt {empty[0]} has no tokens: a suffix needs one before it.")
-  whole = [p + s for p, s in zip(before, suffixes)]
-  asked = inputs.pack_requests(whole, images, tokenizer, limits, rows=sharding.batch_rows(mesh))
-  batch = dict(asked.batch)
-  shape = (len(batch["text"]), inputs.bucket(max(map(len, suffixes))))
-  at, targets = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
-  for i, (prompt, suffix) in enumerate(zip(before, suffixes)):
-    batch["mask_ar"][i, len(prompt):] = 1
-    at[i, :len(suffix)] = np.arange(len(suffix)) + len(prompt) - 1
-    targets[i, :len(suffix)] = suffix
-  out = np.asarray(_suffix_logprobs()(model, params, sharding.make_global_array(mesh, batch), at, targets))
+  batch = inputs.pack_requests(prompts, images, tokenizer, inputs.model_limits(model.config),
+                               rows=sharding.batch_rows(mesh), suffixes=suffixes).batch
+  # The positions of the suffix come first; those after them, up to a bucket, are padding.
+  at = np.argsort(1 - batch.pop("mask_loss"), axis=1, kind="stable")
+  at = at[:, :inputs.bucket(max(map(len, suffixes)))]
+  batch["before"] = np.maximum(at - 1, 0)[..., None]
+  batch["targets"] = np.take_along_axis(batch["text"], at, axis=1)
+  batch = sharding.make_global_array(mesh, batch)
+  hidden = jnp.take_along_axis(hidden_states(model, params, batch), batch["before"], axis=1)
+  out = -distributed.fetch(nll(model, params, hidden, batch["targets"]))
   return [out[i, :len(suffix)].tolist() for i, suffix in enumerate(suffixes)]
 
 
-def token_logits(model, params, tokens, images, mask_ar, intercept=None):
-  """float32 [B, T, V], as VLM.logits; traceable. intercept: see VLM.score_tokens."""
-  hidden = _hidden(model, params, tokens, images, mask_ar, intercept)
-  return _apply(_head, model, params, hidden)
+@_compiled
+def _logits(model, params, batch):
+  def run(batch):
+    hidden = hidden_states(model, params, batch)
+    return model.apply({"params": params}, hidden, method="logits")
+  return cpu.map_rows(run, batch) if cpu.tuned() else run(batch)
 
 
-def token_losses(model, params, tokens, images, mask_ar, targets, intercept=None):
-  """float32 [B, T]: -log p(target) at each text position; traceable."""
-  hidden = _hidden(model, params, tokens, images, mask_ar, intercept)
-  return _apply(_nll, model, params, hidden, targets)
-
-
-def _hidden(model, params, tokens, images, mask_ar, intercept):
-  """Hidden states at the text positions [B, T, D]: one layer after another, so that `intercept`, an
-  ordinary function with its own closures, stands between compiled parts."""
+def token_logits(model, params, batch, intercept=None):
+  """float32 [B, T, V]; traceable. intercept: see VLM.score_tokens."""
   if intercept is None:
-    return _apply("__call__", model, params, tokens, mask_ar, images)
-  x, seats = _apply(_embed, model, params, tokens, mask_ar, images)
-  x = intercept(x, -1)
-  config = model.config.llm
+    return _logits(model, params, batch)
+  return _apply(_head, model, params, _intercepted(model, params, batch, intercept))
+
+
+def token_losses(model, params, batch, targets, intercept=None):
+  """float32 [B, T]: -log p(target) at each text position; traceable."""
+  hidden = (hidden_states(model, params, batch) if intercept is None else
+            _intercepted(model, params, batch, intercept))
+  return nll(model, params, hidden, targets)
+
+
+def _intercepted(model, params, batch, intercept):
+  """hidden_states(), one layer after another, so that `intercept`, an ordinary function with its
+  own closures, stands between compiled parts."""
+  x, metadata = _apply(_embed, model, params, batch)
+  x, config = intercept(x, -1), model.config.llm
   decoder = families.of(config).Model
-  args = decoder.block_args(config, seats, seats)
+  args = decoder.block_args(config, metadata, metadata)
   for i in range(config.depth):
     layer = jax.tree.map(lambda leaf, i=i: leaf[i], params["llm"]["layers"])
     x = intercept(_block(decoder.block(config, False), layer, x, jnp.int32(i), args), i)
-  return _apply(_norm, model, params, x)[:, -tokens.shape[1]:]
+  return _apply(_norm, model, params, x)[:, -batch["text"].shape[1]:]
 
 
 @functools.partial(jax.jit, static_argnames=("part", "model"))
@@ -84,9 +118,9 @@ def _block(block, params, x, i, args):
   return x
 
 
-def _embed(module, tokens, mask_ar, images):
-  x, seats = module.embed(tokens, mask_ar, images)
-  return module.llm.positioned(x, seats), seats
+def _embed(module, batch):
+  x, metadata = module.embed(batch["text"], batch["mask_ar"], batch.get("image"))
+  return module.llm.positioned(x, metadata), metadata
 
 
 def _norm(module, x):
@@ -95,7 +129,3 @@ def _norm(module, x):
 
 def _head(module, hidden):
   return module.logits(hidden)
-
-
-def _nll(module, hidden, targets):
-  return losses.token_nll(module.logits, hidden, targets, chunk=CHUNK)

@@ -14,7 +14,7 @@ from jax.experimental import multihost_utils
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class Stop:
+class PreemptionHandler:
   """A context in which the first signal is remembered; a second one ends the process at once."""
 
   def __init__(self):
@@ -42,8 +42,8 @@ class Stop:
     if jax.process_count() > 1:
       os.kill(os.getpid(), signal.SIGTERM)
 
-  def reached(self, step):
-    """Whether the run is to stop after this step: the same answer on all processes.
+  def should_stop(self, step):
+    """Whether the run stops after this step: the same answer on all processes.
 
     To be called once after every step.
     """

@@ -1,9 +1,8 @@
 """VLM: a model with its parameters and tokenizer: generate, score, adapt, quantize, train, export.
 
-B batch, L prompt length in tokens, F images or frames of an example, V vocabulary.
+B batch, T text length in tokens, F images or frames of an example, V vocabulary.
 """
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +12,11 @@ from big_vlm import inputs, presets, scoring, sharding, trees
 from big_vlm.adapt import lora, quantize
 from big_vlm.checkpoints import load, save, uris
 from big_vlm.checkpoints.checkpoint import Checkpoint, from_array
-from big_vlm.decode import detections, generate
+from big_vlm.decode import detections
 from big_vlm.decode.answers import Generation as Generation
-from big_vlm.decode.session import PROMPTS, GenerationConfig, GenerationSession
+from big_vlm.decode.session import MAX_PROMPTS, GenerationConfig, GenerationSession
 from big_vlm.families import paligemma
+from pp import text_layout
 from pp.tokenizer import get_tokenizer
 
 
@@ -37,7 +37,7 @@ def from_preset(source, *, dtype="float32", load_weights=True, mesh=None,
   if preset and not load_weights:
     config, leaves, tokenizer, place = paligemma.config(**preset.config), None, None, preset.name
   else:
-    opened = load.open_source(uris.fetch(preset.handle if preset else source))
+    opened = load.open_source(uris.fetch(preset.uri if preset else source))
     config, tokenizer, place = opened.config, opened.tokenizer, opened.path
     if preset:  # a name promises a model; another one behind it is an error
       config = paligemma.config(**preset.config)
@@ -55,23 +55,6 @@ def from_preset(source, *, dtype="float32", load_weights=True, mesh=None,
   else:
     params = load.params(leaves, shardings, dtype)
   return VLM(model, params, tokenizer and get_tokenizer(tokenizer), mesh, tokenizer, place)
-
-
-@functools.cache
-def _logits():
-  @functools.partial(jax.jit, static_argnames="model", compiler_options=generate.lean_options())
-  def logits(model, params, tokens, mask_ar, images):
-    def run(batch):
-      hidden = model.apply({"params": params}, *batch)
-      return model.apply({"params": params}, hidden, method="logits")
-    batch = (tokens, mask_ar, images)
-    if jax.default_backend() == "cpu":
-      # Row by row: the order of a CPU's sums depends on the batch size, which in bfloat16 moves
-      # PaliGemma 3B's logits by 0.1. A row has tokens enough to keep the cores busy.
-      one = lambda row: run(jax.tree.map(lambda x: x[None], row))[0]
-      return jax.lax.map(one, batch)
-    return run(batch)
-  return logits
 
 
 @dataclasses.dataclass
@@ -94,10 +77,12 @@ class VLM:
     return self.config.img and self.config.img.image_size
 
   def generate(self, prompts, images=None, *, max_new_tokens=GenerationConfig.max_new_tokens,
-               max_length=GenerationConfig.max_length, sampler=GenerationConfig.sampler, stop=GenerationConfig.stop,
-               seed=GenerationConfig.seed, num_samples=GenerationConfig.num_samples,
+               max_length=GenerationConfig.max_length, sampler=GenerationConfig.sampler,
+               stop=GenerationConfig.stop, seed=GenerationConfig.seed,
+               num_samples=GenerationConfig.num_samples,
                strip_prompt=GenerationConfig.strip_prompt, grammar=GenerationConfig.grammar,
-               no_repeat_ngram=GenerationConfig.no_repeat_ngram, cache_dtype=GenerationConfig.cache_dtype):
+               no_repeat_ngram=GenerationConfig.no_repeat_ngram,
+               cache_dtype=GenerationConfig.cache_dtype):
     """[Generation] of prompts about images; num_samples of the first prompt, then of the next.
 
     prompts: a string or several; lists of token ids are taken as they are, bos included.
@@ -109,61 +94,59 @@ class VLM:
     sampler: see decode/samplers.py, e.g. "top_p(.9)|temperature(.7)", "beam(n=4)". A request draws
       from a key that is a function of the seed and of the request: neither the batch nor its order
       changes a result. seed: an int, or one for each prompt.
-    stop: "eos", other strings, token ids, or several of them, and nothing else: beside another one
-      name "eos" as well. () goes on to the limit.
+    stop: "eos", other strings, token ids, or several of them. They replace the default: beside
+      another stop, name "eos" as well. () decodes up to the limit.
     strip_prompt=False: the text begins with the prompt; tokens and logprobs are the answer's.
     grammar: "detect" or "segment" keeps answers well-formed, "auto" those to prompts that begin so.
-    no_repeat_ngram: no n tokens in a row come twice in an answer; 0 is off, 5 stops repeated boxes.
+    no_repeat_ngram: no n-gram of tokens comes twice in an answer; 0: off, 5 stops repeated boxes.
     cache_dtype: of keys and values: "float32", "bfloat16" or "int8"; default: the model's dtype.
 
-    Raises ValueError for what does not fit the model, and OSError for an image that is not there.
+    Raises ValueError for requests that do not fit the model, and OSError for a missing image.
     """
-    options = GenerationConfig(max_new_tokens, max_length, sampler, stop, seed, num_samples, strip_prompt,
-                      grammar, no_repeat_ngram, cache_dtype)
-    decoding = GenerationSession(self, prompts, images, options)
-    found = decoding.answers()
+    config = GenerationConfig(max_new_tokens, max_length, sampler, stop, seed, num_samples,
+                              strip_prompt, grammar, no_repeat_ngram, cache_dtype)
+    prompts, session = inputs.as_list(prompts), self._session(config)
+    found = session.answers(session.batches(prompts, images, self.mesh))
     if strip_prompt:
       return found
-    return [dataclasses.replace(g, text=decoding.text_of_prompt(i) + g.text)
+    return [dataclasses.replace(g, text=session.prompt_text(prompts[i // num_samples]) + g.text)
             for i, g in enumerate(found)]
 
   def stream(self, prompts, images=None, **options):
     """Yields the text that generate() gives, with the same arguments, piece by piece as it is
     decoded; pairs (answer, piece) where there are several answers. The value of the generator, as
     `yield from` gives it, is the [Generation]; their text is without the prompt."""
-    options = GenerationConfig(**options)
-    decoding = GenerationSession(self, prompts, images, options)
-    single = decoding.count == 1
-    if not options.strip_prompt:
-      for i in range(decoding.count):
-        yield decoding.text_of_prompt(i) if single else (i, decoding.text_of_prompt(i))
-    pieces = decoding.pieces()
+    config = GenerationConfig(**options)
+    prompts, session = inputs.as_list(prompts), self._session(config)
+    count = len(prompts) * config.num_samples
+    show = lambda i, piece: piece if count == 1 else (i, piece)
+    pieces = session.pieces(session.batches(prompts, images, self.mesh))
+    if not config.strip_prompt:
+      for i in range(count):
+        yield show(i, session.prompt_text(prompts[i // config.num_samples]))
     while True:
       try:
-        i, piece = next(pieces)
+        yield show(*next(pieces))
       except StopIteration as end:
         return end.value
-      yield piece if single else (i, piece)
 
   def logits(self, tokens, images=None, mask_ar=None):
-    """float32 [B, L, V]: next-token logits at each text position.
+    """float32 [B, T, V]: next-token logits at each text position.
 
-    tokens: int32 [B, L], taken as they are. images: [B, H, W, 3] or [B, F, H, W, 3], uint8 0..255
-    or float [-1, 1]. mask_ar [B, L]: 0 where a token sees its whole block, 1 where it begins a
+    tokens: int32 [B, T], used unchanged. images: [B, H, W, 3] or [B, F, H, W, 3], uint8 0..255
+    or float [-1, 1]. mask_ar [B, T]: 0 where a token sees its whole block, 1 where it begins a
     new one; default: 0 for a model with images (a prompt sees all of itself), 1 for a text-only
     model (causal).
     """
-    tokens = self._token_array(tokens)
     if mask_ar is None:
-      mask_ar = jnp.full(tokens.shape, 0 if self.config.img else 1, jnp.int32)
-    return _logits()(self.model, self.params, tokens, jnp.asarray(mask_ar, jnp.int32),
-                     self._image_array(images))
+      mask_ar = np.full(np.shape(tokens), 0 if self.config.img else 1)
+    return scoring.token_logits(self.model, self.params, self._batch(tokens, images, mask_ar))
 
   def score(self, prompts, suffixes, images=None):
     """(totals [B], [[float]] per token): log-probability of each suffix after its prompt.
 
-    A suffix that is a string gets the eos appended; a list of ids is taken as it is. One prompt
-    goes with all suffixes: what ranks answers. images: as in generate().
+    A suffix that is a string gets the eos appended; a list of ids is used unchanged. One prompt
+    goes with all suffixes, which ranks answers. images: as in generate().
     """
     prompts, suffixes = inputs.as_list(prompts), inputs.as_list(suffixes)
     prompts = prompts * len(suffixes) if len(prompts) == 1 else prompts
@@ -173,54 +156,55 @@ class VLM:
     images = inputs.by_prompt(images, len(prompts))
     suffixes = [self._suffix(s) for s in suffixes]
     rows = []
-    for at in range(0, len(prompts), PROMPTS):
-      part = slice(at, at + PROMPTS)
+    for at in range(0, len(prompts), MAX_PROMPTS):
+      part = slice(at, at + MAX_PROMPTS)
       rows += scoring.suffix_logprobs(self.model, self.params, prompts[part], suffixes[part],
                                       images[part], self.tokenizer, self.mesh)
     return np.array([sum(row) for row in rows]), rows
 
   def score_tokens(self, tokens, images=None, *, mode="logits", targets=None, mask_ar=None,
                    layer_intercept_fn=None):
-    """mode "logits": float32 [B, L, V]; "loss": -log p(target) float32 [B, L] of targets [B, L].
+    """mode "logits": float32 [B, T, V]; "loss": -log p(target) float32 [B, T] of targets [B, T].
 
     As KerasHub's GemmaCausalLM.score. layer_intercept_fn(x, i) gets the activations [B, (F *) P +
-    L, D], those of images first, and gives what goes on: i is -1 for the embeddings, then 0 to
-    depth - 1 after each block. All of it can be differentiated: gradients of the loss with respect
-    to the embeddings are
+    T, D], those of images first, and returns those that the next layer gets: i is -1 for the
+    embeddings, then 0 to depth - 1 after each block. All of it can be differentiated: gradients of
+    the loss with respect to the embeddings are
 
       jax.grad(lambda d: vlm.score_tokens(tokens, mode="loss", targets=targets, layer_intercept_fn=
                                           lambda x, i: x + d if i == -1 else x).sum())(zeros)
 
-    The text is causal unless mask_ar [B, L] says otherwise, see logits().
+    The text is causal unless mask_ar [B, T] says otherwise, see logits().
     """
-    tokens = self._token_array(tokens)
-    mask_ar = jnp.ones_like(tokens) if mask_ar is None else jnp.asarray(mask_ar, jnp.int32)
-    args = (self.model, self.params, tokens, self._image_array(images), mask_ar)
+    batch = self._batch(tokens, images, np.ones(np.shape(tokens)) if mask_ar is None else mask_ar)
+    args, shape = (self.model, self.params, batch), batch["text"].shape
     if mode == "logits":
       return scoring.token_logits(*args, layer_intercept_fn)
     if mode != "loss":
       raise ValueError(f"score_tokens(mode={mode!r}): the mode is 'logits' or 'loss'.")
-    if targets is None or np.shape(targets) != tokens.shape:
-      raise ValueError(f"score_tokens(mode='loss') needs targets {list(tokens.shape)}, the token "
-                       f"that should follow each of tokens; got "
+    if targets is None or np.shape(targets) != shape:
+      raise ValueError(f"score_tokens(mode='loss') needs targets {list(shape)}, the token that "
+                       f"should follow each of tokens; got "
                        f"{None if targets is None else list(np.shape(targets))}.")
     return scoring.token_losses(*args, jnp.asarray(targets, jnp.int32), layer_intercept_fn)
 
-  def objects(self, generation, image, vqvae=None):
-    """[detections.Detection] of an answer with locations: boxes in pixels, labels, masks, confidences.
+  def detections(self, generation, image, vqvae=None):
+    """[Detection] of an answer with locations: boxes in pixels, labels, masks, confidences.
 
-    image: what the answer is about, or its (height, width). vqvae: parameters of
-    models.vqvae.load(), needed for masks.
+    image: the one that the answer is about, or its (height, width). vqvae: parameters of
+    families.vqvae.load(), needed for masks.
     """
     size = image if isinstance(image, tuple) else inputs.size(image)
-    return detections.objects(generation, self.tokenizer, size, vqvae)
+    return detections.from_generation(generation, self.tokenizer, size, vqvae)
+
+  objects = detections  # the name until 0.2; it goes with the next release
 
   def tokenize(self, prompts):
-    """{"text", "mask_ar", "mask_input"}, int32 [B, L], as generate() gives them to the model: bos,
-    prompt, newline (none for a text-only model); L is a bucket, and B rows may follow as filling.
+    """{"text", "mask_ar", "mask_input"}, int32 [B, T], as generate() gives them to the model: bos,
+    prompt, newline (none for a text-only model); T and B are buckets, with padding at their ends.
     """
-    prompts = inputs.as_list(prompts)
-    return inputs.pack_requests(prompts, None, self.tokenizer, inputs.model_limits(self.config)).batch
+    limits = inputs.model_limits(self.config)
+    return inputs.pack_requests(inputs.as_list(prompts), None, self.tokenizer, limits).batch
 
   def preprocess(self, image):
     """An image as generate() takes it -> [image_size, image_size, 3], squashed, bilinear."""
@@ -249,7 +233,7 @@ class VLM:
     return fit.fit(self, examples, **args)
 
   def export(self, path, format="hf", note=lambda done, total: None):
-    """Writes the model for another stack: format "hf", "npz", "keras" or "native"."""
+    """Writes the model for another framework: format "hf", "npz", "keras" or "native"."""
     if names := [n for n in trees.names(self.params) if n.rsplit("/", 1)[-1] in ("lora_a", "q")]:
       raise ValueError(
           f"{names[0]} is adapted or quantized, which no checkpoint format here holds. Call "
@@ -263,26 +247,26 @@ class VLM:
   def _replace(self, params):
     return dataclasses.replace(self, params=params)
 
-  def _token_array(self, tokens):
-    tokens = jnp.asarray(tokens, jnp.int32)
-    if tokens.ndim != 2:
-      raise ValueError(f"tokens are [B, L], not {list(tokens.shape)}; lists of unequal length need "
-                       "generate() or score().")
-    return tokens
+  def _session(self, config):
+    return GenerationSession(self.model, self.params, self.tokenizer, config)
 
-  def _image_array(self, images):
+  def _batch(self, tokens, images, mask_ar):
+    """{"text", "mask_ar", "image" if there is one} on the device; checks their shapes."""
+    batch = {"text": jnp.asarray(tokens, jnp.int32), "mask_ar": jnp.asarray(mask_ar, jnp.int32)}
+    if batch["text"].ndim != 2:
+      raise ValueError(f"tokens are [B, T], not {list(batch['text'].shape)}; lists of unequal "
+                       "length need generate() or score().")
     if images is None:
-      return None
+      return batch
     if self.image_size is None:
       raise ValueError("This model has no image tower: leave the images out.")
     if np.ndim(images) not in (4, 5):
       raise ValueError(f"images are [B, H, W, 3] or [B, F, H, W, 3], not {list(np.shape(images))}.")
-    return jnp.asarray(images)
+    return batch | {"image": jnp.asarray(images)}
 
   def _suffix(self, suffix):
-    ids = inputs.ids(suffix, self.tokenizer, "")
-    if isinstance(suffix, str):  # ids() begins a text with bos
-      ids = ids[1:] + [self.tokenizer.eos_token]
-    if not ids:
-      raise ValueError("A suffix has no tokens: there is nothing to score.")
-    return ids
+    if isinstance(suffix, str) and self.tokenizer:
+      return text_layout.suffix_ids(self.tokenizer, suffix)
+    if ids := inputs.ids(suffix, self.tokenizer):
+      return ids
+    raise ValueError("A suffix has no tokens: there is nothing to score.")

@@ -197,10 +197,11 @@ def test_several_images_of_a_prompt(vlm, image):
 
 
 def test_one_image_is_encoded_once(vlm, image):
-  asked = big_vlm.inputs.pack(["a", "b", "c"], big_vlm.inputs.by_prompt(image, 3), vlm.tokenizer,
-                              big_vlm.inputs.limits(vlm.config))
-  assert asked.batch["image"].shape == (1, 16, 16, 3)
-  assert asked.batch["image_index"].tolist() == [[0], [0], [0], [-1]]
+  packed = big_vlm.inputs.pack_requests(
+      ["a", "b", "c"], big_vlm.inputs.by_prompt(image, 3), vlm.tokenizer,
+      big_vlm.inputs.model_limits(vlm.config))
+  assert packed.batch["image"].shape == (1, 16, 16, 3)
+  assert packed.batch["image_index"].tolist() == [[0], [0], [0], [-1]]
 
 
 def test_nothing_compiles_anew_over_fifty_mixed_requests(vlm, images, rng):
@@ -247,7 +248,7 @@ def test_detect_answers_are_well_formed_with_a_grammar(vlm, image):
   answers = vlm.generate(["detect 3 ; 7", "detect 5", "ocr"], image, max_new_tokens=40, seed=1,
                          grammar="auto", sampler="temperature(1.5)", no_repeat_ngram=5)
   for answer, labels in zip(answers, ({"3", "7"}, {"5"})):
-    found = vlm.objects(answer, image)
+    found = vlm.detections(answer, image)
     if answer.finish_reason == "eos":
       assert len(found) == (answer.text.count(";") + 1 if answer.text else 0)
     assert {o.label for o in found} <= labels

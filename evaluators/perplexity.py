@@ -1,37 +1,24 @@
-"""Perplexity: how likely the given answers are, each token after the true ones before it."""
-import functools
+"""Perplexity: the likelihood of given answers, each token after the true ones before it."""
 import math
 
-import jax
 import numpy as np
 
-from big_vlm import distributed
-from big_vlm.decode.generate import lean_options
-from big_vlm.training import losses
+from big_vlm import distributed, scoring
 from evaluators.metrics import groups
-from evaluators.rows import need
+from evaluators.predictions import require_keys
 
 PERCENT = ()
 
 
-@functools.cache
-def _nlls():
-  def nlls(model, params, batch):
-    targets = batch["text"][:, 1:]
-    hidden = model.apply({"params": params}, batch["text"][:, :-1], batch["mask_ar"][:, :-1],
-                         batch.get("image"))
-    head = lambda h: model.apply({"params": params}, h, method="logits")
-    return losses.token_nll(head, hidden, targets, losses.chunk_size(*targets.shape))
-  return jax.jit(nlls, static_argnames="model", compiler_options=lean_options())
-
-
 def likelihoods(model, params, batch):
   """numpy float32 [B, T]: -log p of text[:, 1:], of a batch as trainings have it."""
-  return distributed.fetch(_nlls()(model, params, batch))
+  hidden = scoring.hidden_states(
+      model, params, {**batch, "text": batch["text"][:, :-1], "mask_ar": batch["mask_ar"][:, :-1]})
+  return distributed.fetch(scoring.nll(model, params, hidden, batch["text"][:, 1:]))
 
 
 def row(nlls, example, tokenizer):
-  """What a row has of the answer: its tokens, the eos included, and -log p of each.
+  """The prediction's fields: the answer's tokens, the eos included, and -log p of each.
 
   nlls [T]; example: {"text", "mask_loss" [T + 1]}, one row of the batch.
   """
@@ -44,19 +31,20 @@ def row(nlls, example, tokenizer):
           "logprobs": np.round(-nlls[wanted], 5).tolist()}
 
 
-def score(rows, tokenizer):
-  """Nats: {"nll": mean over examples of the mean over an answer's tokens, what a training's loss is
-  without smoothing; "nll_per_token": mean over all tokens; "perplexity": exp of that}.
+def score(predictions, tokenizer):
+  """{"nll", "nll_per_token", "perplexity"} in nats.
 
-  Padding and prompt do not count. Raises ValueError for an answer without tokens.
+  nll is the mean over examples of the mean over an answer's tokens, a training's loss without label
+  smoothing; nll_per_token is the mean over all tokens; perplexity is exp of that. Padding and
+  prompt do not count. Raises ValueError for an answer without tokens.
   """
   del tokenizer
-  need(rows, ["nlls"], "perplexity")
-  for r in rows:
-    if not r["nlls"]:
-      raise ValueError(f"The answer of {r['id']!r} has no tokens: its prompt fills the text. Raise "
+  require_keys(predictions, ["nlls"], "perplexity")
+  for p in predictions:
+    if not p["nlls"]:
+      raise ValueError(f"The answer of {p['id']!r} has no tokens: its prompt fills the text. Raise "
                        "text_len.")
-    r.update(references=[r["suffix"]], score=groups.mean(r["nlls"]), correct=None)
-  per_token = groups.mean(nll for r in rows for nll in r["nlls"])
-  return {"nll": groups.mean(r["score"] for r in rows), "nll_per_token": per_token,
+    p.update(references=[p["suffix"]], score=groups.mean(p["nlls"]), correct=None)
+  per_token = groups.mean(nll for p in predictions for nll in p["nlls"])
+  return {"nll": groups.mean(p["score"] for p in predictions), "nll_per_token": per_token,
           "perplexity": math.exp(min(per_token, 700.))}

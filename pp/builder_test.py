@@ -12,7 +12,6 @@ from PIL import Image
 
 from pp.__main__ import table
 from pp.builder import PreprocessError, get_preprocess_fn, random_ops, split_pipeline
-from pp.ops_legacy import INSTEAD
 from pp.registry import OPS, parse_call
 
 
@@ -165,6 +164,6 @@ def test_every_random_op_is_in_the_list_above():
 def test_the_table_of_ops():
   listing = subprocess.run([sys.executable, "-m", "pp"], capture_output=True, text=True).stdout
   assert "random random_crop(crop_size, *, key=None" in listing and "tokenize(" not in listing
-  assert all(f"{name}(" in listing for name in OPS if name not in INSTEAD)
+  assert all(f"{name}(" in listing for name in OPS)
   assert "".join(table(["resize"])).count("antialias") > 1
   assert all(factory.__doc__ for factory in OPS.values())

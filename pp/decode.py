@@ -1,11 +1,11 @@
-"""Encoded images -> uint8 [H,W,C], as TensorFlow's decode_image gives them.
+"""Decodes encoded images to uint8 [H,W,C], bit for bit as TensorFlow's decode_image.
 
-  JPEG   the fast DCT of libjpeg-turbo, or the accurate one; CMYK by hand, as Pillow knows only the
-         accurate DCT for it
-  others PNG, GIF (first frame), BMP and WebP by Pillow
+libjpeg-turbo decodes JPEG with the fast or the accurate DCT; this module converts CMYK itself,
+because Pillow decodes it with the accurate DCT only. Pillow decodes PNG, GIF (the first frame), BMP
+and WebP.
 
-Alpha is dropped, not blended; of 16 bits the high eight stay; the EXIF orientation is ignored.
-A file is refused from its header alone where it asks for more memory than its data can fill.
+Decoding drops alpha without blending, keeps the high eight of 16 bits, and ignores the EXIF
+orientation. It refuses a file whose header announces more pixels than its bytes can hold.
 """
 
 import io
@@ -14,20 +14,25 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-MAX_PIXELS = 178_956_970  # Pillow's limit too: half a GB as RGB, far above any camera
-UNSUSPECTED = 1 << 24  # pixels (4096 x 4096) that any file may have; above, its size tells:
-PIXELS_PER_BYTE = 8300  # a PNG of one bit a pixel packs 8 x 1032, GIF 2731, JPEG 512, at the most
-MAX_SCANS = 100  # of a progressive JPEG, each of which goes over all pixels; encoders write 10
+MAX_PIXELS = 178_956_970  # Pillow's limit: half a GB as RGB, far above any camera
+UNSUSPECTED = 1 << 24  # pixels (4096 x 4096) that any file may have, whatever its size
+PIXELS_PER_BYTE = 8300  # above that; a one-bit PNG packs at most 8 x 1032, GIF 2731, JPEG 512
+MAX_SCANS = 100  # of a progressive JPEG; each goes over all pixels, and encoders write 10
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 MODES = {1: "L", 3: "RGB"}
-ADOBE = b"\xff\xee\x00\x0eAdobe"  # the marker of a JPEG whose CMYK is inverted
+ADOBE = b"\xff\xee\x00\x0eAdobe"  # marks a JPEG with inverted CMYK
 
 
 def decode_image(image, channels=3, precise=False):
-  """Encoded bytes -> uint8 [H,W,channels]; uint8 arrays and PIL images are taken as they are.
+  """Returns uint8 [H,W,channels] of an encoded image.
 
-  channels: 3, or 1 for gray. precise: the accurate DCT. Raises ValueError for what is no image,
-  truncated, corrupt or too large.
+  Args:
+    image: encoded bytes, a uint8 array [H,W], [H,W,1], [H,W,3] or [H,W,4], or a PIL image.
+    channels: 3, or 1 for gray.
+    precise: use the accurate DCT for JPEG.
+
+  Raises:
+    ValueError: the input is not an image, or it is truncated, corrupt or too large.
   """
   if isinstance(image, np.ndarray) and image.ndim == 0:
     image = image.item()
@@ -61,7 +66,7 @@ def _decode_jpeg(data, channels):
                         ADOBE in data, channels)
     return simplejpeg.decode_jpeg(
         data, colorspace="RGB" if channels == 3 else "GRAY", fastdct=True)
-  except ValueError:  # simplejpeg stops even at stray bytes, Pillow only where pixels are missing
+  except ValueError:  # simplejpeg refuses stray bytes, Pillow only missing pixels
     return _decode_by_pillow(data, channels)
 
 
@@ -78,7 +83,7 @@ def _decode_by_pillow(data, channels):
 
 def _from_pillow(image, channels):
   image.load()
-  image.info.pop("transparency", None)  # Pillow would warn that it is about to be dropped
+  image.info.pop("transparency", None)  # otherwise Pillow warns that it drops it
   if image.mode.startswith("I"):  # 16-bit gray, in any byte order
     high = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
     return _from_array(high, channels)

@@ -1,12 +1,12 @@
-"""Boxes <-> text, both ways: the only place that knows how PaliGemma writes coordinates.
+"""Writes boxes as PaliGemma's location tokens and parses them from answers.
 
-A box is (ymin, xmin, ymax, xmax), each in 0..1 of the image's height or width. Each coordinate
-is one of 1024 pieces: bin round(1023 x), half to even, written <loc0000>..<loc1023>, and bin / 1023
-on the way back, so that a round trip is off by half a bin at most. An answer is
+A box is (ymin, xmin, ymax, xmax), each in 0..1 of the image's height or width. A coordinate x is
+written as <loc0000>..<loc1023>, by its bin round(1023 x), half to even. It is read back as
+bin / 1023, so that a round trip is off by half a bin at most. An answer with two objects is
 
   <loc0102><loc0204><loc0511><loc1023> cat ; <loc0000><loc0000><loc1023><loc1023> dog
 
-and a segmentation has the 16 codes <seg000>..<seg127> of a mask after its four locations.
+A segmentation has the 16 codes <seg000>..<seg127> of a mask after the four locations.
 """
 
 import re
@@ -31,7 +31,10 @@ class Object(NamedTuple):
 
 
 def box_to_loc(box):
-  """(ymin, xmin, ymax, xmax) in 0..1 -> "<loc....>" four times; values outside are clipped."""
+  """Writes a box (ymin, xmin, ymax, xmax) as four "<loc....>"; clips it to 0..1 first.
+
+  Raises ValueError unless it is four finite numbers.
+  """
   box = np.asarray(box, np.float64)
   if box.shape != (4,) or not np.isfinite(box).all():
     raise ValueError(f"a box is four finite numbers ymin, xmin, ymax, xmax; got {box.tolist()}.")
@@ -39,16 +42,8 @@ def box_to_loc(box):
   return "".join(f"<loc{b:04d}>" for b in bins)
 
 
-def loc_to_box(text):
-  """Four <locXXXX> -> (ymin, xmin, ymax, xmax) in 0..1; ValueError on anything else."""
-  codes = _codes(text)
-  if not re.fullmatch(rf"\s*{LOC4}\s*", text) or max(codes) >= BINS:
-    raise ValueError(f"expected four of <loc0000>..<loc{BINS - 1}>, got {text[:80]!r}.")
-  return tuple(c / (BINS - 1) for c in codes)
-
-
 def parse_objects(text):
-  """The Objects of an answer, in its order; what is malformed is skipped, nothing raises."""
+  """Returns the Objects of an answer in its order; skips malformed parts and never raises."""
   objects = []
   for part in text.split(";"):
     match = OBJECT.fullmatch(part)
@@ -61,9 +56,15 @@ def parse_objects(text):
 
 
 def format_objects(boxes, labels, segs=None):
-  """Boxes [N,4], N labels, N times 16 codes -> "<loc....>x4<seg...>x16 label ; ..."; "" for none.
+  """Writes objects as "<loc....>x4<seg...>x16 label ; ..."; no objects give "".
 
-  segs: None for boxes alone.
+  Args:
+    boxes: float [N,4].
+    labels: N strings, without ";" and location tokens.
+    segs: N times 16 codes in 0..127; None for boxes alone.
+
+  Raises:
+    ValueError: the numbers of boxes, labels and masks differ, or a label is not allowed.
   """
   if not len(boxes) == len(labels) == len(boxes if segs is None else segs):
     raise ValueError(f"{len(boxes)} boxes need as many labels, got {len(labels)}"
@@ -76,7 +77,7 @@ def format_objects(boxes, labels, segs=None):
 
 
 def seg_codes(codes):
-  """16 ints in 0..127 -> "<seg...>" sixteen times."""
+  """Writes 16 ints in 0..127 as sixteen "<seg...>"; ValueError for other codes."""
   if len(codes) != 16 or min(codes) < 0 or max(codes) >= SEGS:
     raise ValueError(f"a mask is 16 codes in 0..{SEGS - 1}, got {list(codes)}.")
   return "".join(f"<seg{c:03d}>" for c in codes)

@@ -1,22 +1,25 @@
-"""A mask -> 16 codes in 0..127, by the encoder of the VQ-VAE behind <seg> (arXiv 2301.02229).
+"""A mask -> 16 codes in 0..127 by the encoder of the VQ-VAE behind <seg>; pasting a decoded mask.
 
-The numpy twin of big_vlm/families/vqvae.py, for the data side, which has no JAX: the same weights in
-big_vision's `vae-oid.npz`, in PyTorch's layout (outputs, inputs, height, width), the same codes.
+Ning et al., "All in Tokens", arXiv 2301.02229. The weights are big_vision's `vae-oid.npz`, in
+PyTorch's layout (outputs, inputs, height, width):
 
   encoder.{0,2,4,6}          convolutions of stride 2, each followed by a ReLU: 64 -> 4 pixels
-  encoder.{8,9}.net.{0,2,4}  residual blocks, no ReLU after the sum
+  encoder.{8,9}.net.{0,2,4}  residual blocks, without a ReLU after the sum
   encoder.10                 convolution to the width of the codebook
   _vq_vae._embedding         the codebook: a code is the row nearest to the encoder's output
+
+big_vlm/families/vqvae.py decodes the codes. This file is in numpy because pp has no JAX.
 """
 
 import functools
 import os
 
 import numpy as np
+from PIL import Image
 
 from pp.resampling import resize_image
 
-MODEL = "BIG_VLM_MASK_VQVAE"  # environment variable: where vae-oid.npz lies
+MODEL = "BIG_VLM_MASK_VQVAE"  # environment variable with the path of vae-oid.npz
 SIZE = 64  # pixels of a mask's side
 CODES = 16  # a 4 x 4 grid, row by row
 CONVOLUTIONS = [*(f"encoder.{n}" for n in (0, 2, 4, 6)),
@@ -25,9 +28,14 @@ CODEBOOK = "_vq_vae._embedding"
 
 
 def load(model="oi"):
-  """{name: float32 array} of the encoder, from a path; "oi" is where $BIG_VLM_MASK_VQVAE points.
+  """Returns {name: float32 array} of the encoder.
 
-  Raises ValueError where that is not set, or the file is no such model; FileNotFoundError.
+  Args:
+    model: path of vae-oid.npz; "oi" reads the path from $BIG_VLM_MASK_VQVAE.
+
+  Raises:
+    ValueError: the variable is not set, or the file is not this model.
+    FileNotFoundError: the file does not exist.
   """
   path = os.environ.get(MODEL) if model == "oi" else model
   if not path:
@@ -56,10 +64,12 @@ def _read(path):
 
 
 def mask_to_codes(params, mask, box):
-  """The 16 codes (ints) of what a mask holds within a box.
+  """Returns the 16 codes (ints) of the part of a mask inside a box.
 
-  mask: uint8 [H,W], 0..255. box: (ymin, xmin, ymax, xmax) in 0..1, rounded to pixels; one that
-  rounds to none is widened to one.
+  Args:
+    params: of `load`.
+    mask: uint8 [H,W], 0..255.
+    box: (ymin, xmin, ymax, xmax) in 0..1; rounded to pixels, to one at least.
   """
   (top, bottom), (left, right) = [
       _pixels(low, high, n) for low, high, n in zip(box[:2], box[2:], mask.shape)]
@@ -75,8 +85,29 @@ def _pixels(low, high, n):
   return begin, max(high, begin + 1)
 
 
+def pixel_box(box, size):
+  """The pixels of a box in 0..1, edges cut off to integers: (ymin, xmin, ymax, xmax)."""
+  return tuple(int(edge * side) for edge, side in zip(box, (*size, *size), strict=True))
+
+
+def paste(mask, box, size):
+  """A mask of a box on the whole image: bool [H, W]; nothing where the box holds no pixel.
+
+  As big_vision evaluates RefCOCO: the edges of pixel_box, Pillow's bilinear resize (which averages
+  where it shrinks), true above 0.
+
+  mask: float [64, 64]. box: (ymin, xmin, ymax, xmax) in 0..1. size: (H, W).
+  """
+  y0, x0, y1, x1 = pixel_box(box, size)
+  whole = np.zeros(size, bool)
+  if y0 < y1 and x0 < x1:
+    mask = Image.fromarray(np.asarray(mask, np.float32))
+    whole[y0:y1, x0:x1] = np.asarray(mask.resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR)) > 0
+  return whole
+
+
 def encode(params, masks):
-  """Masks float32 [B,64,64,1] in 0..1 -> codes int32 [B,16]."""
+  """Returns the codes int32 [B,16] of masks float32 [B,64,64,1] in 0..1."""
   x = 2 * masks.astype(np.float32) - 1
   for name in CONVOLUTIONS[:4]:
     x = np.maximum(_conv(params, name, x, 2), 0)
@@ -86,12 +117,12 @@ def encode(params, masks):
     x = x + _conv(params, f"{block}.4", y)
   rows = params[CODEBOOK]
   x = _conv(params, "encoder.10", x).reshape(len(masks), CODES, rows.shape[1])
-  # |x - row|^2 without |x|^2, which is the same for all rows.
+  # The squared distance without |x|^2, which is the same for all rows.
   return np.argmin((rows**2).sum(axis=1) - 2 * x @ rows.T, axis=-1).astype(np.int32)
 
 
 def _conv(params, name, x, stride=1):
-  """[B,H,W,C] -> [B,H/stride,W/stride,outputs]; where the padding is odd, the end gets more."""
+  """[B,H,W,C] -> [B,H/stride,W/stride,outputs]; odd padding puts one pixel more at the end."""
   weight, bias = params[f"{name}.weight"], params[f"{name}.bias"]
   pads = [(0, 0)]
   for n, kernel in zip(x.shape[1:3], weight.shape[2:]):

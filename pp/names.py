@@ -1,22 +1,70 @@
-"""Look-ups by name whose errors offer the nearest name and list all of them."""
+"""Look-ups by name whose errors offer the nearest name, or the new name of an old spelling."""
 import difflib
 
-# Spellings of earlier versions: {old: new}. An old one is an error that names the new one.
+# Old spelling -> new: flags, config fields, arguments, options. An entry counts where the new name
+# is known. The key is (where, old) if one old name has several new ones.
 RENAMED = {
-    "decay_mults": "weight_decay_mults", "microbatches": "grad_accum_steps",
-    "mean": "loss_normalization", "stair": "piecewise_constant", "percent": "fraction",
-    **{f"{what}_percent": f"{what}_fraction"
-       for what in ("warmup", "cooldown", "total", "log", "checkpoint", "keep_every")},
-    "window_rule": "sliding_window_mode", "two_sided": "symmetric",
-    "prefix_exempt": "prefix_bidirectional", "dots": "save_attn", "wide_dots": "save_mlp",
+    # flags
+    "process": "process_id",
+    "processes": "num_processes",
+    "coordinator": "coordinator_address",
+    "start_timeout": "initialization_timeout",
+    "segment": "masks",
+    "against": "check_overlap",
+    "tries": "max_compiles",
+    "text": "text_len",
+    "images": "num_images",
+    "save": "dump_hlo",
+    "raw": "manual_dir",
+    "partial": "allow_incomplete",
+    "names": "class_names",
+    "set": "image_set",
+    "profile": "profile_steps",
+    # arguments of configs
+    "size": "model",
+    "pg1": "paligemma_3b",
+    "3b": "paligemma2_3b",
+    "10b": "paligemma2_10b",
+    "28b": "paligemma2_28b",
+    "final_split": "train_on_val",
+    # fields of configs
+    "microbatches": "grad_accum_steps",
+    "keep_checkpoints": "max_to_keep",
+    **{f"keep_every_{unit}": f"keep_period_{unit}" for unit in ("steps", "examples", "epochs")},
+    "keep_every_percent": "keep_period_fraction",
+    "decay_mults": "weight_decay_mults",
+    **{f"{name}_percent": f"{name}_fraction"
+       for name in ("total", "log", "checkpoint", "warmup", "cooldown", "eval")},
+    "percent": "fraction",
+    "mean": "loss_normalization",
+    "stair": "piecewise_constant",
+    # fields of models
+    "window_rule": "sliding_window_mode",
+    "two_sided": "symmetric",
+    "prefix_exempt": "prefix_bidirectional",
+    "dots": "save_attn",
+    "wide_dots": "save_mlp",
+    # evaluators and ops
+    ("vqa", "rule"): "metric",
+    ("report", "rule"): "protocol",
+    "store": "submission",
+    "fewer_ok": "allow_fewer",
+    "sure": "confidence",
 }
+
+
+def new_name(old, known):
+  """The name in `known` that an old spelling has now, or None."""
+  news = (new for key, new in RENAMED.items() if (key if isinstance(key, str) else key[1]) == old)
+  return next((new for new in news if new in known), None)
 
 
 def near_miss(name, names):
   """" Did you mean 'x'?" if one of `names` is close to `name`, else ""."""
-  if RENAMED.get(name) in names:
-    return f" It is now called {RENAMED[name]!r}."
-  near = difflib.get_close_matches(str(name), [str(n) for n in names], n=1)
+  names = [str(n) for n in names]
+  if new := new_name(name, names):
+    return f" {name!r} is now {new!r}."
+  near = difflib.get_close_matches(str(name), names, n=1)
   return f" Did you mean {near[0]!r}?" if near else ""
 
 

@@ -1,7 +1,7 @@
-"""Ops that turn the boxes and masks that people have into the project's.
+"""Ops that convert annotations to the boxes and masks that other ops take.
 
-  box_format     boxes in any of the usual forms -> (ymin, xmin, ymax, xmax) in 0..1
-  polygon_mask   COCO's polygons or run lengths  -> masks uint8 [H,W], 0 or 255
+  box_format     boxes in a usual format              -> (ymin, xmin, ymax, xmax) in 0..1
+  polygon_mask   COCO's polygons or run-length codes  -> masks uint8 [H,W], 0 or 255
 """
 
 import io
@@ -12,7 +12,7 @@ from PIL import Image
 from pp.names import pick
 from pp.registry import OPS
 
-# How the four numbers of each form make ymin, xmin, ymax, xmax.
+# The four numbers of a format -> ymin, xmin, ymax, xmax.
 FORMS = {
     "yxyx": lambda a, b, c, d: (a, b, c, d),
     "xyxy": lambda a, b, c, d: (b, a, d, c),
@@ -25,16 +25,18 @@ FORMATS = [f + unit for f in FORMS for unit in ("", "_pixels", "_percent")]
 
 @OPS.register("box_format")
 def box_format(key, format, outkey=None, image="image", size=None):
-  """Boxes [4] or [N,4] at `key` -> float32 (ymin, xmin, ymax, xmax) in 0..1, at outkey or `key`.
+  """Converts boxes [4] or [N,4] to float32 (ymin, xmin, ymax, xmax) in 0..1, clipped to the image.
 
   Args:
+    key: of the boxes; the result goes to outkey, or replaces them.
     format: "xyxy" (corners), "xywh" (corner and size, as COCO), "cxcywh" (centre and size, as
-      YOLO), "yxyx" or "yxhw", in 0..1, or with "_pixels" or "_percent" after it. Pascal VOC's are
-      "xyxy_pixels".
-    image: key of the image, bytes or array, that the pixels are of: before any op that cuts it.
-    size: keys of its height and width instead, e.g. ["height", "width"].
+      YOLO), "yxyx" or "yxhw", in 0..1. With the ending "_pixels" or "_percent", in these units;
+      Pascal VOC has "xyxy_pixels".
+    image: key of the image, bytes or array, that pixels refer to; no op may have cropped it.
+    size: instead of the image, the keys of its height and width, e.g. ["height", "width"].
 
-  What sticks out of the image is cut off. Raises ValueError where a box ends before it begins.
+  Raises:
+    ValueError: a box is not four finite numbers, or ends before it begins.
   """
   pick({f: f for f in FORMATS}, format, "box format")
   form, _, unit = format.partition("_")
@@ -58,11 +60,13 @@ def box_format(key, format, outkey=None, image="image", size=None):
 
 @OPS.register("polygon_mask")
 def polygon_mask(key="segmentation", outkey=None, image="image", size=None):
-  """COCO's segmentations at `key` -> masks uint8 [H,W], 0 or 255, at outkey or `key`.
+  """Converts COCO's segmentations to masks uint8 [H,W], 0 or 255.
 
-  One object is a list of polygons [x, y, x, y, ...] in pixels, or run lengths {"counts": ints or a
-  string, "size": [H, W]}; a list of such objects gives a list of masks. image, size: as in
-  `box_format`.
+  Args:
+    key: of one object or a list of objects, which gives a list of masks. An object is a list of
+      polygons [x, y, x, y, ...] in pixels, or a run-length code {"counts": ints or a string,
+      "size": [H, W]}. The result goes to outkey, or replaces them.
+    image, size: as in `box_format`.
   """
   def op(example):
     height, width = (int(n) for n in _size(example, image, size))
@@ -91,7 +95,7 @@ def _mask(value, height, width):
 
 
 def _from_runs(value, height, width):
-  """COCO's run lengths, of background and object in turns, column by column."""
+  """Mask of COCO's run lengths, which count background and object in turns, column by column."""
   counts = value["counts"]
   if isinstance(counts, (str, bytes)):
     counts = _uncompressed(counts.encode() if isinstance(counts, str) else counts)
@@ -104,7 +108,11 @@ def _from_runs(value, height, width):
 
 
 def _uncompressed(text):
-  """COCO's compressed run lengths -> ints: five bits a character, each less that two before it."""
+  """Run lengths from COCO's string: five bits a character; from the fourth number on, differences.
+
+  pycocotools decodes such strings too, but fills the end of a mask whose string is too short with
+  uninitialized memory.
+  """
   counts, value, shift = [], 0, 0
   for code in text:
     code -= 48
@@ -118,7 +126,7 @@ def _uncompressed(text):
 
 
 def _size(example, image, size):
-  """float64 (height, width) of the image, from its header alone where it is encoded."""
+  """float64 (height, width) of the image; of an encoded one only the header is read."""
   if size is not None:
     return np.array([float(example[k]) for k in size])
   value = example[image]

@@ -1,4 +1,4 @@
-"""Ops that vary how an image was made, so that a model does not depend on it."""
+"""Ops that vary resizing and compression at random, so that a model does not depend on them."""
 
 import io
 
@@ -7,17 +7,17 @@ import simplejpeg
 from PIL import Image
 
 from pp.ops_image import each, pair
-from pp.registry import OPS, keyed
+from pp.registry import OPS, with_keys
 from pp.resampling import resize_image
 
 METHODS = ("bilinear", "bicubic", "lanczos3", "area", "mitchellcubic")
 QUALITIES = (75, 95)  # both ends included
 
 
-@OPS.register("resize_r", random=True)
-@keyed("image", random=True)
+@OPS.register("resize_r", random=True, takes={"size": "image_size"})
+@with_keys("image", random=True)
 def resize_r(size):
-  """`resize` by a random method, with or without antialias."""
+  """Resizes by a random method, with or without antialias; `size` as in `resize`."""
   size = pair(size, "resize_r")
 
   def fn(image, rng):
@@ -27,14 +27,14 @@ def resize_r(size):
 
 
 @OPS.register("random_jpeg", random=True)
-@keyed("image", random=True)
+@with_keys("image", random=True)
 def random_jpeg(p):
-  """With probability `p`, a uint8 image goes through JPEG of a random quality, 75 to 95.
+  """With probability `p`, compresses a uint8 image to JPEG of a random quality from 75 to 95.
 
-  Half of the times it is decoded by the fast DCT, half by the accurate one.
+  It is decoded with the fast or the accurate DCT, each half of the time.
   """
   if not 0 <= p <= 1:
-    raise ValueError(f"random_jpeg: p={p} is no probability.")
+    raise ValueError(f"random_jpeg: p={p} is not a probability.")
 
   def fn(image, rng):
     if rng.random() >= p:

@@ -35,7 +35,7 @@ def test_random_jpeg_treats_gray_and_lists():
 
 
 def test_errors():
-  with pytest.raises(ValueError, match="p=2 is no probability"):
+  with pytest.raises(ValueError, match="p=2 is not a probability"):
     get_preprocess_fn("random_jpeg(2)")
   with pytest.raises(ValueError, match="after decode and before value_range"):
     draws("random_jpeg(1)", 1, IMAGE / np.float32(255))

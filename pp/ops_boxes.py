@@ -1,9 +1,9 @@
-"""Ops that bring boxes and masks into the project's form, and cut images with them moved along.
+"""Ops that crop or pad images and move their boxes and masks along.
 
 A box is (ymin, xmin, ymax, xmax), each in 0..1 of the image's height or width; [4] or [N,4]. A
 mask is uint8 [H,W] or [H,W,C] of the image's size, or its encoded bytes; several are a list.
 
-Training crops in pieces, as big_vision's RefCOCO does; each piece reads what the one before wrote:
+A random crop takes several ops, as in big_vision's RefCOCO; each op reads what the last one wrote:
 
   zoomout(max_f=1.5, bboxkey='objects/bbox', auxkeys=['objects/mask'])
   |inception_box(min_obj_cover=1.0, bboxkey='objects/bbox')    writes the box to cut at "box"
@@ -13,19 +13,19 @@ Training crops in pieces, as big_vision's RefCOCO does; each piece reads what th
 import numpy as np
 
 from pp.decode import decode_image
-from pp.ops_crop import ATTEMPTS, check_image, random_box
+from pp.ops_crop import ATTEMPTS, as_list, check_image, random_box
 from pp.ops_image import is_list
 from pp.registry import OPS, rng_of
 
-FILL = 127  # level of the border that zoomout adds: mid-gray, 0 once it is in [-1, 1]
+FILL = 127  # mid-gray, which value_range maps to 0
 
 
 @OPS.register("zoomout", random=True)
 def zoomout(max_f=1.5, key="image", bboxkey=None, auxkeys=(), fill=FILL):
-  """Makes what is in the image smaller: pads it at random to up to max_f times its sides.
+  """Pads the image at random, so that its content becomes smaller.
 
   Args:
-    max_f: the largest factor; each visit draws one in 1..max_f, and where the image lies.
+    max_f: the largest factor of the sides; the op draws one in 1..max_f, and the image's place.
     key: of the image [H,W,C].
     bboxkey: key, or list of keys, of boxes that move along.
     auxkeys: keys of masks, which are padded with 0.
@@ -43,7 +43,7 @@ def zoomout(max_f=1.5, key="image", bboxkey=None, auxkeys=(), fill=FILL):
     padded = np.round(sides * factor).astype(int)
     begin = rng.integers(padded - sides + 1)
     moved = {k: _pad(example[k], begin, padded, 0) for k in auxkeys}
-    for k in _keys(bboxkey):
+    for k in as_list(bboxkey):
       boxes = np.asarray(example[k], np.float32)
       moved[k] = ((boxes * np.tile(sides, 2) + np.tile(begin, 2)) / np.tile(padded, 2)
                   ).astype(np.float32)
@@ -54,13 +54,15 @@ def zoomout(max_f=1.5, key="image", bboxkey=None, auxkeys=(), fill=FILL):
 @OPS.register("inception_box", random=True)
 def inception_box(area=(0.05, 1.0), aspect=(0.75, 1.33), min_obj_cover=0.0, bboxkey=None,
                   outkey="box", inkey="image"):
-  """Draws a box to cut, for box_crop_bbox and box_crop_img; writes it, float32 [4], to outkey.
+  """Draws a random crop box, float32 [4], for box_crop_bbox and box_crop_img.
 
   Args:
-    area: its least and largest part of the image, in 0..1.
+    area: its least and largest fraction of the image's area.
     aspect: its least and largest width / height.
-    min_obj_cover: it holds at least this part of one of the boxes at bboxkey; where a hundred
-      draws give no such box, it is the whole image.
+    min_obj_cover: the fraction of at least one of the boxes at bboxkey that it has to cover. If a
+      hundred draws give no such box, it is the whole image.
+    bboxkey: key of boxes; None for none.
+    outkey: key for the box.
     inkey: of the image.
   """
   if not (0 < area[1] <= 1 and 0 <= area[0] <= area[1] and 0 < aspect[0] <= aspect[1]):
@@ -86,33 +88,33 @@ def inception_box(area=(0.05, 1.0), aspect=(0.75, 1.33), min_obj_cover=0.0, bbox
 
 @OPS.register("box_crop_bbox")
 def box_crop_bbox(bboxkey="objects/bbox", boxkey="box"):
-  """Boxes of the image -> boxes of the part that the box at `boxkey` cuts, clipped to it."""
+  """Converts boxes to coordinates of the crop box at `boxkey`, and clips them to it."""
   return lambda example: {
       **example, bboxkey: _within(example[bboxkey], _one_box(example, boxkey))}
 
 
 @OPS.register("box_crop_img")
 def box_crop_img(key="image", boxkey="box"):
-  """The part of an image or mask (or of each of a list) that the box at `boxkey` cuts."""
+  """Crops an image or mask, or each of a list, to the box at `boxkey`."""
   return lambda example: {**example, key: _cut(example[key], _one_box(example, boxkey))}
 
 
 @OPS.register("box_crop", random=lambda arguments: arguments["jitter"] > 0)
 def box_crop(boxkey="bbox", margin=0.0, jitter=0.0, key="image", bboxkey=None, auxkeys=(),
              labelkeys=(), min_visible=0.0):
-  """Cuts an image to a box with a margin round it; other boxes and masks move along.
+  """Crops an image to a box with a margin around it; other boxes and masks move along.
 
   Args:
-    boxkey: key of the box, which itself is moved too.
-    margin: on each side, in parts of the box's height and width; it ends at the image's border.
-    jitter: moves each side at random by up to this part, outwards or inwards.
-    key, auxkeys: of the image, of masks.
-    bboxkey: key, or list of keys, of boxes, which are clipped to the part.
-    labelkeys: keys of lists that go with bboxkey's boxes [N,4]: of both, entries are dropped of
-      which less than min_visible of the box's area, or nothing, is left. Without labelkeys all
-      boxes stay, the invisible ones empty.
+    boxkey: key of the box, which is converted to coordinates of the crop too.
+    margin: on each side, as a fraction of the box's height and width, up to the image's border.
+    jitter: moves each side at random by up to this fraction, outwards or inwards.
+    key, auxkeys: of the image; of masks.
+    bboxkey: key, or list of keys, of boxes, which are clipped to the crop.
+    labelkeys: keys of lists that belong to bboxkey's boxes [N,4]. Boxes outside of the crop, and
+      boxes of which less than min_visible of the area is inside, are then dropped with their
+      entries. Without labelkeys all boxes stay, and those outside are empty.
   """
-  if labelkeys and len(_keys(bboxkey)) != 1:
+  if labelkeys and len(as_list(bboxkey)) != 1:
     raise ValueError("box_crop: labelkeys go with one bboxkey.")
 
   def op(example):
@@ -127,9 +129,9 @@ def box_crop(boxkey="bbox", margin=0.0, jitter=0.0, key="image", bboxkey=None, a
     sides = np.tile(example[key].shape[-3:-1], 2)
     window = window / sides
     changed = {k: _cut(example[k], window) for k in (key, *auxkeys)}
-    changed |= {k: _within(example[k], window) for k in {boxkey, *_keys(bboxkey)}}
+    changed |= {k: _within(example[k], window) for k in {boxkey, *as_list(bboxkey)}}
     if labelkeys:
-      [boxes] = _keys(bboxkey)
+      [boxes] = as_list(bboxkey)
       covered = _covered(np.asarray(example[boxes]).reshape(-1, 4), window)
       left = np.flatnonzero((covered > 0) & (covered >= min_visible))
       changed[boxes] = changed[boxes].reshape(-1, 4)[left]
@@ -138,10 +140,6 @@ def box_crop(boxkey="bbox", margin=0.0, jitter=0.0, key="image", bboxkey=None, a
         changed[k] = value[left] if isinstance(value, np.ndarray) else [value[i] for i in left]
     return {**example, **changed}
   return op
-
-
-def _keys(key):
-  return [key] if isinstance(key, str) else list(key or ())
 
 
 def _one_box(example, key):
@@ -153,18 +151,22 @@ def _one_box(example, key):
 
 
 def _to_pixels(box, sides):
-  """Rounds to pixels, half to even, and widens what rounds to none; float64 [4]."""
+  """Box in pixels, rounded half to even and at least one pixel wide and high; float64 [4]."""
   high = np.array(sides)
   begin = np.clip(np.round(box[:2] * high), 0, high - 1)
   end = np.clip(np.round(box[2:] * high), begin + 1, high)
   return np.concatenate([begin, end])
 
 
+def _decoded(value):
+  """An image or mask as an array, decoded if it is encoded."""
+  return value if isinstance(value, np.ndarray) and value.ndim else decode_image(value)
+
+
 def _cut(value, box):
   if is_list(value):
     return [_cut(v, box) for v in value]
-  if not isinstance(value, np.ndarray) or not value.ndim:
-    value = decode_image(value)
+  value = _decoded(value)
   if value.ndim == 4:
     return np.stack([_cut(v, box) for v in value])
   top, left, bottom, right = _to_pixels(box, value.shape[:2]).astype(int)
@@ -174,8 +176,7 @@ def _cut(value, box):
 def _pad(value, begin, padded, fill):
   if is_list(value):
     return [_pad(v, begin, padded, fill) for v in value]
-  if not isinstance(value, np.ndarray) or not value.ndim:
-    value = decode_image(value)
+  value = _decoded(value)
   axis = value.ndim - 3 if value.ndim > 2 else 0
   pads = [(0, 0)] * value.ndim
   for n in (0, 1):
@@ -186,14 +187,14 @@ def _pad(value, begin, padded, fill):
 
 
 def _within(boxes, window):
-  """Boxes [4] or [N,4] in coordinates of a window, clipped to it; float32."""
+  """Boxes [4] or [N,4] converted to coordinates of a window and clipped to it; float32."""
   boxes = np.asarray(boxes, np.float64)
   begin, size = np.tile(window[:2], 2), np.tile(window[2:] - window[:2], 2)
   return np.clip((boxes - begin) / size, 0, 1).astype(np.float32)
 
 
 def _covered(boxes, window):
-  """Which part of the area of each box [N,4] lies in the window; of an empty box 1 or 0."""
+  """The fraction of the area of each box [N,4] inside the window; 1 or 0 for an empty box."""
   begin, end = np.maximum(boxes[:, :2], window[:2]), np.minimum(boxes[:, 2:], window[2:])
   inside = (end >= begin).all(axis=1)
   area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)

@@ -1,28 +1,28 @@
-"""Ops that cut images [H,W,C] without looking at boxes, and the mirror image.
+"""Ops that crop or mirror images [H,W,C].
 
-The frames [T,H,W,C] of a video are cut alike, the images of a list each by itself. What moves
-boxes and masks along is in ops_boxes.py.
+All frames [T,H,W,C] of a video get the same crop; each image of a list gets its own. Crops that
+move boxes and masks along are in ops_boxes.py.
 """
 
 import numpy as np
 
 from pp.decode import decode_image
 from pp.names import pick
-from pp.ops_image import is_list, pair
-from pp.registry import OPS, keyed, rng_of
+from pp.ops_image import each, is_list, pair
+from pp.registry import OPS, rng_of, with_keys
 from pp.resampling import METHODS, resize_image
 
-ATTEMPTS = 100  # to find a crop that fits; after them the whole image is taken
+ATTEMPTS = 100  # to draw a crop that fits; then the op takes the whole image
 
 
 def _each(fn):
-  """fn of (image or frames, generator); for a list, the list of fn of each."""
+  """Extends fn(image or frames, generator) to a list of images, each by itself."""
   return lambda image, rng: [fn(i, rng) for i in image] if is_list(image) else (
       fn(image, rng))
 
 
 def _resized(image, size, method, antialias):
-  """Frames [...,H,W,C] -> [...,height,width,C]; unchanged where size is None."""
+  """Image or frames [...,H,W,C] -> [...,height,width,C]; unchanged if size is None."""
   if size is None:
     return image
   if image.ndim == 4:
@@ -31,10 +31,10 @@ def _resized(image, size, method, antialias):
 
 
 def random_box(rng, height, width, area, aspect):
-  """A random (top, left, height, width) in pixels, as TensorFlow's sample_distorted_bounding_box.
+  """Draws (top, left, height, width) in pixels, as TensorFlow's sample_distorted_bounding_box.
 
-  The aspect (width / height) is uniform in `aspect`, then the height among those that give a part
-  of the image in `area`, which are fractions. The whole image where that never fits.
+  Draws the aspect (width / height) uniformly in `aspect`, then the height uniformly among those
+  whose fraction of the image's area is in `area`. Returns the whole image if no draw fits.
   """
   least, most = np.array(area) * height * width
   for _ in range(ATTEMPTS):
@@ -52,24 +52,24 @@ def random_box(rng, height, width, area, aspect):
   return 0, 0, height, width
 
 
-@OPS.register("inception_crop", random=True)
-@keyed("image", random=True)
+@OPS.register("inception_crop", random=True, sets={"size": "image_size"})
+@with_keys("image", random=True)
 def inception_crop(size=None, area_min=5, area_max=100, method="bilinear", antialias=False):
-  """A random part of the image (area in percent, aspect 0.75 to 1.33), resized to `size`.
+  """Crops at random, with an aspect (width / height) of 0.75 to 1.33, and resizes to `size`.
 
   Args:
-    size: int or [height, width]; None leaves the part as it is.
-    area_min, area_max: in percent of the image.
+    size: int or [height, width]; None does not resize.
+    area_min, area_max: area of the crop in percent of the image's.
     method, antialias: as in `resize`.
   """
   return _inception_crop(size, area_min, area_max, .75, 1.33, method, antialias)
 
 
-@OPS.register("decode_jpeg_and_inception_crop", random=True)
-@keyed("image", random=True)
+@OPS.register("decode_jpeg_and_inception_crop", random=True, sets={"size": "image_size"})
+@with_keys("image", random=True)
 def decode_jpeg_and_inception_crop(size=None, area_min=5, area_max=100, ratio_min=0.75,
                                    ratio_max=1.33, method="bilinear", antialias=False):
-  """`decode` and `inception_crop` in one, with the aspect (width / height) as arguments."""
+  """Does `decode` and `inception_crop`, with the aspect (width / height) as arguments."""
   crop = _inception_crop(size, area_min, area_max, ratio_min, ratio_max, method, antialias)
   return _each(lambda data, rng: crop(decode_image(data), rng))
 
@@ -89,10 +89,10 @@ def _inception_crop(size, area_min, area_max, ratio_min, ratio_max, method, anti
   return _each(fn)
 
 
-@OPS.register("random_crop", random=True)
-@keyed("image", random=True)
+@OPS.register("random_crop", random=True, takes={"crop_size": "image_size"})
+@with_keys("image", random=True)
 def random_crop(crop_size):
-  """A random part of exactly `crop_size` (int or [height, width]) pixels."""
+  """Crops at random to `crop_size` (int or [height, width]) pixels."""
   height, width = pair(crop_size, "random_crop")
 
   def fn(image, rng):
@@ -103,10 +103,10 @@ def random_crop(crop_size):
   return _each(fn)
 
 
-@OPS.register("central_crop")
-@keyed("image")
+@OPS.register("central_crop", sets={"crop_size": "image_size"})
+@with_keys("image")
 def central_crop(crop_size=None):
-  """The middle part of `crop_size` (int or [height, width]); None: the largest square."""
+  """Crops the middle of `crop_size` (int or [height, width]); None takes the largest square."""
   size = pair(crop_size, "central_crop") if crop_size else None
 
   def fn(image):
@@ -114,11 +114,11 @@ def central_crop(crop_size=None):
     height, width = size or [min(image.shape[-3:-1])] * 2
     top, left = (image.shape[-3] - height) // 2, (image.shape[-2] - width) // 2
     return image[..., top:top + height, left:left + width, :]
-  return lambda image: [fn(i) for i in image] if is_list(image) else fn(image)
+  return each(fn)
 
 
 def check_image(image, op, height=1, width=1):
-  """ValueError unless `image` is an array [H,W,C] or [T,H,W,C] of height x width at least."""
+  """Raises ValueError unless `image` is [H,W,C] or [T,H,W,C], of at least height x width pixels."""
   if not isinstance(image, np.ndarray) or image.ndim not in (3, 4):
     got = f"shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
     raise ValueError(f"{op} needs an array [H,W,C], got {got}; is `decode` before it?")
@@ -130,18 +130,17 @@ def check_image(image, op, height=1, width=1):
 
 @OPS.register("flip_lr", random=True)
 def flip_lr(key=None, inkey="image", outkey="image", bbox_key=None, mask_key=None):
-  """Mirrors the image left to right, with probability 1/2.
+  """Mirrors the image left to right with probability 1/2.
 
   Args:
-    key, inkey, outkey: of the image, frames or list of images, which are all turned or none.
-    bbox_key: key, or list of keys, of boxes [4] or [N,4] that turn along.
-    mask_key: key, or list of keys, of decoded masks [H,W] or [H,W,C] that turn along.
+    key, inkey, outkey: of the image, frames or list of images, which are all mirrored or none.
+    bbox_key: key, or list of keys, of boxes [4] or [N,4] to mirror along.
+    mask_key: key, or list of keys, of decoded masks [H,W] or [H,W,C] to mirror along.
 
-  What is not named here keeps to the unturned image, and words such as "left" in a text always
-  do: flip only where nothing in the example tells the sides apart.
+  No other value changes. A text with words such as "left" is wrong after a flip.
   """
   source, target = key or inkey, key or outkey
-  boxes, masks = [[k] if isinstance(k, str) else list(k or ()) for k in (bbox_key, mask_key)]
+  boxes, masks = as_list(bbox_key), as_list(mask_key)
 
   def op(example):
     image = example[source]
@@ -154,6 +153,11 @@ def flip_lr(key=None, inkey="image", outkey="image", bbox_key=None, mask_key=Non
     turned = {target: turned, **{k: _mirrored(example[k]) for k in boxes}}
     return {**example, **turned, **{k: np.asarray(example[k])[:, ::-1] for k in masks}}
   return op
+
+
+def as_list(key):
+  """[key] of a single key, the list of several, [] of None."""
+  return [key] if isinstance(key, str) else list(key or ())
 
 
 def _mirrored(boxes):

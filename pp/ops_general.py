@@ -1,6 +1,6 @@
 """Ops on the example's dict and on arrays of any kind: keys, random choices, shapes.
 
-Values are numpy arrays, Python lists, strings or numbers; random ops draw from example["_rng"].
+Values are numpy arrays, Python lists, strings or numbers. Random ops draw from example["_rng"].
 """
 
 import collections
@@ -9,22 +9,24 @@ import hashlib
 import numpy as np
 
 from pp.names import pick
-from pp.registry import OPS, keyed, rng_of
+from pp.registry import OPS, rng_of, with_keys
 from pp.text_utils import to_text
 
 
 def is_private(key):
-  """True for the loader's own keys, which `keep` and `flatten` leave alone."""
+  """True for the loader's own keys, which `keep` and `flatten` do not change."""
   return str(key).startswith("_")
 
 
 @OPS.register("flatten")
 def flatten(keys=None):
-  """Nested dicts -> keys joined by "/", e.g. {"a": {"b": 7}} -> {"a/b": 7}.
+  """Flattens nested dicts and joins their keys by "/": {"a": {"b": 7}} -> {"a/b": 7}.
 
-  So are lists that hold a dict: {"a": [{"b": 7}]} -> {"a/0/b": 7}; a list of values is one value,
-  and so is a mask's run-length code {"counts": ..., "size": ...}.
-  With `keys`, only these top-level keys are flattened; the others stay as they are.
+  A list with a dict in it is flattened too: {"a": [{"b": 7}]} -> {"a/0/b": 7}. A list of values and
+  the run-length code {"counts": ..., "size": ...} of a mask stay.
+
+  Args:
+    keys: top-level keys to flatten; None for all.
   """
   def op(example):
     flat = {}
@@ -54,21 +56,21 @@ def _flatten_into(flat, path, value):
 
 @OPS.register("keep")
 def keep(*keys):
-  """Keeps these keys and the loader's own; absent names are ignored."""
+  """Removes all keys but these and the loader's own; ignores absent names."""
   wanted = frozenset(keys)
   return lambda example: {k: v for k, v in example.items() if k in wanted or is_private(k)}
 
 
 @OPS.register("drop")
 def drop(*keys):
-  """Removes these keys; absent names are ignored."""
+  """Removes these keys; ignores absent names."""
   unwanted = frozenset(keys)
   return lambda example: {k: v for k, v in example.items() if k not in unwanted}
 
 
 @OPS.register("copy")
 def copy(inkey, outkey):
-  """example[outkey] = a copy of the dicts and lists in example[inkey]; their leaves are shared."""
+  """Copies the dicts and lists of example[inkey] to example[outkey]; their leaves are shared."""
   return lambda example: {**example, outkey: _copy_structure(example[inkey])}
 
 
@@ -82,10 +84,10 @@ def _copy_structure(value):
 
 @OPS.register("setdefault")
 def setdefault(key, value):
-  """Sets example[key] where it is missing, None, or an array or list of size 0.
+  """Sets example[key] if it is missing, None, or an array or list of size 0.
 
-  An empty array is filled to its shape with every 0 replaced by 1, in its own dtype. The empty
-  string is a value and stays.
+  An empty array keeps its dtype, and its shape with 1 in place of 0. The empty string is a value
+  and stays.
   """
   def op(example):
     old = example.get(key)
@@ -101,17 +103,17 @@ def setdefault(key, value):
 
 
 @OPS.register("choice", random=True)
-def choice(n="single", key=None, fewer_ok=False, inkey=None, outkey=None):
-  """Random entries along axis 0; several keys get the same ones.
+def choice(n="single", key=None, allow_fewer=False, inkey=None, outkey=None):
+  """Picks random entries along axis 0, the same ones for several keys.
+
+  Picking one of one entry needs no generator, so that an evaluation may do it.
 
   Args:
-    n: "single" takes one entry and drops the axis; an int takes that many different ones, in
-      their old order; [low, high] takes a random number of them, both ends included.
-    key: the key, or a list of keys whose values are equally long. `inkey` and `outkey`, where
-      given, go before it; outkey may hold "{key}", e.g. outkey="{key}_one".
-    fewer_ok: take all entries where there are fewer than asked for.
-
-  One of one entry is no choice, and needs no generator.
+    n: "single" picks one entry and drops the axis; an int picks that many different ones and keeps
+      their order; [low, high] picks a random number of them, both ends included.
+    key: the key, or a list of keys whose values have the same length. `inkey` and `outkey` override
+      it; outkey may hold "{key}", e.g. outkey="{key}_one".
+    allow_fewer: take all entries if there are fewer than n.
   """
   low, high = _bounds(n)
   pairs = _key_pairs("choice", key, inkey, outkey)
@@ -124,7 +126,7 @@ def choice(n="single", key=None, fewer_ok=False, inkey=None, outkey=None):
     if n == "single":
       _require(size, 1, pairs)
       return _pick_one(example, pairs, int(rng.integers(size)))
-    if not fewer_ok:
+    if not allow_fewer:
       _require(size, high, pairs)
     count = min(int(rng.integers(low, high + 1)), size)
     picked = np.sort(rng.permutation(size)[:count])
@@ -134,10 +136,11 @@ def choice(n="single", key=None, fewer_ok=False, inkey=None, outkey=None):
 
 @OPS.register("choice_no_replacement", random=True)
 def choice_no_replacement(key=None, inkey=None, outkey=None):
-  """One entry per visit, and every entry once before any comes again; drops the axis.
+  """Picks one entry in each epoch, and every entry once before any a second time; drops the axis.
 
-  The order is a permutation that depends on the example's "_id" (int or str) and on the cycle
-  only, the visit is the loader's "_epoch" (int), so that nothing has to be saved or shared.
+  The order is a permutation drawn from the example's "_id" (int or str) and the number of times
+  that all entries were picked. The loader's "_epoch" (int) is the position in it. The op therefore
+  has no state.
   """
   pairs = _key_pairs("choice_no_replacement", key, inkey, outkey)
 
@@ -190,8 +193,8 @@ def _common_length(example, pairs):
 
 def _require(size, needed, pairs):
   if size < needed:
-    raise ValueError(f"{pairs[0][0]!r} has {size} entries, fewer than the {needed} to choose "
-                     "from; use setdefault before it, or fewer_ok=True to take what there is.")
+    raise ValueError(f"{pairs[0][0]!r} has {size} entries, fewer than the {needed} to choose; put "
+                     "setdefault before it, or take all entries by allow_fewer=True.")
 
 
 def _pick_one(example, pairs, i):
@@ -204,33 +207,38 @@ def _take(value, indices):
 
 @OPS.register("concat")
 def concat(inkeys, outkey=None, axis=-1):
-  """Concatenates the arrays of `inkeys` into outkey (inkeys[0] unless given)."""
+  """Concatenates the arrays at `inkeys`; the result goes to outkey, by default inkeys[0]."""
   return lambda example: {
       **example, outkey or inkeys[0]: np.concatenate([example[k] for k in inkeys], axis)}
 
 
 @OPS.register("reshape")
-@keyed("image")
+@with_keys("image")
 def reshape(new_shape):
-  """np.reshape; the shape [] turns one entry into a scalar."""
+  """Reshapes as np.reshape; the shape [] turns one entry into a scalar."""
   def fn(value):
     if isinstance(value, (list, tuple)) and any(isinstance(v, bytes) for v in value):
-      value = np.array(value, object)  # numpy's own kind of bytes loses zeros at the end
+      value = np.array(value, object)  # numpy's dtype for bytes drops trailing zeros
     return np.reshape(value, new_shape)[()]
   return fn
 
 
 @OPS.register("squeeze_last_dim")
-@keyed("image")
+@with_keys("image")
 def squeeze_last_dim():
-  """[..., 1] -> [...]."""
+  """Removes the last dimension, which must be 1: [..., 1] -> [...]."""
   return lambda value: np.squeeze(np.asarray(value), axis=-1)
 
 
-@OPS.register("pad_to_shape")
-@keyed("image")
+@OPS.register("pad_to_shape", takes={"shape": "image_shape"})
+@with_keys("image")
 def pad_to_shape(shape, pad_value=0, where="after"):
-  """Pads each dimension to `shape`; None leaves it. where: "before", "after", or "both"."""
+  """Pads each dimension to its size in `shape`, unless that is None.
+
+  Args:
+    pad_value: the value of the padding.
+    where: "before", "after", or "both", which puts an odd rest after.
+  """
   if where not in ("before", "after", "both"):
     raise ValueError(f"pad_to_shape: where={where!r} is not 'before', 'after' or 'both'.")
 
@@ -249,11 +257,12 @@ def pad_to_shape(shape, pad_value=0, where="after"):
 
 @OPS.register("onehot")
 def onehot(depth, key="labels", key_result=None, multi=True, on=1.0, off=0.0):
-  """Labels (int or ints [N]) at `key` -> float32 of `on` and `off`, to key_result or `key`.
+  """Encodes labels, an int or ints [N], as float32 vectors of `on` and `off`.
 
   Args:
-    depth: number of classes; a label outside 0..depth-1 leaves no mark.
-    multi: several labels mark one vector [depth] together; else they give [N, depth].
+    depth: number of classes; labels outside 0..depth-1 are ignored.
+    key: of the labels; the result goes to key_result, or replaces them.
+    multi: N labels give one vector [depth]; otherwise they give [N, depth].
   """
   def op(example):
     labels = np.asarray(example[key]).astype(np.int64)
@@ -265,12 +274,15 @@ def onehot(depth, key="labels", key_result=None, multi=True, on=1.0, off=0.0):
 
 
 @OPS.register("lookup")
-@keyed("image")
+@with_keys("image")
 def lookup(mapping, npzkey="fnames", sep=None):
-  """Strings -> their int32 numbers in a file, -1 where unknown; a list or array gives an array.
+  """Replaces strings by their int32 numbers in a file, unknown strings by -1.
 
-  mapping: path of an .npz, whose array `npzkey` holds the strings in order; or of a text file with
-    one string a line, numbered from 0, or, with `sep`, with "string<sep>number" on each.
+  Args:
+    mapping: path of the file. The array `npzkey` of an .npz holds the strings in order. A text file
+      has one string on each line, numbered from 0.
+    npzkey: name of the array.
+    sep: the text file has "string<sep>number" on each line.
   """
   numbers = _numbered(mapping, npzkey, sep)
 
@@ -303,7 +315,7 @@ def _numbered(path, npzkey, sep):
 
 @OPS.register("getidx")
 def getidx(inkey, index_key, outkey=None):
-  """example[outkey or inkey] = example[inkey][example[index_key]]; -1 is the last entry."""
+  """Sets example[outkey or inkey] to example[inkey][example[index_key]]; -1 is the last entry."""
   def op(example):
     value, index = example[inkey], np.asarray(example[index_key])
     picked = np.asarray(value)[index] if index.ndim else value[int(index)]
@@ -312,11 +324,11 @@ def getidx(inkey, index_key, outkey=None):
 
 
 @OPS.register("majority")
-@keyed("image")
+@with_keys("image")
 def majority():
-  """The most frequent entry; among equals the one that comes first."""
+  """Takes the most frequent entry; of equally frequent ones the first."""
   def fn(value):
     if len(value) == 0:
-      raise ValueError("there is no most frequent entry of an empty list; use setdefault first.")
+      raise ValueError("an empty list has no most frequent entry; put setdefault before it.")
     return collections.Counter(value).most_common(1)[0][0]
   return fn

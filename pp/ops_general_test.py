@@ -74,9 +74,9 @@ def test_choice_of_a_range_includes_both_ends():
   assert got == {1, 2, 3}
 
 
-def test_choice_fewer_ok_takes_what_there_is():
-  assert run("choice(5, key='a', fewer_ok=True)", {"a": ["x", "y"]}, 0)["a"] == ["x", "y"]
-  assert run("choice(5, key='a', fewer_ok=True)", {"a": np.zeros(0)}, 0)["a"].shape == (0,)
+def test_choice_with_allow_fewer_takes_all_entries():
+  assert run("choice(5, key='a', allow_fewer=True)", {"a": ["x", "y"]}, 0)["a"] == ["x", "y"]
+  assert run("choice(5, key='a', allow_fewer=True)", {"a": np.zeros(0)}, 0)["a"].shape == (0,)
 
 
 def test_choice_outkey_may_hold_the_key():
@@ -102,6 +102,7 @@ def test_errors_at_run_time(pp, example, complaint):
 
 
 @pytest.mark.parametrize("pp, complaint", [
+    ("choice(3, key='a', fewer_ok=True)", "'fewer_ok' is now 'allow_fewer'"),
     ("choice()", "needs key= or inkey="),
     ("choice('two', key='a')", "n is 'single'"),
     ("choice([3, 1], key='a')", "low <= high"),

@@ -1,11 +1,11 @@
-"""Ops that write the prompt and the answer of tasks with locations in them.
+"""Ops that write the prompt and the answer of tasks with location tokens.
 
-  detect       "detect cat ; dog"     -> "<loc....>x4 cat ; <loc....>x4 dog"
-  segment      "segment cat ; dog"    -> "<loc....>x4<seg...>x16 cat ; ..."
-  caption_box  "caption <loc....>x4"  -> "a cat on a mat"
-  refcoco_mask2str   big_vision's: "the cat on the left" -> "<loc....>x4<seg...>x16"
+  detect            "detect cat ; dog"     -> "<loc....>x4 cat ; <loc....>x4 dog"
+  segment           "segment cat ; dog"    -> "<loc....>x4<seg...>x16 cat ; ..."
+  caption_box       "caption <loc....>x4"  -> "a cat on a mat"
+  refcoco_mask2str  "the cat on the left"  -> "<loc....>x4<seg...>x16", as in big_vision
 
-Boxes are (ymin, xmin, ymax, xmax) in 0..1; masks uint8 [H,W] or [H,W,C], 0..255, or a PNG of one.
+A box is (ymin, xmin, ymax, xmax) in 0..1. A mask is uint8 [H,W] or [H,W,C], 0..255, or a PNG.
 """
 
 import numpy as np
@@ -35,10 +35,10 @@ def detect(boxes="objects/bbox", labels="objects/label", prefix="prefix", suffix
     boxes, labels: keys of [N,4] (ymin, xmin, ymax, xmax in 0..1) and of N str, bytes or ints.
     prefix, suffix: keys to write.
     order: of the objects in the answer: "given", "raster" (from the top, then from the left, by
-      their first corner), or "random" (anew at each visit).
-    subset: ask at random for some of the labels only, for one at least.
-    max_objects: the most objects to answer, the first ones of `order` (so any, if it is random);
-      the prompt then names their labels only.
+      their first corner), or "random" (another one in each epoch).
+    subset: ask for a random subset of the labels, of at least one.
+    max_objects: the most objects to answer, the first ones in `order`; the prompt then names their
+      labels only.
     prompt: a fixed prompt, such as "detect all classes", instead of the labels.
   """
   _check("detect", order, max_objects, subset, prompt)
@@ -55,9 +55,11 @@ def detect(boxes="objects/bbox", labels="objects/label", prefix="prefix", suffix
 def segment(boxes="objects/bbox", labels="objects/label", masks="objects/mask", prefix="prefix",
             suffix="suffix", order="given", subset=False, max_objects=None, prompt=None,
             model="oi"):
-  """As `detect`, with the mask of each object: "<loc....>x4<seg...>x16 cat ; ...".
+  """Writes prefix "segment cat ; dog" and suffix "<loc....>x4<seg...>x16 cat ; ...".
 
-  masks: key of N masks, each of the whole image. model: as in `refcoco_mask2str`.
+  Args:
+    masks: key of N masks, each of the whole image.
+    model: as in `refcoco_mask2str`. The other arguments are those of `detect`.
   """
   _check("segment", order, max_objects, subset, prompt)
   params = mask_codes.load(model)
@@ -76,9 +78,12 @@ def segment(boxes="objects/bbox", labels="objects/label", masks="objects/mask", 
 
 @OPS.register("caption_box")
 def caption_box(box="bbox", caption="caption", prefix="prefix", suffix="suffix", verb="caption"):
-  """Writes prefix "caption <loc....>x4", the place of a box, and its caption as the suffix.
+  """Writes prefix "caption <loc....>x4" with the locations of a box, and its caption as the suffix.
 
-  box, caption: keys of one box and one string; of several, pick with `choice(key=[box, caption])`.
+  Args:
+    box, caption: keys of one box and one string; `choice(key=[box, caption])` picks one of several.
+    prefix, suffix: keys to write.
+    verb: the word before the locations.
   """
   def op(example):
     corners = np.asarray(example[box], np.float64)
@@ -92,12 +97,13 @@ def caption_box(box="bbox", caption="caption", prefix="prefix", suffix="suffix",
 
 @OPS.register("refcoco_mask2str")
 def refcoco_mask2str(model="oi"):
-  """Writes prefix = the sentence, suffix = "<loc....>x4<seg...>x16", both without more words.
+  """Writes "prefix", the bare sentence, and "suffix", "<loc....>x4<seg...>x16".
 
-  Reads "objects/mask", "objects/bbox" and "objects/refs/sentence" of one object (pick by `choice`
-  before).
+  Reads "objects/mask", "objects/bbox" and "objects/refs/sentence" of one object; `choice` before it
+  picks the object.
 
-  model: path of big_vision's vae-oid.npz; "oi" is where $BIG_VLM_MASK_VQVAE points.
+  Args:
+    model: path of big_vision's vae-oid.npz; "oi" reads the path from $BIG_VLM_MASK_VQVAE.
   """
   params = mask_codes.load(model)
 
@@ -118,11 +124,11 @@ def _check(op, order, max_objects, subset, prompt):
   if max_objects is not None and max_objects < 1:
     raise ValueError(f"{op}: max_objects={max_objects} is not positive.")
   if subset and prompt is not None:
-    raise ValueError(f"{op}: subset asks for some labels, which the fixed prompt does not name.")
+    raise ValueError(f"{op}: a fixed prompt cannot name the labels that subset=True asks for.")
 
 
 def _objects(example, boxes, labels):
-  """Corners float64 [N,4] and N names."""
+  """(corners float64 [N,4], N names) of an example; ValueError if their numbers differ."""
   corners = np.asarray(example[boxes], np.float64).reshape(-1, 4)
   names = [_label(n) for n in example[labels]]
   if len(corners) != len(names):
@@ -131,7 +137,7 @@ def _objects(example, boxes, labels):
 
 
 def _asked(example, op, corners, names, order, subset, max_objects):
-  """The labels to ask for, and the indices of the objects to answer, in their order."""
+  """(labels in the prompt, indices of the objects in the answer), both in order."""
   asked = list(dict.fromkeys(names))
   if subset and asked:
     rng = rng_of(example, f"{op}(subset=True)")
@@ -158,7 +164,7 @@ def _label(value):
 
 
 def _mask(mask):
-  """uint8 [H,W] of a mask [H,W], [H,W,C] (the first channel) or of its encoded bytes."""
+  """uint8 [H,W] of a mask [H,W], a mask [H,W,C] (its first channel), or encoded bytes."""
   mask = mask if isinstance(mask, np.ndarray) and mask.ndim else decode_image(mask, channels=1)
   if mask.dtype == bool:
     mask = mask.astype(np.uint8) * 255

@@ -156,7 +156,7 @@ def test_caption_box():
 
 @pytest.mark.parametrize("pp, complaint", [
     ("detect(max_objects=0)", "max_objects=0 is not positive"),
-    ("detect(subset=True, prompt='x')", "fixed prompt does not name"),
+    ("detect(subset=True, prompt='x')", "fixed prompt cannot name"),
     ("segment(model='nowhere.npz')", "Cannot read the mask model 'nowhere.npz'"),
     ("refcoco_mask2str", "download it from gs://big_vision/paligemma/vae-oid.npz"),
 ])

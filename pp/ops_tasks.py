@@ -1,4 +1,4 @@
-"""Ops of single tasks: ScienceQA's choices, widgetcap's red box."""
+"""Ops for single tasks: ScienceQA's choices and widgetcap's red box."""
 
 import string
 
@@ -14,11 +14,11 @@ RED = (255, 0, 0)
 def sci_qa_choices_shuffle(choice_str_inkey="choices", ans_inkey="answer",
                            indexed_choices_outkey="indexed_choices",
                            indexed_answer_outkey="indexed_answer"):
-  """Shuffles the choices and letters them: "(A) banana, (B) apple", and the answer: "B".
+  """Shuffles choices and writes them with letters, "(A) banana, (B) apple", and the answer, "B".
 
   Args:
     choice_str_inkey: key of the choices, 26 strings at most.
-    ans_inkey: key of the number of the right one; "" is its letter where it is none of them.
+    ans_inkey: key of the index of the right choice; another index writes the answer "".
     indexed_choices_outkey, indexed_answer_outkey: keys to write.
   """
   def op(example):
@@ -37,8 +37,8 @@ def sci_qa_choices_shuffle(choice_str_inkey="choices", ans_inkey="answer",
 def draw_bbox(image_key="image", bbox_key="bbox"):
   """Draws a box (ymin, xmin, ymax, xmax in 0..1) as a red line of one pixel; float32 [H,W,C].
 
-  The line runs through the pixels that the corners are in; what lies outside the image is left
-  out. Levels are 0..255, so it comes after `resize` and before `value_range`.
+  The line goes through the pixels of the corners and is clipped to the image. Its levels are
+  0..255, so that the op belongs after `resize` and before `value_range`.
   """
   def op(example):
     image = np.array(example[image_key], np.float32)

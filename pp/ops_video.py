@@ -1,32 +1,34 @@
 """Ops on videos and on several images: [T,H,W,C], the frames of one example.
 
-The ops of ops_image.py and ops_crop.py take such an array too. A model sees each frame as an image
-of its own, so that N frames cost N times the tokens.
+The ops of ops_image.py and ops_crop.py take such arrays too. A model reads each frame as a separate
+image, so that N frames cost N times the tokens.
 """
 
 import numpy as np
 
 from pp.decode import MAX_PIXELS, decode_image
 from pp.ops_image import pair
-from pp.registry import OPS, keyed, rng_of
+from pp.registry import OPS, rng_of, with_keys
 from pp.resampling import resize_image
 from pp.video import between, frame_indices, read_video
 
 
-@OPS.register("decode_video", random=lambda arguments: arguments["random_offset"])
+@OPS.register("decode_video", images=lambda arguments: arguments["num_frames"],
+              random=lambda arguments: arguments["random_offset"])
 def decode_video(num_frames, stride=None, fps=None, random_offset=False, start=None, end=None,
                  key=None, inkey="video", outkey="image"):
-  """A video -> num_frames of its frames, uint8 [T,H,W,3]; too short a one is repeated.
+  """Reads frames of a video, uint8 [T,H,W,3]; repeats a video that has too few.
 
-  The video is the bytes of an MP4, WebM, AVI or GIF file, or its frames as a list of encoded
-  images; the latter, where they differ in size, give a list.
+  The video is the bytes of an MP4, WebM, AVI or GIF file, or a list of encoded images. A list of
+  images of different sizes gives a list. Without stride and fps, the frames are spread evenly over
+  the video.
 
   Args:
-    stride: takes every stride-th frame from the start, or
-    fps: so many frames a second (not of a list, which has no times), or, with neither: frames
-      evenly spread over the whole video.
-    random_offset: start at random, where the video is long enough; evenly spread ones are shifted.
-    start, end: keys of seconds from the first frame: only what lies between them counts.
+    num_frames: the number of frames, T.
+    stride: take every stride-th frame from the start.
+    fps: take so many frames per second; a list of images does not have times.
+    random_offset: start at a random frame if the video is long enough; shift evenly spread frames.
+    start, end: keys of a part of the video, in seconds from the first frame.
   """
   pair(num_frames, "decode_video")
   if (stride and fps) or (stride or 1) < 1 or (fps or 1) <= 0:
@@ -59,11 +61,11 @@ def decode_video(num_frames, stride=None, fps=None, random_offset=False, start=N
   return op
 
 
-@OPS.register("video_decode")
+@OPS.register("video_decode", takes={"res": "image_size"})
 def video_decode(res):
-  """The encoded images at "episodic_images" -> float32 [T,res,res,3] in [-1, 1], at "image".
+  """Decodes the images at "episodic_images" to float32 [T,res,res,3] in [-1, 1] at "image".
 
-  Resized bilinearly, without antialias and without a cast to uint8; no value_range comes after.
+  Resizes bilinearly without antialias and without a cast to uint8. value_range must not follow.
   """
   size = pair(res, "video_decode")
 
@@ -76,11 +78,11 @@ def video_decode(res):
   return op
 
 
-@OPS.register("video_replicate_img")
+@OPS.register("video_replicate_img", images=lambda arguments: arguments["num_frames"])
 def video_replicate_img(replicas, num_frames):
   """Repeats the frames at "image" `replicas` times and takes num_frames: a b c -> a b c a b.
 
-  Raises ValueError where that makes fewer; replicas = num_frames always suffices.
+  Raises ValueError if that gives fewer frames; replicas = num_frames always suffices.
   """
   def op(example):
     frames = example["image"]
@@ -105,7 +107,7 @@ def video_ensure_shape(key, shape):
 
 @OPS.register("video_choice", random=True)
 def video_choice(empty_fallback=None, key=None, inkey="image", outkey="image"):
-  """A random entry of a list or array, flattened; of an empty one empty_fallback, or "" or 0."""
+  """Picks a random entry of a flattened list or array; of an empty one empty_fallback, "" or 0."""
   def op(example):
     value = example[key or inkey]
     flat = np.ravel(np.array(value, object) if isinstance(value, (list, tuple)) else value)
@@ -120,9 +122,9 @@ def video_choice(empty_fallback=None, key=None, inkey="image", outkey="image"):
   return op
 
 
-@OPS.register("stack_images")
+@OPS.register("stack_images", images=lambda arguments: len(arguments["inkeys"]))
 def stack_images(inkeys=(), outkey="image"):
-  """Images [H,W,C] of one size at several keys -> one array [N,H,W,C]."""
+  """Stacks images [H,W,C] of one size at several keys to [N,H,W,C]."""
   if not inkeys:
     raise ValueError("stack_images needs inkeys=['a', 'b'].")
 
@@ -134,10 +136,10 @@ def stack_images(inkeys=(), outkey="image"):
   return op
 
 
-@OPS.register("convert_to_video")
-@keyed("image")
+@OPS.register("convert_to_video", images=lambda arguments: arguments["num_frames"])
+@with_keys("image")
 def convert_to_video(num_frames):
-  """[H,W,C] -> [num_frames,H,W,C]: the image, then frames of zeros."""
+  """Turns an image [H,W,C] into [num_frames,H,W,C]; the frames after the first are zeros."""
   pair(num_frames, "convert_to_video")
 
   def fn(image):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pp.names import pick
-from pp.registry import Registry, keyed, parse_call, rng_of
+from pp.registry import Registry, parse_call, rng_of, with_keys
 
 
 def test_pick_offers_the_nearest_name_and_lists_all():
@@ -91,16 +91,16 @@ def test_a_name_is_registered_once():
     ({"outkey": "b"}, {"image": 1, "a": 10, "b": 2}),
     ({"inkey": "a", "outkey": "b"}, {"image": 1, "a": 10, "b": 11}),
 ])
-def test_keyed(kwargs, want):
-  add = keyed("image")(lambda n: lambda x: x + n)
+def test_with_keys(kwargs, want):
+  add = with_keys("image")(lambda n: lambda x: x + n)
   example = {"image": 1, "a": 10}
   assert add(1, **kwargs)(example) == want
   assert example == {"image": 1, "a": 10}
 
 
-def test_keyed_without_a_default_needs_names():
+def test_with_keys_without_a_default_needs_names():
   with pytest.raises(ValueError, match="needs key="):
-    keyed()(lambda: str)(inkey="a")
+    with_keys()(lambda: str)(inkey="a")
 
 
 def test_rng_of():

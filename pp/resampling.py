@@ -1,36 +1,42 @@
-"""Resizing as tf.image.resize does it: half-pixel centres, in float32, the aspect not kept.
+"""Resizes images as tf.image.resize: half-pixel centres, float32, the aspect ratio not kept.
 
-A resize is two products with sparse matrices, rows first: row i of one holds the weights of the
-few pixels that output i looks at. Without antialias a kernel has its own width, so that a much
-smaller image skips pixels; with it the kernel grows by the factor of the shrinking.
+A resize multiplies by two sparse matrices, rows first. Row i of a matrix holds the weights of the
+few pixels that output i depends on. Without antialias the kernel has a fixed width, and a much
+smaller image skips pixels. With antialias the kernel widens by the factor of the reduction. The
+methods "nearest" and "area" ignore antialias.
 
-  bilinear, bicubic, lanczos3, lanczos5, gaussian, mitchellcubic   with antialias or without
-  nearest, area                                                    have no such choice
+Pillow's 8-bit resize gives other pixels.
 """
 
 import functools
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse
+from etils import epy
 
 from pp.names import pick
 
-ROWS = 64  # of the result at a time: of a photograph that is what fits into a core's cache
-BLOCK = 1 << 22  # floats of the image at a time, which makes it fewer rows of a huge one
+with epy.lazy_imports():  # slow to import
+  import scipy.sparse
+
+ROWS = 64  # of the result at a time; of a photograph they fit into a core's cache
+BLOCK = 1 << 22  # floats of the image at a time; of a huge image they are fewer rows
 
 
 class Kernel(NamedTuple):
-  """A weight function of the distance in pixels, which is 0 from the radius on."""
+  """A weight as a function of the distance in pixels; it is 0 from the radius on."""
   weight: object
   radius: float
-  keeps: bool = True  # an image of the same size stays as it is, to the last bit
+  keeps: bool = True  # resizing to the same size keeps every bit
 
 
 def resize_image(image, size, method="bilinear", antialias=False):
-  """Array [H,W,C] -> [height,width,C] of the same dtype; size is (height, width).
+  """Resizes an array [H,W,C] to [height,width,C] of the same dtype; size is (height, width).
 
-  The result is clipped to and cast back to that dtype, which for integers truncates.
+  The result is clipped and cast to that dtype; for integers the cast truncates.
+
+  Raises:
+    ValueError: `image` is not an array [H,W,C], or the method is unknown.
   """
   if not isinstance(image, np.ndarray) or image.ndim != 3 or 0 in image.shape:
     got = f"shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
@@ -49,7 +55,7 @@ def resize_image(image, size, method="bilinear", antialias=False):
 
 
 def _cast(values, dtype):
-  """float32 -> dtype; for integers clipped (in place) and cut off, not rounded."""
+  """Casts float32 to dtype; for integers clips (in place) and truncates."""
   if np.issubdtype(dtype, np.integer):
     limits = np.iinfo(dtype)
     np.clip(values, limits.min, limits.max, out=values)
@@ -66,7 +72,7 @@ def _nearest(image, size):
 
 
 def _bilinear(image, size):
-  """a + (b - a) * t along x, then y: TensorFlow's order, and exact where the image is flat."""
+  """a + (b - a) * t along x, then y: TensorFlow's order, which is exact on flat areas."""
   low, high, t = _neighbours(image.shape[1], size[1])
   flat, channels = image.reshape(image.shape[0], -1), image.shape[2]
   left = flat.take(_by_channel(low, image), axis=1).astype(np.float32)
@@ -83,20 +89,20 @@ def _bilinear(image, size):
 
 
 def _area(image, size):
-  """Columns first, and the sum of both sides is divided at the end: TensorFlow's order here."""
+  """Columns first, one division at the end: TensorFlow's order for this method."""
   scale = np.float32(image.shape[1] / size[1]) * np.float32(image.shape[0] / size[0])
   turned = _by_weights(image.swapaxes(0, 1), size[::-1], "area", False, 1 / scale)
   return np.ascontiguousarray(turned.swapaxes(0, 1))
 
 
 def _by_channel(columns, image):
-  """Columns of [H,W,C] -> columns of [H,W*C]: one take of a flat row is faster than of pixels."""
+  """Columns of [H,W,C] -> columns of [H,W*C]; take is faster on flat rows."""
   return (columns[:, None] * image.shape[2] + np.arange(image.shape[2])).ravel()
 
 
 @functools.lru_cache(maxsize=256)
 def _neighbours(n, out):
-  """For each of `out` samples over n pixels: the pixel below, the one above, the way between."""
+  """For each of `out` samples: the pixels of n before and after it, and its place between them."""
   at = (np.arange(out, dtype=np.float32) + np.float32(0.5)) * np.float32(n / out) - np.float32(0.5)
   low = np.floor(at)
   return (np.maximum(low, 0).astype(int), np.minimum(np.ceil(at), n - 1).astype(int),
@@ -104,10 +110,10 @@ def _neighbours(n, out):
 
 
 def _by_weights(image, size, method, antialias, scale=None):
-  """[H,W,C] times the matrices of both sides, rows first (and times scale) -> [height,width,C].
+  """Multiplies [H,W,C] by the matrices of both sides, rows first, and by scale: [height,width,C].
 
-  Some rows of the result at a time: all that it takes stays in the cache, and is small where the
-  whole image as floats would be gigabytes.
+  It computes some rows of the result at a time: their data stay in the cache, while a huge image
+  as floats would take gigabytes.
   """
   (high, wide, channels), result = image.shape, np.empty((*size, image.shape[2]), image.dtype)
   rows = int(np.clip(BLOCK * size[0] / (high * wide * channels), 1, ROWS))
@@ -115,7 +121,7 @@ def _by_weights(image, size, method, antialias, scale=None):
   for begin, end, first, last, matrix in _blocks(method, high, size[0], antialias, rows):
     part = image[first:last].reshape(last - first, -1).astype(np.float32)
     short = (matrix @ part).reshape(end - begin, wide, channels)
-    # [W,C,rows]: one channel's columns, turned, are cheaper to lay out than whole pixels.
+    # [W,C,rows], filled channel by channel, which is faster than pixel by pixel.
     turned = np.empty((wide, channels, end - begin), np.float32)
     for c in range(channels):
       turned[:, c] = short[..., c].T
@@ -129,7 +135,7 @@ def _by_weights(image, size, method, antialias, scale=None):
 
 @functools.lru_cache(maxsize=256)
 def _blocks(method, n, out, antialias, rows):
-  """[(begin, end, first, last, matrix)]: from pixels first..last to samples begin..end."""
+  """[(begin, end, first, last, matrix)]; the matrix maps pixels first:last to samples begin:end."""
   weights, blocks = _weights(method, n, out, antialias), []
   for begin in range(0, out, rows):
     end = min(begin + rows, out)
@@ -145,8 +151,8 @@ def _blocks(method, n, out, antialias, rows):
 def _weights(method, n, out, antialias):
   """Sparse float32 [out, n], the weights of n pixels in each of `out` samples.
 
-  Here and below all is in float32 and in TensorFlow's order, so that rounding goes the same way:
-  where an image is flat, it decides whether 127 stays 127 or is cut to 126.
+  This and the functions below compute in float32 and in TensorFlow's order, so that they round as
+  TensorFlow: on flat areas rounding decides whether 127 stays 127 or is truncated to 126.
   """
   if method == "area":
     pixels, weights = _area_taps(n, out)
@@ -160,7 +166,7 @@ def _weights(method, n, out, antialias):
 
 
 def _kernel_taps(kernel, n, out, antialias):
-  """Pixels and weights [out, taps] of a kernel round the centre of each sample."""
+  """(pixels, weights), both [out, taps], of a kernel around the centre of each sample."""
   step = 1 / (np.float32(out) / np.float32(n))
   scale = max(step, np.float32(1)) if antialias else np.float32(1)
   centre = (np.arange(out, dtype=np.float32)[:, None] + np.float32(0.5)) * step
@@ -177,7 +183,7 @@ def _normalised(weights):
 
 
 def _table_taps(n, out):
-  """Bicubic without antialias: TensorFlow reads its weights at 1024ths of a pixel."""
+  """Taps of bicubic without antialias, whose weights TensorFlow tabulates at 1024ths of a pixel."""
   at = (np.arange(out, dtype=np.float32)[:, None] + np.float32(0.5)) * np.float32(n / out)
   at -= np.float32(0.5)
   pixel = np.floor(at)
@@ -189,7 +195,7 @@ def _table_taps(n, out):
 
 
 def _area_taps(n, out):
-  """How much of each output pixel each input pixel covers, in input pixels."""
+  """Taps whose weights are the area that an input pixel has in common with an output pixel."""
   scale = np.float32(n / out)
   begin = np.arange(out, dtype=np.float32)[:, None] * scale
   end = np.arange(1, out + 1, dtype=np.float32)[:, None] * scale
@@ -216,7 +222,7 @@ def _mitchell(x):
 
 
 def _gaussian(x):
-  """Of standard deviation 1/2."""
+  """A Gaussian of standard deviation 1/2."""
   return np.exp((-x * x).astype(np.float64) / 0.5)
 
 

@@ -1,10 +1,10 @@
-"""One string out of what a data set may hold for it."""
+"""Strings of the types that data sets use for them."""
 
 import numpy as np
 
 
 def to_text(value):
-  """str, UTF-8 bytes, or an array of one of these without dimensions -> str; else ValueError."""
+  """Returns the str of a str, of UTF-8 bytes, or of a 0-d array of one; ValueError for others."""
   if isinstance(value, np.ndarray) and value.ndim == 0:
     value = value.item()
   if isinstance(value, bytes):

@@ -57,6 +57,29 @@ def get_tokenizer(name):
   return _cached(name, os.environ.get(GEMMA_MODEL))
 
 
+def difference(name, other):
+  """How two tokenizer strings differ in pieces and ids, as text; "" if a model reads both alike.
+
+  Spelling, path and file format do not count, nor do control pieces at the end of the vocabulary,
+  such as <image>, which no text becomes.
+  """
+  if name == other:
+    return ""
+  a, b = get_tokenizer(name), get_tokenizer(other)
+  for what in ("pad_token", "bos_token", "eos_token"):
+    if getattr(a, what) != getattr(b, what):
+      return f"{what} is {getattr(a, what)} in {name} and {getattr(b, what)} in {other}"
+  for i in range(max(a.vocab_size, b.vocab_size)):
+    of_a, of_b = (t.piece(i) if i < t.vocab_size else "" for t in (a, b))
+    if of_a != of_b and (of_a and of_b or _is_read(a if of_a else b, i)):
+      return f"piece {i} is {of_a or 'missing'} in {name} and {of_b or 'missing'} in {other}"
+  return ""
+
+
+def _is_read(tokenizer, i):
+  return tokenizer.to_int(tokenizer.piece(i).replace("▁", " ")) == [i]
+
+
 @functools.lru_cache(maxsize=32)
 def _cached(name, _):
   return known_tokenizers().build(name)

@@ -1,11 +1,11 @@
-"""Video files -> frames: which frames, and how they are read.
+"""Selects and decodes frames of video files.
 
-  every stride-th   frames 0, stride, 2 stride, ...
-  at fps            the frame that is on screen at 0, 1/fps, 2/fps, ... seconds
-  evenly            the middles of num_frames equally long parts of the whole
+  stride    frames 0, stride, 2 stride, ...
+  fps       the frames on screen at 0, 1/fps, 2/fps, ... seconds
+  neither   the middles of num_frames equally long parts of the video
 
-A random offset shifts the first two to any later start that leaves the video long enough, and the
-third within its parts. A video that is too short is repeated: a b c a b c a.
+A random offset moves the start of the first two, as far as the video is long enough, and the place
+within the parts of the third. A video that is too short is repeated: a b c a b c a.
 """
 
 import io
@@ -16,23 +16,27 @@ from pp.decode import MAX_PIXELS
 
 FORMATS = {"mov": "MP4 or QuickTime", "matroska": "WebM or Matroska", "avi": "AVI", "gif": "GIF"}
 MAX_FRAME_PIXELS = 8192 * 4320  # 8K video
-MAX_FRAMES = 1_000_000  # of a file; nine hours at 30 a second
+MAX_FRAMES = 1_000_000  # of a file: nine hours at 30 per second
 
 
 def frame_indices(times, num_frames, stride=None, fps=None, rng=None):
-  """int [num_frames]: which frames to take of a video whose frames come at `times` (seconds [N]).
+  """Returns the indices of frames to take, int [num_frames].
 
-  rng: draws the offset; None: none. At most one of stride and fps is given.
+  Args:
+    times: seconds [N] of the video's frames.
+    num_frames: the number of frames to take.
+    stride, fps: at most one of them; see the module's docstring.
+    rng: np.random.Generator of the offset; None for no offset.
   """
   times = np.asarray(times, np.float64)
   total = len(times)
   if fps:
-    end = times[-1] * total / max(total - 1, 1)  # the last frame is on screen as long as others
+    end = times[-1] * total / max(total - 1, 1)  # the last frame lasts as long as the others
     spare = end - (num_frames - 1) / fps
     start = rng.uniform(0, spare) if rng is not None and spare > 0 else 0.0
     at = start + np.arange(num_frames) / fps
     at = at[:max(np.searchsorted(at, end - 1e-6), 1)]
-    chosen = np.searchsorted(times, at + 1e-6, side="right") - 1  # half a microsecond of rounding
+    chosen = np.searchsorted(times, at + 1e-6, side="right") - 1  # 1e-6 covers rounded times
   elif stride:
     spare = total - 1 - (num_frames - 1) * stride
     start = int(rng.integers(spare + 1)) if rng is not None and spare > 0 else 0
@@ -42,11 +46,11 @@ def frame_indices(times, num_frames, stride=None, fps=None, rng=None):
   else:
     place = 0.5 if rng is None else rng.random()
     chosen = ((np.arange(num_frames) + place) * (total / num_frames)).astype(int)
-  return np.resize(chosen, num_frames)  # which repeats
+  return np.resize(chosen, num_frames)  # resize repeats
 
 
 def between(times, start=None, end=None):
-  """int [N]: the frames on screen from `start` seconds on, until `end`; one at least."""
+  """Returns the indices, int [N], of the frames on screen from `start` to `end` seconds; N >= 1."""
   times = np.asarray(times, np.float64)
   first = 0 if start is None else max(np.searchsorted(times, start + 1e-6, side="right") - 1, 0)
   last = len(times) if end is None else np.searchsorted(times, end - 1e-6)
@@ -54,9 +58,14 @@ def between(times, start=None, end=None):
 
 
 def read_video(data, choose):
-  """The bytes of a video file -> uint8 [T,H,W,3], its frames choose(times [N]) -> ints [T].
+  """Decodes frames of a video file to uint8 [T,H,W,3].
 
-  Raises ValueError for another format, a broken file and one that is too large.
+  Args:
+    data: bytes of an MP4, WebM, AVI or GIF file.
+    choose: function from the times of all frames, seconds [N], to the indices to take, ints [T].
+
+  Raises:
+    ValueError: another format, a broken file, or one that is too large.
   """
   import av  # here: only videos need it, and it loads all of FFmpeg
   kind = _format(data)
@@ -77,7 +86,10 @@ def read_video(data, choose):
 
 
 def _format(data):
-  """Told from the first bytes: FFmpeg's own guess could be a playlist, which reads other files."""
+  """FFmpeg's name of the format, from the first bytes.
+
+  FFmpeg's own guess could be a playlist, which reads other files.
+  """
   if data[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
     return "mov"
   if data[:4] == b"\x1a\x45\xdf\xa3":
@@ -91,7 +103,7 @@ def _format(data):
 
 
 def _times(container):
-  """Seconds [N] from the first frame, of all frames, from the container's packets alone."""
+  """Seconds [N] of all frames, counted from the first, from the container's packets alone."""
   stream = _stream(container)
   stamps = []
   for packet in container.demux(stream):
@@ -108,7 +120,7 @@ def _times(container):
 
 
 def _decode(container, wanted):
-  """({index: uint8 [H,W,3]} of the wanted frames, how many frames were decoded)."""
+  """({index: uint8 [H,W,3]} of the wanted frames, the number of frames decoded)."""
   frames, count = {}, 0
   for frame in container.decode(_stream(container)):
     _check_size(frame.width, frame.height)

@@ -1,6 +1,8 @@
-"""Imports point one way, pp <- big_vlm <- evaluators <- trainers; no TensorFlow, no torch."""
+"""Imports point one way, pp <- big_vlm <- evaluators <- trainers, in no circle, and load little."""
 import ast
+import graphlib
 import pathlib
+import resource
 import subprocess
 import sys
 
@@ -15,21 +17,56 @@ MAY_IMPORT = {  # package: our packages that its files may import
     "tools": {"pp", "big_vlm", "evaluators", "trainers", "tools"},
     "configs": {"pp", "configs"},
 }
+COMMANDS = ("trainers.train", "evaluators.run", "big_vlm.datasets.prepare", "big_vlm.presets", "pp",
+            *(f"tools.{p.stem}" for p in sorted((ROOT / "tools").glob("*.py"))
+              if "cli.run(main)" in p.read_text()))
+# Libraries that few commands use, and that take long to import.
+HEAVY = ("matplotlib", "tensorboardX", "tensorflow_datasets", "orbax.checkpoint", "grain", "h5py",
+         "scipy.ndimage", "sklearn", "streamlit", "jinja2", "av", "pyarrow")
 
 
 def sources(package):
   """Files of a package; not its tests, nor the scripts in golden/, which import what they compare
   with."""
-  return [p for p in sorted((ROOT / package).rglob("*.py"))
-          if not p.name.endswith("_test.py") and "golden" not in p.parts]
+  return [p for p in sorted((ROOT / package).rglob("*.py")) if p.name != "conftest.py"
+          and not p.name.endswith("_test.py") and "golden" not in p.parts]
 
 
-def imported(path):
-  for node in ast.walk(ast.parse(path.read_text())):
+def module(path):
+  return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module(p): p for package in MAY_IMPORT for p in sources(package)}
+
+
+def imported(path, functions=True):
+  """Names of the modules that a file imports; without functions, those that importing it loads."""
+  nodes = [ast.parse(path.read_text())]
+  while nodes:
+    node = nodes.pop()
     if isinstance(node, ast.Import):
       yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
-      yield node.module
+      names = [f"{node.module}.{alias.name}" for alias in node.names]
+      yield from (name if name in MODULES else node.module for name in names)
+    elif functions or not isinstance(node, (ast.FunctionDef, ast.Lambda)):
+      nodes += ast.iter_child_nodes(node)
+
+
+def python(code):
+  """What Python code prints, in a process of its own."""
+  done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr[-2000:]
+  return done.stdout
+
+
+def loaded(code):
+  """The modules that are there after some code."""
+  return set(python(f"import sys\n{code}\nprint(*sys.modules)").splitlines()[-1].split())
+
+
+def of(names, modules):
+  return {name for name in names if any(m == name or m.startswith(f"{name}.") for m in modules)}
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
@@ -41,6 +78,17 @@ def test_imports_point_one_way(package):
   assert not wrong
 
 
+# Imports within functions count too: they may not hide a circle.
+@pytest.mark.parametrize("functions", [False, True])
+def test_no_modules_import_each_other_in_a_circle(functions):
+  graph = {name: {m for m in imported(path, functions) if m in MODULES and m != name}
+           for name, path in MODULES.items()}
+  try:
+    graphlib.TopologicalSorter(graph).prepare()
+  except graphlib.CycleError as e:
+    pytest.fail(" is imported by ".join(e.args[1]))
+
+
 @pytest.mark.parametrize("package", ["pp", "evaluators/metrics"])
 def test_no_jax_in_the_numpy_parts(package):
   assert not [f"{p.name}: {name}" for p in sources(package) for name in imported(p)
@@ -48,20 +96,41 @@ def test_no_jax_in_the_numpy_parts(package):
 
 
 def test_everything_imports_without_tensorflow_and_torch():
-  modules = [".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-             for package in MAY_IMPORT for p in sources(package)]
-  code = ("import importlib, sys\n"
-          "class Block:\n"
-          "  def find_spec(self, name, *_):\n"
-          "    if name.split('.')[0] in ('tensorflow', 'torch', 'keras'):\n"
-          "      raise ModuleNotFoundError(name)\n"
-          "sys.meta_path.insert(0, Block())\n"
-          f"for m in {modules!r}: importlib.import_module(m)\n")
-  done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-  assert done.returncode == 0, done.stderr[-2000:]
+  python("import importlib, sys\n"
+         "class Block:\n"
+         "  def find_spec(self, name, *_):\n"
+         "    if name.split('.')[0] in ('tensorflow', 'torch', 'keras'):\n"
+         "      raise ModuleNotFoundError(name)\n"
+         "sys.meta_path.insert(0, Block())\n"
+         f"for m in {sorted(MODULES)!r}: importlib.import_module(m)\n")
+
+
+def test_using_a_model_loads_neither_training_nor_what_draws():
+  modules = loaded("import big_vlm; big_vlm.VLM; big_vlm.from_preset")
+  assert not of(("big_vlm.training", "big_vlm.reporting", "evaluators", *HEAVY), modules)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_comes_at_once(name):
+  """2 s on the cores where the figures of README.md are from; 4 s of CPU time allow for others."""
+  before = resource.getrusage(resource.RUSAGE_CHILDREN)
+  text = python(f"import runpy, sys; sys.argv = ['x', '--help']\n"
+                f"try: runpy.run_module({name!r}, run_name='__main__', alter_sys=True)\n"
+                f"finally: print(*sys.modules)")
+  after = resource.getrusage(resource.RUSAGE_CHILDREN)
+  assert text.startswith("usage: ") and "--help" in text
+  assert not of(HEAVY, text.splitlines()[-1].split())
+  assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 4
+
+
+def test_importing_big_vlm_is_quick():
+  before = resource.getrusage(resource.RUSAGE_CHILDREN)
+  assert not of(("jax", "flax", *HEAVY), loaded("import big_vlm"))
+  after = resource.getrusage(resource.RUSAGE_CHILDREN)
+  assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
 
 
 def test_a_file_holds_one_idea():
-  long = {str(p.relative_to(ROOT)): n for package in MAY_IMPORT for p in sources(package)
-          if (n := len(p.read_text().splitlines())) > 500}
+  long = {name: n for name, path in MODULES.items()
+          if (n := len(path.read_text().splitlines())) > 500}
   assert not long

@@ -35,7 +35,7 @@ def get_config():
   c.model.llm.update(width=32, depth=1, heads=2, head_dim=16, mlp=64, unroll=1, dropout=0.1)
   c.input.batch_size, c.input.workers = 8, 0
   c.optimizer.name, c.optimizer.args = "adamw", {{}}
-  c.total_steps, c.log_steps, c.checkpoint_steps, c.keep_checkpoints = {steps}, 1, 5, 9
+  c.total_steps, c.log_steps, c.checkpoint_steps, c.max_to_keep = {steps}, 1, 5, 9
   c.evals = {{"ocr": {{**c.evals.ocr.to_dict(), "batch_size": 24, "steps": 0,
                      "max_new_tokens": 2}},
              "all": {{"type": "mean", "evals": ("ocr",), "metric": "acc"}}}}
@@ -63,8 +63,8 @@ def start(config, cache):
     env = {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
            "IDS": str(workdir / "ids"), **env}
     port = free_port()
-    each = [["--coordinator", f"localhost:{port}", "--processes", count, "--process", i]
-            if count > 1 else [] for i in range(count)]
+    each = [["--coordinator_address", f"localhost:{port}", "--num_processes", count,
+             "--process_id", i] if count > 1 else [] for i in range(count)]
     return [subprocess.Popen(
         **commands.popen_args(commands.train(workdir, *one, *flags, config=config), env=env),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE) for one in each]
@@ -148,10 +148,10 @@ def test_four_processes(tmp_path, start, straight):
 @pytest.fixture(scope="module", autouse=True)
 def incomplete(tmp_path_factory, start):
   """Two of three processes, started at once: their time passes while other tests run."""
-  flags = ["--processes", "3", "--coordinator", f"localhost:{free_port()}"]
-  return [start(tmp_path_factory.mktemp("incomplete"), 1, *flags, "--process", i,
-                "--start_timeout", 20 + 20 * i)[0]  # the first counts before the second leaves
-          for i in range(2)]
+  flags = ["--num_processes", "3", "--coordinator_address", f"localhost:{free_port()}"]
+  return [start(tmp_path_factory.mktemp("incomplete"), 1, *flags, "--process_id", i,
+                "--initialization_timeout", 20 + 20 * i)[0]
+          for i in range(2)]  # the first counts before the second leaves
 
 
 def test_a_missing_process_is_told_after_the_time_out(incomplete):

@@ -119,7 +119,7 @@ def get_config(arg):
     (raw / f"mscoco_{split}2014_annotations.json").write_text(
         json.dumps(dict(annotations=annotations, question_types={"one": "Vehicles"})))
   prepare, train = BASH[5].split("\n", 1)
-  assert "okvqa is ready in data/okvqa/1.0.0" in bash(prepare + " --partial", project)
+  assert "okvqa is ready in data/okvqa/1.0.0" in bash(prepare + " --allow_incomplete", project)
   model = f"{commands.ROOT}/tests/golden/tokenizers/gemma/tokenizer.model"
   printed = bash(f"export BIG_VLM_GEMMA_TOKENIZER={model}\n"
                  + train.replace("configs/transfers/okvqa.py", "configs/small.py"), project)

@@ -6,12 +6,12 @@ import numpy as np
 
 from pp.locations import parse_objects
 from tools import example_page, jsonl_images
-from tools.example_page import Card, Picture, Thing
+from tools.example_page import LEVELS, Card, Picture
+from tools.importers.records import Annotation
 from tools.jsonl_text import KINDS, mask_problem
 
 MOST = 2000  # cards with a problem: a page of 20 MB
 PICTURES = 4  # of a line
-LEVELS = ("error", "warning", "note")
 
 
 def write(found, path, sample=200, seed=0):
@@ -43,7 +43,7 @@ def card(found, index, problems):
   try:
     example = found.data.line(index)
   except ValueError:
-    return Card(title, problems=problems)
+    return Card(title, findings=problems)
   pictures, more = [], 0
   for kind, name in jsonl_images.named(example):
     if len(pictures) >= PICTURES:
@@ -55,7 +55,7 @@ def card(found, index, problems):
     except (ValueError, OSError):
       continue
     note = name if len(name) <= 40 else "…" + name[-39:]
-    pictures += [Picture(image, things_of(example, image.shape[:2]), note * (i == 0))
+    pictures += [Picture(image, annotations_of(example, image.shape[:2]), note * (i == 0))
                  for i, image in enumerate(images)]
   if more and pictures:
     pictures[-1].note += f" (and {more} more)"
@@ -66,7 +66,7 @@ def card(found, index, problems):
   return Card(title, pictures, texts, problems)
 
 
-def things_of(example, size):
+def annotations_of(example, size):
   """The sound objects of a line: of its field "objects", or else of its suffix.
 
   size: (height, width) of the image that the masks are pixels of.
@@ -75,11 +75,12 @@ def things_of(example, size):
   if isinstance(objects, dict) and isinstance(objects.get("bbox"), list):
     column = lambda key: objects[key] if isinstance(objects.get(key), list) else []
     rows = itertools.zip_longest(objects["bbox"], column("label"), column("mask"))
-    return [Thing("" if label is None else str(label), box if _sound(box) else (),
-                  None if mask_problem(mask, size) else _in_fractions(mask, *size))
+    return [Annotation("" if label is None else str(label), box if _sound(box) else (),
+                       None if mask_problem(mask, size) else _in_fractions(mask, *size))
             for box, label, mask in rows]
   suffix = example.get("suffix")
-  return [Thing(o.label, o.box) for o in parse_objects(suffix)] if isinstance(suffix, str) else []
+  return [Annotation(o.label, o.box)
+          for o in (parse_objects(suffix) if isinstance(suffix, str) else ())]
 
 
 def _in_fractions(mask, height, width):

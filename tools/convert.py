@@ -1,21 +1,20 @@
 """Converts a checkpoint: python -m tools.convert SOURCE DEST --format hf|npz|keras|native
 
-SOURCE is what big_vlm.from_preset takes: a name, a handle, or a local checkpoint of any format.
-Tensors pass one by one, so memory stays near the largest; DEST appears whole or not at all.
+SOURCE is what big_vlm.from_preset takes: a name, a URI, or a local checkpoint of any format.
+Tensors pass one by one, so memory stays near the largest; DEST appears complete or not at all.
 --verify runs the model from both sides on the same input and compares every layer.
 """
-import argparse
-import functools
+import dataclasses
 import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from big_vlm import presets, reporting, sharding
+from big_vlm import cli, compilation, presets, reporting, sharding, trees
 from big_vlm.checkpoints import load, save, uris
-from big_vlm.checkpoints.checkpoint import Checkpoint, LazyArray
 from big_vlm.families import paligemma
+from big_vlm.formats.lazy_array import LazyArray
 from pp.names import pick
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16}
@@ -28,7 +27,7 @@ def convert(source, dest, format, dtype=None, verify=False):
   print(f"{source}: {presets.describe(opened.config)}, {opened.nbytes / 2**30:.2f} GiB")
   if dtype:
     opened = cast(opened, pick(DTYPES, dtype, "dtype"))
-  written = save.save(opened, dest, format, note=reporting.byte_counter(str(dest)))
+  written = save.save(opened, dest, format, note=reporting.counter(str(dest), "B"))
   print(f"{written} written, peak memory {reporting.memory() / 2**30:.2f} GiB")
   if not verify:
     return 0.0
@@ -39,8 +38,8 @@ def cast(source, dtype):
   """The Checkpoint with all leaves in another dtype."""
   def changed(leaf):
     return LazyArray(leaf.shape, np.dtype(dtype), lambda index=(): leaf.read(index).astype(dtype))
-  leaves = {name: changed(leaf) for name, leaf in source.leaves.items()}
-  return Checkpoint(source.path, source.config, leaves, source.tokenizer)
+  return dataclasses.replace(
+      source, leaves={name: changed(leaf) for name, leaf in source.leaves.items()})
 
 
 def compare(a, b):
@@ -56,19 +55,13 @@ def compare(a, b):
 
 
 def outputs(source, config, dtype):
-  """stages() of a checkpoint, as the model of `config` in dtype."""
-  config = paligemma.with_dtype(config, dtype)
-  leaves = load.fit(source, config)
+  """{stage: float32 array} of a checkpoint, as the model of `config` in dtype, on a random image
+  and text, in the order of the layers."""
+  c, rng = paligemma.with_dtype(config, dtype), np.random.default_rng(0)
+  model, leaves = paligemma.PaliGemma(c), load.fit(source, c)
+  shapes = trees.nested(paligemma.param_shapes(c))
   mesh = sharding.make_mesh(devices=jax.devices()[:1])
-  shapes = jax.eval_shape(functools.partial(paligemma.init_params, paligemma.PaliGemma(config)),
-                          jax.random.key(0))
   params = load.params(leaves, sharding.tree_sharding(mesh, shapes), dtype)
-  return stages(paligemma.PaliGemma(config), params)
-
-
-def stages(model, params):
-  """{stage: float32 array} of the model on a random image and text, in the order of the layers."""
-  c, rng = model.config, np.random.default_rng(0)
   image = c.img and rng.uniform(-1, 1, (1, c.img.image_size, c.img.image_size, 3)).astype("float32")
   text = c.llm and rng.integers(0, c.llm.vocab_size, (1, TEXT)).astype(np.int32)
 
@@ -92,18 +85,18 @@ def stages(model, params):
   return dict(sorted(found.items(), key=lambda item: order.index(item[0].split()[0])))
 
 
-def main():
-  parser = argparse.ArgumentParser(description=__doc__,
-                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(argv=None):
+  parser = cli.Parser(__doc__)
   parser.add_argument("source")
   parser.add_argument("dest")
   parser.add_argument("--format", required=True, help=", ".join(load.FORMATS))
   parser.add_argument("--dtype", help="of the tensors written; default: as they are")
   parser.add_argument("--verify", action="store_true")
-  args = parser.parse_args()
+  args = parser.parse_args(argv)
+  compilation.cache()
   if convert(args.source, args.dest, args.format, args.dtype, args.verify) != 0:
     sys.exit(1)
 
 
 if __name__ == "__main__":
-  reporting.run(main)
+  cli.run(main)

@@ -4,16 +4,15 @@ Drop an image, type a prompt; the answer comes as it is decoded, boxes and masks
 of how sure the model is. Only this machine can open the page, and it asks nothing of any other one.
 The page itself is in demo_page.py.
 """
-import argparse
 import importlib.util
 import pathlib
 import socket
 
-from big_vlm import reporting
+from big_vlm import cli, compilation
 from tools import overlay, predict
 
 MISSING = ("The page needs Streamlit, which is an extra of this project: "
-           "pip install -r requirements-demo.txt")
+           "pip install -r requirements.txt")
 PAGE = pathlib.Path(__file__).with_name("demo_page.py")
 OPTIONS = {
     "server.address": "127.0.0.1",
@@ -54,14 +53,14 @@ def check_port(port):
 
 
 def main(argv=None):
-  parser = argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = cli.Parser(__doc__)
   parser.add_argument("source", help="a preset, a handle (hf://...), a checkpoint or a work folder")
   parser.add_argument("--port", type=int, default=7860)
   parser.add_argument("--vqvae", help="vae-oid.npz: decodes the masks of `segment`")
   args = parser.parse_args(argv)
+  compilation.cache()
   serve(args.source, args.port, args.vqvae)
 
 
 if __name__ == "__main__":
-  reporting.run(main)
+  cli.run(main)

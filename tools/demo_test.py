@@ -15,8 +15,8 @@ from tools import demo
 CHROMIUM = next(filter(None, map(shutil.which, (
     "chromium", "chromium-browser", "google-chrome", "google-chrome-stable"))), None)
 LACKS = [name for name, there in {
-    "streamlit (requirements-demo.txt)": importlib.util.find_spec("streamlit"),
-    "playwright (requirements-demo.txt)": importlib.util.find_spec("playwright"),
+    "streamlit (requirements.txt)": importlib.util.find_spec("streamlit"),
+    "playwright (requirements.txt)": importlib.util.find_spec("playwright"),
     "a Chromium on the PATH": CHROMIUM}.items() if not there]
 
 
@@ -34,7 +34,7 @@ def test_the_table_of_confidences():
 
 def test_without_the_extra_the_error_says_what_to_install(monkeypatch):
   monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-  with pytest.raises(ValueError, match="pip install -r requirements-demo.txt"):
+  with pytest.raises(ValueError, match="pip install -r requirements.txt"):
     demo.main(["W"])
 
 

@@ -6,7 +6,6 @@ One line for each thing: "ok", "warning" (it works, but slower or not for long) 
 status 1), the last two with the command that mends it. One matrix product and one sum over all
 local devices are run.
 """
-import argparse
 import importlib.metadata
 import os
 import pathlib
@@ -23,7 +22,7 @@ import jax
 import jax.numpy as jnp
 from packaging.markers import Marker
 
-from big_vlm import compilation, hardware, reporting
+from big_vlm import cli, compilation, hardware
 from big_vlm.planning import devices
 
 REQUIREMENTS = pathlib.Path(__file__).parent.parent / "requirements.txt"
@@ -159,7 +158,7 @@ def disk(folder, free, writable):
   if free < LITTLE_DISK:
     return Line("disk", WARNING, f"{gib:.0f} GiB free at {folder}: three saves of a 3B model with "
                 "Adam's state, two kept and one written, are 105 GB",
-                "lower config.keep_checkpoints, or give another --workdir")
+                "lower config.max_to_keep, or give another --workdir")
   return Line("disk", OK, f"{gib:.0f} GiB free at {folder}")
 
 
@@ -292,11 +291,10 @@ def findings(workdir):
                     int(maps.read_text()) if maps.exists() else LEAST_MAPS)
 
 
-def main():
-  parser = argparse.ArgumentParser(description=__doc__,
-                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(argv=None):
+  parser = cli.Parser(__doc__)
   parser.add_argument("--workdir", default=".")
-  args = parser.parse_args()
+  args = parser.parse_args(argv)
   compilation.cache()
   print(f"{platform.platform()}, {os.cpu_count()} CPU cores")
   worst = OK
@@ -309,4 +307,4 @@ def main():
 
 
 if __name__ == "__main__":
-  reporting.run(main)
+  cli.run(main)

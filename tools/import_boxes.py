@@ -10,12 +10,12 @@ Images stay where they are: lines name them relative to OUT's folder, or to --ro
 clipped to the image and empty ones dropped, and a table says how many. Images that are missing or
 of another size than annotated are an error. tools/importers/ describes each format and the lines.
 """
-import argparse
 import collections
 import hashlib
+import json
 import pathlib
 
-from big_vlm import reporting
+from big_vlm import cli, files, reporting
 from tools import jsonl_images
 from tools.importers import coco, codes, lines, masks, polygons, voc, yolo
 
@@ -29,7 +29,7 @@ READERS = {
 
 
 def convert(pictures, classes, out, root=None, split=(), options=None, encode=None):
-  """Writes OUT.jsonl, or OUT_train.jsonl, OUT_val.jsonl, ... -> (Made, {path: number of lines}).
+  """Writes OUT.jsonl, or OUT_train.jsonl, ... -> (ImportResult, {path: number of lines}).
 
   split: [(name, share)]; an image goes by the hash of its file name, whatever else there is.
   encode: of importers/codes.py. Raises ValueError, FileNotFoundError, OSError.
@@ -39,20 +39,21 @@ def convert(pictures, classes, out, root=None, split=(), options=None, encode=No
     raise ValueError(f"OUT is a file that ends in .jsonl, not {out}.")
   base = pathlib.Path(root or out.parent).resolve()
   headers = jsonl_images.each(lambda p: lines.header(p.path), pictures, "images")
-  made = lines.make(pictures, headers, classes, lambda p: relative(p, base),
+  result = lines.make(pictures, headers, classes, lambda p: relative(p, base),
                     options or lines.Options(), encode)
-  if not made.lines:
+  if not result.lines:
     raise ValueError(f"{out} would have no lines: of {len(pictures)} images none has objects of "
                      "the classes wanted.")
   groups = collections.defaultdict(list)
-  for path, line in made.lines:
+  for path, line in result.lines:
     groups[which(path.name, split)].append(line)
   written = {}
   for name in [name for name, _ in split] or [None]:
     path = out.with_name(f"{out.stem}_{name}.jsonl") if name else out
-    lines.write(path, groups[name])
+    files.write_atomic(path, "".join(json.dumps(line, ensure_ascii=False) + "\n"
+                                     for line in groups[name]))
     written[path] = len(groups[name])
-  return made, written
+  return result, written
 
 
 def relative(path, base):
@@ -90,34 +91,32 @@ def parse_split(text):
   return parts
 
 
-def summary(made, written):
+def summary(result, written):
   """What was done, as text."""
-  table = [("class", "objects", "images"), *((c, f"{n:,}", f"{made.images[c]:,}")
-                                             for c, n in made.objects.most_common())]
-  notes = [f"{what}: {n:,}" for what, n in made.counts.items()]
-  notes += [f"warning: {text}" for text in made.warnings]
+  table = [("class", "objects", "images"), *((c, f"{n:,}", f"{result.images[c]:,}")
+                                             for c, n in result.objects.most_common())]
+  notes = [f"{what}: {n:,}" for what, n in result.counts.items()]
+  notes += [f"warning: {text}" for text in result.warnings]
   files = [f"{path}: {n:,} lines" for path, n in written.items()]
   return "\n".join([reporting.columns(table), "", *notes, *files])
 
 
 def _parser():
-  parser = argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = cli.Parser(__doc__)
   kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
   for kind, (module, places) in READERS.items():
-    sub = kinds.add_parser(kind, description=module.__doc__,
-                           formatter_class=argparse.RawDescriptionHelpFormatter,
-                           help=module.__doc__.partition(":")[0])
+    sub = kinds.add_parser(kind, description=module.__doc__, help=module.__doc__.partition(":")[0])
     for place in places:
       sub.add_argument(place)
     _common_arguments(sub)
     if kind == "voc":
-      sub.add_argument("--set", dest="image_set", help="images of ImageSets/Main/SET.txt only")
+      sub.add_argument("--image_set", help="images of ImageSets/Main/SET.txt only")
     if kind == "polygons":
       sub.add_argument("--images", help="folder of the images, if not where the JSON says")
     if kind == "masks":
-      sub.add_argument("--names", default="", help="of the values from 0 on: background,cat,dog; "
-                                                   "with --instances of the objects: cell")
+      sub.add_argument("--class_names", default="",
+                       help="of the values from 0 on: background,cat,dog; with --instances of the "
+                            "objects: cell")
       sub.add_argument("--instances", action="store_true", help="each value is an object")
   return parser
 
@@ -134,7 +133,8 @@ def _common_arguments(parser):
   parser.add_argument("--min_area", type=float, default=0., help="of a box, in pixels")
   parser.add_argument("--skip_crowd", action="store_true", help="leave COCO's crowds out")
   parser.add_argument("--split", help="e.g. train=0.9,val=0.1: OUT_train.jsonl, OUT_val.jsonl")
-  parser.add_argument("--segment", metavar="VQVAE", help="write masks: the file vae-oid.npz")
+  parser.add_argument("--masks", action="store_true", help="write masks; needs --vqvae")
+  parser.add_argument("--vqvae", help="the file vae-oid.npz: encodes the masks")
 
 
 def main(argv=None):
@@ -142,13 +142,15 @@ def main(argv=None):
   module, places = READERS[args.kind]
   extra = {"voc": lambda: dict(image_set=args.image_set),
            "polygons": lambda: dict(images=args.images),
-           "masks": lambda: dict(names=_words(args.names), instances=args.instances)}
+           "masks": lambda: dict(names=_words(args.class_names), instances=args.instances)}
   pictures, classes = module.read(*(getattr(args, p) for p in places),
                                   **extra.get(args.kind, dict)())
   options = lines.Options(args.prompt, args.order, _words(args.classes), args.min_area,
                           args.skip_crowd)
   split = parse_split(args.split) if args.split else ()
-  encode = codes.encoder(args.segment) if args.segment else None
+  if args.masks != bool(args.vqvae):
+    raise ValueError("--masks and --vqvae go together: vae-oid.npz encodes the masks.")
+  encode = codes.encoder(args.vqvae) if args.masks else None
   print(summary(*convert(pictures, classes, args.out, args.root, split, options, encode)))
 
 
@@ -157,4 +159,4 @@ def _words(text):
 
 
 if __name__ == "__main__":
-  reporting.run(main)
+  cli.run(main)

@@ -52,8 +52,8 @@ def write_json(path, value):
 def coco_file(folder, **changes):
   """The scene as COCO, a polygon and a run-length code in it."""
   annotations = []
-  for i, things in enumerate(SCENE.values()):
-    for label, (y0, x0, y1, x1) in things:
+  for i, objects in enumerate(SCENE.values()):
+    for label, (y0, x0, y1, x1) in objects:
       annotations.append({"id": len(annotations), "image_id": i, "iscrowd": 0,
                           "category_id": 10 + NAMES.index(label),
                           "bbox": [x0, y0, x1 - x0, y1 - y0],
@@ -75,11 +75,11 @@ def yolo(folder, line="{n} {cx} {cy} {w} {h}"):
   make_images(folder / "train" / "images")
   (folder / "train" / "labels").mkdir()
   (folder / "data.yaml").write_text("nc: 2\nnames:\n  0: cat\n  1: dog\n")
-  for name, things in SCENE.items():
-    if things:
+  for name, objects in SCENE.items():
+    if objects:
       rows = [line.format(n=NAMES.index(label), cx=(x0 + x1) / 120, cy=(y0 + y1) / 80,
                           w=(x1 - x0) / 60, h=(y1 - y0) / 40, x0=x0 / 60, y0=y0 / 40, x1=x1 / 60,
-                          y1=y1 / 40) for label, (y0, x0, y1, x1) in things]
+                          y1=y1 / 40) for label, (y0, x0, y1, x1) in objects]
       (folder / "train" / "labels" / name.replace("png", "txt")).write_text("\n".join(rows) + "\n")
   return ["yolo", folder]
 
@@ -88,11 +88,11 @@ def yolo_polygons(folder):
   return yolo(folder, "{n} {x0} {y0} {x1} {y0} {x1} {y1} {x0} {y1}")
 
 
-def voc_xml(name, things, extra=""):
+def voc_xml(name, objects, extra=""):
   objects = "".join(
       f"<object><name>{label}</name><bndbox><xmin>{x0 + 1}</xmin><ymin>{y0 + 1}</ymin>"
       f"<xmax>{x1}</xmax><ymax>{y1}</ymax></bndbox></object>"
-      for label, (y0, x0, y1, x1) in things)
+      for label, (y0, x0, y1, x1) in objects)
   return (f"{extra}<annotation><filename>{name}</filename><size><width>60</width>"
           f"<height>40</height><depth>3</depth></size>{objects}</annotation>")
 
@@ -100,17 +100,17 @@ def voc_xml(name, things, extra=""):
 def voc(folder):
   make_images(folder / "JPEGImages")
   (folder / "Annotations").mkdir()
-  for name, things in SCENE.items():
-    (folder / "Annotations" / name.replace("png", "xml")).write_text(voc_xml(name, things))
+  for name, objects in SCENE.items():
+    (folder / "Annotations" / name.replace("png", "xml")).write_text(voc_xml(name, objects))
   return ["voc", folder]
 
 
 def labelme(folder):
   make_images(folder / "images")
-  for name, things in SCENE.items():
+  for name, objects in SCENE.items():
     shapes = [{"label": label, "shape_type": "polygon", "group_id": None,
                "points": [[x0, y0], [x1, y0], [x1, y1], [x0, y1]]}
-              for label, (y0, x0, y1, x1) in things]
+              for label, (y0, x0, y1, x1) in objects]
     shapes.append({"label": "nose", "shape_type": "point", "points": [[3, 4]]})
     write_json(folder / name.replace("png", "json"), {
         "imagePath": f"images\\{name}", "imageHeight": 40, "imageWidth": 60, "shapes": shapes})
@@ -121,21 +121,21 @@ def class_masks(folder):
   made = [folder / "images", folder / "masks"]
   make_images(made[0])
   made[1].mkdir()
-  for name, things in SCENE.items():
+  for name, objects in SCENE.items():
     values = np.zeros((40, 60), np.uint8)
-    for label, (y0, x0, y1, x1) in things:
+    for label, (y0, x0, y1, x1) in objects:
       values[y0:y1, x0:x1] = 1 + NAMES.index(label)
     values[0] = 255  # void
     image = Image.fromarray(values).convert("P")
     image.save(made[1] / name)
-  return ["masks", *made, "--names", "background,cat,dog"]
+  return ["masks", *made, "--class_names", "background,cat,dog"]
 
 
 def object_masks(folder):
   made = [folder / "images", folder / "masks"]
   make_images(made[0])
-  for name, things in SCENE.items():
-    for i, (label, (y0, x0, y1, x1)) in enumerate(things):
+  for name, objects in SCENE.items():
+    for i, (label, (y0, x0, y1, x1)) in enumerate(objects):
       values = np.zeros((40, 60), np.uint8)
       values[y0:y1, x0:x1] = 255
       path = made[1] / name.removesuffix(".png") / f"{label}_{i}.png"
@@ -320,10 +320,10 @@ def test_sets_of_voc(tmp_path, capsys):
   args = voc(tmp_path)
   (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
   (tmp_path / "ImageSets" / "Main" / "val.txt").write_text("c\n")
-  run(capsys, *args, tmp_path / "o.jsonl", "--set", "val")
+  run(capsys, *args, tmp_path / "o.jsonl", "--image_set", "val")
   assert [line["image"] for line in read(tmp_path / "o.jsonl")] == ["JPEGImages/c.png"]
   with pytest.raises(FileNotFoundError, match="sets: val"):
-    run(capsys, *args, tmp_path / "o.jsonl", "--set", "train")
+    run(capsys, *args, tmp_path / "o.jsonl", "--image_set", "train")
 
 
 def test_groups_rectangles_and_circles_of_labelme(tmp_path, capsys, images):
@@ -348,17 +348,17 @@ def test_instances_of_a_mask_image(tmp_path, capsys):
   args = ["masks", images, tmp_path / "masks", tmp_path / "o.jsonl", "--instances"]
   with pytest.raises(ValueError, match="the value 1, for which there is no name"):
     run(capsys, *args)
-  run(capsys, *args, "--names", "cell")
+  run(capsys, *args, "--class_names", "cell")
   line, = read(tmp_path / "o.jsonl")
   assert line["prefix"] == "detect cell" and len(line["objects"]["bbox"]) == 2
 
 
 def test_masks_become_codes(tmp_path, capsys):
-  """--segment writes the codes that the encoder gives, and validate_jsonl finds them sound."""
+  """--masks writes the codes that the encoder gives, and validate_jsonl finds them sound."""
   out, args, vqvae = tmp_path / "out.jsonl", coco(tmp_path), tmp_path / "vae.npz"
   with np.load(GOLDEN / "vqvae.npz") as golden:
     np.savez(vqvae, **{k.removeprefix("params/"): v for k, v in golden.items() if "/" in k})
-  run(capsys, *args, out, "--segment", vqvae)
+  run(capsys, *args, out, "--masks", "--vqvae", vqvae)
   line = read(out)[0]
   found = locations.parse_objects(line["suffix"])
   assert line["prefix"] == "segment cat ; dog" and [len(o.seg) for o in found] == [16, 16]
@@ -369,8 +369,8 @@ def test_masks_become_codes(tmp_path, capsys):
     mask[y0:y1, x0:x1] = 255
   made = op({**source.get("jsonl", path=str(out))[0], "m": masks})
   assert made["suffix"] == made["was"]
-  with pytest.raises(ValueError, match="has no mask, which --segment needs"):
-    run(capsys, *voc(tmp_path / "voc"), out, "--segment", vqvae, "--root", tmp_path)
+  with pytest.raises(ValueError, match="has no mask, which --masks needs"):
+    run(capsys, *voc(tmp_path / "voc"), out, "--masks", "--vqvae", vqvae, "--root", tmp_path)
 
 
 def test_images_elsewhere_need_a_root(tmp_path, capsys):

@@ -4,8 +4,8 @@
   python -m tools.inspect_batch --config configs/forkme.py --eval val
 
 No model is built. Of each example: its tokens by their part (prefix, separator, suffix, eos, pad),
-which of them see what follows (mask_ar 0) and which are learnt (mask_loss 1), what each weighs in
-the loss of the batch, and whether the eos was cut off.
+which of them see what follows (mask_ar 0) and which are supervised (mask_loss 1), what each weighs
+in the loss of the batch, and whether the eos was cut off.
 """
 import dataclasses
 import itertools
@@ -14,17 +14,20 @@ import time
 
 import jax
 import numpy as np
+from markupsafe import Markup
 
-from big_vlm import reporting
+from big_vlm import cli, reporting
 from big_vlm.batch import BATCH, check_batch
 from big_vlm.data import loader, mixture, source
 from big_vlm.training import losses
-from pp import builder
+from evaluators import common
+from pp import builder, text_layout
 from pp.locations import parse_objects
 from pp.names import pick
 from pp.tokenizer import get_tokenizer
 from tools import example_page
-from tools.example_page import Card, Html, Picture, Thing, escape
+from tools.example_page import Card, Picture
+from tools.importers.records import Annotation
 
 SIDE = 320  # pixels of a picture on the page
 SHOWN = 400  # characters of a field
@@ -56,14 +59,16 @@ def make_batch(config, step=0, name=None):
   """(batch, its seconds): that of training step `step` + 1, or the first ones of an evaluation."""
   began = time.perf_counter()
   if name is None:
-    stream = mixture.Mixture(config.input.mixture, config.seed, config.input.on_error)
-    batches = loader.train_batches(stream, config.input.batch_size, step=step)
+    batches = loader.train_batches(
+        mixture.from_config(config), config.input.batch_size, step=step)
   else:
     entry = pick(config.evals.to_dict(), name, "evaluator of this config")
     if "pp" not in entry:
       raise ValueError(f"The evaluator {name!r} has no data of its own.")
+    preprocess = builder.get_preprocess_fn(
+        entry["pp"], common.context_for(mixture.context_of(config), **entry))
     batches, count = loader.eval_batches(
-        source.get(**entry["data"]), builder.get_preprocess_fn(entry["pp"]), entry["batch_size"])
+        source.get(**entry["data"]), preprocess, entry["batch_size"])
     if step >= count:
       raise ValueError(f"The evaluation {name!r} has {count} batches: --step={step} is beyond.")
     batches = itertools.islice(batches, step, None)
@@ -118,7 +123,7 @@ def parts_of(tokens, learnt, train, tokenizer):
   else:
     parts = ["prefix" if m else "pad" for m in learnt]
     end = found[-1] + 1 if len(found) else 0
-  separator = tokenizer.to_int("\n")
+  separator = tokenizer.to_int(text_layout.SEPARATOR)
   begin = end - len(separator)
   if begin >= 0 and tokens[begin:end] == separator:
     parts[begin:end] = ["separator"] * len(separator)
@@ -214,10 +219,10 @@ def card(row, tokenizer):
   """A Row as a Card of the page."""
   suffix = tokenizer.to_str(row.ids("suffix", "eos")) if row.weights else str(
       row.texts.get("suffix", ""))
-  things = [Thing(o.label, o.box) for o in parse_objects(suffix or "")]
+  annotations = [Annotation(o.label, o.box) for o in parse_objects(suffix or "")]
   if len(row.images) == 1:
     h, w, _ = row.images[0].shape
-    pictures = [Picture(row.images[0], things, f"{w}x{h}, {row.note}")]
+    pictures = [Picture(row.images[0], annotations, f"{w}x{h}, {row.note}")]
   else:  # it is not known which of them the boxes are of
     pictures = [Picture(image, [], f"{n} of {len(row.images)}")
                 for n, image in enumerate(row.images, 1)]
@@ -226,8 +231,8 @@ def card(row, tokenizer):
     texts.append(("answer", suffix))
   texts += [(key, _shortened(value)) for key, value in row.texts.items()]
   texts.append(("tokens", _spans(row, tokenizer)))
-  texts.append(("mask_ar", Html(escape(runs(row.mask_ar)))))
-  texts.append(("mask_loss" if row.weights else "mask_input", Html(escape(runs(row.learnt)))))
+  texts.append(("mask_ar", runs(row.mask_ar)))
+  texts.append(("mask_loss" if row.weights else "mask_input", runs(row.learnt)))
   if row.weights:
     texts.append(("loss weight", weight_of(row)))
   problems = [("error", "cut", row.problem)] if row.problem else []
@@ -235,39 +240,22 @@ def card(row, tokenizer):
 
 
 def _spans(row, tokenizer):
-  """The tokens as Html, one coloured by its part, with all its numbers in a tooltip."""
-  spans, pads = [], 0
+  """The tokens as Markup, each coloured by its part, with all its numbers in a tooltip."""
+  spans, span = [], Markup('<span class="tok {}" title="{}">{}</span>').format
   for i, (token, part) in enumerate(zip(row.tokens, row.parts)):
-    if part == "pad":
-      pads += 1
-      continue
     tip = f"position {i}, id {token}, mask_ar {row.mask_ar[i]}, " + (
         f"mask_loss {row.learnt[i]}, weight {row.weights[i]:.4g}" if row.weights else
         f"mask_input {row.learnt[i]}")
-    spans.append(f'<span class="tok {part}" title="{escape(tip)}">'
-                 f"{escape(spelled(tokenizer, token))}</span>")
-  if pads:
-    spans.append(f'<span class="tok pad">pad x {pads}</span>')
-  return Html(f'<bdi class="toks" dir="ltr">{"".join(spans)}</bdi>')
+    if part != "pad":
+      spans.append(span(part, tip, spelled(tokenizer, token)))
+  if pads := row.parts.count("pad"):
+    spans.append(span("pad", "", f"pad x {pads}"))
+  return Markup('<bdi class="toks" dir="ltr">{}</bdi>').format(Markup().join(spans))
 
 
-CSS = """
-.toks { display: flex; flex-wrap: wrap; gap: 2px; }
-.tok { font: 12px/1.5 ui-monospace, Menlo, Consolas, monospace; padding: 0 4px; border-radius: 3px;
-  white-space: pre-wrap; overflow-wrap: anywhere; min-width: 0; }
-.tok.prefix { background: #dbeafe; } .tok.separator { background: #f3d9fa; }
-.tok.suffix { background: #d3f9d8; } .tok.eos { background: #ffe8a3; }
-.tok.pad { background: #eceff3; color: var(--soft); }
-header .toks { margin-top: 10px; }
-header pre { margin: 10px 0 0; font: 12px/1.5 ui-monospace, Menlo, Consolas, monospace;
-  overflow-x: auto; }
-"""
-
-
-def inspect(config, step=None, examples=None, html=None, eval=None):
+def inspect(config, step=0, examples=4, html=None, eval=None):
   """Prints a batch of the config, and writes it as a page."""
   jax.config.update("jax_platforms", "cpu")
-  step, count = _number("step", step, 0), _number("examples", examples, 4)
   tokenizer = get_tokenizer(config.tokenizer)
   print("making a batch ...", flush=True)
   batch, seconds = make_batch(config, step, eval)
@@ -276,30 +264,29 @@ def inspect(config, step=None, examples=None, html=None, eval=None):
   print(f"{title}: {size} examples, made in {seconds:.1f} s\n\n{table(batch)}\n")
   known = facts(batch, tokenizer)
   print("\n".join(text for _, text in known) + "\n")
-  found = rows(batch, tokenizer, count, config.loss.loss_normalization)
+  found = rows(batch, tokenizer, examples, config.loss.loss_normalization)
   for row in found:
     print(describe(row, tokenizer, sys.stdout.isatty()) + "\n")
   if html:
-    legend = "".join(f'<span class="tok {part}">{part}: {what}</span>'
-                     for part, (_, what) in PARTS.items())
-    legend = f'<div class="toks">{legend}</div><pre>{escape(table(batch))}</pre>'
+    legend = Markup().join(Markup('<span class="tok {}">{}: {}</span>').format(part, part, what)
+                           for part, (_, what) in PARTS.items())
+    legend = Markup('<div class="toks">{}</div><pre>{}</pre>').format(legend, table(batch))
     path = example_page.write(
         html, title[0].upper() + title[1:], f"{len(found)} of {size} examples",
-        [card(row, tokenizer) for row in found], known, side=SIDE, legend=legend, css=CSS)
+        [card(row, tokenizer) for row in found], known, side=SIDE, legend=legend)
     print(f"page: {path}")
 
 
-def _number(name, text, default):
-  if text is None:
-    return default
-  if not str(text).isdecimal():
-    raise ValueError(f"--{name}={text} is not a number, 0 or above.")
-  return int(text)
+def main(argv=None):
+  parser = cli.Parser(__doc__, config=True)
+  parser.add_argument("--step", type=int, default=0, help="steps before it: 0 (the default) is the "
+                      "first batch; of an evaluation likewise")
+  parser.add_argument("--examples", type=int, default=4, help="how many to show (default: 4)")
+  parser.add_argument("--html", help="page to write, with the images")
+  parser.add_argument("--eval", help="an evaluation of the config instead of its training")
+  args = parser.parse_args(argv)
+  inspect(args.config, args.step, args.examples, args.html, args.eval)
 
 
 if __name__ == "__main__":
-  reporting.launch(inspect, config="Config file, path.py or path.py:arg.",
-                   step="Steps before it; 0 (the default) is the first batch. Or of an evaluation.",
-                   examples="How many examples to show, 4 by default.",
-                   html="Page to write, with the images.",
-                   eval="An evaluation of the config instead of its training.")
+  cli.run(main)

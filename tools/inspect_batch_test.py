@@ -24,19 +24,19 @@ LINES = [
 TEXT_LEN = 40
 
 
-def make_config(folder, lines=LINES, image="decode|resize(28)|", **changes):
+def make_config(folder, lines=LINES, image="decode|resize|", **changes):
   """A config over the lines, in whose batch each stands once."""
   Image.new("RGB", (60, 40), "red").save(folder / "red.png")
   Image.new("RGB", (20, 20), "blue").save(folder / "blue.png")
   path = folder / "train.jsonl"
   path.write_text("\n".join(map(json.dumps, lines)))
   data = dict(name="jsonl", path=str(path))
-  c = common.train(total_steps=1, tokenizer=TOKENIZER, **changes)
-  c.input.mixture = [dict(data=data, pp=image + common.tokens(TOKENIZER, TEXT_LEN, train=True))]
+  c = common.train(total_steps=1, tokenizer=TOKENIZER, text_len=TEXT_LEN, **changes)
+  c.model.img = dict(variant="tiny", image_size=28)
+  c.input.mixture = [dict(data=data, pp=f"{image}text_layout")]
   c.input.batch_size = len(lines)
-  keep = ("prefix", "suffix")
-  c.evals.val = dict(type="exact_match", data=data, batch_size=3, max_new_tokens=4,
-                     pp=image + common.tokens(TOKENIZER, 16, train=False, keep=keep))
+  c.evals.val = dict(type="exact_match", data=data, batch_size=3, max_new_tokens=4, prompt_len=16,
+                     pp=f"{image}text_layout(keep=('prefix', 'suffix'))")
   return c
 
 
@@ -102,14 +102,14 @@ def test_steps_have_their_own_batches(tmp_path):
     ("", "uint8 0..255"), ("value_range(-1, 1)|", "float32 -1..1"),
     ("value_range(0, 3)|", "float32 0..3, not in -1..1")])
 def test_pixels_are_shown_as_they_were(tmp_path, pp, note):
-  found, _ = rows(make_config(tmp_path, image=f"decode|resize(28)|{pp}"))
+  found, _ = rows(make_config(tmp_path, image=f"decode|resize|{pp}"))
   assert found[1].note == note
   if "not" not in note:
     np.testing.assert_array_equal(found[1].images[0], np.broadcast_to([255, 0, 0], (28, 28, 3)))
 
 
 def test_the_page_shows_images_boxes_and_escaped_tokens(tmp_path, capsys):
-  inspect_batch.inspect(make_config(tmp_path), examples="4", html=str(tmp_path / "b.html"))
+  inspect_batch.inspect(make_config(tmp_path), examples=4, html=str(tmp_path / "b.html"))
   said = capsys.readouterr().out
   page = (tmp_path / "b.html").read_text()
   assert "image      [4, 28, 28, 3]  uint8" in said and "2 of 4 rows without their eos" in said
@@ -140,5 +140,5 @@ def test_the_command_says_what_is_wrong_in_a_line(tmp_path):
   (tmp_path / "c.py").write_text("from configs import common\n\ndef get_config():\n"
                                  f"  return common.train(total_steps=1, tokenizer={TOKENIZER!r})\n")
   done = commands.run("tools.inspect_batch", "--config", tmp_path / "c.py", "--step", "x")
-  assert done.returncode == 1 and "--step=x is not a number" in done.stderr
+  assert done.returncode == 2 and "argument --step: invalid int value: 'x'" in done.stderr
   assert "Traceback" not in done.stderr

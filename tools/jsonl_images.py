@@ -5,8 +5,6 @@ Decoders work outside of Python's lock, so that threads use all cores.
 import concurrent.futures
 import hashlib
 import os
-import sys
-import time
 from typing import NamedTuple
 
 from big_vlm import reporting
@@ -69,28 +67,10 @@ def look(wanted, decode=True, name="images"):
 
 def each(fn, items, name):
   """[fn of each item], by threads; a line of progress on a terminal, else one at the end."""
-  results, note = [], counter(name)
+  results, note = [], reporting.counter(name, "files")
   with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     for i in range(0, len(items), 256):  # in parts, so that Ctrl-C is heard
       for result in pool.map(fn, items[i:i + 256]):
         results.append(result)
         note(len(results), len(items))
   return results
-
-
-def counter(name):
-  """note(done, total): "images: 1,200 of 10,000, 310/s  ETA 0:28", twice a second at most."""
-  began = shown = time.perf_counter()
-
-  def note(done, total):
-    nonlocal shown
-    now = time.perf_counter()
-    rate = done / max(now - began, 1e-6)
-    if done == total:
-      print("\r" * sys.stdout.isatty() + f"{name}: {total:,} in {now - began:.1f} s, {rate:,.0f}/s"
-            + " " * 12 * sys.stdout.isatty(), flush=True)
-    elif sys.stdout.isatty() and now - shown > 0.5:
-      shown = now
-      print(f"\r{name}: {done:,} of {total:,}, {rate:,.0f}/s  ETA "
-            f"{reporting.clock((total - done) / rate)} ", end="", flush=True)
-  return note

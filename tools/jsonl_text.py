@@ -22,7 +22,7 @@ KINDS = {
     "fields": ("error", "boxes, labels or masks that cannot be right"),
     "tokenizer": ("error", "pieces that are not one token"),
     "cut": ("error", "answers that are cut off: the model would never learn to stop"),
-    "leak": ("error", "images that are in --against too"),
+    "leak": ("error", "images that are in --check_overlap too"),
     "repeated": ("warning", "lines that are there twice"),
     "task": ("warning", "prefixes that begin with an unknown word"),
     "copies": ("note", "images that are there under several names"),

@@ -6,8 +6,12 @@ number, or down, so that its longer side is 512 to 1600 pixels, with the text be
 import functools
 
 import numpy as np
-from matplotlib import colormaps, font_manager, ft2font
+from etils import epy
 from PIL import Image, ImageDraw, ImageFont
+
+with epy.lazy_imports():  # slow to import
+  import matplotlib
+  from matplotlib import font_manager, ft2font
 
 COLOURS = ("#d1495b", "#00798c", "#b5651d", "#5f4bb6", "#2e7d32", "#0b5394", "#a61e69", "#6b6b00")
 SMALL, LARGE = 512, 1600  # longer side of the drawn image in pixels
@@ -78,7 +82,7 @@ def draw_attention(image, heat, titles, text="", most=32):
 def _glow(picture, heat):
   """The picture seen through heat [G, G], which is stretched over it."""
   heat = np.asarray(heat, np.float32) / max(float(np.max(heat)), 1e-30)
-  colour = Image.fromarray((colormaps["inferno"](heat)[..., :3] * 255).astype(np.uint8))
+  colour = Image.fromarray((matplotlib.colormaps["inferno"](heat)[..., :3] * 255).astype(np.uint8))
   return Image.blend(picture, colour.resize(picture.size, Image.Resampling.NEAREST), 0.6)
 
 

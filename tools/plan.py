@@ -7,45 +7,45 @@
 A TPU step is compiled by the TPU's own compiler, from which bytes and cycles are read; only the
 time spent waiting on the network is not in them. For GPUs and CPUs the program of a CPU and a table
 of devices (big_vlm/planning/devices.py) give estimates. A few changes are compiled too, at most
---tries in all: the smallest that makes the run fit, or else what makes it faster.
+--max_compiles in all: the smallest that makes the run fit, or else what makes it faster.
 """
-import inspect
 import re
 import time
 
-from big_vlm import reporting
-from big_vlm.planning import child, memory
-from pp import builder, registry
+from big_vlm import cli
+from big_vlm.planning import memory
+from pp import builder
+from tools.planning import child
 
 # Of the memory, what a guess from a program that did not fit may fill: the bytes that it is said to
 # want are those to which the compiler, making things anew, got it down.
 ROOM = 0.6
 
 
-def plan(config, topology=None, device=None, devices=None, text=None, images=None, tries=None,
-         save=None):
+def plan(config, topology=None, device=None, devices=1, text_len=None, num_images=None,
+         max_compiles=3, dump_hlo=None):
   """Prints the plan of a config; returns [(change, result of measure.measure)]."""
   if bool(topology) == bool(device):
     raise ValueError("Give either --topology, such as v5e:16x16, or --device, such as h100 or cpu.")
-  target = dict(topology=topology) if topology else dict(device=device, count=int(devices or 1))
-  target |= dict(text_len=int(text) if text else text_length(config),
-                 images=int(images) if images is not None else image_count(config))
+  target = dict(topology=topology) if topology else dict(device=device, count=devices)
+  target |= dict(text_len=text_length(config) if text_len is None else text_len,
+                 images=image_count(config) if num_images is None else num_images)
   config = without_epochs(config)
   if config.model.dtype == "auto" and device != "cpu":
     config.model.dtype = "bfloat16"
-  budget, measured = int(tries or 3), []
+  measured = []
 
   def run(name, changed):
     began = time.perf_counter()
-    number = f"{len(measured) + 1} of at most {budget}"
+    number = f"{len(measured) + 1} of at most {max_compiles}"
     print(f"compiling {number}: {name} ...", flush=True)
-    measured.append((name, child.measure(changed, **target, save=None if measured else save)))
+    measured.append((name, child.measure(changed, **target, save=None if measured else dump_hlo)))
     print(f"  {short(measured[-1][1])} ({time.perf_counter() - began:.0f} s)", flush=True)
 
   run("as configured", config)
   print(describe(measured[0][1], topology or f"{device} (estimates)"), flush=True)
   seen = {config.to_json_best_effort()}
-  while len(measured) < budget:
+  while len(measured) < max_compiles:
     fits = any(result["fits"] for _, result in measured)
     if fits and not measured[0][1]["fits"]:
       break  # it fits now
@@ -60,31 +60,17 @@ def plan(config, topology=None, device=None, devices=None, text=None, images=Non
 
 
 def text_length(config):
-  """Text tokens that the model reads: of the rows that the mixture's pp strings make."""
-  lengths = [int(n) for part in config.input.mixture
-             for n in re.findall(r"tolen\((\d+),[^)]*key='text'", part["pp"])]
-  if not lengths:
-    raise ValueError("No pp string of config.input.mixture says how long the text is, by "
-                     "tolen(N, ..., key='text'): give --text N, the tokens that the model reads.")
-  return max(lengths) - 1  # the last is predicted only
-
-
-# Ops that make an example of several images, and the argument that says of how many.
-SEVERAL = {"decode_video": "num_frames", "video_replicate_img": "num_frames",
-           "convert_to_video": "num_frames", "stack_images": "inkeys"}
+  """Text tokens that the model reads, from config.text_len."""
+  if not config.get("text_len"):
+    raise ValueError("config.text_len is not set, so the plan does not know how long the text is: "
+                     "give --text_len N or --config.text_len=N, the tokens that the model reads.")
+  return config.text_len
 
 
 def image_count(config):
-  """Images of an example, each with its own tokens: as the mixture's pp strings say."""
-  counts = [1]
-  for part in config.input.mixture:
-    for section in builder.split_pipeline(part["pp"]):
-      name, args, kwargs = registry.parse_call(section)
-      if name in SEVERAL:
-        given = inspect.signature(registry.OPS[name]).bind(*args, **kwargs).arguments
-        several = given[SEVERAL[name]]
-        counts.append(several if isinstance(several, int) else len(several))
-  return max(counts) if config.model.img else 0
+  """Images of an example, each with its own tokens, as the ops of the mixture make them."""
+  counts = [builder.image_count(component["pp"]) for component in config.input.mixture]
+  return max(counts, default=1) if config.model.img else 0
 
 
 def without_epochs(config):
@@ -130,7 +116,7 @@ def smaller(config, result):
          for key in remat(config, "full")):
     yield remat(config, "full")
   total = result["memory"]["total"]
-  fixed = sum(n for what, n in result["known"].items() if what != "logits of a chunk")
+  fixed = sum(n for what, n in result["static"].items() if what != "logits of a chunk")
   parts = config.grad_accum_steps
   if total and fixed < result["limit"]:  # from which number on activations ought to fit
     while parts < rows and fixed + (total - fixed) * result["grad_accum_steps"] / parts > (
@@ -179,7 +165,7 @@ def describe(result, where):
            f"batch {result['batch']} in {result['grad_accum_steps']} microbatches, "
            f"{result['tokens']} tokens an example, of them {result['text_len']} text",
            short(result), *result["notes"], "memory per device:",
-           memory.table(result["known"], result["memory"]["total"], result["limit"])]
+           memory.table(result["static"], result["memory"]["total"], result["limit"])]
   if "step_seconds" not in result:
     return "\n".join([*lines, result["failed"]])
   step = result["step_seconds"]
@@ -189,11 +175,11 @@ def describe(result, where):
   lines += ["by part of the model:"]
   lines += [f"  {name:<34}{share(n)}" for name, n in result["where"].items() if n > 0.002 * step]
   lines += ["collectives, a step and device:"] if result["collectives"] else []
-  lines += [f"  {kind:<34}{runs:6} x {moved / 1e9:9.2f} GB together"
+  lines += [f"  {kind:<34}{runs:6} x {moved / 1e9:9.2f} GB in total"
             for kind, (runs, moved) in result["collectives"].items()]
-  if result.get("wire_seconds"):
-    lines.append(f"  on the wire at least {result['wire_seconds']:.2g} s, behind the arithmetic "
-                 "as far as the compiler can put them there; not in the step above")
+  if result.get("network_seconds"):
+    lines.append(f"  network lower bound {result['network_seconds']:.2g} s, hidden behind the "
+                 "arithmetic as far as the compiler can; not in the step above")
   return "\n".join(lines)
 
 
@@ -207,17 +193,28 @@ def advice(measured):
   if not first["fits"]:
     return f"To make it fit: {name}. Then it is {short(best)[6:]}."
   if len(measured) == 1:
-    return "It fits. --tries 3 would look for what makes it faster."
+    return "It fits. --max_compiles 3 would look for what makes it faster."
   gain = first["tokens_per_second"] and best["tokens_per_second"] / first["tokens_per_second"] - 1
   if gain < 0.01:
     return "Nothing that was tried is faster than what is configured."
   return f"Faster by {gain:.0%}: {name}."
 
 
+def main(argv=None):
+  parser = cli.Parser(__doc__, config=True)
+  parser.add_argument("--topology", help="TPU chips, as v5e:16x16")
+  parser.add_argument("--device", help="a row of big_vlm/planning/devices.py, or cpu")
+  parser.add_argument("--devices", type=int, default=1, help="how many of them (default: 1)")
+  parser.add_argument("--text_len", type=int,
+                      help="text tokens that the model reads, where the config does not say")
+  parser.add_argument("--num_images", type=int, help="images of an example (default: the config's)")
+  parser.add_argument("--max_compiles", type=int, default=3,
+                      help="how many programs to compile at most (default: 3)")
+  parser.add_argument("--dump_hlo", metavar="FILE", help="writes the text of the first program")
+  args = parser.parse_args(argv)
+  plan(args.config, args.topology, args.device, args.devices, args.text_len, args.num_images,
+       args.max_compiles, args.dump_hlo)
+
+
 if __name__ == "__main__":
-  reporting.launch(
-      plan, config="Config file, path.py or path.py:arg.", topology="TPU chips, as v5e:16x16.",
-      device="A row of big_vlm/planning/devices.py, or cpu.", devices="How many of them; 1.",
-      text="Text tokens that the model reads, where the config does not say.",
-      images="Images of an example.", tries="How many programs to compile at most; 3.",
-      save="File for the text of the first program.")
+  cli.run(main)

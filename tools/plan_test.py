@@ -2,17 +2,18 @@ import types
 
 import pytest
 
-from big_vlm.planning import child, memory
+from big_vlm.planning import memory
 from configs import common, quickstart
 from tests import commands
 from tools import plan
+from tools.planning import child
 
 GIB = 2**30
 
 
 def test_the_quickstart_on_a_cpu():
   done = commands.run("tools.plan", "--config", "configs/quickstart.py:tiny", "--device", "cpu",
-                      "--tries", "1", "--config.optimizer.name=adamw")
+                      "--max_compiles", "1", "--config.optimizer.name=adamw")
   assert done.returncode == 0, done.stderr
   lines = done.stdout.splitlines()
   assert lines[0] == "compiling 1 of at most 1: as configured ..."
@@ -49,8 +50,8 @@ def test_a_tpu_topology():
   result = child.measure(config, topology="v5e:2x2", text_len=36)
   assert result["devices"] == 4 and result["fits"] and result["limit"] == 15.75 * GIB
   assert 0 < result["mfu"] < 1 and result["seconds"]["matmul"] > 0
-  assert result["memory"]["total"] > sum(result["known"].values())
-  with pytest.raises(ValueError, match="knows no topology 'v5e:3x9'"):
+  assert result["memory"]["total"] > sum(result["static"].values())
+  with pytest.raises(ValueError, match="does not know the topology 'v5e:3x9'"):
     child.measure(config, topology="v5e:3x9", text_len=36)
 
 
@@ -66,16 +67,10 @@ def test_one_target_is_needed(kw):
     plan.plan(quickstart.get_config("tiny"), **kw)
 
 
-def test_text_length_is_that_of_the_longest_part():
-  config = common.train(total_steps=1)
-  part = lambda pp: dict(data={}, pp=pp)
-  config.input.mixture = [
-      part("x|tolen(65, pad_value=0, key='text')|tolen(65, pad_value=1, key='mask_ar')"),
-      part("tolen(33, pad_value=0, key='text')"), part("tolen(99, pad_value=0, key='other')")]
-  assert plan.text_length(config) == 64
-  config.input.mixture = [part("decode")]
-  with pytest.raises(ValueError, match="give --text N"):
-    plan.text_length(config)
+def test_text_length_is_the_field():
+  assert plan.text_length(common.train(total_steps=1, text_len=64)) == 64
+  with pytest.raises(ValueError, match="config.text_len is not set.*give --text_len N"):
+    plan.text_length(common.train(total_steps=1))
 
 
 @pytest.fixture
@@ -87,7 +82,8 @@ def config():
 
 
 def result(gib, grad_accum_steps=1, batch=64, notes=(), fsdp=8, step=1.):
-  return dict(memory=dict(total=gib * GIB), known={"parameters": 2 * GIB, "logits of a chunk": GIB},
+  static = {"parameters": 2 * GIB, "logits of a chunk": GIB}
+  return dict(memory=dict(total=gib * GIB), static=static,
               limit=16 * GIB, grad_accum_steps=grad_accum_steps, batch=batch, notes=list(notes),
               mesh=dict(data=1, fsdp=fsdp, tensor=1), fits=gib < 16, step_seconds=step,
               tokens_per_second=100 * batch / step, mfu=.5)
@@ -128,7 +124,7 @@ def test_changes_leave_the_config_itself_alone(config):
     ([("as configured", result(30)), ("grad_accum_steps=2", result(12))],
      "To make it fit: grad_accum_steps=2. Then it is 12.00 GiB of 16.00 GiB, step 1 s"),
     ([("as configured", result(30))], "Nothing that was tried fits"),
-    ([("as configured", result(3))], "It fits. --tries 3"),
+    ([("as configured", result(3))], "It fits. --max_compiles 3"),
     ([("as configured", result(9)), ("a", result(9, step=.8)), ("b", result(20, step=.1))],
      "Faster by 25%: a."),
     ([("as configured", result(9)), ("a", result(9, step=2.))], "Nothing that was tried is faster"),
@@ -143,9 +139,9 @@ def test_advice(measured, said):
     ("XLA:TPU compile permanent error. Ran out of memory in memory space hbm. Used 20.5G of 15.75G "
      "hbm. Exceeded hbm capacity by 4.75G.", 20.5),
     ("RESOURCE_EXHAUSTED: out of luck", None)])
-def test_how_much_would_have_been_needed(message, gib):
-  known = {"parameters": GIB, "optimizer state": 2 * GIB, "gradients": GIB}
-  found = memory.wanted(message, known)
+def test_memory_that_a_program_requires(message, gib):
+  static = {"parameters": GIB, "optimizer state": 2 * GIB, "gradients": GIB}
+  found = memory.required(message, static)
   assert found == (gib and pytest.approx(gib * GIB))
 
 

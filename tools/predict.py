@@ -4,14 +4,13 @@ Prints the answer as it is decoded and writes a picture of it: the image with th
 that the answer names and how sure the model is of them. With --interactive the prompts come from
 the standard input, one a line, and each answer leaves a picture of its own, overlay_1.png, ...
 """
-import argparse
 import dataclasses
 import functools
 import pathlib
 import sys
 
 import big_vlm
-from big_vlm import attention_map, presets, reporting
+from big_vlm import attention_map, cli, compilation, presets
 from big_vlm.decode import samplers
 from big_vlm.decode.search import Sample
 from big_vlm.families import paligemma, vqvae
@@ -94,7 +93,7 @@ def respond(vlm, prompt, image, *, decoder=None, show, **settings):
   decoded. settings: of vlm.generate.
   """
   generation = decode(vlm, prompt, image, show, **settings)
-  found = vlm.objects(generation, image, decoder)
+  found = vlm.detections(generation, image, decoder)
   notes = []
   if generation.finish_reason == "length":
     notes.append(f"cut after {len(generation.tokens)} tokens; max_new_tokens allows more")
@@ -168,8 +167,7 @@ def typed(first=None):
 
 
 def main(argv=None):
-  parser = argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = cli.Parser(__doc__)
   parser.add_argument("source", help="a preset, a handle (hf://...), a checkpoint or a work folder")
   parser.add_argument("--image", required=True)
   parser.add_argument("--prompt", help='e.g. "detect 3 ; 7", "segment cat", "caption en", "ocr"')
@@ -184,6 +182,7 @@ def main(argv=None):
   parser.add_argument("--attention", action="store_true",
                       help="also writes where on the image each token of the answer looked")
   args = parser.parse_args(argv)
+  compilation.cache()
   if not args.prompt and not args.interactive:
     parser.error("give --prompt, or --interactive for prompts from the standard input")
   image = read_image(args.image)
@@ -199,4 +198,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-  reporting.run(main)
+  cli.run(main)

@@ -1,8 +1,8 @@
 """Looks for everything wrong in JSONL data before a training does.
 
   python -m tools.validate_jsonl my/train.jsonl
-  python -m tools.validate_jsonl 'my/*.jsonl.gz' --against my/val.jsonl --tokenizer gemma.model \\
-    --text_len 128 --html sheet.html
+  python -m tools.validate_jsonl 'my/*.jsonl.gz' --check_overlap my/val.jsonl --text_len 128 \\
+    --tokenizer gemma.model --html sheet.html
 
 Reports file, line and reason of lines that are no JSON, of files that are missing, refused or do
 not decode, of texts that are missing, of malformed boxes and masks, and of answers that are too
@@ -10,7 +10,6 @@ long for --text_len; warns of prompts that the released models do not know and o
 and gives the lengths of texts. --html writes a contact sheet. The exit status is 1 if there is an
 error.
 """
-import argparse
 import collections
 import dataclasses
 import hashlib
@@ -21,7 +20,7 @@ import sys
 
 import numpy as np
 
-from big_vlm import reporting
+from big_vlm import cli, reporting
 from big_vlm.data import jsonl
 from pp.locations import PIECE
 from pp.tokenizer import check_single_ids, get_tokenizer
@@ -202,7 +201,7 @@ def _hashes(against, root, allow):
         wanted.setdefault((field, data.resolve(i, name)), i)
     except (ValueError, FileNotFoundError):
       continue  # those lines are not what is looked at here
-  seen = jsonl_images.look(wanted, decode=False, name="images of --against")
+  seen = jsonl_images.look(wanted, decode=False, name="images of --check_overlap")
   return {s.digest: data.where(wanted[p]) for p, s in seen.items() if s.digest}
 
 
@@ -273,8 +272,7 @@ def lengths_table(found):
 
 
 def main(argv=None):
-  parser = argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = cli.Parser(__doc__)
   parser.add_argument("path", nargs="+", help="files or patterns such as 'my/*.jsonl'")
   parser.add_argument("--root", help="folder that paths in the lines are relative to")
   parser.add_argument("--allow", nargs="*", default=(), choices=jsonl.ALLOW, metavar="WHAT",
@@ -282,8 +280,8 @@ def main(argv=None):
   parser.add_argument("--tokenizer", help="e.g. \"gemma(tokensets=('loc', 'seg'))\", or a "
                                           "SentencePiece .model or a tokenizer.json")
   parser.add_argument("--text_len", type=int, default=128, help="tokens that the model reads")
-  parser.add_argument("--against", nargs="+", help="other JSONL files, e.g. for validation: images "
-                                                   "in both are an error")
+  parser.add_argument("--check_overlap", nargs="+",
+                      help="other JSONL files, e.g. for validation: images in both are an error")
   parser.add_argument("--limit", type=int, help="look at the first so many lines")
   parser.add_argument("--all", action="store_true", help=f"show more than {SHOWN} of a kind")
   parser.add_argument("--html", help="contact sheet to write")
@@ -291,8 +289,8 @@ def main(argv=None):
                                                               "problem")
   parser.add_argument("--seed", type=int, default=0, help="of the sample")
   args = parser.parse_args(argv)
-  found = validate(args.path, args.root, args.allow, args.tokenizer, args.text_len, args.against,
-                   args.limit)
+  found = validate(args.path, args.root, args.allow, args.tokenizer, args.text_len,
+                   args.check_overlap, args.limit)
   show(found, sys.maxsize if args.all else SHOWN)
   if args.html:
     print(f"contact sheet: {contact_sheet.write(found, args.html, args.sample, args.seed)}")
@@ -301,4 +299,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-  reporting.run(main)
+  cli.run(main)

@@ -5,16 +5,17 @@
                                  base_model.model.<module>.lora_B.weight [out, r]
 
 A convolution has lora_A [r, in, p, q] and lora_B [out, r, 1, 1]. Modules are named as in a model of
-transformers 5 in memory; the table of checkpoints/hf.py gives the places of our weights.
+transformers 5 in memory; param_map of families/*/hf.py gives the places of our weights.
 """
 import json
 import pathlib
 import re
 
 from big_vlm.adapt import lora
-from big_vlm.checkpoints import hf, hf_config
-from big_vlm.checkpoints.checkpoint import from_array
+from big_vlm.checkpoints import hf
+from big_vlm.families import paligemma_hf
 from big_vlm.formats import param_map, safetensors
+from big_vlm.formats.lazy_array import from_array
 from big_vlm.formats.param_map import ParamMapping
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -67,10 +68,11 @@ def load(model, params, path):
                        "supported. Merge the adapter in PEFT and load the whole model.")
   tensors = {name.removeprefix(ROOT): leaf
              for name, leaf in safetensors.read_file(path / WEIGHTS).items()}
-  kind = hf_config.to_theirs(model.config, "float32", 0)["model_type"]
+  kind = paligemma_hf.export_config(model.config, "float32")["model_type"]
   tensors = hf.hub_spelling(tensors, kind, path)
   held = {re.sub(r"lora_[AB]\.weight$", "weight", name) for name in tensors}
-  names = [row.ours for row in hf.rows(model.config) if any(n in held for _, n in row.pieces())]
+  names = [row.name for row in paligemma_hf.param_map(model.config)
+           if any(n in held for _, n in row.pieces())]
   if not names:
     raise ValueError(f"{path} adapts no module of this model. It has {sorted(held)[:3]}.")
   params = lora.add(model, params, config["r"], "|".join(map(re.escape, names)),
@@ -94,8 +96,8 @@ def _leaves(wrappers):
 
 def _rows(model, wrappers):
   """The table of the leaves of {weight's name: LoRA}, in hub spelling."""
-  places = {row.ours: row for row in hf.rows(model.config)
-            if row.part == (0, 1) and not row.ours.endswith("input_embedding")}
+  places = {row.name: row for row in paligemma_hf.param_map(model.config)
+            if row.part == (0, 1) and not row.name.endswith("input_embedding")}
   if bad := [name for name in wrappers if name not in places]:
     raise ValueError(f"PEFT has no adapters for {', '.join(bad)}: choose other LoRA targets, or "
                      "merge and export the whole model.")
@@ -110,7 +112,7 @@ def _pair(row, spec):
   ins, outs = (" ".join(names[c] for c in letters) for letters in (spec.ins, spec.outs))
   out, into = re.fullmatch(r"(\(.*?\)|\S+) (.*)", right).groups()
   window = "" if "(" in into else " 1" * into.count(" ")  # of a convolution
-  place = lambda part: row.theirs.removesuffix("weight") + f"{part}.weight"
+  place = lambda part: row.external.removesuffix("weight") + f"{part}.weight"
   pair = (("a", f"{ins} r -> r {into}"), ("b", f"r {outs} -> {out} r{window}"))
-  return [ParamMapping(f"{row.ours}/lora_{x}", place(f"lora_{x.upper()}"), pattern, row.axes)
+  return [ParamMapping(f"{row.name}/lora_{x}", place(f"lora_{x.upper()}"), pattern, row.axes)
           for x, pattern in pair]

@@ -1,50 +1,38 @@
-"""What a checkpoint of any format is to the rest of the project: a Checkpoint of LazyArray arrays.
+"""A checkpoint of any format, as the rest of the project sees it: a config and LazyArrays.
 
 Each format is a module (native, npz, hf, keras) with three functions:
 
-  claims(path) -> bool                 whether the file or folder is of this format
-  open_source(path) -> Checkpoint          reads names, shapes and config; no tensor yet
-  write(path, source, note)            writes a Checkpoint into the empty folder `path` (npz: the file)
+  can_read(path) -> bool         whether the file or folder is of this format
+  open_source(path) -> Checkpoint   reads names, shapes and config; no tensor yet
+  write(path, source, note)      writes a Checkpoint into the empty folder `path` (npz: the file)
 
 so a conversion is write(path, open_source(other)), one tensor in memory at a time.
 """
 import collections
 import dataclasses
-from collections.abc import Callable
 
-import numpy as np
-
-from big_vlm.families.paligemma import PaliGemmaConfig
-
-
-@dataclasses.dataclass(frozen=True)
-class LazyArray:
-  """An array on a disk or a device.
-
-  read(index): numpy array of the slices and integers in the tuple `index` over its first axes;
-  read(()) gives all of it. bfloat16 is ml_dtypes'.
-  """
-  shape: tuple
-  dtype: np.dtype
-  read: Callable
-
-  @property
-  def nbytes(self):
-    return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+from big_vlm.families import paligemma
+from big_vlm.formats import param_map
+from big_vlm.formats.lazy_array import LazyArray
+from big_vlm.formats.lazy_array import from_array as from_array
 
 
-def from_array(x):
-  """The LazyArray of an array in memory."""
-  return LazyArray(tuple(x.shape), np.dtype(x.dtype), lambda index=(): np.asarray(x[tuple(index)]))
+def shapes(config):
+  """{name: shape} of the parameters of a PaliGemmaConfig."""
+  return {name: x.shape for name, x in paligemma.param_shapes(config).items()}
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
   """A checkpoint: its model, its parameters by name ("llm/final_norm/scale"), its tokenizer."""
   path: str  # file or folder, for messages
-  config: PaliGemmaConfig
-  leaves: dict  # {name: LazyArray} in the names and shapes of our parameter tree
+  config: paligemma.PaliGemmaConfig
+  leaves: dict[str, LazyArray]  # in the names and shapes of our parameter tree
   tokenizer: str | None  # for pp.tokenizer.get_tokenizer; None: it has none
+
+  def check(self):
+    """Raises ValueError unless the leaves are those of the config's model, in name and shape."""
+    param_map.compare(self.leaves, shapes(self.config), self.path)
 
   @property
   def nbytes(self):

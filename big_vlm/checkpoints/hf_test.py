@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from big_vlm.checkpoints import checkpoint, hf
-from big_vlm.decode.generate import generate
+from big_vlm.decode import session
 from big_vlm.families import paligemma
 from big_vlm.formats import safetensors
 from pp import tokenizer_files
@@ -97,8 +97,13 @@ def test_greedy_tokens_are_those_of_transformers(name, file):
            "mask_input": np.ones_like(prompt)}
   if "image" in golden:
     batch["image"] = golden["image"]
-  out = generate(paligemma.PaliGemma(src.config), tree(src.leaves), batch, max_new_tokens=20)
-  np.testing.assert_array_equal(out.tokens, golden["greedy"])
+  rows = len(prompt)
+  decoding = session.GenerationSession(
+      paligemma.PaliGemma(src.config), tree(src.leaves), None,
+      session.GenerationConfig(max_new_tokens=20, stop=(), cache_dtype="float32"))
+  answers = decoding.answers([session.Batch(
+      rows, batch, np.full(rows, 20, np.int32), np.zeros(rows, np.uint32), new=20)])
+  np.testing.assert_array_equal([g.tokens for g in answers], golden["greedy"])
 
 
 @pytest.mark.parametrize("name", SIGLIP)
@@ -146,7 +151,7 @@ def test_tensors_are_written_as_transformers_wrote_them(tmp_path):
     assert set(got) == set(wanted)
     for n, leaf in wanted.items():
       a, b = got[n].read(()), leaf.read(())
-      if n.endswith("embed_positions.weight"):  # rows of theirs alone
+      if n.endswith("embed_positions.weight"):  # padding rows
         a, b = a[2:], b[2:]
       if n.startswith("language_model.model.embed"):
         a, b = a[:150], b[:150]
@@ -242,7 +247,7 @@ def test_a_missing_a_superfluous_and_a_misshaped_tensor_are_listed_at_once(tmp_p
 ])
 def test_folders_of_other_kinds_say_what_they_are(tmp_path, file, message):
   (tmp_path / file).write_text("{}")
-  assert hf.claims(tmp_path)
+  assert hf.can_read(tmp_path)
   with pytest.raises(ValueError, match=message):
     hf.open_source(tmp_path)
 
@@ -261,8 +266,8 @@ def test_a_folder_without_config_a_single_file_and_8_bit_weights_are_refused(tmp
     hf.open_source(tmp_path)
 
 
-def test_claims(tmp_path):
-  assert all(hf.claims(GOLDEN / name) for name in ALL)
-  assert not hf.claims(tmp_path) and not hf.claims(tmp_path / "x.npz")
+def test_can_read(tmp_path):
+  assert all(hf.can_read(GOLDEN / name) for name in ALL)
+  assert not hf.can_read(tmp_path) and not hf.can_read(tmp_path / "x.npz")
   (tmp_path / "config.json").write_text('{"registered_name": "keras_hub>GemmaBackbone"}')
-  assert not hf.claims(tmp_path)
+  assert not hf.can_read(tmp_path)

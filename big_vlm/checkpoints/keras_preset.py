@@ -11,83 +11,90 @@
 import datetime
 import json
 import pathlib
+import re
 
-from big_vlm.checkpoints.keras_config import described
 from pp import tokenizer_files
 from pp.registry import parse_call
 
 VERSIONS = {"keras_version": "3.15.1", "keras_hub_version": "0.32.0"}  # whose form this is
-TEXT_LENGTH = {"PaliGemma": 512, "Gemma": 1024, "OPT": 1024}  # tokens the preprocessor packs
 
 
-def write(folder, backbone, parameters, tokenizer):
+def described(name, config, dtype):
+  """A Keras object of the class `name`, such as "GemmaCausalLM", as KerasHub writes it."""
+  snake = _snake(name)
+  kinds = "Backbone|VisionEncoder|ImageConverter|Tokenizer|CausalLM"
+  family = _snake(re.match(f"(.*?)({kinds})", name)[1])
+  module = f"keras_hub.src.models.{family}.{snake}".replace("sig_lip", "siglip")
+  return {"module": module, "class_name": name,
+          "config": {"name": snake, "trainable": True, "dtype": policy(dtype), **config},
+          "registered_name": f"keras_hub>{name}"}
+
+
+def _snake(name):
+  name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
+  return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def policy(dtype):
+  """A Keras dtype policy as KerasHub writes it."""
+  return {"module": "keras", "class_name": "DTypePolicy", "config": {"name": dtype},
+          "registered_name": None}
+
+
+def write(folder, backbone, parameters, tokenizer, preprocessing):
   """Writes all of it but the weights.
 
   backbone: config.json's dict. parameters: their number. tokenizer: for get_tokenizer; None: the
-  preset has no task, preprocessor and tokenizer, and Backbone.from_preset opens it. Raises
-  ValueError for a tokenizer that is not of the kind that the backbone's class has.
+  preset has no task, preprocessor and tokenizer, and Backbone.from_preset opens it. preprocessing:
+  (text length, whether the tokenizer is a byte-level BPE), or None for a tower. Raises ValueError
+  for a tokenizer that is not of the kind that the backbone's class has.
   """
   folder, family = pathlib.Path(folder), backbone["class_name"].removesuffix("Backbone")
-  with_text = family in TEXT_LENGTH
-  files = {"config.json": backbone, "metadata.json": _metadata(parameters, with_text)}
+  date = datetime.datetime.now().strftime("%Y-%m-%d@%H:%M:%S")
+  files = {"config.json": backbone, "metadata.json": {
+      **VERSIONS, "parameter_count": parameters, "date_saved": date,
+      "tasks": ["CausalLM"] if preprocessing else []}}
+  nested = {}
   if family == "PaliGemma":
-    files["image_converter.json"] = _image_converter(backbone["config"]["image_size"])
-  if with_text and tokenizer:
-    _write_assets(folder / "assets" / "tokenizer", family, tokenizer)
-    files["tokenizer.json"] = _tokenizer(family)
-    files["preprocessor.json"] = _preprocessor(family, backbone["config"], files)
-    files["task.json"] = _task(family, backbone, files["preprocessor.json"])
+    nested["image_converter"] = _image_converter(family, backbone["config"]["image_size"])
+  if preprocessing and tokenizer:
+    length, byte_level = preprocessing
+    _write_assets(folder / "assets" / "tokenizer", byte_level, tokenizer)
+    nested["tokenizer"] = _tokenizer(family, byte_level)
+    length = min(length, backbone["config"].get("max_sequence_length", length))
+    files["preprocessor.json"] = described(f"{family}CausalLMPreprocessor", dict(
+        **nested, config_file="preprocessor.json", sequence_length=length, add_start_token=True,
+        add_end_token=True), "float32")
+    task = described(f"{family}CausalLM", {}, "float32")
+    files["task.json"] = {**task, "config": {
+        "backbone": backbone, "preprocessor": files["preprocessor.json"],
+        "name": task["config"]["name"]}}
+  files |= {f"{name}.json": content for name, content in nested.items()}
   for name, content in files.items():
     (folder / name).write_text(json.dumps(content, indent=4))
 
 
-def _metadata(parameters, with_text):
-  now = datetime.datetime.now().strftime("%Y-%m-%d@%H:%M:%S")
-  return {**VERSIONS, "parameter_count": parameters, "date_saved": now,
-          "tasks": ["CausalLM"] if with_text else []}
-
-
-def _image_converter(size):
+def _image_converter(family, size):
   """Squashes to a square with antialias and scales to [-1, 1], as the models were trained.
 
   KerasHub's own presets crop to the aspect ratio, without antialias.
   """
-  return described("PaliGemma", "ImageConverter", dict(
+  return described(f"{family}ImageConverter", dict(
       image_size=[size, size], scale=1 / 127.5, offset=-1, interpolation="bilinear",
       antialias=True, crop_to_aspect_ratio=False, pad_to_aspect_ratio=False,
       bounding_box_format="yxyx"), "float32")
 
 
-def _tokenizer(family):
-  if family == "OPT":
-    special = dict(sequence_length=None, add_prefix_space=False,
-                   unsplittable_tokens=["<pad>", "</s>"])
-  else:
-    special = dict(proto=None, sequence_length=None, add_bos=False, add_eos=False)
-  return described(family, "Tokenizer", dict(config_file="tokenizer.json", **special), "int32")
+def _tokenizer(family, byte_level):
+  special = (dict(add_prefix_space=False, unsplittable_tokens=["<pad>", "</s>"]) if byte_level
+             else dict(proto=None, add_bos=False, add_eos=False))
+  return described(f"{family}Tokenizer", dict(
+      config_file="tokenizer.json", sequence_length=None, **special), "int32")
 
 
-def _preprocessor(family, backbone, files):
-  nested = {"tokenizer": files["tokenizer.json"]}
-  if "image_converter.json" in files:
-    nested["image_converter"] = files["image_converter.json"]
-  length = min(TEXT_LENGTH[family], backbone.get("max_sequence_length", TEXT_LENGTH[family]))
-  return described(family, "CausalLMPreprocessor", dict(
-      **nested, config_file="preprocessor.json", sequence_length=length, add_start_token=True,
-      add_end_token=True), "float32")
-
-
-def _task(family, backbone, preprocessor):
-  task = described(family, "CausalLM", {}, "float32")
-  name = task["config"]["name"]
-  return {**task, "config": {"backbone": backbone, "preprocessor": preprocessor, "name": name}}
-
-
-def _write_assets(folder, family, tokenizer):
-  if family == "OPT":
-    files = _bpe(tokenizer)
-  else:
-    files = {"vocabulary.spm": tokenizer_files.serialized(tokenizer)}
+def _write_assets(folder, byte_level, tokenizer):
+  files = _bpe(tokenizer) if byte_level else {
+      "vocabulary.spm": tokenizer_files.serialized(tokenizer)}
   folder.mkdir(parents=True)
   for name, data in files.items():
     (folder / name).write_bytes(data)
@@ -101,8 +108,8 @@ def _bpe(tokenizer):
     return {"vocabulary.json": files["vocab"], "merges.txt": files["merges"]}
   model = json.loads(files["file"]).get("model") if kind == "hf" else {}
   if model.get("type") != "BPE":
-    raise ValueError(f"The tokenizer {tokenizer} is no byte-level BPE, which KerasHub's OPT needs: "
-                     "give the vocab.json and merges.txt of the model.")
+    raise ValueError(f"The tokenizer {tokenizer} is not a byte-level BPE, which KerasHub's OPT "
+                     "needs: give the vocab.json and merges.txt of the model.")
   pairs = [m if isinstance(m, str) else " ".join(m) for m in model["merges"]]
   return {"vocabulary.json": json.dumps(model["vocab"]).encode(),
           "merges.txt": "\n".join(["#version: 0.2", *pairs, ""]).encode()}

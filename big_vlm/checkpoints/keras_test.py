@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from big_vlm import trees
-from big_vlm.checkpoints import checkpoint, keras, keras_config
+from big_vlm.checkpoints import checkpoint, keras
 from big_vlm.families import gemma, opt, paligemma
 from big_vlm.families import siglip as vit
 from big_vlm.formats import h5
@@ -35,7 +35,7 @@ def nested(leaves):
 
 
 def logits_of(opened):
-  """(ids [B, L], mask_ar, valid, image) -> logits [B, L, V] of a Source, compiled once."""
+  """(ids [B, L], mask_ar, valid, image) -> logits [B, L, V] of a Checkpoint, compiled once."""
   model, params = paligemma.PaliGemma(opened.config), {"params": nested(opened.leaves)}
 
   @jax.jit
@@ -93,10 +93,10 @@ def test_written_and_read_again_it_is_the_same(name, max_shard, tmp_path):
   assert sorted(notes) == notes
   assert (tmp_path / "model.weights.json").exists() == (max_shard == 40_000)
   if name != "siglip":  # of which only half was read
-    theirs, ours = h5.read_folder(preset(name)), h5.read_folder(tmp_path)
+    external, ours = h5.read_folder(preset(name)), h5.read_folder(tmp_path)
     assert {n: (x.shape, x.dtype) for n, x in ours.items()} == {
-        n: (x.shape, x.dtype) for n, x in theirs.items()}
-    assert all((ours[n].read(()) == theirs[n].read(())).all() for n in theirs)
+        n: (x.shape, x.dtype) for n, x in external.items()}
+    assert all((ours[n].read(()) == external[n].read(())).all() for n in external)
 
 
 @pytest.mark.parametrize("name", ["paligemma", "gemma", "opt", "siglip_vision"])
@@ -111,11 +111,11 @@ def test_json_files_have_the_form_of_kerashubs(name, tmp_path):
     return ({k: fixed(v) for k, v in x.items() if k not in free} if isinstance(x, dict) else x)
 
   for file in preset(name).glob("*.json"):
-    ours, theirs = json.loads((tmp_path / file.name).read_text()), json.loads(file.read_text())
+    ours, external = json.loads((tmp_path / file.name).read_text()), json.loads(file.read_text())
     if name == "opt":  # KerasHub sets the order by chance
-      for x in (ours, theirs):
+      for x in (ours, external):
         _sort_lists(x)
-    assert fixed(ours) == fixed(theirs), file.name
+    assert fixed(ours) == fixed(external), file.name
 
 
 def _sort_lists(x):
@@ -144,7 +144,8 @@ def test_the_tokenizer_travels(name, text, pieces, tmp_path):
 def test_byte_level_bpe_from_a_tokenizer_json(tmp_path):
   folder = GOLDEN / "tokenizers" / "opt"
   opened = keras.open_source(preset("opt"))
-  hf = checkpoint.Checkpoint("x", opened.config, opened.leaves, f"hf(file='{folder}/tokenizer.json')")
+  hf = checkpoint.Checkpoint("x", opened.config, opened.leaves,
+                             f"hf(file='{folder}/tokenizer.json')")
   keras.write(tmp_path, hf, silent)
   text = "The quick brown fox"
   assert (get_tokenizer(keras.open_source(tmp_path).tokenizer).to_int(text)
@@ -177,7 +178,7 @@ TOWER = dict(image_size=28, vit_patch_size=14, vit_num_heads=2, vit_hidden_dim=2
 
 def read_config(cls, config, root="keras_hub"):
   described = {"registered_name": f"{root}>{cls}", "config": config}
-  return keras_config.to_ours(described, "F/config.json")
+  return keras.import_config(described, "F/config.json")
 
 
 def test_an_old_config_has_defaults():
@@ -206,8 +207,8 @@ def test_the_query_scale_of_27b():
     (vit.config("So400m/14", image_size=384, pool="map"), None)])
 def test_every_variant_there_and_back(img, llm):
   config = paligemma.PaliGemmaConfig(img, llm)
-  there = json.loads(json.dumps(keras_config.to_theirs(config, "bfloat16")))
-  assert keras_config.to_ours(there, "F") == config
+  there = json.loads(json.dumps(keras.export_config(config, "bfloat16")))
+  assert keras.import_config(there, "F") == config
 
 
 @pytest.mark.parametrize("cls,change,message", [
@@ -234,7 +235,8 @@ def test_a_config_that_cannot_be_met_is_refused(cls, change, message):
     (vit.VARIANTS["tiny"], gemma.VARIANTS["tiny"], "no head of the decoder's width"),
     (vit.VARIANTS["tiny"], None, "without its pooling head"),
     (None, gemma.config("tiny", query_scale=0.3), "query scale 0.3"),
-    (vit.config("tiny", out_width=32), gemma.config("tiny2", sliding_window_mode="prefix_bidirectional"),
+    (vit.config("tiny", out_width=32),
+     gemma.config("tiny2", sliding_window_mode="prefix_bidirectional"),
      "the sliding window mode 'prefix_bidirectional'"),
 ])
 def test_a_model_without_a_kerashub_class_is_not_written(img, llm, message, tmp_path):
@@ -253,28 +255,29 @@ def test_a_source_that_lacks_a_leaf_is_not_written(tmp_path):
   assert not list(tmp_path.iterdir())
 
 
-# --- damage
+# --- corrupt presets
 
 @pytest.fixture
 def copy(tmp_path):
-  """A function name -> copy of that preset, to be damaged."""
+  """A function name -> copy of that preset, to be spoilt."""
   return lambda name: pathlib.Path(shutil.copytree(preset(name), tmp_path / name))
 
 
-def test_claims(copy, tmp_path):
-  assert keras.claims(preset("gemma"))
+def test_can_read(copy, tmp_path):
+  assert keras.can_read(preset("gemma"))
   folder = copy("gemma")
   (folder / "config.json").write_text('{"model_type": "gemma"}')  # of Hugging Face
-  assert not keras.claims(folder)
+  assert not keras.can_read(folder)
   (folder / "config.json").unlink()
-  assert keras.claims(folder)  # to say what is missing
+  assert keras.can_read(folder)  # to say what is missing
   with pytest.raises(FileNotFoundError, match="gemma holds weights but no config.json"):
     keras.open_source(folder)
-  assert not keras.claims(tmp_path) and not keras.claims(preset("gemma") / "config.json")
+  assert not keras.can_read(tmp_path) and not keras.can_read(preset("gemma") / "config.json")
 
 
 @pytest.mark.parametrize("text,message", [
-    ('{"registered_name": "keras_hub>GemmaBackbone",\n "config": {', "line 2, column 13: no JSON"),
+    ('{"registered_name": "keras_hub>GemmaBackbone",\n "config": {',
+     "line 2, column 13: not valid JSON"),
     ('{"registered_name": "keras_hub>GemmaBackbone"}', "no object 'config'"), ("[]", "no object")])
 def test_a_broken_config(copy, text, message):
   folder = copy("gemma")

@@ -1,28 +1,27 @@
 """From a checkpoint of any format to parameters on a mesh: strict, leaf by leaf.
 
-What may differ between checkpoint and model, and is mended: the image size (the position table is
-resampled), the vocabulary (rows are added), the dtype, and, when parts are taken from several
-checkpoints, what a part lacks (it starts fresh). Everything else is one error that lists it all.
+The loader adapts the image size (it resamples the position table), the vocabulary (it adds rows)
+and the dtype. Where parts come from several checkpoints, what they lack is randomly initialized.
+Every other difference is listed in one error.
 """
 import math
 import pathlib
 
 import jax
 import numpy as np
-from scipy import ndimage
 
 from big_vlm import families, presets, trees
 from big_vlm.checkpoints import hf, keras, native, npz, uris
-from big_vlm.checkpoints.checkpoint import LazyArray
-from big_vlm.families import paligemma
+from big_vlm.checkpoints.checkpoint import shapes
 from big_vlm.formats import param_map
+from big_vlm.formats.lazy_array import LazyArray
 
 FORMATS = {"native": native, "hf": hf, "keras": keras, "npz": npz}
 NEW_ROWS_STD = 0.02  # of added vocabulary rows
 
 
 def open_source(path):
-  """The Source of a local file or folder, in whichever format it is.
+  """The Checkpoint of a local file or folder, in whichever format it is.
 
   Raises FileNotFoundError if there is nothing, ValueError if it is of no known format.
   """
@@ -30,11 +29,11 @@ def open_source(path):
   if not file.exists():
     raise FileNotFoundError(f"There is no file or folder {file}.")
   for module in FORMATS.values():
-    if module.claims(path):
+    if module.can_read(path):
       return module.open_source(path)
   inside = sorted(p.name for p in file.iterdir())[:8] if file.is_dir() else [file.suffix]
   raise ValueError(
-      f"{path} is no checkpoint that can be read: a big_vision .npz, a folder of Hugging Face "
+      f"{path} is not a checkpoint that can be read: a big_vision .npz, a folder of Hugging Face "
       "(config.json, *.safetensors) or KerasHub (config.json, *.h5), or a work folder of "
       f"trainers.train (model.json, checkpoints/). Found: {', '.join(inside) or 'nothing'}.")
 
@@ -47,7 +46,7 @@ def fit(source, config):
   """
   if not source.leaves:
     raise FileNotFoundError(f"{source.path} holds no finished checkpoint yet.")
-  wanted = {name: x.shape for name, x in paligemma.param_shapes(config).items()}
+  wanted = shapes(config)
   leaves = _adapted(source.leaves, wanted)
   _check(leaves, wanted, source, config)
   return leaves
@@ -79,6 +78,7 @@ def _resampled(leaf, shape):
   def read(index=()):
     old, new = math.isqrt(leaf.shape[1]), math.isqrt(shape[1])
     grid = np.asarray(leaf.read(()), np.float32).reshape(old, old, -1)
+    from scipy import ndimage  # here: slow to import
     grid = ndimage.zoom(grid, (new / old, new / old, 1), order=1)
     return grid.reshape(shape)[tuple(index)]
   return LazyArray(shape, np.dtype(np.float32), read)
@@ -118,12 +118,13 @@ def _place(leaf, sharding, dtype):
 
 
 def parts(sources, config):
-  """Leaves for a model from several checkpoints: {"img": Source, "llm": Source} -> {name: LazyArray}.
+  """{name: LazyArray} for a model from {"img": Checkpoint, "llm": Checkpoint}.
 
-  Of each the named tower is taken. What none has, such as the connector img/head of a new
-  PaliGemma, is left out and starts fresh; a pooling head that the model lacks is dropped.
+  Of each the named tower is taken. What none has, such as the projector img/head of a new
+  PaliGemma, is left out and is randomly
+  initialized; a pooling head that the model lacks is dropped.
   """
-  wanted = {name: x.shape for name, x in paligemma.param_shapes(config).items()}
+  wanted = shapes(config)
   found = {}
   for tower, source in sources.items():
     mine = {n: x for n, x in source.leaves.items() if n.startswith(tower + "/")}

@@ -112,5 +112,5 @@ def test_what_is_no_checkpoint_is_named(tmp_path):
   with pytest.raises(FileNotFoundError, match="no file or folder .*nowhere"):
     load.open_source(tmp_path / "nowhere")
   (tmp_path / "cat.txt").write_text("miaow")
-  with pytest.raises(ValueError, match=r"no checkpoint that can be read.* Found: cat\.txt"):
+  with pytest.raises(ValueError, match=r"is not a checkpoint that can be read.* Found: cat\.txt"):
     load.open_source(tmp_path)

@@ -1,4 +1,4 @@
-"""What files a folder held when it was whole: manifest.json, {"files": {name: [bytes, crc32]}}.
+"""The files of a complete folder: manifest.json, {"files": {name: [bytes, crc32]}}.
 
 Array files have no checksums of their own: without this a flipped bit would be trained on.
 """
@@ -7,6 +7,8 @@ import json
 import zlib
 
 from etils import epath
+
+from big_vlm import files
 
 NAME = "manifest.json"
 # Written before the manifest and once more after it, with the time of the commit.
@@ -20,46 +22,40 @@ def write(folder):
   folder = epath.Path(folder)
   names = sorted(_names(folder))
   with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
-    sums = pool.map(lambda name: _sum(folder / name), names)
-  files = {name: None if name.endswith(CHANGING) else found
-           for name, found in zip(names, sums)}
-  (folder / NAME).write_text(json.dumps({"files": files}))
+    sums = pool.map(lambda name: None if name.endswith(CHANGING) else _sum(folder / name), names)
+    files.write_atomic(folder / NAME, json.dumps({"files": dict(zip(names, sums))}))
 
 
 def exists(folder):
   return (epath.Path(folder) / NAME).exists()
 
 
-def fault(folder, only=""):
-  """What is wrong with the folder, in a few words; None if it is as its manifest says or has none.
+def validation_error(folder, only=""):
+  """Where the folder differs from its manifest, in a few words, or None.
 
   only: the start of the names of the files to look at, such as "params/".
   """
   folder = epath.Path(folder)
-  if not exists(folder):
-    return None
   try:
-    files = json.loads((folder / NAME).read_text())["files"]
+    listed = json.loads((folder / NAME).read_text())["files"]
   except (ValueError, KeyError, TypeError) as e:
-    return f"{NAME} is damaged ({e})"
-  names = [n for n in files if n.startswith(only) or "/" not in n]
+    return f"{NAME} is corrupt ({e})"
+
+  def error(name):
+    path, expected = folder / name, listed[name]
+    if not path.exists():
+      return f"{name} is missing"
+    if expected is None:
+      try:
+        return json.loads(path.read_text()) and None
+      except ValueError:
+        return f"{name} is corrupt"
+    if (length := path.stat().length) != expected[0]:
+      return f"{name} has {length} of {expected[0]} bytes"
+    return None if _sum(path) == expected else f"{name} is corrupt: its checksum differs"
   with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
-    found = pool.map(lambda name: _fault(folder / name, name, files[name]), names)
-    return next((words for words in found if words), None)
-
-
-def _fault(path, name, expected):
-  if not path.exists():
-    return f"{name} is missing"
-  if expected is None:
-    try:
-      return json.loads(path.read_text()) and None
-    except ValueError:
-      return f"{name} is damaged"
-  size, crc = expected
-  if (is_ := path.stat().length) != size:
-    return f"{name} has {is_} of {size} bytes"
-  return None if _sum(path)[1] == crc else f"{name} is damaged: its checksum differs"
+    names = [n for n in listed if n.startswith(only) or "/" not in n]
+    return next((words for words in pool.map(error, names) if words), None)
 
 
 def _names(folder, prefix=""):
@@ -75,4 +71,4 @@ def _sum(path):
   with path.open("rb") as f:
     while piece := f.read(PIECE):
       size, crc = size + len(piece), zlib.crc32(piece, crc)
-  return size, crc
+  return [size, crc]

@@ -12,15 +12,17 @@ import json
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
-from etils import epath
+from etils import epath, epy
 
-from big_vlm import trees
+from big_vlm import files, trees
 from big_vlm.checkpoints import steps
 from big_vlm.checkpoints.checkpoint import Checkpoint, LazyArray
 from big_vlm.checkpoints.steps import Checkpoints
 from big_vlm.families import paligemma
 from pp import tokenizer_files
+
+with epy.lazy_imports():  # slow to import
+  import orbax.checkpoint as ocp
 
 FORMAT = 1
 
@@ -40,12 +42,11 @@ def write_model(workdir, model, tokenizer, lora_scale=None):
   saved = None if tokenizer is None else tokenizer_files.save(tokenizer, folder)
   text = json.dumps({"format": FORMAT, "model": model, "tokenizer": saved,
                      "lora_scale": lora_scale}, indent=2)
-  (folder / "model.json").write_text(text + "\n")
+  files.write_atomic(folder / "model.json", text + "\n")
 
 
 def read_model(source):
-  """(folder W, step or None, model config dict, tokenizer string or None, lora_scale or None) of W
-  or of a step in it.
+  """(folder W, step, model config dict, tokenizer string, lora_scale), each None where it has none.
 
   source: W or W/checkpoints/STEP; the step is None for W. Raises FileNotFoundError for another
   folder and ValueError for a model.json of another format.
@@ -55,7 +56,7 @@ def read_model(source):
     description = json.loads((folder / "model.json").read_text())
   except FileNotFoundError as e:
     raise FileNotFoundError(
-        f"{source} is no checkpoint of big_vlm: there is no {folder / 'model.json'}. Give the "
+        f"{source} is not a checkpoint of big_vlm: there is no {folder / 'model.json'}. Give the "
         "--workdir of a training, or one of its checkpoints/STEP folders.") from e
   if description["format"] != FORMAT:
     raise ValueError(f"{folder / 'model.json'} has format {description['format']}; this version "
@@ -73,43 +74,35 @@ def _folder_and_step(source):
   return folder, None
 
 
-def claims(path):
+def can_read(path):
   folder, _ = _folder_and_step(path)
   return (folder / "model.json").exists()
 
 
 def open_source(path):
-  """The newest undamaged checkpoint of a work folder, or that of W/checkpoints/STEP.
+  """The newest complete checkpoint of a work folder, or that of W/checkpoints/STEP.
 
   A folder without a finished checkpoint gives a Checkpoint without leaves. Raises ValueError for a
-  damaged step.
+  corrupt step.
   """
   folder, step, model, tokenizer, lora_scale = read_model(path)
+  config = paligemma.config(**model)
   if step is None:
     step = steps.newest(folder / "checkpoints", only="params/")
-  elif fault := steps.fault(folder / "checkpoints" / str(step), only="params/"):
-    raise ValueError(f"{path}: {fault}. Give another step, or {folder} for its newest whole one.")
+  elif error := steps.validation_error(folder / "checkpoints" / str(step), only="params/"):
+    raise ValueError(f"{path}: {error}. Give another step, or {folder} for its newest complete "
+                     "one.")
   if step is None:
-    return Checkpoint(str(folder), paligemma.config(**model), {}, tokenizer)
+    return Checkpoint(str(folder), config, {}, tokenizer)
   step_folder = folder / "checkpoints" / str(step)
-  params = (step_folder / "params").absolute()  # Orbax takes no other
-  handler = ocp.PyTreeCheckpointHandler()
-  try:
-    tree = handler.metadata(params).tree
-  except (FileNotFoundError, ValueError, KeyError) as e:
-    raise ValueError(f"{params} is not a whole checkpoint of Orbax: {e}") from e
-  leaves = {name: _leaf(params, name, x) for name, x in
-            zip(trees.names(tree), jax.tree.leaves(tree))}
-  config = paligemma.config(**model)
+  params = files.absolute(step_folder / "params")
+  read = lambda name: lambda index=(): _restored(params, name)[tuple(index)]
+  leaves = {name: LazyArray(tuple(x.shape), np.dtype(x.dtype), read(name))
+            for name, x in steps.metadata(params).items()}
   if lora_scale:
     from big_vlm.adapt import materialize  # here: big_vlm.adapt reads checkpoints too
     leaves = materialize.materialize_weights(leaves, config, lora_scale)
   return Checkpoint(str(step_folder), config, leaves, tokenizer)
-
-
-def _leaf(params, name, metadata):
-  return LazyArray(tuple(metadata.shape), np.dtype(metadata.dtype),
-              lambda index=(): _restored(params, name)[tuple(index)])
 
 
 @functools.lru_cache(maxsize=1)  # a leaf is mostly read layer by layer

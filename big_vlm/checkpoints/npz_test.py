@@ -79,16 +79,16 @@ def test_written_files_read_back_and_numpy_reads_them(tmp_path, llm, dtype):
     np.testing.assert_array_equal(by_numpy[f"params/{name}"].view(dtype), x)
 
 
-def test_damaged_files_name_file_and_leaf(tmp_path):
+def test_corrupt_files_name_file_and_leaf(tmp_path):
   file = tmp_path / "x.npz"
   np.savez(file, **arrays())
   data = file.read_bytes()
   file.write_bytes(data[:len(data) // 2])
-  with pytest.raises(ValueError, match=r"x\.npz \([\d,]+ bytes\) is not a whole .npz file"):
+  with pytest.raises(ValueError, match=r"x\.npz \([\d,]+ bytes\) is not a complete .npz file"):
     npz.open_source(file)
   at = data.index(b"llm/embedder/input_embedding") + 2000
   file.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1:])
-  with pytest.raises(ValueError, match="x.npz: llm/embedder/input_embedding is damaged"):
+  with pytest.raises(ValueError, match="x.npz: llm/embedder/input_embedding is corrupt"):
     npz.open_source(file).leaves["llm/embedder/input_embedding"].read(())
 
 

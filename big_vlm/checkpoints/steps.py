@@ -1,47 +1,48 @@
-"""The steps of a work folder: saved in the background, kept by a rule, checked before being read.
+"""The steps of a work folder: Orbax saves and keeps them, a manifest says that they are complete.
 
-    W/checkpoints/1200/...                       a whole step; manifest.json says what is in it
+    W/checkpoints/1200/...                       a complete step; manifest.json lists its files
     W/checkpoints/1200.orbax-checkpoint-tmp/...  one that is being written, or was when killed
 
-A save goes to a temporary folder, gets its manifest, and is renamed when whole. A step whose files
-are not as the manifest says is skipped with a line, and the next older one is read.
+Orbax writes a step in the background and renames its folder when complete; in an object store,
+which has no renaming, commit_success.txt marks a complete one. Orbax has no checksums:
+the manifest does. A step whose files differ from it is skipped with a line, for the next older one.
 """
-import concurrent.futures
-
 import jax
-import orbax.checkpoint as ocp
-from etils import epath
+from etils import epath, epy
 
-from big_vlm import distributed, trees
+from big_vlm import distributed, files, trees
 from big_vlm.checkpoints import manifest
+
+with epy.lazy_imports():  # slow to import
+  import orbax.checkpoint as ocp
+
+COMMIT = "commit_success.txt"  # by Orbax, in a complete step
 
 
 class Checkpoints:
   """Saves and restores the train state of one work folder.
 
-  keep: so many newest steps stay, and every step that `keep_every` divides. With 2 or more there
-  is an older one to go back to when the newest is damaged.
+  max_to_keep: so many newest steps stay, and every step that `keep_period` divides. With 2 or more
+  there is an older one to fall back on when the newest is corrupt.
   """
 
-  def __init__(self, workdir, keep=2, keep_every=0):
-    if keep < 1:
-      raise ValueError(f"keep_checkpoints is {keep}; at least the newest one has to stay.")
-    self._folder = (epath.Path(workdir) / "checkpoints").absolute()
-    self._keep, self._keep_every = keep, keep_every
-    self._saving = None  # (step, future of its end)
-    self._thread = concurrent.futures.ThreadPoolExecutor(1)
-    # The callback comes on process 0 when all is written, before the folder gets its name.
-    self._orbax = ocp.AsyncCheckpointer(
-        ocp.CompositeCheckpointHandler(),
-        async_options=ocp.options.AsyncOptions(post_finalization_callback=self._seal))
-
-  def steps(self):
-    """The steps that are there, ascending."""
-    return steps(self._folder)
+  def __init__(self, workdir, max_to_keep=2, keep_period=0):
+    if max_to_keep < 1:
+      raise ValueError(f"max_to_keep is {max_to_keep}; at least the newest step has to stay.")
+    self._folder = files.absolute(workdir) / "checkpoints"
+    self._saving = None  # a step
+    # The callback comes on process 0 when all is written, before the step is marked complete.
+    self._manager = ocp.CheckpointManager(self._folder, options=ocp.CheckpointManagerOptions(
+        max_to_keep=max_to_keep, keep_period=keep_period or None, create=False,
+        lightweight_initialize=True,
+        async_options=ocp.options.AsyncOptions(post_finalization_callback=self._seal)))
+    # The manager would ask with the step of a save, in a thread of its own, beside the training's
+    # question with the step of now (stopping.py): JAX might agree on a step that has passed.
+    self._manager.reached_preemption = lambda step: False
 
   def latest(self):
     """The newest step, or None."""
-    return max(self.steps(), default=None)
+    return max(steps(self._folder), default=None)
 
   def folder(self, step):
     return self._folder / str(step)
@@ -52,46 +53,47 @@ class Checkpoints:
     Raises OSError, here or in check(), the next save() or at the end, if a save fails.
     """
     self._wait()
-    if step in distributed.broadcast_from_primary(self.steps):
+    if step in distributed.broadcast_from_primary(lambda: steps(self._folder)):
       return
+    self._saving = step
     try:
       if distributed.is_primary_process():
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(parents=True, exist_ok=True)  # fails at once, in Orbax after minutes
         self._remove_unfinished()
       items = {k: ocp.args.StandardSave(v) for k, v in state.items()}
-      self._saving = step, None
-      self._orbax.save(self.folder(step), args=ocp.args.Composite(**items))
+      self._manager.save(step, args=ocp.args.Composite(**items), force=True)
     except Exception as e:  # Orbax's and tensorstore's own kinds among them
-      self._saving = None
-      raise self._failed(step, e) from e
-    self._saving = step, self._thread.submit(self._finish)
+      raise self._failed(e) from e
 
   def check(self):
     """Raises the error of a save in the background that has failed."""
-    if self._saving and self._saving[1].done():
+    if self._saving is not None and not self._manager.is_saving_in_progress():
       self._wait()
 
   def newest(self, aside=True):
-    """The newest step whose files are whole, or None; see newest().
+    """The newest complete step, or None; see newest() below.
 
-    aside: rename newer ones to STEP.damaged, so that the run may save these steps again.
+    aside: renames newer ones to STEP.corrupt, so that the run may save these steps again.
     """
     self._wait()
-    return distributed.broadcast_from_primary(self._newest if aside else lambda: newest(self._folder))
+    found = distributed.broadcast_from_primary(
+        self._newest if aside else lambda: newest(self._folder))
+    self._manager.reload()
+    return found
 
   def restore(self, step, like):
     """The items of `like` (trees of shapes with shardings) as saved at step.
 
-    Raises one ValueError that lists what does not fit.
+    Raises one ValueError that lists every leaf that does not fit.
     """
     self._wait()
-    distributed.broadcast_from_primary(lambda: self._check_fits(step, like))
+    distributed.broadcast_from_primary(lambda: _check_fits(self.folder(step), like))
     items = {k: ocp.args.StandardRestore(v) for k, v in like.items()}
     try:
-      return dict(self._orbax.restore(self.folder(step), args=ocp.args.Composite(**items)))
+      return dict(self._manager.restore(step, args=ocp.args.Composite(**items)))
     except Exception as e:
-      raise ValueError(f"{self.folder(step)} cannot be read: {_said(e)}. Remove the folder, and "
-                       "the run goes on from the step before it.") from e
+      raise ValueError(f"{self.folder(step)} cannot be read: {first_line(e)}. Remove the folder, "
+                       "and the run resumes from the step before it.") from e
 
   def __enter__(self):
     return self
@@ -104,48 +106,40 @@ class Checkpoints:
         raise
       print(f"error: {e}", flush=True)  # beside the first error, which ends the run
     finally:
-      self._thread.shutdown()
-      self._orbax.close()
+      self._manager.close()
 
   def _newest(self):
     found = newest(self._folder)
-    for step in self.steps():
+    for step in steps(self._folder):
       if found is not None and step > found:
-        aside = self._folder / f"{step}.damaged"
-        if aside.exists():
-          aside.rmtree()
+        aside = self._folder / f"{step}.corrupt"
+        if not files.is_local(aside):  # no renaming: the step counts as unfinished
+          (self.folder(step) / COMMIT).unlink()
+          continue
+        aside.rmtree(missing_ok=True)
         self.folder(step).rename(aside)
     return found
 
   def _seal(self):
-    step = str(self._saving[0])
-    written, = (p for p in self._folder.iterdir() if p.name.partition(".")[0] == step
-                and not p.name.endswith(".damaged"))
+    written, = (p for p in self._folder.iterdir() if p.name in (
+        str(self._saving), f"{self._saving}.orbax-checkpoint-tmp"))
     manifest.write(written)
 
-  def _finish(self):
-    self._orbax.wait_until_finished()
-    if distributed.is_primary_process():
-      there = self.steps()
-      for step in there[:-self._keep]:
-        if not self._keep_every or step % self._keep_every:
-          self.folder(step).rmtree()
-
   def _wait(self):
-    if self._saving:
-      step, end = self._saving
-      e = end.exception()  # waits
-      self._saving = None
-      if e:
-        raise self._failed(step, e) from e
+    try:
+      self._manager.wait_until_finished()
+    except Exception as e:
+      raise self._failed(e) from e
+    self._saving = None
 
-  def _failed(self, step, error):
-    last = self.latest()
+  def _failed(self, error):
+    step, self._saving, last = self._saving, None, self.latest()
     if distributed.is_primary_process():
-      self._remove_unfinished()
+      self._remove_unfinished()  # a disk that is full has better use for its room
+    self._manager.reload()
     return OSError(
-        f"Step {step} could not be saved in {self._folder}: {_said(error)}. "
-        + (f"Step {last} there is whole; with room to write, the same command goes on from it."
+        f"Step {step} could not be saved in {self._folder}: {first_line(error)}. "
+        + (f"Step {last} there is complete; with room to write, the same command resumes from it."
            if last is not None else "There is no earlier step."))
 
   def _remove_unfinished(self):
@@ -153,28 +147,28 @@ class Checkpoints:
       if path.is_dir() and ocp.utils.is_tmp_checkpoint(path):
         path.rmtree(missing_ok=True)
 
-  def _check_fits(self, step, like):
-    found = []
-    for item, tree in like.items():
-      there = metadata(self.folder(step) / item)
-      wanted = {name: tuple(x.shape) for name, x in zip(trees.names(tree), jax.tree.leaves(tree))}
-      found += [f"{item}/{name} {list(there[name])} is not in this config's"
-                for name in sorted(set(there) - set(wanted))]
-      found += [f"{item}/{name} {list(wanted[name])} is missing"
-                for name in sorted(set(wanted) - set(there))]
-      found += [f"{item}/{name} is {list(there[name])}, not {list(shape)}"
-                for name, shape in sorted(wanted.items())
-                if name in there and there[name] != shape]
-    if found:
-      rest = f"\n  ... and {len(found) - 12} more" if len(found) > 12 else ""
-      raise ValueError(
-          f"{self.folder(step)} is of a run with another model or optimizer:\n  "
-          + "\n  ".join(found[:12]) + rest + "\nGive that run's config, or a new --workdir; "
-          "--config.init.model=W starts a new run from the parameters alone.")
+
+def _check_fits(folder, like):
+  found = []
+  for item, tree in like.items():
+    there = {name: tuple(x.shape) for name, x in metadata(folder / item).items()}
+    expected = {name: tuple(x.shape) for name, x in zip(trees.names(tree), jax.tree.leaves(tree))}
+    found += [f"{item}/{name} {list(there[name])} is not in this config's"
+              for name in sorted(set(there) - set(expected))]
+    found += [f"{item}/{name} {list(expected[name])} is missing"
+              for name in sorted(set(expected) - set(there))]
+    found += [f"{item}/{name} is {list(there[name])}, not {list(shape)}"
+              for name, shape in sorted(expected.items()) if there.get(name, shape) != shape]
+  if found:
+    rest = f"\n  ... and {len(found) - 12} more" if len(found) > 12 else ""
+    raise ValueError(
+        f"{folder} is of a run with another model or optimizer:\n  " + "\n  ".join(found[:12])
+        + rest + "\nGive that run's config, or a new --workdir; --config.init.model=W starts a new "
+        "run from the parameters alone.")
 
 
 def steps(folder):
-  """The whole steps in a folder of them, ascending."""
+  """The complete steps in a folder of them, ascending."""
   folder = epath.Path(folder)
   return sorted(ocp.utils.checkpoint_steps(folder)) if folder.is_dir() else []
 
@@ -182,49 +176,49 @@ def steps(folder):
 def newest(folder, only="", note=print):
   """The newest step of the folder that is as its manifest says, or None where there is no step.
 
-  Each damaged one that is newer gets a line. Raises ValueError if all are damaged: to begin anew
-  is for the user to decide.
+  Each corrupt one that is newer gets a line. Raises ValueError if all are corrupt: whether to start
+  again is for the user to decide.
   """
-  faults = {}
+  errors = {}
   for step in reversed(steps(folder)):
-    faults[step] = fault(epath.Path(folder) / str(step), only)
-    if faults[step] is None:
+    errors[step] = validation_error(epath.Path(folder) / str(step), only)
+    if errors[step] is None:
       return step
-    note(f"skipping checkpoint {step}: {faults[step]}")
-  if faults:
+    note(f"skipping checkpoint {step}: {errors[step]}")
+  if errors:
     raise ValueError(
-        f"All checkpoints in {folder} are damaged: "
-        + "; ".join(f"step {step}: {words}" for step, words in faults.items())
+        f"All checkpoints in {folder} are corrupt: "
+        + "; ".join(f"step {step}: {words}" for step, words in errors.items())
         + ". Restore one from a backup, or remove the folder to start from the beginning.")
   return None
 
 
-def fault(folder, only=""):
+def validation_error(folder, only=""):
   """What is wrong with the folder of a step, in a few words, or None."""
   try:
-    if words := manifest.fault(folder, only):
-      return words
-    if not manifest.exists(folder):  # of an earlier version, or with its manifest lost
-      for item in epath.Path(folder).iterdir():
-        if item.is_dir():
-          metadata(item)
+    if manifest.exists(folder):
+      return manifest.validation_error(folder, only)
+    for item in epath.Path(folder).iterdir():  # of an earlier version, or without its manifest
+      if item.is_dir():
+        metadata(item)
   except OSError as e:
-    return f"cannot be read: {_said(e)}"
+    return f"cannot be read: {first_line(e)}"
   except ValueError as e:
-    return _said(e)
+    return first_line(e)
   return None
 
 
 def metadata(item):
-  """{leaf's name: shape} of one item of a step, such as W/checkpoints/1200/params."""
+  """{leaf's name: Orbax's metadata} of one item of a step, such as W/checkpoints/1200/params."""
   try:
-    tree = ocp.PyTreeCheckpointHandler().metadata(epath.Path(item).absolute()).tree
+    tree = ocp.PyTreeCheckpointHandler().metadata(files.absolute(item)).tree
   except (OSError, ValueError, KeyError, TypeError) as e:
-    raise ValueError(f"{epath.Path(item).name} is no whole item of Orbax: {_said(e)}") from e
-  return {name: tuple(x.shape) for name, x in zip(trees.names(tree), jax.tree.leaves(tree))}
+    raise ValueError(f"{epath.Path(item).name} is not a complete item of Orbax: {first_line(e)}"
+                     ) from e
+  return dict(zip(trees.names(tree), jax.tree.leaves(tree)))
 
 
-def _said(error):
+def first_line(error):
   """The first line of an error that says something, without the traces of C++ beneath it."""
   lines = [line.strip() for line in str(error).splitlines() if line.strip()]
   return (lines[0] if lines else type(error).__name__)[:300].rstrip(".")

@@ -51,7 +51,7 @@ def test_newest_step_comes_back(tmp_path):
 @pytest.mark.parametrize("keep, every, left", [
     (1, 0, [7]), (2, 0, [6, 7]), (2, 3, [3, 6, 7]), (1, 2, [2, 4, 6, 7]), (9, 0, [*range(1, 8)])])
 def test_which_steps_stay(tmp_path, keep, every, left):
-  save(tmp_path, *range(1, 8), keep=keep, keep_every=every)
+  save(tmp_path, *range(1, 8), max_to_keep=keep, keep_period=every)
   assert there(tmp_path) == left
 
 
@@ -94,13 +94,13 @@ def flip(folder):
 
 DAMAGES = {
     "truncated": (truncate, "has .* of .* bytes"),
-    "a bit flipped": (flip, "damaged: its checksum differs"),
+    "a bit flipped": (flip, "corrupt: its checksum differs"),
     "empty": (lambda f: largest(f).write_bytes(b""), "has 0 of .* bytes"),
     "an array file lost": (lambda f: largest(f).unlink(), "is missing"),
     "metadata of the step lost": (lambda f: (f / "_CHECKPOINT_METADATA").unlink(),
                                   "_CHECKPOINT_METADATA is missing"),
     "metadata of the step empty": (lambda f: (f / "_CHECKPOINT_METADATA").write_text(""),
-                                   "_CHECKPOINT_METADATA is damaged"),
+                                   "_CHECKPOINT_METADATA is corrupt"),
     "metadata of an item lost": (lambda f: (f / "train" / "_METADATA").unlink(),
                                  "train/_METADATA is missing"),
     "manifest damaged": (lambda f: (f / "manifest.json").write_text("{"), "manifest.json is"),
@@ -110,7 +110,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_a_damaged_newest_step_is_skipped_with_one_line(tmp_path, name, capsys):
+def test_a_corrupt_newest_step_is_skipped_with_one_line(tmp_path, name, capsys):
   damage, words = DAMAGES[name]
   save(tmp_path, 1, 2)
   damage(tmp_path / "checkpoints" / "2")
@@ -121,18 +121,18 @@ def test_a_damaged_newest_step_is_skipped_with_one_line(tmp_path, name, capsys):
     assert line.startswith("skipping checkpoint 2: ")
     assert re.search(words, line)
     assert checkpoints.restore(1, like())["train"]["step"] == 1
-    checkpoints.save(2, state(9))  # the run goes on and saves it again
+    checkpoints.save(2, state(9))  # the run resumes and saves it again
   with Checkpoints(tmp_path) as checkpoints:
     assert checkpoints.newest() == 2
     assert checkpoints.restore(2, like())["train"]["step"] == 9
 
 
-def test_a_run_does_not_begin_anew_because_all_its_steps_are_damaged(tmp_path):
+def test_a_run_does_not_start_again_because_all_its_steps_are_corrupt(tmp_path):
   save(tmp_path, 1, 2)
   for step in "12":
     flip(tmp_path / "checkpoints" / step)
   with Checkpoints(tmp_path) as checkpoints:
-    with pytest.raises(ValueError, match="All checkpoints in .* are damaged: step 2: .*step 1: "):
+    with pytest.raises(ValueError, match="All checkpoints in .* are corrupt: step 2: .*step 1: "):
       checkpoints.newest()
 
 
@@ -192,12 +192,12 @@ with Checkpoints(sys.argv[1]) as checkpoints:
 """
 
 
-def test_a_full_disk_leaves_the_last_step_whole(tmp_path):
+def test_a_full_disk_leaves_the_last_step_complete(tmp_path):
   done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True,
                         text=True, timeout=120, cwd=pathlib.Path(__file__).parents[2])
   said = [line for line in done.stdout.splitlines() if line.startswith("said:")]
   assert len(said) == 1 and "Step 2 could not be saved" in said[0], done.stdout + done.stderr
-  assert "Step 1 there is whole" in said[0]
+  assert "Step 1 there is complete" in said[0]
   assert "newest: 1" in done.stdout and there(tmp_path) == [1]
 
 

@@ -4,7 +4,10 @@ import importlib.util
 import os
 
 import numpy as np
-import tensorflow_datasets as tfds
+from etils import epy
+
+with epy.lazy_imports():  # slow to import
+  import tensorflow_datasets as tfds
 
 
 def builder(name, data_dir=None):
@@ -56,17 +59,18 @@ class Tfds:
     return {**example, "_id": f"{self.name}:{index}"}
 
 
-class _SkipDecoding(tfds.decode.SkipDecoding):
+def _skip_decoding():
   """SkipDecoding that can also stand in a sequence, which TFDS's own cannot without TensorFlow."""
-
-  def decode_batch_example_np(self, examples):
-    return list(examples)
+  class SkipDecoding(tfds.decode.SkipDecoding):  # here: TFDS is imported on first use
+    def decode_batch_example_np(self, examples):
+      return list(examples)
+  return SkipDecoding()
 
 
 def _undecoded(features):
   """SkipDecoding for every image and video feature, wherever it is nested."""
   if isinstance(features, (tfds.features.Image, tfds.features.Video)):
-    return _SkipDecoding()
+    return _skip_decoding()
   if isinstance(features, tfds.features.Sequence):
     return _undecoded(features.feature)
   if isinstance(features, tfds.features.FeaturesDict):

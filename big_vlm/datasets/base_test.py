@@ -110,8 +110,8 @@ def test_shards_of_other_keys_are_not_taken(raw, monkeypatch):
 
 
 @pytest.mark.parametrize("file, content, complaint", [
-    ("train.jsonl", '{"key": 1}\n', "the release has 50 examples in train, .* has 1: a download"),
-    ("train.jsonl", "", "has 0: a download that is not whole"),
+    ("train.jsonl", '{"key": 1}\n', "the release has 50 examples in train, .* has 1: the download"),
+    ("train.jsonl", "", "has 0: the download is incomplete"),
     ("test.jsonl", "", "holds no example of test"),
     ("test.jsonl", '{"key": 1}\n{"key": 2}\n{"key": 1}\n', "the key 1 stands twice in test, at "
      "records [02] and [02]"),
@@ -134,12 +134,12 @@ def test_partial_releases_and_hashes(raw, monkeypatch):
   with pytest.raises(ValueError, match="train.jsonl has the SHA256 .*, the release's has 0000"):
     prepare.prepare("numbers", raw / "data", raw)
   (raw / "train.jsonl").write_text('{"key": 1, "id": 4, "file": "texts/4.txt"}')
-  prepare.prepare("numbers", raw / "data", raw, partial=True)
+  prepare.prepare("numbers", raw / "data", raw, allow_incomplete=True)
   assert [e["id"] for e in read(raw)] == [4]
 
 
 def test_without_its_files_a_set_says_what_it_needs(raw):
-  with pytest.raises(ValueError, match="numbers is made from .*--raw DIR.\n\nThe base of"):
+  with pytest.raises(ValueError, match="numbers is made from .*--manual_dir DIR.\n\nThe base of"):
     prepare.prepare("numbers", raw / "data")
   with pytest.raises(ValueError, match="x.jpg .13 bytes. is none of JPEG, PNG, .*b'<html>no'"):
     (raw / "x.jpg").write_bytes(b"<html>no such")

@@ -37,5 +37,5 @@ def test_questions(release):
 
 
 def test_gone_videos_need_partial(release):
-  with pytest.raises(ValueError, match="6,513 examples in train, .* has 1: .*--partial"):
-    release("msrvtt/cap", FILES, partial=False)
+  with pytest.raises(ValueError, match="6,513 examples in train, .* has 1: .*--allow_incomplete"):
+    release("msrvtt/cap", FILES, allow_incomplete=False)

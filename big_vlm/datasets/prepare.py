@@ -1,35 +1,45 @@
-"""Prepares a data set as ArrayRecord, for configs to read:
+"""Prepares a data set as ArrayRecord, which configs read.
 
-  python -m big_vlm.datasets.prepare okvqa --raw downloads/okvqa --data_dir data
-  python -m big_vlm.datasets.prepare okvqa      what it is, and which files --raw is to hold
-  python -m big_vlm.datasets.prepare            all names
+  python -m big_vlm.datasets.prepare okvqa --manual_dir downloads/okvqa --data_dir data
+  python -m big_vlm.datasets.prepare okvqa      describes it and the files that --manual_dir needs
+  python -m big_vlm.datasets.prepare            lists all names
 
-Killed and started again, it goes on where it stopped.
+After a kill the same command resumes.
 """
-import argparse
 import importlib
 import inspect
 import pkgutil
 
-import tensorflow_datasets as tfds
+from etils import epy
 
-from big_vlm import datasets, reporting
+from big_vlm import cli, datasets
 from big_vlm.data import tfds as prepared
+
+with epy.lazy_imports():  # slow to import
+  import tensorflow_datasets as tfds
 
 NO_BUILDERS = ("base", "prepare", "conftest", "plain_pickle")
 
 
-def prepare(name, data_dir=None, raw=None, partial=False, splits=()):
-  """Writes the data set unless it is there already; returns its folder.
+def prepare(name, data_dir=None, manual_dir=None, allow_incomplete=False, splits=()):
+  """Prepares a data set unless it exists already; returns its folder.
 
-  raw: the folder with the files of the official release, for the sets that are made from one.
-  partial: prepare what is there, though published counts or hashes say otherwise.
-  splits: prepare these alone. Raises ValueError where it is there without them.
+  Args:
+    name: of the builder, with its config: "digits/small".
+    data_dir: folder of the prepared data sets; None is TFDS's own.
+    manual_dir: folder with the files of the dataset release, if the set is made from one.
+    allow_incomplete: accept a release whose counts or hashes are not those published.
+    splits: prepare these splits only.
+
+  Raises:
+    ValueError: the name is unknown, the release is not as published, or the set exists without one
+      of the splits.
+    FileNotFoundError: a file of the release is missing.
   """
   builder = prepared.builder(name, data_dir)
   if not builder.is_prepared():
-    builder.partial, builder.only = partial, tuple(splits)
-    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=raw))
+    builder.allow_incomplete, builder.only = allow_incomplete, tuple(splits)
+    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
   elif missing := [split for split in splits if split not in builder.info.splits]:
     raise ValueError(f"{name} is prepared in {builder.data_dir} without {', '.join(missing)}. "
                      "Remove that folder to prepare it anew.")
@@ -47,22 +57,21 @@ def names():
 
 
 def main(argv=None):
-  parser = argparse.ArgumentParser(description=__doc__,
-                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = cli.Parser(__doc__)
   parser.add_argument("name", nargs="?", help='data set and config, e.g. "digits/small"')
-  parser.add_argument("--raw", help="folder with the files of the release")
-  parser.add_argument("--data_dir", help="where prepared data sets live (default: TFDS's)")
-  parser.add_argument("--partial", action="store_true", help="prepare what is there, though it is "
-                      "not what was published: other counts, other hashes")
-  parser.add_argument("--splits", help="these alone, with commas; default: all")
+  parser.add_argument("--manual_dir", help="folder with the files of the release")
+  parser.add_argument("--data_dir", help="folder of the prepared data sets (default: TFDS's)")
+  parser.add_argument("--allow_incomplete", action="store_true",
+                      help="accept a release whose counts or hashes are not those published")
+  parser.add_argument("--splits", help="splits to prepare, separated by commas (default: all)")
   args = parser.parse_args(argv)
   splits = args.splits.split(",") if args.splits else ()
   if args.name:
     print(f"{args.name} is ready in "
-          f"{prepare(args.name, args.data_dir, args.raw, args.partial, splits)}")
+          f"{prepare(args.name, args.data_dir, args.manual_dir, args.allow_incomplete, splits)}")
   else:
     print("\n".join(inspect.cleandoc(line) for line in names().values()))
 
 
 if __name__ == "__main__":
-  reporting.run(main)
+  cli.run(main)

@@ -1,4 +1,4 @@
-"""From token ids to what a person reads: the text, why it ended, and the pieces of a stream."""
+"""From token ids to answers: the text, why it ended, and the pieces of a stream."""
 import bisect
 import dataclasses
 
@@ -13,24 +13,25 @@ class Generation:
 
 @dataclasses.dataclass(frozen=True)
 class StopCriteria:
-  eos: int | None  # None: the eos ends nothing
+  eos: int | None  # None: the eos does not end an answer
   ids: tuple  # other ids that end an answer
-  texts: tuple  # strings that do; neither they nor a stop id are in the text
+  texts: tuple  # strings that end an answer; neither they nor a stop id are in the text
 
   @property
   def all_ids(self):
     return [*([] if self.eos is None else [self.eos]), *self.ids]
 
 
-def stops(stop, eos):
-  """Stops of what generate() takes: "eos", other strings, ids, or a sequence of them."""
+def stop_criteria(stop, eos):
+  """The StopCriteria of generate()'s argument: "eos", other strings, ids, or a sequence of them."""
   items = [stop] if isinstance(stop, (str, int)) else list(stop or ())
   for item in items:
     if not isinstance(item, (str, int)) or item == "":
       raise ValueError(f"stop takes token ids and strings, such as ('eos', 108, '\\n\\n'), not "
                        f"{item!r}.")
-  return StopCriteria(eos if "eos" in items else None, tuple(i for i in items if isinstance(i, int)),
-               tuple(i for i in items if isinstance(i, str) and i != "eos"))
+  return StopCriteria(eos if "eos" in items else None,
+                      tuple(i for i in items if isinstance(i, int)),
+                      tuple(i for i in items if isinstance(i, str) and i != "eos"))
 
 
 def text_of(tokenizer, tokens):
@@ -39,7 +40,7 @@ def text_of(tokenizer, tokens):
 
 
 def generation(tokens, logprobs, stops, tokenizer):
-  """The Generation of the ids [n] that were written, cut at the first stop text if there is one."""
+  """The Generation of n token ids, cut at the first stop text if there is one."""
   tokens, logprobs = [int(t) for t in tokens], [float(x) for x in logprobs]
   if found := stop_text(tokens, stops, tokenizer):
     count, text = found
@@ -63,8 +64,8 @@ def stop_text(tokens, stops, tokenizer):
 
 
 def stable_prefix(text, stops):
-  """The start of a text to which no further token can do anything: without a character that is
-  not whole yet, and without what may become a stop text."""
+  """The start of a text that no further token can change: without a character that is not complete
+  yet, and without an end that may become a stop text."""
   text = text.rstrip("\ufffd")
   held = max((n for s in stops.texts for n in range(1, len(s)) if text.endswith(s[:n])), default=0)
   return text[:len(text) - held]

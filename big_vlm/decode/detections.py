@@ -15,10 +15,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from big_vlm.families import vqvae as vqvae_lib
-from pp import locations
+from pp import locations, mask_codes
 
 MASKS_AT_ONCE = 8  # the VQ-VAE is compiled for one batch size, which few answers exceed
 
@@ -42,22 +41,24 @@ class ParsedObject(NamedTuple):
   all: float  # with mask codes, spaces and the eos, but for the separators
 
 
-def objects(generation, tokenizer, size, vqvae=None):
-  """[Found] of a Generation, in the order of its answer.
+def from_generation(generation, tokenizer, size, vqvae=None):
+  """[Detection] of a Generation, in the order of its answer.
 
   generation: its tokens are read; its text where there is no tokenizer or no log-probability.
   size: (height, width) in pixels of the image that the boxes are for.
-  vqvae: parameters from models.vqvae.load, which turn mask codes into masks; None: no masks.
+  vqvae: parameters from families.vqvae.load, which turn mask codes into masks; None: no masks.
   """
   if tokenizer is not None and generation.logprobs:
     found = list(read(generation.tokens, generation.logprobs, tokenizer))
   else:
     found = [ParsedObject(o, None, None, 0.) for o in locations.parse_objects(generation.text)]
-  masks = vqvae and _decode(vqvae, [r.object.seg for r in found if r.object.seg])
+  masks = vqvae and decode_masks(vqvae, [r.object.seg for r in found if r.object.seg])
   result = []
   for r in found:
     box = tuple(float(c * side) for c, side in zip(r.object.box, (*size, *size)))
-    mask = paste(next(masks), box, size) if masks and r.object.seg else None
+    mask = None
+    if masks and r.object.seg:
+      mask = mask_codes.paste(next(masks), r.object.box, size)
     box_score, label_score, score = None, None, None
     if r.box is not None:
       box_score, label_score = math.exp(r.box), None if r.label is None else math.exp(r.label)
@@ -112,26 +113,10 @@ def _sums(part, label):
   return sums(loc), sums(range(begin, end)) if label else None, sum(part.logprobs)
 
 
-def _decode(params, codes):
-  """Yields a mask float32 [64, 64] for each 16 codes, above 0 where the object is."""
+def decode_masks(params, codes):
+  """Yields a mask float32 [64, 64] for each row of codes [N, 16], above 0 where the object is."""
   for begin in range(0, len(codes), MASKS_AT_ONCE):
     some = codes[begin:begin + MASKS_AT_ONCE]
     batch = np.zeros((MASKS_AT_ONCE, vqvae_lib.GRID**2), np.int32)
     batch[:len(some)] = some
     yield from np.asarray(vqvae_lib.decode(params, batch))[:len(some), :, :, 0]
-
-
-def paste(mask64, box, size):
-  """A mask of a box on the whole image: bool [H, W]; nothing where the box is empty.
-
-  As big_vision evaluates RefCOCO: the box's pixels cut off to integers, Pillow's bilinear resize
-  (which averages where it shrinks), true above 0.
-
-  mask64: float [64, 64]. box: (ymin, xmin, ymax, xmax) in pixels, within size (H, W).
-  """
-  y0, x0, y1, x1 = map(int, box)
-  whole = np.zeros(size, bool)
-  if y0 < y1 and x0 < x1:
-    mask = Image.fromarray(np.asarray(mask64, np.float32))
-    whole[y0:y1, x0:x1] = np.asarray(mask.resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR)) > 0
-  return whole

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from big_vlm.decode import detections
 from big_vlm.families import vqvae
-from pp import locations
+from pp import locations, mask_codes
 from pp.tokenizer import get_tokenizer
 
 GOLDEN = pathlib.Path(__file__).parents[2] / "tests/golden"
@@ -50,7 +50,7 @@ def generation(tok, *parts, eos=True):
 def test_boxes_in_pixels_and_probabilities(tok):
   cat, dog = len(tok.to_int(" cat")), len(tok.to_int(" dog"))
   answer = generation(tok, (CAT, 0.9), (" cat", 0.8), (" ; ", 0.1), (DOG, 0.7), (" dog", 0.6))
-  a, b = detections.objects(answer, tok, SIZE)
+  a, b = detections.from_generation(answer, tok, SIZE)
   assert (a.label, b.label) == ("cat", "dog") and a.mask is None
   np.testing.assert_allclose(a.box, CAT_PIXELS)
   np.testing.assert_allclose((a.box_score, a.label_score, a.score),
@@ -63,32 +63,32 @@ def test_what_is_malformed_is_skipped_and_shifts_no_score(tok):
   answer = generation(tok, ("no box", 0.1), (";", 0.1), (CAT + "<loc0001>", 0.2), (" five", 0.2),
                       (" ;; ", 0.1), (DOG, 0.5), (" dog", 0.9), (" ; ", 0.1), (CAT[:20], 0.3),
                       eos=False)
-  found, = detections.objects(answer, tok, SIZE)
+  found, = detections.from_generation(answer, tok, SIZE)
   assert found.label == "dog" and found.box_score == pytest.approx(0.5**4)
 
 
 def test_no_label_and_mask_codes(tok):
   answer = generation(tok, (DOG, 0.9), (" ; ", 0.1), (CAT, 0.8), (SEG16, 0.3), (" cat", 0.7))
-  bare, coded = detections.objects(answer, tok, SIZE)
+  bare, coded = detections.from_generation(answer, tok, SIZE)
   assert bare.label == "" and bare.label_score is None
   assert bare.score == bare.box_score == pytest.approx(0.9**4)
   assert coded.score == pytest.approx(0.8**4 * 0.7**len(tok.to_int(" cat")))
 
 
 def test_nothing_and_the_text_beyond_the_end(tok):
-  assert detections.objects(generation(tok), tok, SIZE) == []
+  assert detections.from_generation(generation(tok), tok, SIZE) == []
   beyond = generation(tok, (CAT + " cat", 0.5), ([tok.eos_token], 0.5), (f" ; {DOG} dog", 0.5))
-  assert [f.label for f in detections.objects(beyond, tok, SIZE)] == ["cat"]
+  assert [f.label for f in detections.from_generation(beyond, tok, SIZE)] == ["cat"]
 
 
 def test_ids_beyond_the_vocabulary(tok):
   answer = generation(tok, (CAT + " cat", 0.5), ([tok.vocab_size + 3], 0.5))
-  assert [f.label for f in detections.objects(answer, tok, SIZE)] == ["cat"]
+  assert [f.label for f in detections.from_generation(answer, tok, SIZE)] == ["cat"]
 
 
 def test_text_alone_has_no_scores():
   answer = types.SimpleNamespace(text=f"{CAT} cat ; {DOG}", tokens=[], logprobs=[])
-  cat, bare = detections.objects(answer, None, SIZE)
+  cat, bare = detections.from_generation(answer, None, SIZE)
   np.testing.assert_allclose(cat.box, CAT_PIXELS)
   assert cat == detections.Detection(cat.box, "cat", None, None, None, None) and bare.label == ""
 
@@ -115,7 +115,7 @@ class Words:
 def test_pieces_that_hold_a_separator(pieces, labels, label_tokens):
   tok = Words(*pieces)
   answer = types.SimpleNamespace(tokens=[*range(len(pieces))], logprobs=[np.log(0.5)] * len(pieces))
-  found = detections.objects(answer, tok, SIZE)
+  found = detections.from_generation(answer, tok, SIZE)
   assert [f.label for f in found] == labels
   np.testing.assert_allclose([f.label_score for f in found], 0.5**np.array(label_tokens))
   np.testing.assert_allclose([f.box_score for f in found], 0.5**4)
@@ -123,7 +123,7 @@ def test_pieces_that_hold_a_separator(pieces, labels, label_tokens):
 
 def test_locations_written_in_characters_have_no_scores():
   answer = types.SimpleNamespace(tokens=[0, 1, 2, 3], logprobs=[-1.] * 4)
-  found, = detections.objects(answer, Words("<loc00", CAT[6:], " ", "cat"), SIZE)
+  found, = detections.from_generation(answer, Words("<loc00", CAT[6:], " ", "cat"), SIZE)
   assert found.label == "cat" and found.score is found.box_score is found.label_score is None
 
 
@@ -134,47 +134,11 @@ PART = st.sampled_from([CAT, DOG, SEG16, "<loc0001>", "<seg001>", ";", " ; ", " 
 @given(st.lists(PART, max_size=12))
 def test_the_same_objects_as_the_text_has(tok, parts):
   answer = generation(tok, *((text, 0.5) for text in parts))
-  found = detections.objects(answer, tok, SIZE)
+  found = detections.from_generation(answer, tok, SIZE)
   assert [(f.box, f.label) for f in found] == [
       (tuple(c * s for c, s in zip(o.box, SIZE * 2)), o.label)
       for o in locations.parse_objects(answer.text)]
   assert all(0 < f.box_score <= 1 and 0 < f.score <= f.box_score for f in found)
-
-
-def bilinear(mask, height, width):
-  """Pillow's bilinear resize: a triangle one source pixel wide, or one target pixel if larger."""
-  def weights(size):
-    scale = len(mask) / size
-    distance = np.arange(len(mask))[None] + 0.5 - (np.arange(size)[:, None] + 0.5) * scale
-    w = np.maximum(0, 1 - np.abs(distance) / max(scale, 1))
-    return w / w.sum(axis=1, keepdims=True)
-  return weights(height) @ mask @ weights(width).T
-
-
-@pytest.mark.parametrize("box, pixels", [
-    ((10.9, 20.2, 90.9, 200.7), (10, 20, 90, 200)),  # cut off, not rounded
-    ((0, 0, 100, 240), (0, 0, 100, 240)),
-    ((3, 5, 23, 16), (3, 5, 23, 16)),  # smaller than 64x64
-    ((99.5, 0.5, 100, 1.5), (99, 0, 100, 1)),  # one pixel
-])
-def test_paste(rng, box, pixels):
-  mask = rng.normal(size=(64, 64)).astype(np.float32)
-  y0, x0, y1, x1 = pixels
-  resized = bilinear(mask.astype(np.float64), y1 - y0, x1 - x0)
-  whole = detections.paste(mask, box, (100, 240))
-  assert whole.shape == (100, 240) and whole.dtype == bool
-  sure = np.abs(resized) > 1e-5
-  np.testing.assert_array_equal(whole[y0:y1, x0:x1][sure], (resized > 0)[sure])
-  assert sure.mean() > 0.99 and whole.sum() == whole[y0:y1, x0:x1].sum()
-
-
-@pytest.mark.parametrize("box", [(5, 5, 5, 9), (5.1, 5, 5.9, 9), (9, 9, 3, 3), (2, 8, 7, 3)])
-def test_paste_into_an_empty_box(box):
-  assert not detections.paste(np.ones((64, 64)), box, (10, 10)).any()
-
-
-def test_zero_is_background():
-  assert not detections.paste(np.zeros((64, 64)), (0, 0, 10, 10), (10, 10)).any()
 
 
 def test_masks_of_an_answer(tok, params):
@@ -182,11 +146,10 @@ def test_masks_of_an_answer(tok, params):
   seg = lambda row: "".join(f"<seg{i:03d}>" for i in row)
   text = " ; ".join([*(f"{DOG}{seg(row)} x" for row in codes[:5]), f"{CAT} y",
                      *(f"{DOG}{seg(row)} x" for row in codes[5:])])
-  found = detections.objects(generation(tok, (text, 0.5)), tok, (100, 140), params)
+  found = detections.from_generation(generation(tok, (text, 0.5)), tok, (100, 140), params)
   assert [f.mask is None for f in found] == [i == 5 for i in range(12)]
   decoded = np.asarray(vqvae.decode(params, np.concatenate([codes, codes[:5]])))[:11, ..., 0]
   assert 0.02 < (decoded > 0).mean() < 0.98
   for f, mask in zip([*found[:5], *found[6:]], decoded):
-    want = detections.paste(mask, np.array([100, 200, 300, 400]) / 1023 * (100, 140, 100, 140),
-                         (100, 140))
+    want = mask_codes.paste(mask, np.array([100, 200, 300, 400]) / 1023, (100, 140))
     assert (f.mask == want).mean() > 0.999

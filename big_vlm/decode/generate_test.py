@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from big_vlm.decode import generate
+from big_vlm.decode import generate, samplers
+from big_vlm.decode.search import Request
 from big_vlm.families import paligemma
 
 SIZE, N = 16, 8
@@ -31,8 +32,16 @@ def prompts(rng, lengths, width=7):
   return dict(text=text, mask_ar=1 - valid, mask_input=valid, image=image)
 
 
-def run(model_and_params, batch, n=N, **args):
-  return generate.generate(*model_and_params, batch, max_new_tokens=n, **args)
+def run(model_and_params, batch, n=N, stops=(), sampler="greedy", seeds=None, limit=None, **args):
+  """The State, numpy, at the end."""
+  rows = len(batch["text"])
+  request = Request(
+      seed=np.zeros(rows, np.uint32) if seeds is None else np.asarray(seeds, np.uint32),
+      limit=np.full(rows, n, np.int32) if limit is None else np.int32(limit),
+      stops=np.asarray(stops or [-1], np.int32))
+  state, = generate.decode(*model_and_params, batch, request, samplers.build(sampler),
+                           new=max(n, 1), **args)
+  return state
 
 
 def rows(batch, index):
@@ -161,7 +170,7 @@ def test_a_stop_is_the_last_token(model_and_params, rng, sampler):
   for i in range(3):
     ends = [t for t in range(N) if free.tokens[i, t] in stops]
     length = ends[0] + 1 if ends else N
-    assert out.length[i] == length and out.done[i]
+    assert out.length[i] == length and out.finished[i]
     np.testing.assert_array_equal(out.tokens[i, :length], free.tokens[i, :length])
     assert not out.tokens[i, length:].any() and not out.logprobs[i, length:].any()
 
@@ -169,8 +178,7 @@ def test_a_stop_is_the_last_token(model_and_params, rng, sampler):
 def test_ends_early_when_all_are_done_and_does_not_wait_for_filling_rows(model_and_params, rng):
   batch = prompts(rng, [3, 4])
   stop = int(run(model_and_params, batch).tokens[0, 1])
-  batch["_mask"] = np.array([True, False])
-  out = run(model_and_params, batch, stops=[stop], n=1000)
+  out = run(model_and_params, batch, stops=[stop], n=1000, limit=[1000, 0])
   assert out.step == out.length[0] <= 2 and not out.tokens[1].any()
 
 

@@ -1,14 +1,15 @@
-"""What an answer may be: grammars of `detect` and `segment`, and the guard against repeats.
+"""Constraints on answers: grammars of `detect` and `segment`, and the no-repeat n-gram rule.
 
 The answers to "detect cat ; dog" and to "segment cat ; dog" are one or more objects,
 
   <loc....>x4 cat ; <loc....>x4 dog ; ...        <loc....>x4<seg...>x16 cat ; ...
 
-each label one of the prompt's, then eos; or eos at once, where there is nothing. compile() writes
-that as an automaton over token ids, on the host; the decoding loop masks logits with allowed() and
-goes on with step(). A grammar forbids no well-formed answer and lets no other one end.
+each label one of the prompt's, then eos; or eos alone, where there is nothing. compile() turns
+that into a finite-state machine over token ids, on the host; the decoding loop masks logits with
+allowed() and advances with step(). A grammar allows every well-formed answer, and only such a one
+can end.
 
-B batch, S states, M edges of a state, V vocabulary, N most new tokens.
+B batch, S states, M edges of a state, V vocabulary, N the most new tokens.
 """
 import functools
 
@@ -31,8 +32,8 @@ FREE = [{(0, np.iinfo(np.int32).max): 0}]
 
 @flax.struct.dataclass
 class Grammar:
-  """One automaton per row; each begins in state 0."""
-  edges: jax.Array  # int32 [B, S, M, 3]: lowest id, highest id, next state; unused: lowest is more
+  """One finite-state machine per row; each starts in state 0."""
+  edges: jax.Array  # int32 [B, S, M, 3]: lowest id, highest id (below it: unused), next state
 
   def allowed(self, state, vocab_size):
     """state int32 [B] -> bool [B, V]: the tokens that may come next; at least one in each row."""
@@ -49,8 +50,8 @@ class Grammar:
     return jax.lax.scan(widen, none, (few(low), few(high)))[0]
 
   def step(self, state, token):
-    """state, token int32 [B] -> the next state. A token that is not allowed, as the padding of a
-    row that has ended, changes nothing."""
+    """state, token int32 [B] -> the next state. A token that is not allowed, such as the padding
+    of a finished row, changes nothing."""
     low, high, after = self._of(state)
     taken = (low <= token[:, None]) & (token[:, None] <= high)  # by one edge at most
     return jnp.where(jnp.any(taken, axis=1), jnp.sum(jnp.where(taken, after, 0), axis=1), state)
@@ -82,8 +83,8 @@ def compile(kind, prompts, tokenizer, eos):
   return Grammar(table)
 
 
-def repeats(tokens, length, n):
-  """The tokens that would complete a sequence of n tokens that stands already.
+def repeated_ngrams(tokens, length, n):
+  """The tokens that would complete an n-gram which the answer already has.
 
   As no_repeat_ngram_size of transformers, over the answer alone. Together with a grammar it can
   leave no token at all: the grammar must then win.
@@ -92,12 +93,12 @@ def repeats(tokens, length, n):
   Returns int32 [B, N]: at position i the token to forbid, or -1.
   """
   if n < 1:
-    raise ValueError(f"The repeat guard takes sequences of at least 1 token, not {n}.")
+    raise ValueError(f"no_repeat_ngram takes n-grams of at least 1 token, not {n}.")
   rows, most = tokens.shape
   if n > most:
     return jnp.full_like(tokens, -1)
   length = jnp.broadcast_to(length, rows)[:, None]
-  position = jnp.arange(most)[None]  # of the last token of a sequence that stands
+  position = jnp.arange(most)[None]  # of the last token of an earlier n-gram
   again = (position < length) & (position >= n - 1)
   for back in range(1, n):
     earlier = jnp.roll(tokens, back, axis=1)
@@ -107,7 +108,7 @@ def repeats(tokens, length, n):
 
 
 def _row(kind, prompt, tokenizer, eos):
-  """The states of one prompt's automaton: a list of {(lowest id, highest id): next state}."""
+  """The states of one prompt's machine: a list of {(lowest id, highest id): next state}."""
   word, *rest = prompt.split(maxsplit=1) or [""]
   labels = list(dict.fromkeys(filter(None, map(str.strip, "".join(rest).split(";")))))
   word, bad = word.lower(), [label for label in labels if not _readable(label)]

@@ -200,7 +200,7 @@ def no_repeats(tokens, n):
   return {g[-1] for g in grams if g[:-1] == newest}
 
 
-_repeats = jax.jit(grammar.repeats, static_argnums=2)
+_repeats = jax.jit(grammar.repeated_ngrams, static_argnums=2)
 
 
 @settings(max_examples=60, deadline=None)
@@ -218,4 +218,4 @@ def test_repeats(tokens, lengths, n):
 
 def test_repeats_of_nothing():
   with pytest.raises(ValueError, match="at least 1 token, not 0"):
-    grammar.repeats(jnp.zeros((1, 4), jnp.int32), 2, 0)
+    grammar.repeated_ngrams(jnp.zeros((1, 4), jnp.int32), 2, 0)

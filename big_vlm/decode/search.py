@@ -1,10 +1,10 @@
-"""Searches: what a decode step does with the logits of all requests. Sample, Beam, Contrastive.
+"""Searches pick the next token of every request from its logits: Sample, Beam, Contrastive.
 
-R requests, N most new tokens, V vocabulary, S cache slots, D width, n beams. A search has
-  begin(request, state, logits, hidden, cache) -> (state, memory)    after the prefill
-  step(request, state, memory, extend) -> (state, memory)            one token more
-where memory is what it carries along besides the answers, and extend(tokens, cache) -> (logits,
-hidden, cache) asks the model. A request's answer depends on that request alone.
+R requests, N most new tokens, V vocabulary, S cache positions, D width, n beams. A search has
+  init(request, state, logits, hidden, cache) -> (state, carry)    after the prefill
+  step(request, state, carry, extend) -> (state, carry)            one token more
+The carry holds what a step needs besides the answers; extend(tokens, cache) -> (logits, hidden,
+cache) calls the model. A request's answer depends on that request alone.
 """
 from typing import Any
 
@@ -13,13 +13,13 @@ import jax
 import jax.numpy as jnp
 
 from big_vlm.decode import token_selection
-from big_vlm.decode.grammar import Grammar, repeats
+from big_vlm.decode.grammar import Grammar, repeated_ngrams
 from big_vlm.nn.kv_cache import KVCache
 
 
 @flax.struct.dataclass
 class Request:
-  """What is asked; limit 0: a row that only fills up the batch."""
+  """The requests of a batch; limit 0: a padding row."""
   seed: jax.Array  # uint32 [R]
   limit: jax.Array  # int32 [R]: most new tokens
   stops: jax.Array  # int32 [M]: ids that end an answer; -1 is none
@@ -33,47 +33,48 @@ class State:
   step: jax.Array  # int32 []: tokens written
   tokens: jax.Array  # int32 [R, N]: 0 from `length` on
   logprobs: jax.Array  # float32 [R, N]: of each token under the model, not the sampler
-  length: jax.Array  # int32 [R]: the stop included
-  done: jax.Array  # bool [R]
+  length: jax.Array  # int32 [R]: with the stop
+  finished: jax.Array  # bool [R]
 
   @classmethod
-  def start(cls, request, new):
+  def init(cls, request, new):
     rows = len(request.limit)
     return cls(jnp.int32(0), jnp.zeros((rows, new), jnp.int32), jnp.zeros((rows, new)),
                jnp.zeros(rows, jnp.int32), request.limit <= 0)
 
   def write(self, request, token, logits):
-    """The state with one token [R] more, which these logits [R, V] gave."""
+    """The state with one token [R] more, which was chosen from these logits [R, V]."""
     logprob = token_selection.logprob(logits, token)
-    length = self.length + ~self.done
+    length = self.length + ~self.finished
     stopped = jnp.any(token[:, None] == request.stops[None], axis=1)
     return self.replace(
-        step=self.step + 1, length=length, done=self.done | stopped | (length >= request.limit),
-        tokens=self.tokens.at[:, self.step].set(jnp.where(self.done, 0, token)),
-        logprobs=self.logprobs.at[:, self.step].set(jnp.where(self.done, 0, logprob)))
+        step=self.step + 1, length=length,
+        finished=self.finished | stopped | (length >= request.limit),
+        tokens=self.tokens.at[:, self.step].set(jnp.where(self.finished, 0, token)),
+        logprobs=self.logprobs.at[:, self.step].set(jnp.where(self.finished, 0, logprob)))
 
 
-def constrain(request, logits, place, tokens, step):
-  """logits [R, V] with -inf where the grammar, which stands at `place` [R], or the guard against
-  repeats allows no token. tokens [R, N]: the answer's first `step`."""
+def constrain(request, logits, fsm_state, tokens, step):
+  """logits [R, V] with -inf where the grammar, which is in fsm_state [R], or the no-repeat n-gram
+  rule forbids the token. tokens [R, N]: of an answer, the first `step` are written."""
   if request.grammar is not None:
-    logits = jnp.where(request.grammar.allowed(place, logits.shape[1]), logits, -jnp.inf)
+    logits = jnp.where(request.grammar.allowed(fsm_state, logits.shape[1]), logits, -jnp.inf)
   if request.no_repeat_ngram:
-    banned = repeats(tokens, step, request.no_repeat_ngram)
+    banned = repeated_ngrams(tokens, step, request.no_repeat_ngram)
     banned = jnp.where(banned < 0, logits.shape[1], banned)  # out of range: dropped
     rows = jnp.arange(len(logits))[:, None]
     fresh = logits.at[rows, banned].set(-jnp.inf, mode="drop")
-    # Where nothing fresh is left to say, it may be said again.
+    # Where no other token is allowed, one may be repeated.
     logits = jnp.where(jnp.any(fresh > -jnp.inf, axis=1, keepdims=True), fresh, logits)
   return logits
 
 
-def _place(request, rows):
+def _init_fsm(request, rows):
   return None if request.grammar is None else jnp.zeros(rows, jnp.int32)
 
 
-def _advance(request, place, token):
-  return None if request.grammar is None else request.grammar.step(place, token)
+def _next_fsm(request, fsm_state, token):
+  return None if request.grammar is None else request.grammar.step(fsm_state, token)
 
 
 @flax.struct.dataclass
@@ -83,17 +84,17 @@ class Sample:
   draw: bool = flax.struct.field(pytree_node=False)
   n: int = flax.struct.field(pytree_node=False, default=1)  # draws per request: the best counts
 
-  def begin(self, request, state, logits, hidden, cache):
+  def init(self, request, state, logits, hidden, cache):
     del hidden
-    return self._write(request, state, logits, cache, _place(request, len(logits)))
+    return self._write(request, state, logits, cache, _init_fsm(request, len(logits)))
 
-  def step(self, request, state, memory, extend):
-    cache, place = memory
+  def step(self, request, state, carry, extend):
+    cache, fsm_state = carry
     logits, _, cache = extend(state.tokens[:, state.step - 1], cache)
-    return self._write(request, state, logits, cache, place)
+    return self._write(request, state, logits, cache, fsm_state)
 
-  def _write(self, request, state, logits, cache, place):
-    left = constrain(request, logits, place, state.tokens, state.step)
+  def _write(self, request, state, logits, cache, fsm_state):
+    left = constrain(request, logits, fsm_state, state.tokens, state.step)
     for keep in self.filters:
       left = keep(left)
     if self.draw:
@@ -102,16 +103,16 @@ class Sample:
       token = jax.vmap(jax.random.categorical)(keys, left).astype(jnp.int32)
     else:
       token = token_selection.argmax(left)
-    return state.write(request, token, logits), (cache, _advance(request, place, token))
+    return state.write(request, token, logits), (cache, _next_fsm(request, fsm_state, token))
 
 
 @flax.struct.dataclass
 class Beams:
-  """n beams for each request that go on, and the best answer that has ended."""
+  """n live beams of each request, and its best closed answer."""
   tokens: jax.Array  # [R, n, N]
   logprobs: jax.Array  # [R, n, N]
   score: jax.Array  # [R, n]: sum of log-probabilities
-  place: Any  # [R * n] or None: where they stand in the grammar
+  fsm_state: Any  # int32 [R * n] of the grammar, or None
   best: dict  # {"tokens": [R, N], "logprobs": [R, N], "length": [R], "score": [R]}
   cache: KVCache  # of R * n rows
 
@@ -123,28 +124,28 @@ class Beam:
   """
   n: int = flax.struct.field(pytree_node=False)
 
-  def begin(self, request, state, logits, hidden, cache):
+  def init(self, request, state, logits, hidden, cache):
     del hidden
     rows, new = state.tokens.shape
     shape = (rows, self.n, new)
     best = {"tokens": jnp.zeros((rows, new), jnp.int32), "logprobs": jnp.zeros((rows, new)),
             "length": jnp.zeros(rows, jnp.int32), "score": jnp.full(rows, -jnp.inf)}
-    # All beams are equal before the first token: only the first of them may go on.
+    # All beams are equal before the first token: only the first of them stays live.
     score = jnp.tile(jnp.where(jnp.arange(self.n) == 0, 0., -jnp.inf), (rows, 1))
     beams = Beams(jnp.zeros(shape, jnp.int32), jnp.zeros(shape), score,
-                  _place(request, rows * self.n), best, cache.repeat(self.n))
+                  _init_fsm(request, rows * self.n), best, cache.repeat(self.n))
     return self._grow(request, state, beams, jnp.repeat(logits, self.n, axis=0))
 
-  def step(self, request, state, memory, extend):
-    logits, _, cache = extend(memory.tokens[:, :, state.step - 1].reshape(-1), memory.cache)
-    return self._grow(request, state, memory.replace(cache=cache), logits)
+  def step(self, request, state, carry, extend):
+    logits, _, cache = extend(carry.tokens[:, :, state.step - 1].reshape(-1), carry.cache)
+    return self._grow(request, state, carry.replace(cache=cache), logits)
 
   def _grow(self, request, state, beams, logits):
     rows, n, new = beams.tokens.shape
     each = request.replace(grammar=jax.tree.map(
         lambda x: jnp.repeat(x, n, axis=0), request.grammar))
     flat = beams.tokens.reshape(-1, new)
-    logprobs = constrain(each, jax.nn.log_softmax(logits), beams.place, flat, state.step)
+    logprobs = constrain(each, jax.nn.log_softmax(logits), beams.fsm_state, flat, state.step)
     logprobs = logprobs.reshape(rows, n, -1)
     vocab = logprobs.shape[-1]
 
@@ -159,7 +160,7 @@ class Beam:
               "length": jnp.full(rows, state.step + 1, jnp.int32)}
     best = _where(closed["score"] > beams.best["score"], closed, beams.best)
 
-    # The n best of all that go on: they are among each beam's own n best.
+    # The n best live continuations are among each beam's own n best.
     stops = jnp.where(request.stops < 0, vocab, request.stops)
     top, token = jax.lax.top_k(logprobs.at[..., stops].set(-jnp.inf, mode="drop"), n)
     _, picked = jax.lax.top_k((beams.score[..., None] + top).reshape(rows, -1), n)
@@ -168,19 +169,21 @@ class Beam:
     live = self._append(beams, state.step, parent,
                         jnp.take_along_axis(top.reshape(rows, -1), picked, axis=1), token)
     row = (jnp.arange(rows)[:, None] * n + parent).reshape(-1)
-    place = None if beams.place is None else _advance(each, beams.place[row], token.reshape(-1))
-    beams = Beams(**live, place=place, best=best, cache=beams.cache.take(row))
+    fsm_state = (None if beams.fsm_state is None else
+                 _next_fsm(each, beams.fsm_state[row], token.reshape(-1)))
+    beams = Beams(**live, fsm_state=fsm_state, best=best, cache=beams.cache.take(row))
 
     # The answer so far: the best closed one, or the best beam where none could be closed.
     length = state.step + 1
-    going = {**{k: v[:, 0] for k, v in live.items()}, "length": jnp.full(rows, length, jnp.int32)}
-    answer = _where(jnp.isneginf(best["score"]), going, best)
+    first = {**{k: v[:, 0] for k, v in live.items()}, "length": jnp.full(rows, length, jnp.int32)}
+    answer = _where(jnp.isneginf(best["score"]), first, best)
     ended = (best["score"] > live["score"][:, 0]) | (length >= request.limit)
-    keep = lambda new, old: jnp.where(state.done.reshape((-1,) + (1,) * (old.ndim - 1)), old, new)
+    keep = lambda new, old: jnp.where(
+        state.finished.reshape((-1,) + (1,) * (old.ndim - 1)), old, new)
     return state.replace(
         step=length, tokens=keep(answer["tokens"], state.tokens),
         logprobs=keep(answer["logprobs"], state.logprobs),
-        length=keep(answer["length"], state.length), done=state.done | ended), beams
+        length=keep(answer["length"], state.length), finished=state.finished | ended), beams
 
   @staticmethod
   def _append(beams, step, parent, logprob, token):
@@ -210,15 +213,15 @@ class Contrastive:
   k: int = flax.struct.field(pytree_node=False)
   alpha: float
 
-  def begin(self, request, state, logits, hidden, cache):
-    slots = cache.tokens.valid.shape[1]
-    history = jnp.pad(_unit(hidden), ((0, 0), (0, slots - hidden.shape[1]), (0, 0)))
-    return state, (cache, history, logits, _place(request, len(logits)))
+  def init(self, request, state, logits, hidden, cache):
+    positions = cache.tokens.valid.shape[1]
+    history = jnp.pad(_unit(hidden), ((0, 0), (0, positions - hidden.shape[1]), (0, 0)))
+    return state, (cache, history, logits, _init_fsm(request, len(logits)))
 
-  def step(self, request, state, memory, extend):
-    cache, history, logits, place = memory
+  def step(self, request, state, carry, extend):
+    cache, history, logits, fsm_state = carry
     rows = len(logits)
-    allowed = constrain(request, logits, place, state.tokens, state.step)
+    allowed = constrain(request, logits, fsm_state, state.tokens, state.step)
     top, token = jax.lax.top_k(jax.nn.log_softmax(allowed), self.k)  # [R, k]
     next_logits, hidden, wide = extend(token.reshape(-1).astype(jnp.int32), cache.repeat(self.k))
     hidden = _unit(hidden).reshape(rows, self.k, -1)
@@ -230,7 +233,7 @@ class Contrastive:
     history = jax.lax.dynamic_update_slice(
         history, jnp.take_along_axis(hidden, best[:, None, None], axis=1), (0, cache.length, 0))
     state = state.write(request, chosen, logits)
-    return state, (wide.take(row), history, next_logits[row], _advance(request, place, chosen))
+    return state, (wide.take(row), history, next_logits[row], _next_fsm(request, fsm_state, chosen))
 
 
 def _unit(x):

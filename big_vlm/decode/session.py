@@ -1,4 +1,4 @@
-"""One call of generate() or stream(): what is asked is checked, laid out in batches and decoded."""
+"""A decoding session: one GenerationConfig over one model, for VLM.generate and for evaluators."""
 import dataclasses
 
 import numpy as np
@@ -8,14 +8,13 @@ from big_vlm.decode import answers, grammar, samplers
 from big_vlm.decode.generate import decode
 from big_vlm.decode.search import Request, Sample
 
-PROMPTS = 64  # that are decoded side by side
-LOOK = 4  # tokens between two looks at what is decoded, where somebody looks
+MAX_PROMPTS = 64  # that are decoded side by side
+CHECK_EVERY = 4  # tokens between two looks at the answers, where a stop text or a stream needs them
 
 
 @dataclasses.dataclass(frozen=True)
 class GenerationConfig:
-  """The arguments of VLM.generate, which explains them. Raises ValueError for what makes no sense.
-  """
+  """The arguments of VLM.generate, which explains them. Raises ValueError for invalid ones."""
   max_new_tokens: int = 64
   max_length: int | None = None
   sampler: str = "greedy"
@@ -39,110 +38,119 @@ class GenerationConfig:
       raise ValueError(f"cache_dtype={self.cache_dtype!r} is not 'float32', 'bfloat16' or 'int8'.")
 
 
-class GenerationSession:
-  """All is checked here, before anything runs. Answers are numbered prompt by prompt, samples of a
-  prompt side by side."""
+@dataclasses.dataclass(frozen=True)
+class Batch:
+  """Laid-out requests; `count` prompts are real, the rows after them are padding."""
+  count: int
+  arrays: dict  # as decode() takes it
+  limit: np.ndarray  # int32 [B]: most new tokens; 0: a padding row
+  seeds: np.ndarray  # uint32 [B * samples]
+  new: int  # room for new tokens, at least all limits
+  fsm: grammar.Grammar | None = None  # of B rows
 
-  def __init__(self, vlm, prompts, images, options):
-    self._vlm, self._options = vlm, options
-    self._search = samplers.build(options.sampler)
+
+class GenerationSession:
+  """Decodes batches of requests. Answers are numbered prompt by prompt, samples of a prompt side by
+  side; an image is encoded once, however many samples there are."""
+
+  def __init__(self, model, params, tokenizer, config):
+    self._model, self._params, self._tokenizer, self._config = model, params, tokenizer, config
+    self._search = samplers.build(config.sampler)
     # Draws for one answer: the best of them counts.
     self._draws = self._search.n if isinstance(self._search, Sample) else 1
-    self.prompts = inputs.as_list(prompts)
-    self.count = len(self.prompts) * options.num_samples
-    self._eos = vlm.tokenizer.eos_token if vlm.tokenizer else vlm.config.llm.eos_token
-    self._stops = answers.stops(options.stop, self._eos)
-    if self._stops.texts and not vlm.tokenizer:
+    self.samples = config.num_samples * self._draws
+    eos = tokenizer.eos_token if tokenizer else model.config.llm.eos_token
+    self._stops = answers.stop_criteria(config.stop, eos)
+    if self._stops.texts and not tokenizer:
       raise ValueError(f"stop={self._stops.texts[0]!r} is a string, but the model came without a "
                        "tokenizer: give the ids of tokens that end an answer.")
     if self._stops.texts and not isinstance(self._search, Sample):
-      raise ValueError(f"{options.sampler!r} ends answers at tokens: give stop as token ids.")
-    self._limits, self._rows = inputs.model_limits(vlm.config), sharding.batch_rows(vlm.mesh)
-    new = options.max_length or options.max_new_tokens
-    images = inputs.by_prompt(images, len(self.prompts))
-    self._parts = [slice(i, i + PROMPTS) for i in range(0, len(self.prompts), PROMPTS)]
-    self._asked = [inputs.pack_requests(self.prompts[part], images[part], vlm.tokenizer, self._limits, new,
-                               self._rows) for part in self._parts]
-    samples = options.num_samples * self._draws
-    seeds = inputs.seeds([d for asked in self._asked for d in asked.digests], options.seed, samples)
-    self._requests = [self._request(asked, part, seeds.reshape(-1, samples)[part].reshape(-1))
-                      for asked, part in zip(self._asked, self._parts)]
+      raise ValueError(f"{config.sampler!r} ends answers at tokens: give stop as token ids.")
 
-  def text_of_prompt(self, answer):
-    """The prompt of an answer, as text."""
-    prompt = self.prompts[answer // self._options.num_samples]
-    return prompt if isinstance(prompt, str) else answers.text_of(self._vlm.tokenizer, prompt)
+  def batches(self, prompts, images, mesh):
+    """[Batch] of a user's prompts and images, all checked before anything runs."""
+    limits, config = inputs.model_limits(self._model.config), self._config
+    images = inputs.by_prompt(images, len(prompts))
+    parts = [slice(i, i + MAX_PROMPTS) for i in range(0, len(prompts), MAX_PROMPTS)]
+    packed = [inputs.pack_requests(
+        prompts[part], images[part], self._tokenizer, limits,
+        config.max_length or config.max_new_tokens, sharding.batch_rows(mesh)) for part in parts]
+    seeds = inputs.seeds([d for p in packed for d in p.digests], config.seed, self.samples)
+    seeds = seeds.reshape(-1, self.samples)
+    return [self._batch(p, prompts[part], seeds[part], limits, mesh)
+            for p, part in zip(packed, parts)]
 
-  def answers(self):
-    """The Generations, all of them at the end."""
+  def _batch(self, packed, prompts, seeds, limits, mesh):
+    rows, config = len(packed.batch["text"]), self._config
+    limit = np.zeros(rows, np.int32)
+    for i, (ids, images) in enumerate(zip(packed.prompts, packed.images)):
+      wanted = (config.max_new_tokens if config.max_length is None else
+                max(config.max_length - len(ids), 0))
+      limit[i] = min(wanted, limits.tokens - images * limits.image_tokens - len(ids), packed.new)
+    rules = None
+    if config.grammar:
+      texts = [self.prompt_text(p) for p in prompts]
+      texts += texts[-1:] * (rows - len(texts))
+      eos = -1 if self._stops.eos is None else self._stops.eos
+      rules = grammar.compile(config.grammar, texts, self._tokenizer, eos)
+    return Batch(packed.count, sharding.make_global_array(mesh, packed.batch), limit,
+                 np.resize(seeds, rows * self.samples), packed.new, rules)
+
+  def prompt_text(self, prompt):
+    """A prompt, str or ids, as text."""
+    return prompt if isinstance(prompt, str) else answers.text_of(self._tokenizer, prompt)
+
+  def answers(self, batches):
+    """[Generation] of the batches, when all of them have finished."""
     out = []
-    for asked, request in zip(self._asked, self._requests):
-      for draws, _ in self._decode(asked, request, LOOK if self._stops.texts else None):
-        last = draws
-      out += [max(last[i:i + self._draws], key=lambda g: sum(g.logprobs))
-              for i in range(0, len(last), self._draws)]
+    for batch in batches:
+      *_, (draws, _) = self._decode(batch, CHECK_EVERY if self._stops.texts else None)
+      out += [max(draws[i:i + self._draws], key=lambda g: sum(g.logprobs))
+              for i in range(0, len(draws), self._draws)]
     return out
 
-  def pieces(self):
+  def pieces(self, batches):
     """Yields (answer, piece of its text) as they come, tokens at a time; returns [Generation].
 
     Raises ValueError for a search that knows its answer only at the end.
     """
     if not isinstance(self._search, Sample) or self._draws > 1:
       raise ValueError("stream() shows tokens as they come, but the sampler "
-                       f"{self._options.sampler!r} changes its mind: use generate() with it.")
-    whole = []
-    for asked, request in zip(self._asked, self._requests):
+                       f"{self._config.sampler!r} changes its mind: use generate() with it.")
+    out = []
+    for batch in batches:
       shown = {}
-      for found, ended in self._decode(asked, request, LOOK):
+      for found, finished in self._decode(batch, CHECK_EVERY):
         for i, generation in enumerate(found):
           text = generation.text
-          if not ended[i]:
+          if not finished[i]:
             text = answers.stable_prefix(text, self._stops)
           if piece := text[shown.get(i, 0):]:
             shown[i] = len(text)
-            yield len(whole) + i, piece
-      whole += found
-    return whole
+            yield len(out) + i, piece
+      out += found
+    return out
 
-  def _decode(self, asked, request, every):
-    """Yields ([Generation so far], [whether it has ended]) of all draws: at the end, and with
-    `every` each time so many tokens are there."""
-    vlm, count = self._vlm, asked.count * self._options.num_samples * self._draws
-    states = decode(vlm.model, vlm.params, sharding.make_global_array(vlm.mesh, asked.batch), request,
-                    self._search, new=asked.new, repeat=self._options.num_samples * self._draws,
-                    cache_dtype=self._options.cache_dtype or vlm.config.llm.dtype, every=every)
+  def _decode(self, batch, every):
+    """Yields ([Generation so far], [whether it has finished]) of all draws: at the end, and with
+    `every` each time so many tokens are written."""
+    count, ids = batch.count * self.samples, self._stops.all_ids
+    stops = np.full(inputs.bucket(max(len(ids), 1)), -1, np.int32)
+    stops[:len(ids)] = ids
+    rules = batch.fsm and grammar.Grammar(np.repeat(batch.fsm.edges, self.samples, axis=0))
+    request = Request(seed=batch.seeds, limit=np.repeat(batch.limit, self.samples), stops=stops,
+                      grammar=rules, no_repeat_ngram=self._config.no_repeat_ngram)
+    states = decode(self._model, self._params, batch.arrays, request, self._search, new=batch.new,
+                    repeat=self.samples, every=every,
+                    cache_dtype=self._config.cache_dtype or self._model.config.llm.dtype)
     state = next(states)
     while True:
-      found = [answers.generation(tokens[:n], logprobs[:n], self._stops, vlm.tokenizer)
+      found = [answers.generation(tokens[:n], logprobs[:n], self._stops, self._tokenizer)
                for tokens, logprobs, n in zip(state.tokens[:count], state.logprobs, state.length)]
-      halted = state.done.copy()
-      halted[:count] |= [g.finish_reason == "stop" for g in found]
-      yield found, halted[:count]
+      finished = state.finished.copy()
+      finished[:count] |= [g.finish_reason == "stop" for g in found]
+      yield found, finished[:count]
       try:
-        state = states.send(halted)
+        state = states.send(finished)
       except StopIteration:
         return
-
-  def _request(self, asked, part, seeds):
-    samples = len(seeds) // asked.count
-    rows = len(asked.batch["text"])
-    limit = np.zeros(rows, np.int32)
-    for i, (ids, images) in enumerate(zip(asked.prompts, asked.images)):
-      wanted = self._options.max_new_tokens
-      if self._options.max_length is not None:
-        wanted = max(self._options.max_length - len(ids), 0)
-      room = self._limits.tokens - images * self._limits.image_tokens - len(ids)
-      limit[i] = min(wanted, room, asked.new)
-    stops = np.full(inputs.bucket(max(len(self._stops.all_ids), 1)), -1, np.int32)
-    stops[:len(self._stops.all_ids)] = self._stops.all_ids
-    rules = None
-    if self._options.grammar:
-      texts = [self.text_of_prompt(i * self._options.num_samples)
-               for i in range(len(self.prompts))[part]]
-      texts += texts[-1:] * (rows - len(texts))
-      rules = grammar.compile(self._options.grammar, texts, self._vlm.tokenizer,
-                              -1 if self._stops.eos is None else self._eos)
-      rules = grammar.Grammar(np.repeat(rules.edges, samples, axis=0))
-    return Request(seed=np.resize(seeds, rows * samples), limit=np.repeat(limit, samples),
-                   stops=stops, grammar=rules, no_repeat_ngram=self._options.no_repeat_ngram)

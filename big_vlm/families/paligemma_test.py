@@ -218,7 +218,7 @@ def test_remat_and_unroll_change_no_gradient(batch):
     return jax.jit(jax.grad(loss))(params)
   _, params = build("tiny2")
   plain = grads("none")
-  for row in ("full", "dots"):
+  for row in ("full", "save_attn"):
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=2e-4, err_msg=row),
                  plain, grads(row, unroll=2))
 

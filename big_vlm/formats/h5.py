@@ -9,27 +9,29 @@ bfloat16 is stored as 2-byte void with the attribute dtype = "bfloat16". Files a
 read and closed again: thousands of LazyArrays hold no file open, and threads may read at once.
 """
 import contextlib
-import json
 import pathlib
 
-import h5py
 import ml_dtypes
 import numpy as np
+from etils import epy
 
-from big_vlm.checkpoints.checkpoint import LazyArray
+from big_vlm.formats import shards
+from big_vlm.formats.lazy_array import LazyArray
+
+with epy.lazy_imports():  # slow to import
+  import h5py
 
 WEIGHTS = "model.weights.h5"
 INDEX = "model.weights.json"
 MAX_SHARD = 10 << 30  # bytes: KerasHub's default
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
-_DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)  # what h5py raises
 
 
 def read_folder(folder):
   """{"layers/reversible_embedding/vars/0": LazyArray, ...} of a folder; no tensor is read yet.
 
   As in KerasHub a single file comes before shards. Raises FileNotFoundError if there is neither or
-  a shard is missing, and ValueError, which names the file, for a damaged one.
+  a shard is missing, and ValueError, which names the file, for a corrupt one.
   """
   folder = pathlib.Path(folder)
   if (folder / WEIGHTS).exists():
@@ -37,29 +39,12 @@ def read_folder(folder):
   if not (folder / INDEX).exists():
     raise FileNotFoundError(f"{folder} holds no weights: neither {WEIGHTS} nor {INDEX} with its "
                             "shards. The download was not finished: fetch them into this folder.")
-  weight_map = _weight_map(folder / INDEX)
-  files = sorted({f for names in weight_map.values() for f in names})
-  if missing := [f for f in files if not (folder / f).exists()]:
-    raise FileNotFoundError(
-        f"{folder} lacks {len(missing)} of the {len(files)} shards that {INDEX} names: "
-        f"{', '.join(missing)}. The download was not finished: fetch them into the same folder.")
-  shards = {f: read_file(folder / f) for f in files}
-  for group, names in weight_map.items():
-    inside = group.strip("/") + "/"
-    if not any(n.startswith(inside) for f in names for n in shards[f]):
-      raise ValueError(f"{folder / names[0]} does not hold {group!r}, though {INDEX} says so: the "
-                       "files are not of one checkpoint.")
-  return {name: leaf for shard in shards.values() for name, leaf in shard.items()}
-
-
-def _weight_map(path):
-  """{group: [file]}; a group's datasets may be spread over several files."""
-  try:
-    weight_map = json.loads(path.read_text())["weight_map"]
-    return {g: [f] if isinstance(f, str) else [str(x) for x in f] for g, f in weight_map.items()}
-  except (ValueError, KeyError, AttributeError, TypeError) as e:
-    raise ValueError(f"{path} is no index of shards: it must be a JSON object whose 'weight_map' "
-                     f"gives the file of each group ({e!r}). Download it again.") from None
+  weight_map = shards.read_index(folder / INDEX)
+  found = {f: read_file(folder / f) for f in sorted({f for fs in weight_map.values() for f in fs})}
+  for group, files in weight_map.items():  # a group's datasets may be spread over several files
+    if not any(n.startswith(group.strip("/") + "/") for f in files for n in found[f]):
+      raise shards.foreign(folder / files[0], group, INDEX)
+  return {name: leaf for shard in found.values() for name, leaf in shard.items()}
 
 
 def read_file(path):
@@ -72,9 +57,8 @@ def read_file(path):
       if item.external or item.is_virtual:
         elsewhere.append(name)
 
-  with _damaged(path):
-    with h5py.File(path, "r") as f:
-      f.visititems(visit)
+  with _opened(path) as f:
+    f.visititems(visit)
   if elsewhere:
     raise ValueError(f"{path}: the data of {elsewhere[0]!r} lie in another file, which Keras never "
                      "writes and which is refused.")
@@ -82,18 +66,16 @@ def read_file(path):
 
 
 @contextlib.contextmanager
-def _damaged(path, name=None):
-  """Turns what h5py raises into one ValueError that names the file and the dataset."""
+def _opened(path, name=None):
+  """The open file; what h5py raises becomes one ValueError that names the file and the dataset."""
   try:
-    yield
-  except _DAMAGE as e:
-    with open(path, "rb") as f:
-      start = f.read(8)
-    if start.startswith(b"version "):
-      raise ValueError(f"{path} is a Git LFS pointer, the text that stands for the file: run "
-                       f"`git lfs pull` in {path.parent}.") from None
-    what = f"{name!r} of {path} cannot be read" if name else f"{path} is no whole .h5 file"
-    raise ValueError(f"{what}: it is cut short or damaged ({e}). Copy or download the file again."
+    with h5py.File(path, "r") as f:
+      yield f
+  except (OSError, RuntimeError, KeyError, ValueError, TypeError) as e:
+    if pointer := shards.lfs_pointer(path):
+      raise ValueError(f"{path} {pointer}") from None
+    what = f"{name!r} of {path} cannot be read" if name else f"{path} is not a complete .h5 file"
+    raise ValueError(f"{what}: it is cut short or corrupt ({e}). Copy or download the file again."
                      ) from e
 
 
@@ -101,23 +83,24 @@ def _leaf(path, name, item):
   dtype = BFLOAT16 if item.attrs.get("dtype") == "bfloat16" else item.dtype
 
   def read(index=()):
-    with _damaged(path, name):
-      with h5py.File(path, "r") as f:
-        return np.asarray(f[name][tuple(index)]).view(dtype)
+    with _opened(path, name) as f:
+      return np.asarray(f[name][tuple(index)]).view(dtype)
 
   return LazyArray(tuple(item.shape), dtype, read)
 
 
 def write_folder(folder, tensors, note=lambda done, total: None, max_shard=MAX_SHARD):
-  """Writes {name: LazyArray}, one tensor in memory at a time: one file, or if that were above max_shard
-  bytes shards of at most that and their index.
+  """Writes {name: LazyArray}, one tensor in memory at a time: one file, or if that were above
+  max_shard bytes shards of at most that and their index.
 
   A layer's datasets stay in one shard; a layer larger than max_shard is a shard of its own.
   note(done, total): called as bytes are written.
   """
   folder, done = pathlib.Path(folder), 0
   total = sum(leaf.nbytes for leaf in tensors.values())
-  files = {WEIGHTS: list(tensors)} if total <= max_shard else _shards(tensors, max_shard)
+  files = {WEIGHTS: list(tensors)} if total <= max_shard else {
+      f"model_{i:05}.weights.h5": names
+      for i, names in enumerate(shards.split(tensors, max_shard, _group))}
   for file, names in files.items():
     with h5py.File(folder / file, "w") as f:
       for name in names:
@@ -126,28 +109,11 @@ def write_folder(folder, tensors, note=lambda done, total: None, max_shard=MAX_S
         note(done, total)
   if WEIGHTS not in files:
     weight_map = {"/" + _group(name): file for file, names in files.items() for name in names}
-    index = {"metadata": {"total_size": total}, "weight_map": weight_map}
-    (folder / INDEX).write_text(json.dumps(index, indent=4))
+    shards.write_index(folder / INDEX, weight_map, total)
 
 
 def _group(name):
   return name.rpartition("/")[0]
-
-
-def _shards(tensors, max_shard):
-  """{file: [dataset name]}."""
-  groups = {}
-  for name in tensors:
-    groups.setdefault(_group(name), []).append(name)
-  shards, filled = [[]], 0
-  for names in groups.values():
-    size = sum(tensors[n].nbytes for n in names)
-    if shards[-1] and filled + size > max_shard:
-      shards.append([])
-      filled = 0
-    shards[-1] += names
-    filled += size
-  return {f"model_{i:05}.weights.h5": names for i, names in enumerate(shards)}
 
 
 def _write(file, name, tensor):

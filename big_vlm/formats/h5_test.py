@@ -7,8 +7,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from big_vlm.checkpoints import checkpoint
-from big_vlm.formats import h5
+from big_vlm.formats import h5, lazy_array
 
 SHARDED = pathlib.Path(__file__).parents[2] / "tests" / "golden" / "keras_paligemma2"
 
@@ -25,7 +24,7 @@ def tensors(rng):
 @pytest.mark.parametrize("max_shard,files", [(h5.MAX_SHARD, 1), (4000, 3), (1, 4)])
 def test_there_and_back(tmp_path, rng, max_shard, files):
   arrays, notes = tensors(rng), []
-  h5.write_folder(tmp_path, {n: checkpoint.from_array(x) for n, x in arrays.items()},
+  h5.write_folder(tmp_path, {n: lazy_array.from_array(x) for n, x in arrays.items()},
                   lambda *done: notes.append(done), max_shard)
   assert len(list(tmp_path.glob("*.h5"))) == files
   read = h5.read_folder(tmp_path)
@@ -40,7 +39,7 @@ def test_there_and_back(tmp_path, rng, max_shard, files):
 
 
 def test_bfloat16_as_keras_stores_it(tmp_path, rng):
-  h5.write_folder(tmp_path, {n: checkpoint.from_array(x) for n, x in tensors(rng).items()})
+  h5.write_folder(tmp_path, {n: lazy_array.from_array(x) for n, x in tensors(rng).items()})
   with h5py.File(tmp_path / "model.weights.h5") as f:
     assert f["layers/dense/vars/0"].dtype == "V2"
     assert f["layers/dense/vars/0"].attrs["dtype"] == "bfloat16"
@@ -48,7 +47,7 @@ def test_bfloat16_as_keras_stores_it(tmp_path, rng):
 
 
 def test_a_layer_stays_in_one_shard(tmp_path, rng):
-  h5.write_folder(tmp_path, {n: checkpoint.from_array(x) for n, x in tensors(rng).items()},
+  h5.write_folder(tmp_path, {n: lazy_array.from_array(x) for n, x in tensors(rng).items()},
                   max_shard=4000)
   index = json.loads((tmp_path / "model.weights.json").read_text())
   assert index == {"metadata": {"total_size": 40 + 10 + 4000 + 10 + 12}, "weight_map": {
@@ -58,13 +57,13 @@ def test_a_layer_stays_in_one_shard(tmp_path, rng):
 
 
 def test_a_single_file_comes_before_shards(tmp_path, rng):
-  x = checkpoint.from_array(rng.normal(size=3))
+  x = lazy_array.from_array(rng.normal(size=3))
   h5.write_folder(tmp_path, {"old/vars/0": x, "older/vars/0": x}, max_shard=24)
   h5.write_folder(tmp_path, {"new/vars/0": x})
   assert list(h5.read_folder(tmp_path)) == ["new/vars/0"]
 
 
-# --- damage
+# --- corrupt files
 
 @pytest.fixture
 def sharded(tmp_path):
@@ -78,7 +77,7 @@ def test_nothing_there(tmp_path):
 
 def test_a_missing_shard(sharded):
   (sharded / "model_00001.weights.h5").unlink()
-  with pytest.raises(FileNotFoundError, match="sharded lacks 1 of the 3 shards that "
+  with pytest.raises(FileNotFoundError, match="sharded lacks 1 of the 3 files that "
                                               "model.weights.json names: model_00001.weights.h5"):
     h5.read_folder(sharded)
 
@@ -92,13 +91,13 @@ def test_a_shard_of_another_checkpoint(sharded):
 @pytest.mark.parametrize("text", ["{", "[]", '{"weight_map": 3}', '{"weight_map": {"/x": 3}}'])
 def test_a_broken_index(sharded, text):
   (sharded / "model.weights.json").write_text(text)
-  with pytest.raises(ValueError, match="sharded/model.weights.json is no index of shards"):
+  with pytest.raises(ValueError, match="sharded/model.weights.json is not an index of shards"):
     h5.read_folder(sharded)
 
 
 @pytest.mark.parametrize("data,message", [
-    (b"", "is no whole .h5 file: it is cut short or damaged"),
-    (b"<html>404</html>", "is no whole .h5 file"),
+    (b"", "is not a complete .h5 file: it is cut short or corrupt"),
+    (b"<html>404</html>", "is not a complete .h5 file"),
     (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n",
      "is a Git LFS pointer.*lfs pull")])
 def test_no_h5_file(tmp_path, data, message):
@@ -111,7 +110,7 @@ def test_no_h5_file(tmp_path, data, message):
 def test_a_file_cut_short(sharded, keep):
   file = sharded / "model_00001.weights.h5"
   file.write_bytes(file.read_bytes()[:int(file.stat().st_size * keep)])
-  with pytest.raises(ValueError, match="model_00001.weights.h5 is no whole .h5 file.*cut short"):
+  with pytest.raises(ValueError, match="00001.weights.h5 is not a complete .h5 file.*cut short"):
     h5.read_folder(sharded)
 
 

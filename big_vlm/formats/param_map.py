@@ -1,13 +1,14 @@
-"""Where our parameters lie in someone else's checkpoint: tables of rows, read in both directions.
+"""Where our parameters lie in an external checkpoint: a table that is read in both directions.
 
-Their checkpoint is {name: LazyArray} as ours is, and a LazyArray is read when it is asked for, so a model of
-any size passes through in the memory of its largest tensor. A ParamMapping says which tensors of theirs hold
-one leaf of ours:
+An external checkpoint is {name: LazyArray} as ours is, and a LazyArray is read when it is asked
+for, so a model of any size passes through in the memory of its largest tensor. A ParamMapping says
+which external tensors hold one leaf of ours:
 
-  ParamMapping("llm/layers/attn/kv_einsum/w", "layers.{}.self_attn.{}_proj.weight", "k d h -> (k h) d",
-      axes=(range(18), "kv"))
+  ParamMapping("llm/layers/attn/kv_einsum/w", "layers.{}.self_attn.{}_proj.weight",
+               "k d h -> (k h) d", axes=(range(18), "kv"))
 
-is our leaf [18, 2, k, d, h], whose piece [3, 0] is their layers.3.self_attn.k_proj.weight [k*h, d].
+is our leaf [18, 2, k, d, h], whose piece [3, 0] is the external layers.3.self_attn.k_proj.weight
+[k*h, d].
 """
 import collections
 import dataclasses
@@ -16,31 +17,31 @@ import itertools
 import einops
 import numpy as np
 
-from big_vlm.checkpoints.checkpoint import LazyArray
+from big_vlm.formats.lazy_array import LazyArray
 
 
 @dataclasses.dataclass(frozen=True)
 class ParamMapping:
-  """One leaf of ours and the tensors of theirs that hold it."""
-  ours: str
-  theirs: str  # with one {} for each of the axes
-  pattern: str = ""  # einops, a piece of ours -> a tensor of theirs; "": the same
-  axes: tuple = ()  # for each leading axis of ours that they keep apart, what goes into its {}
-  part: tuple = (0, 1)  # (j, n): it is the j-th of n equal parts of their tensor's first axis
-  before: int = 0  # rows that only they have, ahead of ours: zeros when we write
-  after: int = 0  # ... and behind ours: the mean of our rows when we write
+  """One leaf of ours and the external tensors that hold it."""
+  name: str
+  external: str  # with one {} for each of the axes
+  pattern: str = ""  # einops, a piece of our leaf -> an external tensor; "": the same
+  axes: tuple = ()  # for each leading axis of ours that is split there, what goes into its {}
+  part: tuple = (0, 1)  # (j, n): it is the j-th of n equal parts of the external first axis
+  padding_before: int = 0  # external rows ahead of ours, which we lack: written as zeros
+  padding_after: int = 0  # ... and behind ours: written as the mean of our rows
 
   def pieces(self):
-    """(index into our leaf, their name) of each piece."""
+    """(index into our leaf, external name) of each piece."""
     for at in itertools.product(*(range(len(a)) for a in self.axes)):
-      yield at, self.theirs.format(*(a[i] for a, i in zip(self.axes, at)))
+      yield at, self.external.format(*(a[i] for a, i in zip(self.axes, at)))
 
-  def there(self, piece):
-    """Our piece as they have it, without the rows that are theirs alone."""
+  def export_piece(self, piece):
+    """Our piece as it is there, without the padding rows."""
     return einops.rearrange(piece, self.pattern) if self.pattern else piece
 
-  def here(self, tensor, shape):
-    """The reverse of there(): our piece of that shape."""
+  def import_piece(self, tensor, shape):
+    """The reverse of export_piece(): our piece of that shape."""
     if not self.pattern:
       return tensor.reshape(shape)
     left, right = (side.strip() for side in self.pattern.split("->"))
@@ -48,26 +49,47 @@ class ParamMapping:
     sizes = {n: s for n, s in zip(names, shape, strict=True) if not n.isdigit()}
     return einops.rearrange(tensor, f"{right} -> {left}", **sizes)
 
-  def their_shape(self, shape):
-    """Shape of the part of their tensor that one piece of our leaf of `shape` fills."""
+  def external_shape(self, shape):
+    """Shape of the external tensor that holds a piece of our leaf of `shape`."""
     empty = np.broadcast_to(np.float32(), shape[len(self.axes):])
-    rows, *rest = self.there(empty).shape
-    return (rows + self.before + self.after, *rest)
+    rows, *rest = self.export_piece(empty).shape
+    return ((rows + self.padding_before + self.padding_after) * self.part[1], *rest)
 
 
-def import_(rows, theirs, shapes, source):
-  """{our name: LazyArray} of their {name: LazyArray}; shapes: {our name: shape} of the model wanted.
+@dataclasses.dataclass(frozen=True)
+class LayerNames:
+  """How a framework ends the names of a layer's weight and bias."""
+  weight: str
+  bias: str
+
+  def dense(self, name, external, kernel="", bias="", **kw):
+    """The mappings of a dense layer "x"; kernel, bias: their patterns."""
+    return [ParamMapping(f"{name}/kernel", external + self.weight, kernel, **kw),
+            ParamMapping(f"{name}/bias", external + self.bias, bias, **kw)]
+
+  def norm(self, name, external, **kw):
+    """The mappings of a LayerNorm."""
+    return [ParamMapping(f"{name}/scale", external + self.weight, **kw),
+            ParamMapping(f"{name}/bias", external + self.bias, **kw)]
+
+
+def keras_numbers(depth):
+  """What Keras adds to the class name of each of `depth` layers."""
+  return ["", *(f"_{i}" for i in range(1, depth))]
+
+
+TORCH, KERAS = LayerNames(".weight", ".bias"), LayerNames("/vars/0", "/vars/1")
+
+
+def import_(mappings, external, shapes, source):
+  """{our name: LazyArray} of the external {name: LazyArray}; shapes: {our name: its shape}.
 
   Strict: raises ValueError that lists every tensor which is missing, unexpected or of another
   shape. source: the file or folder, for the message.
   """
-  check(rows, theirs, shapes, source)
-  return {row.ours: _ours(row, theirs, tuple(shapes[row.ours])) for row in rows}
-
-
-def check(rows, theirs, shapes, source):
-  """Raises ValueError unless their tensors are those of the rows, in name and shape."""
-  compare(theirs, _their_shapes(rows, shapes), source)
+  compare(external, {name: m.external_shape(tuple(shapes[m.name]))
+                     for m in mappings for _, name in m.pieces()}, source)
+  return {m.name: _import_leaf(m, external, tuple(shapes[m.name])) for m in mappings}
 
 
 def compare(leaves, wanted, source):
@@ -87,29 +109,21 @@ def _few(names, most=8):
   return ", ".join(names[:most]) + rest
 
 
-def _their_shapes(rows, shapes):
-  expected = {}
-  for row in rows:
-    first, *rest = row.their_shape(tuple(shapes[row.ours]))
-    for _, name in row.pieces():
-      expected[name] = (first * row.part[1], *rest)
-  return expected
-
-
-def _ours(row, theirs, shape):
-  pieces, inner = dict(row.pieces()), shape[len(row.axes):]
-  dtype = theirs[next(iter(pieces.values()))].dtype
+def _import_leaf(mapping, external, shape):
+  pieces, n_axes = dict(mapping.pieces()), len(mapping.axes)
+  dtype, inner = external[next(iter(pieces.values()))].dtype, shape[n_axes:]
 
   def piece(at):
-    tensor = theirs[pieces[at]].read(())
-    j, n = row.part
+    tensor = external[pieces[at]].read(())
+    j, n = mapping.part
     size = len(tensor) // n
     tensor = tensor[j * size:(j + 1) * size]
-    return row.here(tensor[row.before:len(tensor) - row.after], inner)
+    rows = slice(mapping.padding_before, len(tensor) - mapping.padding_after)
+    return mapping.import_piece(tensor[rows], inner)
 
   def read(index=()):
     index = (*index, *(slice(None) for _ in shape[len(index):]))
-    outer, inside = index[:len(row.axes)], index[len(row.axes):]
+    outer, inside = index[:n_axes], index[n_axes:]
     ranges = [range(*i.indices(n)) if isinstance(i, slice) else range(i, i + 1)
               for i, n in zip(outer, shape)]
     one = np.broadcast_to(np.int8(), inner)[inside].shape
@@ -121,33 +135,32 @@ def _ours(row, theirs, shape):
   return LazyArray(shape, dtype, read)
 
 
-def export_(rows, ours):
-  """{their name: LazyArray} of our {name: LazyArray}: the reverse of import_."""
+def export_(mappings, leaves):
+  """{external name: LazyArray} of our {name: LazyArray}: the reverse of import_."""
   parts = collections.defaultdict(dict)
-  for row in rows:
-    for at, name in row.pieces():
-      parts[name][row.part[0]] = (row, at)
-  return {name: _theirs([parts[name][j] for j in sorted(parts[name])], ours)
+  for mapping in mappings:
+    for at, name in mapping.pieces():
+      parts[name][mapping.part[0]] = (mapping, at)
+  return {name: _export_tensor([parts[name][j] for j in sorted(parts[name])], leaves)
           for name in parts}
 
 
-def _theirs(parts, ours):
-  row, _ = parts[0]
-  first, *rest = row.their_shape(ours[row.ours].shape)
-  dtype = ours[row.ours].dtype
+def _export_tensor(parts, leaves):
+  mapping, _ = parts[0]
+  leaf = leaves[mapping.name]
 
   def read(index=()):
-    tensors = [_padded(row, row.there(ours[row.ours].read(at))) for row, at in parts]
+    tensors = [_padded(m, m.export_piece(leaves[m.name].read(at))) for m, at in parts]
     tensor = tensors[0] if len(tensors) == 1 else np.concatenate(tensors)
     return tensor[tuple(index)]
 
-  return LazyArray((first * len(parts), *rest), dtype, read)
+  return LazyArray(mapping.external_shape(leaf.shape), leaf.dtype, read)
 
 
-def _padded(row, tensor):
-  if not row.before and not row.after:
+def _padded(mapping, tensor):
+  if not mapping.padding_before and not mapping.padding_after:
     return tensor
-  head = np.zeros((row.before, *tensor.shape[1:]), tensor.dtype)
+  head = np.zeros((mapping.padding_before, *tensor.shape[1:]), tensor.dtype)
   mean = tensor.mean(axis=0, dtype=np.float32).astype(tensor.dtype)
-  tail = np.broadcast_to(mean, (row.after, *tensor.shape[1:]))
+  tail = np.broadcast_to(mean, (mapping.padding_after, *tensor.shape[1:]))
   return np.concatenate([head, tensor, tail])

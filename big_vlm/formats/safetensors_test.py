@@ -1,4 +1,4 @@
-"""Our reader and writer against the safetensors library, and damaged files."""
+"""Our reader and writer against the safetensors library, and corrupt files."""
 import json
 import struct
 
@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from big_vlm.checkpoints.checkpoint import LazyArray, from_array
 from big_vlm.formats import safetensors
+from big_vlm.formats.lazy_array import LazyArray, from_array
 
 TENSORS = {
     "b": np.arange(6, dtype=np.float16).reshape(2, 3),
@@ -89,7 +89,7 @@ def test_tensors_are_read_one_at_a_time_and_only_when_asked_for(tmp_path):
   assert len(list(sizes)) == 2 and alive == [0, 1, 2]
 
 
-def damaged(tmp_path, data):
+def corrupt(tmp_path, data):
   (tmp_path / "model.safetensors").write_bytes(data)
   return tmp_path
 
@@ -100,28 +100,28 @@ def header(entry, data=b""):
 
 
 @pytest.mark.parametrize("data,message", [
-    (b"", "model.safetensors is no safetensors file"),
+    (b"", "model.safetensors is not a safetensors file"),
     (b"PK\x03\x04" * 10, "begins with b'PK"),
     (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "git lfs pull"),
     (struct.pack("<Q", 1000) + b"{}", "cut short: it ends after 10 bytes, inside its header"),
-    (struct.pack("<Q", 4) + b"oops", "damaged: its header"),
+    (struct.pack("<Q", 4) + b"oops", "corrupt: its header"),
     (header({"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}, b"1234567"),
      "cut short: 'w' lies at bytes .* of a file of"),
     (header({"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}, b"1234"),
-     "damaged: 'w', float32 .* should take 8 bytes, not 4"),
+     "corrupt: 'w', F32 .* should take 8 bytes, not 4"),
     (header({"dtype": "F4", "shape": [2], "data_offsets": [0, 1]}, b"1"), "'w' as F4"),
-    (header({"dtype": "F32"}), "damaged: its header is no table"),
+    (header({"dtype": "F32"}), "corrupt: its header is not a table"),
 ])
-def test_a_damaged_file_is_named(tmp_path, data, message):
+def test_a_corrupt_file_is_named(tmp_path, data, message):
   with pytest.raises(ValueError, match=message):
-    safetensors.read_folder(damaged(tmp_path, data))
+    safetensors.read_folder(corrupt(tmp_path, data))
 
 
 def test_a_file_cut_while_open_is_named(tmp_path):
   save_file(TENSORS, tmp_path / "model.safetensors")
   leaves = safetensors.read_folder(tmp_path)
-  damaged(tmp_path, (tmp_path / "model.safetensors").read_bytes()[:-30])
-  with pytest.raises(ValueError, match="was cut while it was read"):
+  corrupt(tmp_path, (tmp_path / "model.safetensors").read_bytes()[:-30])
+  with pytest.raises(ValueError, match="was cut short after it was opened"):
     for leaf in leaves.values():
       leaf.read(())
 
@@ -138,5 +138,5 @@ def test_folders_that_do_not_hold_together(tmp_path):
   with pytest.raises(ValueError, match="does not hold 'z'"):
     safetensors.read_folder(tmp_path)
   index.write_text("[]")
-  with pytest.raises(ValueError, match="no index of shards"):
+  with pytest.raises(ValueError, match="not an index of shards"):
     safetensors.read_folder(tmp_path)

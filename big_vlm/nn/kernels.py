@@ -18,6 +18,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as splash_ops
 from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask_info as mask_info
 
+from big_vlm.cpu import platform
 from big_vlm.nn.layers import MODEL_WIDTH, softcap
 from big_vlm.nn.partitioning import BATCH_AXES
 
@@ -137,15 +138,6 @@ def _up_to(last, key):
 
 def _within(bounds, key):
   return (key >= bounds >> _BITS) & (key <= bounds & (MAX_TOKENS - 1))
-
-
-def platform():
-  """"cpu", "gpu" or "tpu": of the mesh that is set, else of JAX's default devices.
-
-  The two differ where a program is compiled for devices that are not here.
-  """
-  device = jax.sharding.get_abstract_mesh().abstract_device
-  return device.platform if device else jax.default_backend()
 
 
 def _per_device(call, q, k, v, *rows):

@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from big_vlm import cpu
 from big_vlm.nn import partitioning
 from pp.names import pick
 
@@ -114,11 +115,8 @@ class LayerNorm(nn.Module):
 
 def tied_head(x, table):
   """Logits float32 [..., V] of x [..., D] by the embedding table [V, D]."""
-  if x.ndim == 2 and not hasattr(table, "einsum"):
-    # A decode step: with the table on the left the matmul of a few rows takes two thirds of the
-    # time on a CPU. decode/token_selection.py reads the result without transposing it.
-    return jnp.einsum("VD,BD->VB", table.astype(x.dtype), x,
-                      preferred_element_type=jnp.float32).T
+  if x.ndim == 2 and not hasattr(table, "einsum") and cpu.tuned():
+    return cpu.tied_head(x, table)
   return einsum("...D,VD->...V", x, table, jnp.float32)
 
 

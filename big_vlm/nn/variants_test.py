@@ -19,8 +19,8 @@ def test_a_row_with_changes_there_and_back():
     (lambda: vit.config("S/14", widht=1), "'S/14' has no field 'widht'. Did you mean 'width'"),
     (lambda: vit.config("S/14", pool="mpa"), "'mpa'. Did you mean 'map'"),
     (lambda: gemma.config("tiny", sliding_window_mode="symetric"), "Did you mean 'symmetric'"),
-    (lambda: gemma.config("tiny", remat="dots"), "'dots'. It is now called 'save_attn'"),
-    (lambda: opt.config("opt_tiny", remat="wide_dots"), "now called 'save_mlp'"),
+    (lambda: gemma.config("tiny", remat="dots"), "'dots' is now 'save_attn'"),
+    (lambda: opt.config("opt_tiny", remat="wide_dots"), "'wide_dots' is now 'save_mlp'"),
 ])
 def test_errors_offer_the_nearest_name(call, message):
   with pytest.raises(ValueError) as error:

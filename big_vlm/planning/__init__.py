@@ -1,1 +1,1 @@
-"""What a run will cost before it starts: bytes, seconds, and where they go."""
+"""Devices, FLOPs and memory of a training step: for MFU, tools.plan and out-of-memory errors."""

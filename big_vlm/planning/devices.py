@@ -1,4 +1,4 @@
-"""What accelerators can do: the makers' figures, dense, without sparsity. A device is a row."""
+"""Peak rates and memory of accelerators, as the makers publish them for dense arithmetic."""
 import os
 import time
 from typing import NamedTuple
@@ -10,11 +10,11 @@ from pp.names import pick
 
 
 class Device(NamedTuple):
-  kind: str  # how jax.Device.device_kind begins, small letters
-  flops: float  # bfloat16 FLOP/s (a CPU: float32, measured by tools.doctor where it matters)
+  kind: str  # start of jax.Device.device_kind, in lower case
+  flops: float  # peak FLOP/s: in bfloat16, of a CPU in float32
   memory: float  # bytes
   bandwidth: float  # bytes/s of that memory
-  usable: float = 0.92  # of the memory, what the runtime leaves
+  usable: float = 0.92  # the fraction of the memory that the runtime leaves to programs
 
 
 GIB = 2**30
@@ -38,12 +38,12 @@ DEVICES = {
 
 
 def find(name):
-  """The row `name`, or that of this machine for "cpu". Raises ValueError with the known names."""
+  """Returns the Device called `name`; "cpu" measures this machine. ValueError for other names."""
   return cpu() if name == "cpu" else pick({"cpu": None, **DEVICES}, name, "device")
 
 
 def cpu():
-  """The Device that this machine's CPU is, measured: a product of 1024 x 1024, a sum of 256 MB."""
+  """Measures this machine's CPU by a float32 matmul of 1024 x 1024 and a sum over 256 MB."""
   x = jnp.ones((1024, 1024), jnp.float32)
   y = jnp.ones(2**26, jnp.float32)
   product, total = jax.jit(jnp.dot), jax.jit(jnp.sum)
@@ -63,6 +63,6 @@ def _best_seconds(run):
 
 
 def of_kind(device_kind):
-  """The row of a jax.Device.device_kind, the one that names it most closely; None: unknown."""
+  """The Device with the longest kind that starts a jax.Device.device_kind; None if unknown."""
   rows = [d for d in DEVICES.values() if device_kind.lower().startswith(d.kind)]
   return max(rows, key=lambda d: len(d.kind), default=None)

@@ -1,7 +1,7 @@
-"""What a training step keeps in a device's memory, and the table of it.
+"""Memory of a training step per device, and the table that shows it.
 
-Parameters, optimizer state, gradients, batch and logits follow from shapes and shardings. What is
-left of a compiled program's bytes are activations and copies, which the compiler alone knows.
+Parameters, optimizer state, gradients, batch and logits follow from shapes and shardings: they are
+static. Only the compiler knows the rest of a program's bytes, its activations and copies.
 """
 import math
 import re
@@ -16,10 +16,13 @@ from big_vlm.training import losses, optim
 GIB = 2**30
 
 
-def known(s, batch, grad_accum_steps=1):
-  """{what: bytes per device} of a setup.TrainSetup and its batch {key: array or ShapeDtypeStruct}.
+def static(s, batch, grad_accum_steps=1):
+  """Returns {part: bytes per device} of all that follows from shapes; without a TPU's padding.
 
-  Call it under jax.set_mesh(s.mesh). What fills tiles up on a TPU is not in it.
+  Args:
+    s: setup.TrainSetup, whose mesh must be set (jax.set_mesh).
+    batch: {key: array or ShapeDtypeStruct}.
+    grad_accum_steps: parts of the batch that a step takes one after the other.
   """
   of = lambda tree, where: sum(jax.tree.leaves(jax.tree.map(
       lambda x, place: stored(place.shard_shape(x.shape), x.dtype), tree, where)))
@@ -44,50 +47,49 @@ def stored(shape, dtype):
   return math.prod(shape) * np.dtype(dtype).itemsize
 
 
-def wanted(message, known):
-  """Bytes that a program would have needed, from the compiler's complaint that they are too many;
-  None where it names no number."""
+def required(message, static):
+  """Bytes that a program requires, from the compiler's out-of-memory message; None without any."""
   found = re.search(r"HLO temporaries \(([\d.]+)([KMGT])\)|Used ([\d.]+)([KMGT]) of", message)
   if not found:
     return None
   number, unit = (found[1], found[2]) if found[1] else (found[3], found[4])
   bytes_ = float(number) * 1024 ** ("KMGT".index(unit) + 1)
-  return bytes_ + (known["parameters"] + known["optimizer state"]) * bool(found[1])
+  return bytes_ + (static["parameters"] + static["optimizer state"]) * bool(found[1])
 
 
-def table(known, total=None, limit=None):
-  """Lines "what  bytes" per device. total: of the whole program, so that the rest shows."""
-  rows = dict(known)
+def table(static, total=None, capacity=None):
+  """Lines "part  bytes" per device; activations too if the `total` of the program is given."""
+  rows = dict(static)
   if total:
-    rows["activations and copies"] = max(total - sum(known.values()), 0)
-    rows["together"] = total
+    rows["activations and copies"] = max(total - sum(static.values()), 0)
+    rows["total"] = total
   else:
-    rows["together, without activations"] = sum(known.values())
-  if limit:
-    rows["there is"] = limit
+    rows["total, without activations"] = sum(static.values())
+  if capacity:
+    rows["capacity"] = capacity
   width = max(map(len, rows))
   return "\n".join(f"  {name:<{width}} {format_bytes(n):>12}" for name, n in rows.items())
 
 
 def format_bytes(n):
-  """Bytes for people: "1.50 GiB" or "20 MiB"."""
+  """"1.50 GiB" or "20 MiB" of a number of bytes."""
   return f"{n / GIB:.2f} GiB" if n >= GIB / 10 else f"{n / 2**20:.3g} MiB"
 
 
 def explain(error, s, batch, grad_accum_steps=1):
-  """What to print where a step died of `error`, or None if that was not for want of memory.
+  """Returns the message for a step that ran out of memory; None if `error` is another one.
 
-  s: the setup.TrainSetup; batch: its arrays. To be called under jax.set_mesh(s.mesh).
+  The other arguments are those of `static`.
   """
   message = str(error)
   if "RESOURCE_EXHAUSTED" not in message and "Out of memory" not in message:
     return None
   device = s.mesh.devices.flat[0]
   of_device = (getattr(device, "memory_stats", lambda: None)() or {}).get("bytes_limit")
-  parts = known(s, batch, grad_accum_steps)
-  return ("The step does not fit into the memory of the device. What it holds, per device:\n"
-          f"{table(parts, wanted(message, parts), of_device)}\n"
-          "What makes it smaller, the cheapest first: model.llm.remat='full' and "
+  parts = static(s, batch, grad_accum_steps)
+  return ("The step does not fit into the memory of the device. Memory per device:\n"
+          f"{table(parts, required(message, parts), of_device)}\n"
+          "To make it smaller, the cheapest change first: model.llm.remat='full' and "
           f"model.img.remat='full'; grad_accum_steps={2 * grad_accum_steps} (same result, fewer "
-          "examples at a time); more devices on the fsdp axis of the mesh; a smaller input.batch_size. "
-          "`python -m tools.plan --config ...` tries them.")
+          "examples at a time); more devices on the fsdp axis of the mesh; a smaller "
+          "input.batch_size. `python -m tools.plan --config ...` tries them.")

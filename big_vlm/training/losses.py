@@ -51,20 +51,6 @@ def token_loss(logits, targets, label_smoothing=0., z_loss=0.):
   return norm - at_target + z_loss * jnp.square(norm)
 
 
-def token_nll(logits_fn, hidden, targets, chunk):
-  """-log p(target) float32 [B, T], from hidden [B, T, D] and logits_fn: [B, C, D] -> [B, C, V].
-
-  For scores: all tokens, `chunk` positions at a time.
-  """
-  length = targets.shape[1]
-  pad = -length % chunk
-  split = lambda x: jnp.moveaxis(
-      jnp.pad(x, ((0, 0), (0, pad)) + ((0, 0),) * (x.ndim - 2)).reshape(
-          x.shape[0], -1, chunk, *x.shape[2:]), 1, 0)
-  out = jax.lax.map(lambda c: token_loss(logits_fn(c[0]), c[1]), (split(hidden), split(targets)))
-  return jnp.moveaxis(out, 0, 1).reshape(targets.shape[0], -1)[:, :length]
-
-
 def weighted_sum(logits_fn, hidden, targets, weights, *, chunk=None, **kw):
   """Sum of weights * token_loss(logits_fn(hidden), targets, **kw), float32 [].
 

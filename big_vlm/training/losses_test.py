@@ -80,13 +80,3 @@ def test_normalizations_weigh_examples_or_tokens_the_same(normalization, want):
 def test_an_unknown_normalization_names_its_neighbour():
   with pytest.raises(ValueError, match="loss_normalization 'tokens'. Did you mean 'token'"):
     losses.token_weights(jnp.array(MASK), "tokens")
-
-
-@pytest.mark.parametrize("chunk", [1, 4, 11])
-def test_nll_is_minus_the_log_probability(problem, chunk):
-  table, hidden, targets = problem
-  logits = hidden @ table.T
-  probs = np.exp(logits) / np.exp(logits).sum(-1)[..., None]
-  want = -np.log(np.take_along_axis(probs, targets[..., None], -1))[..., 0]
-  got = losses.token_nll(lambda h: h @ table.T, hidden, targets, chunk)
-  np.testing.assert_allclose(got, want, rtol=1e-4)

@@ -31,7 +31,7 @@ class TrainingHorizon(NamedTuple):
     training does not define, such as epochs of an endless source.
     """
     if settings.get(f"{prefix}_percent") is not None:
-      raise ValueError(f"{prefix}_percent is now called {prefix}_fraction.")
+      raise ValueError(f"{prefix}_percent is now {prefix}_fraction.")
     given = [u for u in UNITS if settings.get(f"{prefix}_{u}") is not None]
     if not given:
       return default

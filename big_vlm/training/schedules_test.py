@@ -15,7 +15,7 @@ def test_durations(settings, steps):
 
 
 @pytest.mark.parametrize("settings,message", [
-    (dict(warmup_percent=0.1), "warmup_percent is now called warmup_fraction"),
+    (dict(warmup_percent=0.1), "warmup_percent is now warmup_fraction"),
     (dict(warmup_steps=1, warmup_fraction=0.1), "either warmup_steps or warmup_fraction"),
     (dict(warmup_fraction=5), "not in 0 to 1"), (dict(warmup_steps=-1), "not 0 or above")])
 def test_bad_durations(settings, message):
@@ -64,7 +64,7 @@ def test_no_update_of_a_run_is_zero(name):
 @pytest.mark.parametrize("spec,message", [
     (dict(decay="cosin"), "Unknown schedule 'cosin'. Did you mean 'cosine'"),
     (dict(decay="rsqrt", timescal=1), "has no 'timescal'. Did you mean 'timescale'"),
-    (dict(decay="stair"), "It is now called 'piecewise_constant'"),
+    (dict(decay="stair"), "'stair' is now 'piecewise_constant'"),
     (dict(decay="cosine", warmup=5), "has no 'warmup'. Did you mean 'warmup_"),
     (dict(decay="cosine", warmup_steps=60, cooldown_steps=60), "do not fit a training of 100"),
     (dict(decay="piecewise_constant", steps=[5], mults=[]), "a factor for each"),

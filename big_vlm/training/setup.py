@@ -15,7 +15,7 @@ from big_vlm.data import mixture
 from big_vlm.families import paligemma
 from big_vlm.training import optim, schedules
 from big_vlm.training import step as steps
-from pp.names import RENAMED, check_names
+from pp.names import check_names, new_name
 
 ACCELERATORS = ("tpu", "gpu", "cuda", "rocm")
 # A TPU gathers weights before it multiplies, instead of multiplying the pieces as they arrive: with
@@ -39,8 +39,8 @@ def make(config, devices=None, note=print):
   Call its step under jax.set_mesh(setup.mesh). note: called with a line for each large leaf that is
   replicated.
   """
-  if old := [name for name in config if RENAMED.get(name) in config]:
-    raise ValueError(f"config.{old[0]} is now called config.{RENAMED[old[0]]}.")
+  if old := [name for name in config if new_name(name, config)]:
+    raise ValueError(f"config.{old[0]} is now config.{new_name(old[0], config)}.")
   mesh, horizon = sharding.make_mesh(config.mesh.to_dict(), devices), horizon_of(config)
   parts = sharding.batch_rows(mesh) * config.grad_accum_steps
   if config.input.batch_size % parts:

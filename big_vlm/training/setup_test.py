@@ -81,7 +81,9 @@ def test_durations_in_epochs_ask_the_sources(config):
     (dict(optimizer=dict(warmup=2)), "config.optimizer has no 'warmup'. It takes lr, name"),
     (dict(loss=dict(zloss=2)), "config.loss has no 'zloss'. Did you mean 'z_loss'"),
     (dict(quantize="int8"), "leaves nothing to train: give config.lora.rank"),
-    (dict(grad_accum_steps=5), "does not divide over the mesh's 1 devices of data and fsdp times 5"),
+    (dict(grad_accum_steps=5),
+     "does not divide over the mesh's 1 devices of data and fsdp times grad_accum_steps=5"),
+    (dict(microbatches=5), "config.microbatches is now config.grad_accum_steps"),
 ])
 def test_errors_name_the_mend(config, change, message):
   config.update(change)

@@ -15,11 +15,10 @@ no pixel too, has IoU 0 and is counted as invalid.
 import re
 
 import numpy as np
-from PIL import Image
 
 from evaluators.metrics.grounding import box_iou, check_box, shares
 from evaluators.metrics.ids import paired
-from pp import locations
+from pp import locations, mask_codes
 
 ANSWER = re.compile(locations.LOC4 + locations.SEG16)
 DECODED_AT_ONCE = 64
@@ -70,7 +69,9 @@ def referring(predictions, truths, decode=None, box_ious=(.5, .75)):
                        f"{true_mask.shape}. An expression without an object has no IoU.")
     if isinstance(prediction, str):
       box, mask64 = next(answers)
-      mask = None if box is None else paste(mask64, box, true_mask.shape)
+      mask = None
+      if box is not None and _holds_a_pixel(box, true_mask.shape):
+        mask = mask_codes.paste(mask64, box, true_mask.shape)
     else:
       mask = np.asarray(prediction["mask"]) > 0
       box = prediction.get("box", bounding_box(mask))
@@ -98,18 +99,9 @@ def parse_answer(text):
   return tuple(e / (locations.BINS - 1) for e in edges), np.array(codes, np.int32)
 
 
-def paste(mask64, box, size):
-  """A mask of a box on the whole image: bool [H, W], or None where the box holds no pixel.
-
-  mask64: float [64, 64], above 0 where the object is. box: in 0..1. size: (H, W).
-  """
-  y0, x0, y1, x1 = (int(edge * side) for edge, side in zip(box, (*size, *size), strict=True))
-  if y1 <= y0 or x1 <= x0:
-    return None
-  whole = np.zeros(size, bool)
-  resized = Image.fromarray(mask64).resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR)
-  whole[y0:y1, x0:x1] = np.asarray(resized) > 0
-  return whole
+def _holds_a_pixel(box, size):
+  ymin, xmin, ymax, xmax = mask_codes.pixel_box(box, size)
+  return ymin < ymax and xmin < xmax
 
 
 def bounding_box(mask):

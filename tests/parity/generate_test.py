@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 for peer in ("torch", "transformers", "keras_hub"):
-  pytest.importorskip(peer, reason="`make peers` runs these tests in their own venv")
+  pytest.importorskip(peer, reason="`make parity` runs these tests in their own venv")
 
 import big_vlm  # noqa: E402
 from tests.golden import make_generate as peers  # noqa: E402

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 for peer in ("torch", "transformers"):
-  pytest.importorskip(peer, reason="`make peers` runs these tests in their own venv")
+  pytest.importorskip(peer, reason="`make parity` runs these tests in their own venv")
 
 import dataclasses  # noqa: E402
 

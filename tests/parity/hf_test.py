@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="`make peers` runs these tests in their own venv")
+torch = pytest.importorskip("torch", reason="`make parity` runs these tests in their own venv")
 transformers = pytest.importorskip("transformers")
 
 from big_vlm.checkpoints import hf  # noqa: E402

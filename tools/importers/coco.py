@@ -30,11 +30,11 @@ def read(annotations, images):
       if need(a, key, int) not in known:
         raise ValueError(f"{where} has the {key} {a[key]}, which the file does not list.")
     picture = pictures[a["image_id"]]
-    picture.things.append(_thing(a, names[a["category_id"]], picture.size, where))
+    picture.annotations.append(_annotation(a, names[a["category_id"]], picture.size, where))
   return list(pictures.values()), list(dict.fromkeys(names.values()))
 
 
-def _thing(a, label, size, where):
+def _annotation(a, label, size, where):
   mask = a.get("segmentation") or None
   if isinstance(mask, dict):
     mask = _code(mask, size, where)
@@ -52,7 +52,7 @@ def _thing(a, label, size, where):
     box = records.box_of(mask)
   else:
     raise ValueError(f"{where} has neither a bbox nor a segmentation.")
-  return records.Thing(label, tuple(map(float, box)), mask, bool(a.get("iscrowd")))
+  return records.Annotation(label, tuple(map(float, box)), mask, bool(a.get("iscrowd")))
 
 
 def _code(code, size, where):

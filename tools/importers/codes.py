@@ -6,22 +6,22 @@ from pp import mask_codes
 
 
 def encoder(path):
-  """A function (things, (height, width)) -> [16 ints] of each, from a vae-oid.npz.
+  """A function (annotations, (height, width)) -> [16 ints] of each, from a vae-oid.npz.
 
   It raises ValueError for an object without a mask.
   """
   params = mask_codes.load(path)
-  return lambda things, size: [
-      mask_codes.mask_to_codes(params, _pixels(t, *size), t.box) for t in things]
+  return lambda annotations, size: [
+      mask_codes.mask_to_codes(params, _pixels(a, *size), a.box) for a in annotations]
 
 
-def _pixels(thing, height, width):
+def _pixels(annotation, height, width):
   """uint8 [H, W], 0 or 255."""
-  if not thing.mask:
-    raise ValueError(f"An object {thing.label!r} has no mask, which --segment needs: polygons or "
-                     "mask images of all objects. Without it boxes alone are written.")
-  if isinstance(thing.mask, dict):
-    code = {**thing.mask, "counts": thing.mask["counts"].encode()}
+  if not annotation.mask:
+    raise ValueError(f"An object {annotation.label!r} has no mask, which --masks needs: polygons "
+                     "or mask images of all objects. Without it boxes alone are written.")
+  if isinstance(annotation.mask, dict):
+    code = {**annotation.mask, "counts": annotation.mask["counts"].encode()}
   else:
-    code = coco_mask.merge(coco_mask.frPyObjects(thing.mask, height, width))
+    code = coco_mask.merge(coco_mask.frPyObjects(annotation.mask, height, width))
   return coco_mask.decode(code) * np.uint8(255)

@@ -9,8 +9,6 @@ So a line trains as it is, or by the ops detect(...) and segment(...) after `fla
 """
 import collections
 import dataclasses
-import json
-import os
 
 import numpy as np
 from PIL import Image
@@ -37,7 +35,7 @@ class Options:
 
 
 @dataclasses.dataclass
-class Made:
+class ImportResult:
   """Lines and what there is to say about them."""
   lines: list  # of (image name, dict)
   objects: collections.Counter  # {class: objects}
@@ -93,50 +91,50 @@ def _mismatch(picture, size, orientation):
 
 
 def make(pictures, headers, classes, name_of, options, codes=None):
-  """Made of pictures whose images have these headers.
+  """ImportResult of pictures whose images have these headers.
 
   classes: of all pictures, in their order. name_of: path of an image -> how a line names it.
   codes: of codes.py, for the task segment; None: the task is detect.
   Raises ValueError, FileNotFoundError for what cannot be used.
   """
-  made = Made([], collections.Counter(), collections.Counter(), collections.Counter(),
+  result = ImportResult([], collections.Counter(), collections.Counter(), collections.Counter(),
               check_images(pictures, headers))
   if options.classes:
     check_names(options.classes, classes, "The data set")
     classes = [c for c in classes if c in options.classes]
   check_labels(classes)
   for picture, (size, _) in zip(pictures, headers):
-    things = _kept(picture, size, classes, options, made.counts)
+    annotations = _kept(picture, size, classes, options, result.counts)
     if options.order == "raster":
-      things.sort(key=lambda t: t.box[:2])
-    made.objects.update(t.label for t in things)
-    made.images.update({t.label for t in things})
-    segments = codes(things, size) if codes and things else None
+      annotations.sort(key=lambda a: a.box[:2])
+    result.objects.update(a.label for a in annotations)
+    result.images.update({a.label for a in annotations})
+    segments = codes(annotations, size) if codes and annotations else None
     written = 0
-    for asked in _asked(things, classes, options.prompt):
-      chosen = [i for i, t in enumerate(things) if t.label in asked]
-      made.lines.append((picture.path, {
-          "image": name_of(picture.path), **_objects([things[i] for i in chosen]),
-          **_texts("segment" if codes else "detect", asked, [things[i] for i in chosen],
+    for asked in _asked(annotations, classes, options.prompt):
+      chosen = [i for i, a in enumerate(annotations) if a.label in asked]
+      result.lines.append((picture.path, {
+          "image": name_of(picture.path), **_objects([annotations[i] for i in chosen]),
+          **_texts("segment" if codes else "detect", asked, [annotations[i] for i in chosen],
                    segments and [segments[i] for i in chosen])}))
       written += 1
     if not written:
-      made.counts["images without objects, for which there is nothing to ask, left out"] += 1
-  return made
+      result.counts["images without objects, for which there is nothing to ask, left out"] += 1
+  return result
 
 
 def _kept(picture, size, classes, options, counts):
-  """The Things of a picture that are written, their boxes in 0..1 and inside of the image."""
+  """The Annotations of a picture that are written, their boxes in 0..1 and inside of the image."""
   height, width = size
   unit = np.ones(4) if picture.size is None else np.array([height, width, height, width], float)
   kept = []
-  for t in picture.things:
-    if t.label not in classes:
+  for a in picture.annotations:
+    if a.label not in classes:
       continue
-    if t.crowd and options.skip_crowd:
+    if a.crowd and options.skip_crowd:
       counts["crowds left out"] += 1
       continue
-    box = np.asarray(t.box, float) / unit
+    box = np.asarray(a.box, float) / unit
     inside = np.clip(box, 0, 1)
     if inside[2] <= inside[0] or inside[3] <= inside[1]:
       counts["boxes dropped that are empty or outside of the image"] += 1
@@ -148,45 +146,33 @@ def _kept(picture, size, classes, options, counts):
     # A tenth of a pixel beyond the edge is rounding, not a mistake.
     if np.abs((inside - box) * [height, width, height, width]).max() > 0.1:
       counts["boxes clipped to the image"] += 1
-    mask = t.mask
+    mask = a.mask
     if isinstance(mask, list):  # polygons are written in pixels, inside of the image
       sides = np.array([width, height], float)
       grow = sides if picture.size is None else 1
       mask = [np.round(np.clip(np.reshape(r, (-1, 2)) * grow, 0, sides), 2).ravel().tolist()
               for r in mask]
-    kept.append(records.Thing(t.label, tuple(np.round(inside, 6).tolist()), mask))
+    kept.append(records.Annotation(a.label, tuple(np.round(inside, 6).tolist()), mask))
   return kept
 
 
-def _asked(things, classes, prompt):
+def _asked(annotations, classes, prompt):
   """The labels that each line of a picture asks for."""
-  present = list(dict.fromkeys(t.label for t in things))
+  present = list(dict.fromkeys(a.label for a in annotations))
   if prompt == "per_class":
     return [[label] for label in present]
   asked = classes if prompt == "all_classes" else present
   return [list(asked)] if asked else []
 
 
-def _objects(things):
-  objects = {"bbox": [list(t.box) for t in things], "label": [t.label for t in things]}
-  if things and all(t.mask for t in things):
-    objects["mask"] = [t.mask for t in things]
+def _objects(annotations):
+  objects = {"bbox": [list(a.box) for a in annotations], "label": [a.label for a in annotations]}
+  if annotations and all(a.mask for a in annotations):
+    objects["mask"] = [a.mask for a in annotations]
   return {"objects": objects}
 
 
-def _texts(task, asked, things, segments):
+def _texts(task, asked, annotations, segments):
   return {"prefix": f"{task} {' ; '.join(asked)}",
-          "suffix": format_objects([t.box for t in things], [t.label for t in things], segments)}
-
-
-def write(path, lines):
-  """Writes the lines, replacing an older file in one step."""
-  temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with temporary.open("w", encoding="utf-8") as f:
-      for line in lines:
-        f.write(json.dumps(line, ensure_ascii=False) + "\n")
-    os.replace(temporary, path)
-  except OSError as e:
-    raise OSError(f"Cannot write {path}: {e.strerror}.") from e
+          "suffix": format_objects([a.box for a in annotations], [a.label for a in annotations],
+                                   segments)}

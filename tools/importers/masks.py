@@ -12,7 +12,6 @@ import re
 import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
-from scipy import ndimage
 
 from tools.importers import records
 
@@ -37,12 +36,12 @@ def read(images, masks, names=(), instances=False):
       found = None
     if found is not None:
       used.add(path)
-    things = [t for t, _ in found or ()]
+    annotations = [a for a, _ in found or ()]
     sizes = {size for _, size in found or ()}
     if len(sizes) > 1:
       raise ValueError(f"The masks in {stem} differ in size: {sorted(sizes)}.")
-    labels |= dict.fromkeys(t.label for t in things)
-    pictures.append(records.Picture(path, sizes.pop() if sizes else None, things, str(stem)))
+    labels |= dict.fromkeys(a.label for a in annotations)
+    pictures.append(records.Picture(path, sizes.pop() if sizes else None, annotations, str(stem)))
   if not used:
     raise FileNotFoundError(f"No image in {images} has a mask in {masks}: that of a.jpg is a.png, "
                             "or the folder a.")
@@ -50,39 +49,40 @@ def read(images, masks, names=(), instances=False):
 
 
 def _single(path):
-  """Yields the Thing of a mask file of one object."""
+  """Yields the Annotation of a mask file of one object."""
   values = _values(path) > 0
   label = re.sub(r"[\s_-]*[0-9]*$", "", path.stem).replace("_", " ").strip()
   if not label:
     raise ValueError(f"{path} has no label in its name: call it cat_1.png.")
   if values.any():
-    yield _thing(label, values), values.shape
+    yield _annotation(label, values), values.shape
 
 
 def _several(path, names, instances):
-  """Yields the Things of a mask file with a value for each class or object."""
+  """Yields the Annotations of a mask file with a value for each class or object."""
   values = _values(path)
   for value in np.unique(values).tolist():
     if value == 0 or value == VOID and not (instances or value < len(names)):
       continue
     if not (names if instances else value < len(names)):
       which = "of the objects" if instances else "of all values from 0 on, e.g. background,cat,dog"
-      raise ValueError(f"{path} has the value {value}, for which there is no name: give --names "
-                       f"{which}.")
+      raise ValueError(f"{path} has the value {value}, for which there is no name: give "
+                       f"--class_names {which}.")
     here = values == value
     if instances:
-      yield _thing(names[0], here), here.shape
+      yield _annotation(names[0], here), here.shape
       continue
+    from scipy import ndimage  # here: slow to import
     regions, count = ndimage.label(here, np.ones((3, 3)))
     for n in range(1, count + 1):
-      yield _thing(names[value], regions == n), here.shape
+      yield _annotation(names[value], regions == n), here.shape
 
 
-def _thing(label, mask):
+def _annotation(label, mask):
   code = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
   box = records.box_of_xywh(coco_mask.toBbox(code).tolist())
   code = {"size": list(map(int, code["size"])), "counts": code["counts"].decode()}
-  return records.Thing(label, box, code)
+  return records.Annotation(label, box, code)
 
 
 def _values(path):

@@ -22,7 +22,7 @@ def read(folder, images=None):
   if not paths:
     raise FileNotFoundError(f"There are no JSON files of labelme in {folder}.")
   pictures = [_picture(path, images) for path in paths]
-  return pictures, sorted({t.label for p in pictures for t in p.things})
+  return pictures, sorted({a.label for p in pictures for a in p.annotations})
 
 
 def _picture(path, images):
@@ -35,25 +35,25 @@ def _picture(path, images):
     image = records.image_of(where / path.stem) or image
   size = tuple(int(v) for v in records.numbers(
       [found.get("imageHeight"), found.get("imageWidth")], f"{path}, imageHeight and imageWidth"))
-  things, groups = [], {}
+  annotations, groups = [], {}
   for n, shape in enumerate(shapes):
-    thing = _thing(shape, f"{path}, shape {n}")
-    group = (thing and thing.label, str(shape["group_id"]) if shape.get("group_id") is not None
-             else None)
-    if thing and thing.mask and group[1] is not None:
+    annotation = _annotation(shape, f"{path}, shape {n}")
+    if not annotation:
+      continue
+    group = annotation.label, str(shape.get("group_id"))
+    if annotation.mask and shape.get("group_id") is not None:
       if group in groups:
         whole = groups[group]
-        whole.mask += thing.mask
+        whole.mask += annotation.mask
         whole.box = records.box_of(whole.mask)
         continue
-      groups[group] = thing
-    if thing:
-      things.append(thing)
-  return records.Picture(image, size, things, str(path))
+      groups[group] = annotation
+    annotations.append(annotation)
+  return records.Picture(image, size, annotations, str(path))
 
 
-def _thing(shape, where):
-  """The Thing of a shape, None if it encloses nothing."""
+def _annotation(shape, where):
+  """The Annotation of a shape, None if it encloses nothing."""
   points = records.field(shape, "points", where, list)
   kind, label = shape.get("shape_type") or "polygon", str(shape.get("label") or "").strip()
   if kind in FLAT:
@@ -65,10 +65,10 @@ def _thing(shape, where):
   if kind == "circle" and len(points) == 2:
     (x, y), edge = points
     r = math.dist((x, y), edge)
-    return records.Thing(label, (y - r, x - r, y + r, x + r))
+    return records.Annotation(label, (y - r, x - r, y + r, x + r))
   if kind == "rectangle" and len(points) >= 2:
-    return records.Thing(label, records.box_of([flat]))
+    return records.Annotation(label, records.box_of([flat]))
   if kind == "polygon" and len(points) >= 3:
-    return records.Thing(label, records.box_of([flat]), [flat])
+    return records.Annotation(label, records.box_of([flat]), [flat])
   raise ValueError(f"{where} is a {kind!r} of {len(points)} points, which is not known here: draw "
                    "polygons, rectangles or circles.")

@@ -12,10 +12,11 @@ LISTED = 20  # of the files that an error names
 
 
 @dataclasses.dataclass
-class Thing:
-  label: str
-  box: tuple  # ymin, xmin, ymax, xmax
-  mask: object = None  # [[x, y, x, y, ...], ...], or {"size": [h, w], "counts"} in pixels
+class Annotation:
+  """One object of an image; any part may be missing."""
+  label: str = ""
+  box: tuple = ()  # ymin, xmin, ymax, xmax
+  mask: object = None  # [[x, y, x, y, ...], ...], or COCO's {"size": [h, w], "counts"} in pixels
   crowd: bool = False  # a region of several objects
 
 
@@ -23,7 +24,7 @@ class Thing:
 class Picture:
   path: pathlib.Path  # of the image
   size: tuple | None  # (height, width) that its coordinates are pixels of; None: they are in 0..1
-  things: list
+  annotations: list
   source: str  # what the annotation was read from, for messages
 
 

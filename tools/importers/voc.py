@@ -27,7 +27,7 @@ def read(folder, image_set=None):
   if not paths:
     raise FileNotFoundError(f"There are no XML files in {annotations}.")
   pictures = [_picture(path, folder) for path in paths]
-  return pictures, sorted({t.label for p in pictures for t in p.things})
+  return pictures, sorted({a.label for p in pictures for a in p.annotations})
 
 
 def _picture(path, folder):
@@ -36,18 +36,18 @@ def _picture(path, folder):
     raise ValueError(f"{path} is a <{root.tag}>, not an <annotation> of Pascal VOC.")
   size = [root.findtext(f"size/{k}") for k in ("height", "width")]
   size = tuple(int(v) for v in records.numbers(size, f"{path}, <size>"))
-  things = []
-  for n, thing in enumerate(root.iter("object"), 1):
+  annotations = []
+  for n, element in enumerate(root.iter("object"), 1):
     where = f"{path}, object {n}"
-    label = (thing.findtext("name") or "").strip()
-    corners = [thing.findtext(f"bndbox/{k}") for k in ("ymin", "xmin", "ymax", "xmax")]
+    label = (element.findtext("name") or "").strip()
+    corners = [element.findtext(f"bndbox/{k}") for k in ("ymin", "xmin", "ymax", "xmax")]
     y0, x0, y1, x1 = records.numbers(corners, f"{where}, <bndbox>", 4)
     if not label:
       raise ValueError(f"{where} has no <name>.")
-    things.append(records.Thing(label, (y0 - 1, x0 - 1, y1, x1)))
+    annotations.append(records.Annotation(label, (y0 - 1, x0 - 1, y1, x1)))
   name = (root.findtext("filename") or "").strip()
   image = _image(path, folder, pathlib.PurePath(name.replace("\\", "/")).name)
-  return records.Picture(image, size, things, str(path))
+  return records.Picture(image, size, annotations, str(path))
 
 
 def _image(path, folder, name):

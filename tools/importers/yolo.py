@@ -23,18 +23,18 @@ def read(folder):
   for path in images:
     labels = _labels_of(path, folder)
     used.add(labels)
-    things = []
+    annotations = []
     if labels.is_file():
       text = labels.read_bytes().decode("utf-8-sig", "replace")
       for n, line in enumerate(text.splitlines(), 1):
         if line.strip():
-          things.append(_thing(line.split(), classes, f"{labels}, line {n}"))
-    pictures.append(records.Picture(path, None, things, str(labels)))
+          annotations.append(_annotation(line.split(), classes, f"{labels}, line {n}"))
+    pictures.append(records.Picture(path, None, annotations, str(labels)))
   alone = [p for p in sorted(folder.rglob("labels/**/*.txt"))
            if p not in used and p.name not in LISTS]
   if alone:
     raise FileNotFoundError(records.listed(alone, "Label files have no image"))
-  if not any(p.things for p in pictures):
+  if not any(p.annotations for p in pictures):
     raise ValueError(f"{folder} has {len(pictures)} images and no labels for them: the labels of "
                      "images/a.jpg are expected in labels/a.txt.")
   return pictures, list(classes)
@@ -70,7 +70,7 @@ def _labels_of(image, folder):
   return (folder / pathlib.Path(*parts)).with_suffix(".txt")
 
 
-def _thing(words, classes, where):
+def _annotation(words, classes, where):
   values = records.numbers(words[1:], where)
   if not words[0].isdecimal() or int(words[0]) >= len(classes):
     raise ValueError(f"{where}: the class {words[0]!r} is none of 0 to {len(classes) - 1}.")
@@ -80,8 +80,8 @@ def _thing(words, classes, where):
   label = classes[int(words[0])]
   if len(values) == 4:
     cx, cy, w, h = values
-    return records.Thing(label, (cy - h / 2, cx - w / 2, cy + h / 2, cx + w / 2))
+    return records.Annotation(label, (cy - h / 2, cx - w / 2, cy + h / 2, cx + w / 2))
   if len(values) >= 6 and len(values) % 2 == 0:
-    return records.Thing(label, records.box_of([values]), [values])
+    return records.Annotation(label, records.box_of([values]), [values])
   raise ValueError(f"{where} has {len(values)} numbers after the class: 4 are a box (a fifth, the "
                    "confidence of a prediction, is not taken), 6 or more in pairs a polygon.")

@@ -1,0 +1,136 @@
+"""The command line of all commands: flags, --config FILE --config.field=value, readable errors.
+
+  def main(argv=None):
+    parser = cli.Parser(__doc__, config=True)
+    parser.add_argument("--workdir", required=True)
+    args = parser.parse_args(argv)  # args.config is a ConfigDict, changed as the flags say
+
+  if __name__ == "__main__":
+    cli.run(main)
+
+JAX is imported where it is needed alone: a command that does not use it shows its --help at once.
+"""
+import argparse
+import os
+import sys
+import traceback
+
+import absl.logging
+from absl import flags
+
+from pp.names import near_miss, new_name
+
+
+def run(main):
+  """Runs main(); an error that a person can fix becomes one paragraph and exit status 1."""
+  absl.logging.set_verbosity(absl.logging.WARNING)  # Orbax and TFDS log much
+  try:
+    main()
+  except Exception as error:
+    import jax  # here: not every command uses it
+
+    from big_vlm import distributed
+    readable = isinstance(error, (ValueError, OSError))
+    if not readable or os.environ.get("BIG_VLM_TRACEBACK"):
+      if not jax.distributed.is_initialized():
+        raise
+      traceback.print_exc()
+    else:
+      print(f"error: {error}\n(BIG_VLM_TRACEBACK=1 shows where in the code)", file=sys.stderr)
+    distributed.exit(1)
+
+
+class Parser(argparse.ArgumentParser):
+  """argparse's parser, without abbreviations. An old spelling of a flag is an error that names the
+  new one; an unknown flag is an error that offers the nearest one."""
+
+  def __init__(self, description, *, config=False, distributed=False, **kwargs):
+    """config: adds --config. distributed: adds the flags that start() takes."""
+    super().__init__(description=description, allow_abbrev=False,
+                     formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
+    if config:
+      self.add_argument("--config", required=True, metavar="FILE[:ARGUMENTS]",
+                        help="config file; --config.FIELD=VALUE changes a field of it")
+    if distributed:
+      group = self.add_argument_group("a run of several processes")
+      group.add_argument("--coordinator_address", metavar="HOST:PORT", help="of process 0")
+      group.add_argument("--num_processes", type=int, help="how many processes the run has")
+      group.add_argument("--process_id", type=int, help="which of them this is, from 0")
+      group.add_argument("--initialization_timeout", type=float, default=300., metavar="SECONDS",
+                         help="how long to wait for the other processes (default: 300)")
+
+  def parse_known_args(self, args=None, namespace=None):
+    args = sys.argv[1:] if args is None else args
+    for name in _flag_names(args):
+      if new := new_name(name, self._known()):
+        self.error(f"--{name} is now --{new}")
+    return super().parse_known_args(args, namespace)
+
+  def parse_args(self, argv=None):
+    """The flags as a namespace. With --config also config_file, "path.py:arguments", and
+    config_changes, {field: value}.
+
+    Raises ValueError or OSError for a config that cannot be read or changed so.
+    """
+    argv = list(map(str, sys.argv[1:] if argv is None else argv))
+    args, rest = self.parse_known_args(argv)
+    if "config" in args:
+      args.config_file = args.config
+      args.config, args.config_changes, rest = _read_config(args.config, rest)
+    if rest:
+      name = next(_flag_names(rest), rest[0])
+      self.error(f"unrecognized arguments: {' '.join(rest)}.{near_miss(name, self._known())}")
+    return args
+
+  def _known(self):
+    return [option.removeprefix("--") for option in self._option_string_actions]
+
+
+def start(args):
+  """Joins the other processes of this run, for the arguments of Parser(distributed=True)."""
+  from big_vlm import distributed  # here: it imports JAX
+  distributed.start(args.coordinator_address, args.num_processes, args.process_id,
+                    args.initialization_timeout)
+
+
+def _flag_names(args):
+  return (arg[2:].partition("=")[0] for arg in args if arg.startswith("--"))
+
+
+def _read_config(path, rest):
+  """(config, {field: value changed}, what is left of the arguments `rest`)."""
+  from ml_collections import config_flags  # here: few commands have a config
+  file = path.partition(":")[0]
+  if not os.path.isfile(file):
+    raise FileNotFoundError(f"--config={path}: there is no file {file}.")
+  try:
+    config = config_flags.config_flags.ConfigFileFlagParser("config").parse(path)
+  except (TypeError, ValueError) as error:
+    # ml_collections raises it anew, with the traceback as its text.
+    raise ValueError(f"--config={path}: {error.__context__}") from error
+  for name in _flag_names(rest):
+    _check_field(config, name)
+  try:
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=rest)
+    left = values(["", *rest], known_only=True)[1:]
+  except (flags.Error, AttributeError, LookupError, TypeError, ValueError) as error:
+    raise ValueError(error.args[0]) from error  # str() of a KeyError is a repr
+  return config, dict(values["config"].override_values), left
+
+
+def _check_field(config, name):
+  """Raises ValueError if "config.a.b" names no field of the config."""
+  place, *fields = name.split(".")
+  for field in fields if place in ("config", "noconfig") else ():
+    field = field.partition("[")[0]
+    if not hasattr(config, "keys"):
+      return
+    known = list(config.keys())
+    if new := new_name(field, known):
+      raise ValueError(f"--{place}.{field} is now --{place}.{new}")
+    if field not in known:
+      raise ValueError(
+          f"--{name}: the config has no field {place}.{field}.{near_miss(field, known)} Flags "
+          "change fields that the config file has; set others, such as model.img.remat, in it.")
+    place, config = f"{place}.{field}", config[field]

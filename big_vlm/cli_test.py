@@ -1,0 +1,111 @@
+import functools
+
+import pytest
+
+from big_vlm import cli
+
+CONFIG = """
+import ml_collections
+from pp.names import check_names
+def get_config(arg=None):
+  check_names((arg or "res").split(","), ["res"], "The config")
+  return ml_collections.ConfigDict(
+      dict(grad_accum_steps=1, input=dict(batch_size=2), parts=[dict(weight=1.)], remat=True))
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+  (tmp_path / "c.py").write_text(CONFIG)
+  return str(tmp_path / "c.py")
+
+
+def parse(*argv):
+  parser = cli.Parser("Trains.", config=True, distributed=True)
+  parser.add_argument("--workdir")
+  parser.add_argument("--profile_steps", type=int)
+  return parser.parse_args(argv)
+
+
+def fail(error):
+  raise error
+
+
+def test_an_error_that_a_person_can_fix_becomes_one_paragraph(capsys, monkeypatch):
+  monkeypatch.delenv("BIG_VLM_TRACEBACK", raising=False)
+  for error in (ValueError("Unknown op 'x'."), FileNotFoundError("There is no a.jsonl.")):
+    with pytest.raises(SystemExit) as exit:
+      cli.run(functools.partial(fail, error))
+    out, err = capsys.readouterr()
+    assert exit.value.code == 1 and out == ""
+    assert err.startswith(f"error: {error}\n") and "Traceback" not in err
+
+
+def test_tracebacks_on_demand_and_for_defects(monkeypatch):
+  monkeypatch.delenv("BIG_VLM_TRACEBACK", raising=False)
+  with pytest.raises(KeyError):  # a defect of ours, not of the input
+    cli.run(lambda: fail(KeyError("x")))
+  monkeypatch.setenv("BIG_VLM_TRACEBACK", "1")
+  with pytest.raises(ValueError, match="x"):
+    cli.run(lambda: fail(ValueError("x")))
+
+
+def test_a_command_that_works(capsys):
+  cli.run(lambda: print("fine"))
+  assert capsys.readouterr() == ("fine\n", "")
+
+
+def test_a_config_and_what_the_flags_change_in_it(config):
+  args = parse("--config", f"{config}:res", "--config.input.batch_size=4", "--workdir", "w",
+               "--config.parts[0].weight", "2", "--noconfig.remat", "--profile_steps=3")
+  assert args.config.to_dict() == dict(
+      grad_accum_steps=1, input=dict(batch_size=4), parts=[dict(weight=2.)], remat=False)
+  assert args.config_file == f"{config}:res"
+  assert args.config_changes == {"input.batch_size": 4, "parts[0].weight": 2., "remat": False}
+  assert (args.workdir, args.profile_steps, args.process_id) == ("w", 3, None)
+  with pytest.raises(AttributeError):  # it is locked
+    args.config.new = 1
+
+
+@pytest.mark.parametrize("flags, said", [
+    (["--process", "1"], "--process is now --process_id"),
+    (["--process=1"], "--process is now --process_id"),
+    (["--coordinator", "h:1"], "--coordinator is now --coordinator_address"),
+    (["--start_timeout", "9"], "--start_timeout is now --initialization_timeout"),
+    (["--profile", "5"], "--profile is now --profile_steps"),
+    (["--wrkdir", "w"], "unrecognized arguments: --wrkdir w. Did you mean 'workdir'?"),
+    (["w"], "unrecognized arguments: w."),
+    (["--profile_steps", "x"], "argument --profile_steps: invalid int value: 'x'")])
+def test_flags_that_there_are_not(config, flags, said, capsys):
+  with pytest.raises(SystemExit) as exit:
+    parse("--config", config, *flags)
+  assert exit.value.code == 2 and capsys.readouterr().err.endswith(f"error: {said}\n")
+
+
+@pytest.mark.parametrize("flag, said", [
+    ("--config.microbatches=2", "--config.microbatches is now --config.grad_accum_steps"),
+    ("--config.input.batchsize=2", "no field config.input.batchsize. Did you mean 'batch_size'?"),
+    ("--config.input.batch_size=x", "--config.input.batch_size=x: invalid literal for int"),
+    ("--config.parts[1].weight=2", "list index out of range"),
+    ("--config.input.batch_size.x=2", "Attribute <class 'int'>.x does not exist")])
+def test_fields_that_there_are_not(config, flag, said):
+  with pytest.raises(ValueError) as error:
+    parse("--config", config, flag)
+  assert said in str(error.value)
+
+
+def test_config_files_that_fail(config):
+  with pytest.raises(FileNotFoundError, match="there is no file nowhere.py"):
+    parse("--config", "nowhere.py:x")
+  with pytest.raises(ValueError, match=r"c.py:size: The config has no 'size'.* It takes res.$"):
+    parse("--config", f"{config}:size")
+
+
+def test_commands_within_a_command(capsys):
+  parser = cli.Parser("Imports.")
+  kinds = parser.add_subparsers(dest="kind", required=True)
+  kinds.add_parser("voc", description="Pascal.").add_argument("--image_set")
+  assert parser.parse_args(["voc", "--image_set", "val"]).image_set == "val"
+  with pytest.raises(SystemExit):
+    parser.parse_args(["voc", "--set", "val"])
+  assert capsys.readouterr().err.endswith("voc: error: --set is now --image_set\n")

@@ -1,0 +1,55 @@
+"""OPT in transformers."""
+from big_vlm.families.opt.variants import OPTConfig
+from big_vlm.formats import config_json
+from big_vlm.formats.param_map import TORCH, ParamMapping
+
+ARCHITECTURES = {"opt": "OPTForCausalLM"}
+PALIGEMMA = ()
+SPELLINGS = [(r"^(?=decoder\.)", "model.")]
+IGNORED = r"lm_head\.weight"
+FIELDS = dict(width="hidden_size", depth="num_hidden_layers", mlp="ffn_dim",
+              heads="num_attention_heads", vocab_size="vocab_size",
+              max_positions="max_position_embeddings")
+DEFAULTS = dict(hidden_size=768, num_hidden_layers=12, ffn_dim=3072, num_attention_heads=12,
+                vocab_size=50_272, max_position_embeddings=2048)
+FIXED = dict(do_layer_norm_before=(True,), _remove_final_layer_norm=(False,), enable_bias=(True,),
+             layer_norm_elementwise_affine=(True,), tie_word_embeddings=(True,),
+             activation_function=("relu",))
+
+
+def import_config(config, where, in_paligemma=False):
+  config_json.check_fixed(config, FIXED, where)
+  config = {**DEFAULTS, **config}
+  width, projected = config["hidden_size"], config.get("word_embed_proj_dim")
+  if projected not in (None, width):
+    raise ValueError(f"{where}: word_embed_proj_dim is {projected}, the width {width}: embeddings "
+                     "that are projected, as in OPT-350m, are not supported. Take opt-125m or "
+                     "opt-1.3b.")
+  return OPTConfig(**config_json.import_fields(FIELDS, config))
+
+
+def export_config(c):
+  return dict(config_json.export_fields(FIELDS, c), model_type="opt", word_embed_proj_dim=c.width,
+              do_layer_norm_before=True, enable_bias=True, activation_function="relu",
+              pad_token_id=1, eos_token_id=2, bos_token_id=2)
+
+
+def param_map(c, root="", padding=0):
+  """h heads of size e, d width, m MLP width."""
+  layers, layer, kw = "llm/layers", f"{root}model.decoder.layers.{{}}", dict(axes=(range(c.depth),))
+  table = [
+      ParamMapping("llm/embedder/input_embedding", f"{root}model.decoder.embed_tokens.weight",
+                   padding_after=padding),
+      # Rows 0 and 1 are an offset in the reference's code; no token reads row 0, pads read row 1.
+      ParamMapping("llm/embedder/pos_embedding", f"{root}model.decoder.embed_positions.weight",
+                   padding_before=2),
+      *TORCH.norm(f"{layers}/attn_norm", f"{layer}.self_attn_layer_norm", **kw),
+      *TORCH.norm(f"{layers}/mlp_norm", f"{layer}.final_layer_norm", **kw),
+      *TORCH.dense(f"{layers}/attn/out", f"{layer}.self_attn.out_proj", "h e d -> d (h e)", **kw),
+      *TORCH.dense(f"{layers}/mlp/Dense_0", f"{layer}.fc1", "d m -> m d", **kw),
+      *TORCH.dense(f"{layers}/mlp/Dense_1", f"{layer}.fc2", "m d -> d m", **kw),
+      *TORCH.norm("llm/final_norm", f"{root}model.decoder.final_layer_norm")]
+  for name in ("query", "key", "value"):
+    table += TORCH.dense(f"{layers}/attn/{name}", f"{layer}.self_attn.{name[0]}_proj",
+                         "d h e -> (h e) d", "h e -> (h e)", **kw)
+  return table

@@ -1,0 +1,112 @@
+"""Files of a work folder, on a disk or in an object store (gs://, s3://): every writer uses these.
+
+An object store has no append and no rename, but an object is visible only once it is whole.
+"""
+import contextlib
+import os
+import time
+
+from etils import epath
+
+SHARE = 20  # an object is rewritten after this many times as long as the last rewrite took
+
+
+def is_local(path):
+  """Whether the path is on a file system of this machine."""
+  return "://" not in os.fspath(path)
+
+
+def absolute(path):
+  """The absolute path that Orbax asks for."""
+  path = epath.Path(path)
+  return path.absolute() if is_local(path) else path
+
+
+def write_atomic(path, data):
+  """Writes a file, str (as UTF-8) or bytes, that readers see whole or not at all.
+
+  Creates the folder. A process that is killed meanwhile leaves the old content. Raises OSError
+  that names the path.
+  """
+  path = epath.Path(path)
+  temporary = path.with_name(path.name + ".tmp") if is_local(path) else path
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+    if temporary != path:
+      os.replace(temporary, path)
+  except OSError as e:
+    if temporary != path:
+      with contextlib.suppress(OSError):  # the folder itself may be what is broken
+        temporary.unlink()
+    raise OSError(e.errno, f"Cannot write {path} ({e.strerror or e}). Free some space, or name a "
+                  "folder that you may write to") from e
+
+
+def check_writable(folder):
+  """Creates a folder; raises OSError where it cannot be written, ValueError for other stores."""
+  folder = epath.Path(folder)
+  if not is_local(folder) and not os.fspath(folder).startswith("gs://"):
+    raise ValueError(f"{folder}: Orbax writes checkpoints to disks and to gs:// alone.")
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = folder / ".writable"
+    probe.write_bytes(b"")
+    probe.unlink()
+  except ImportError as e:
+    raise ValueError(f"To write to {folder} the package gcsfs is needed: pip install gcsfs "
+                     f"({e}).") from e
+
+
+def copy_folder(source, destination):
+  """Copies the files of a folder and of those in it, from a disk or to one."""
+  for path in epath.Path(source).iterdir():
+    target = epath.Path(destination) / path.name
+    copy_folder(path, target) if path.is_dir() else write_atomic(target, path.read_bytes())
+
+
+class Appender:
+  """A file that grows: it begins with `data` and holds what write() added, after a kill too.
+
+  On a disk each write is an append. In an object store the whole object is rewritten, but only
+  after SHARE times as long as the last rewrite took: however long the file gets, rewriting takes
+  5 % of the time at most. A kill there loses the writes since; sync() and close() store all.
+  """
+
+  def __init__(self, path, data=b""):
+    self._path, self._pieces = epath.Path(path), [data.encode() if isinstance(data, str) else data]
+    self._due, self._stored = 0.0, True
+    write_atomic(self._path, self._pieces[0])
+    self._file = self._path.open("ab") if is_local(path) else None
+
+  def write(self, data):
+    """Adds str (as UTF-8) or bytes."""
+    data = data.encode() if isinstance(data, str) else data
+    if self._file:
+      self._file.write(data)
+    else:
+      self._pieces.append(data)
+      self._stored = False
+    self.flush()
+
+  def flush(self):
+    """Makes the writes visible to readers: now on a disk, when due in an object store."""
+    if self._file:
+      self._file.flush()
+    elif time.monotonic() >= self._due:
+      self.sync()
+
+  def sync(self):
+    """Stores every write so far."""
+    if self._stored:
+      return
+    began = time.monotonic()
+    self._pieces = [b"".join(self._pieces)]
+    self._path.write_bytes(self._pieces[0])
+    ended = time.monotonic()
+    self._due, self._stored = ended + SHARE * (ended - began), True
+
+  def close(self):
+    self.sync()
+    if self._file:
+      self._file.close()

@@ -1,0 +1,55 @@
+import os
+import pathlib
+
+import pytest
+
+from big_vlm import files
+
+
+def test_a_file_is_whole_or_as_it_was(tmp_path, monkeypatch):
+  path = tmp_path / "new" / "report.html"
+  files.write_atomic(path, "grün")
+  assert path.read_bytes() == "grün".encode()
+
+  def fails(self, data):
+    pathlib.Path(os.fspath(self)).write_text(str(data)[:2])
+    raise OSError(28, "No space left on device")
+  with monkeypatch.context() as m:
+    m.setattr(type(files.epath.Path(path)), "write_bytes", fails)
+    with pytest.raises(OSError):
+      files.write_atomic(path, b"other")
+  assert path.read_text() == "grün"
+  files.write_atomic(path, b"other")
+  assert [p.name for p in path.parent.iterdir()] == ["report.html"]
+  assert path.read_text() == "other"
+
+
+def test_lines_are_there_as_soon_as_they_are_written(tmp_path):
+  file = files.Appender(tmp_path / "rows.jsonl", "head\n")
+  for i in range(3):
+    file.write(f"{i}\n")
+    assert (tmp_path / "rows.jsonl").read_text() == "head\n" + "".join(
+        f"{n}\n" for n in range(i + 1))
+  file.close()
+
+
+def test_an_object_is_rewritten_for_a_part_of_the_time(monkeypatch):
+  now, stored = [0.0], []
+
+  def write_bytes(self, data):
+    now[0] += 1.0  # a rewrite takes a second
+    stored.append((now[0], len(data)))
+  monkeypatch.setattr(files.time, "monotonic", lambda: now[0])
+  monkeypatch.setattr(type(files.epath.Path("x")), "write_bytes", write_bytes)
+  monkeypatch.setattr(type(files.epath.Path("x")), "mkdir", lambda *args, **kw: None)
+  file = files.Appender("gs://bucket/rows.jsonl")
+  for _ in range(100):
+    now[0] += 1.0
+    file.write(b"x")
+  assert len(stored) == 1 + 5 and stored[1][1] == 1  # the first at once, then every 21 seconds
+  file.sync()
+  file.sync()
+  assert stored[-1][1] == 100 and len(stored) == 7
+  file.write(b"y")
+  file.close()
+  assert stored[-1][1] == 101

@@ -1,0 +1,98 @@
+"""NumPy's .npz files: read array by array, written as a stream.
+
+bfloat16 is stored by numpy as 2-byte void. Uncompressed arrays are memory-mapped.
+"""
+import math
+import os
+import struct
+import threading
+import zipfile
+import zlib
+
+import ml_dtypes
+import numpy as np
+
+from big_vlm.formats.lazy_array import LazyArray
+
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+
+
+def read_file(file):
+  """{key: LazyArray} of an npz file. Raises ValueError, naming the file and the array, for a
+  corrupt one."""
+  try:
+    with zipfile.ZipFile(file) as archive:
+      return {info.filename.removesuffix(".npy"): _leaf(file, archive, info)
+              for info in archive.infolist()}
+  except zipfile.BadZipFile as e:
+    raise ValueError(f"{file} ({os.path.getsize(file):,} bytes) is not a complete .npz file ({e}): "
+                     "its end is missing or it is something else. Copy or download it again."
+                     ) from e
+
+
+def _leaf(file, archive, info):
+  with archive.open(info) as f:
+    try:
+      header = (np.lib.format.read_array_header_1_0 if np.lib.format.read_magic(f) == (1, 0)
+                else np.lib.format.read_array_header_2_0)
+      shape, fortran, stored = header(f)
+      start = f.tell()
+    except ValueError as e:
+      raise ValueError(f"{file}: {info.filename} is corrupt, it does not begin as an array ({e}). "
+                       "Copy or download the file again.") from e
+  if stored.hasobject:
+    raise ValueError(f"{file}: {info.filename} holds Python objects, not numbers; such a file is "
+                     "refused, since reading it could run code.")
+  dtype = BFLOAT16 if stored == np.dtype("V2") else stored
+  checked = threading.Event()
+
+  def mapped():
+    if not math.prod(shape):
+      return np.zeros(shape, stored)
+    with open(file, "rb") as f:
+      f.seek(info.header_offset)
+      at = info.header_offset + 30 + sum(struct.unpack("<HH", f.read(30)[26:30]))
+    if not checked.is_set():
+      _check(file, info, np.memmap(file, np.uint8, "r", at, (info.file_size,)))
+      checked.set()
+    return np.memmap(file, stored, "r", at + start, shape, "F" if fortran else "C")
+
+  def unpacked():
+    try:
+      with zipfile.ZipFile(file) as archive, archive.open(info) as f:
+        return np.lib.format.read_array(f, allow_pickle=False)
+    except (zipfile.BadZipFile, zlib.error, ValueError) as e:
+      raise _corrupt(file, info) from e
+
+  array = mapped if info.compress_type == zipfile.ZIP_STORED else unpacked
+  return LazyArray(shape, dtype, lambda index=(): array().view(dtype)[tuple(index)])
+
+
+def _check(file, info, data, chunk=1 << 24):
+  crc = 0
+  for i in range(0, len(data), chunk):
+    crc = zlib.crc32(data[i:i + chunk], crc)
+  if crc != info.CRC:
+    raise _corrupt(file, info)
+
+
+def _corrupt(file, info):
+  return ValueError(f"{file}: {info.filename.removesuffix('.npy')} is corrupt, its bytes do not "
+                    "match their checksum. Copy or download the file again.")
+
+
+def write_file(path, arrays, note=lambda done, total: None):
+  """Writes {key: LazyArray}, a layer of one array in memory at a time; note(done, total): bytes."""
+  done, total = 0, sum(leaf.nbytes for leaf in arrays.values())
+  with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+    for key, leaf in sorted(arrays.items()):
+      stored = np.dtype("V2") if leaf.dtype == BFLOAT16 else leaf.dtype
+      with archive.open(f"{key}.npy", "w", force_zip64=True) as f:
+        np.lib.format.write_array_header_1_0(f, {
+            "descr": np.lib.format.dtype_to_descr(stored), "fortran_order": False,
+            "shape": leaf.shape})
+        for index in [(i,) for i in range(leaf.shape[0])] if len(leaf.shape) > 2 else [()]:
+          x = np.ascontiguousarray(leaf.read(index))
+          f.write(x.reshape(-1).view(np.uint8).data)
+          done += x.nbytes
+          note(done, total)

@@ -1,0 +1,56 @@
+"""Runs measure.measure in a child process that has the TPU compiler, or enough CPU devices.
+
+The TPU compiler is the libtpu wheel. In the everyday environment it would make every start of JAX
+print warnings. `pip install --target .libtpu` therefore puts it into a folder that only the child
+process searches.
+"""
+import importlib.util
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+LIBTPU = ROOT / ".libtpu"
+LIBRARY = LIBTPU / "libtpu" / "libtpu.so"
+INSTALL = (f"{sys.executable} -m pip install --no-deps --target {LIBTPU} "
+           f"-r {ROOT / 'requirements-tpu-compiler.txt'}")
+
+
+def has_tpu_compiler():
+  return LIBRARY.exists() or importlib.util.find_spec("libtpu") is not None
+
+
+def measure(config, timeout=3600, **request):
+  """Returns measure.measure(config, **request), run in a child process.
+
+  Raises:
+    ValueError: `measure` raised one, or a topology is given and the TPU compiler is not installed.
+    RuntimeError: the child process ended without a result.
+  """
+  if request.get("topology") and not has_tpu_compiler():
+    raise ValueError("The TPU compiler is not installed. It runs on any Linux machine and needs no "
+                     f"TPU (200 MB):\n  {INSTALL}")
+  env = {**os.environ, "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3",
+         "TPU_SKIP_MDS_QUERY": "1",  # this machine has no metadata server that describes a TPU
+         "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # and no TPU that two processes could compete for
+         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+         "JAX_NUM_CPU_DEVICES": str(request.get("count", 1)),
+         # The cache stores executables; a program for a topology cannot be loaded as one.
+         "JAX_ENABLE_COMPILATION_CACHE": "0"}
+  if LIBRARY.exists():
+    env["TPU_LIBRARY_PATH"] = str(LIBRARY)
+  with tempfile.TemporaryDirectory() as folder:
+    answer = pathlib.Path(folder, "result.json")
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.planning.measure", str(answer)], env=env, text=True,
+        input=repr({"config": config.to_dict(), **request}), capture_output=True, timeout=timeout)
+    if not answer.exists():
+      raise RuntimeError(f"The compiling process ended with status {done.returncode}:\n"
+                         f"{done.stderr[-3000:]}")
+    result = json.loads(answer.read_text())
+  if "error" in result:
+    raise ValueError(result["error"])
+  return result

@@ -1,0 +1,190 @@
+"""Compiles a config's training step for a device that need not be here; reports time and memory.
+
+For a TPU topology the TPU compiler itself makes the program. For a GPU or a CPU, a program for the
+same number of CPU devices stands in, and tools/planning/roofline.py estimates the time of each of
+its instructions.
+
+  python -m tools.planning.measure RESULT.json < request     (tools/plan.py starts it)
+
+A request is the repr of a dict: "config" (nested dicts) and the other arguments of `measure`. It
+runs in a process of its own, because JAX sets its backend once per process.
+"""
+import ast
+import json
+import math
+import os
+import pathlib
+import re
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+from big_vlm import families, sharding
+from big_vlm.planning import devices, flops, memory
+from big_vlm.training import losses, setup
+from tools.planning import program, roofline
+
+# Hz of a generation's matrix units; they turn the compiler's cycles into seconds. The 4 units of a
+# v5e, each of 128 x 128 multiply-adds, reach its 197 TFLOP/s at 1.5 GHz.
+CLOCK = {"v4": 1.05e9, "v5e": 1.5e9, "v5p": 1.75e9, "v6e": 1.75e9}
+# Bytes/s into a chip over all its links to other chips, as Google publishes them.
+NETWORK = {"v4": 300e9, "v5e": 200e9, "v5p": 600e9, "v6e": 448e9}
+# The compiler does not estimate Pallas kernels. Their FLOPs are priced at this part of the peak.
+KERNEL_RATE = 0.5
+
+
+def measure(config, topology=None, device=None, count=1, text_len=64, images=1, save=None):
+  """Compiles the training step of a config and returns its costs as a dict of plain values.
+
+  Args:
+    config: ConfigDict of a training run.
+    topology: TPU chips, such as "v5e:16x16"; needs libtpu.
+    device: instead of topology, a row of big_vlm/planning/devices.py, or "cpu".
+    count: number of devices; a topology has its own.
+    text_len: text tokens of an example that the model reads.
+    images: images of an example.
+    save: file for the text of the compiled program.
+
+  Returns:
+    The keys at the end of this function. A program that does not fit into the memory has "failed",
+    the compiler's message, and no times.
+
+  Raises:
+    ValueError: the config does not fit the devices, or the topology is unknown.
+  """
+  if topology:
+    generation = topology.split(":")[0]
+    row, targets = devices.find(generation), tpu_devices(topology)
+  else:
+    row, targets = devices.find(device), jax.devices()[:count]
+  notes = []
+  s = setup.make(config, targets, note=notes.append)
+  batch = batch_shapes(config, s, text_len + 1, images)
+  state = jax.tree.map(lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where),
+                       s.shapes, s.shardings)
+  out = {"devices": s.mesh.size, "mesh": dict(s.mesh.shape), "batch": config.input.batch_size,
+         "grad_accum_steps": config.grad_accum_steps, "text_len": text_len, "images": images,
+         "notes": [n for n in notes if not n.startswith("replicated: opt_state")],
+         "limit": row.memory * row.usable,
+         "tokens": flops.tokens(s.model.config, text_len, images)}
+  with jax.set_mesh(s.mesh):
+    rows = config.input.batch_size // config.grad_accum_steps
+    trips = {rf"{losses.LOOP}\)*/while$": losses.most_iterations(rows, text_len)}
+    out["static"] = memory.static(s, batch, config.grad_accum_steps)
+    began = time.perf_counter()
+    try:
+      compiled = s.step.lower(state, batch).compile()
+    except Exception as e:  # JaxRuntimeError; other errors are raised again
+      if "RESOURCE_EXHAUSTED" not in str(e):
+        raise
+      return out | {"failed": str(e).splitlines()[0], "fits": False,
+                    "memory": {"total": memory.required(str(e), out["static"])}}
+    out["compile_seconds"] = time.perf_counter() - began
+  text = compiled.as_text()
+  if save:
+    pathlib.Path(save).write_text(text)
+  if topology:
+    kernels = kernel_cycles(s.model.config, text_len, images, row.flops, CLOCK[generation])
+    costs = program.costs(text, trips, kernels)
+    seconds = lambda cost: cost.cycles / CLOCK[generation]
+  else:
+    costs = program.costs(text, trips)
+    if device != "cpu":  # instructions without a source are a CPU's copies of matmul operands
+      costs = [cost for cost in costs if cost.source]
+    times = roofline.seconds(text, costs, row)
+    seconds = lambda cost: times[cost.name]
+  step = sum(map(seconds, costs))
+  per_device = config.input.batch_size / s.mesh.size
+  model_flops = per_device * flops.per_example(s.model.config, text_len, images)
+  by_category = dict.fromkeys(program.CATEGORIES, 0.)
+  by_place, parts = {}, places(s.model.config)
+  for cost in costs:
+    by_category[cost.category] += seconds(cost)
+    name = place(cost.source, parts)
+    by_place[name] = by_place.get(name, 0.) + seconds(cost)
+  used, moved = program.memory(compiled), program.collectives(costs)
+  return out | {
+      "memory": used,  # bytes per device
+      "fits": used["total"] <= out["limit"],
+      "step_seconds": step,
+      "tokens_per_second": per_device * out["tokens"] / step,  # per device
+      "mfu": model_flops / step / row.flops,
+      "seconds": by_category,
+      "where": dict(sorted(by_place.items(), key=lambda item: -item[1])),
+      "collectives": moved,  # {kind: (runs, bytes)}
+      # A lower bound. An all-reduce is a reduce-scatter and an all-gather.
+      "network_seconds": topology and sum(
+          n * (1 + (kind == "all-reduce")) for kind, (_, n) in moved.items()) / NETWORK[generation],
+  }
+
+
+def tpu_devices(topology):
+  """Descriptions of the chips of a topology such as "v5e:16x16"; needs libtpu."""
+  from jax.experimental import topologies
+  try:
+    return topologies.get_topology_desc(topology, "tpu").devices
+  except Exception as e:
+    raise ValueError(f"The TPU compiler does not know the topology {topology!r}: "
+                     f"{str(e).splitlines()[0]}. "
+                     "Give a generation and a shape of chips, such as v5e:4x4, v5p:2x2x1, "
+                     "v6e:16x16.") from e
+
+
+def batch_shapes(config, s, length, images):
+  """{key: ShapeDtypeStruct} of a training batch on the mesh; its text has `length` tokens."""
+  rows, where = config.input.batch_size, sharding.batch_sharding(s.mesh)
+  like = lambda shape, dtype: jax.ShapeDtypeStruct((rows, *shape), dtype, sharding=where)
+  batch = {key: like((length,), jnp.int32) for key in ("text", "mask_ar", "mask_loss")}
+  if s.model.config.img and images:
+    side = s.model.config.img.image_size
+    frames = (images,) if images > 1 else ()
+    batch["image"] = like((*frames, side, side, 3), jnp.uint8)
+  return batch
+
+
+def kernel_cycles(config, text_len, images, peak, clock):
+  """Returns a function Cost -> cycles that prices a Pallas attention kernel, for program.costs.
+
+  A forward kernel takes 4 x batch x heads x visible pairs x head dim FLOPs. A backward kernel takes
+  2.5 times that, because it computes the logits again. Both run at KERNEL_RATE of the peak. In the
+  image tower all pairs are visible; in the decoder, the pairs of a text that is all suffix.
+  """
+  total = flops.tokens(config, text_len, images)
+  seen = (total - text_len) * total + text_len * (text_len + 1) // 2
+
+  def cycles(cost):
+    # The first operand is the queries, [B, N, T, H], or [N, T, H] for a batch of 1.
+    *many, length, dim = map(int, re.search(r"\[([\d,]+)\]", cost.operands[0])[1].split(","))
+    pairs = length * length if "/img/" in cost.source else seen
+    backward = re.search("dkv|dq|bwd|backward", cost.name)
+    return (2.5 if backward else 1) * 4 * math.prod(many) * pairs * dim / (
+        KERNEL_RATE * peak) * clock
+  return cycles
+
+
+def places(config):
+  """((part of the model, regex over the names of its operations), ...); the first match counts."""
+  of = {"tower": config.img, "decoder": config.llm}
+  parts = ((f"{part}: {what}", regex) for part, c in of.items() if c
+           for what, regex in families.of(c).PLACES)
+  return (*parts, ("head and loss", rf"{losses.LOOP}|logits"), ("embedding", "embedder"))
+
+
+def place(source, places):
+  found = next((name for name, regex in places if re.search(regex, source)), None)
+  return found or ("optimizer and other" if source else "copies without a source")
+
+
+if __name__ == "__main__":
+  request = ast.literal_eval(sys.stdin.read())
+  config = ml_collections.ConfigDict(request.pop("config"))
+  try:
+    result = measure(config, **request)
+  except ValueError as e:
+    result = {"error": str(e)}
+  temporary = pathlib.Path(sys.argv[1] + ".tmp")
+  temporary.write_text(json.dumps(result))
+  os.replace(temporary, sys.argv[1])
