@@ -63,7 +63,8 @@ def read_model(source):
                      f"reads format {FORMAT}.")
   saved = description["tokenizer"]
   tokenizer = None if saved is None else tokenizer_files.load(saved, folder)
-  return folder, step, description["model"], tokenizer, description.get("lora_scale")
+  model = paligemma.modernize(description["model"])
+  return folder, step, model, tokenizer, description.get("lora_scale")
 
 
 def _folder_and_step(source):
