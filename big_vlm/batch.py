@@ -7,25 +7,26 @@ The sequence that the language model sees is `image tokens | text`, and a text r
     mask_loss    0    0    0   0   0  0  0     1    1   0   0    1: we train to predict this token
     mask_input   1    1    1   1   1  1  1     -    -   0   0    1: a token of the prompt (in evals)
 
-Image tokens have mask_ar 0: image and prefix see each other, the suffix is causal (prefix-LM,
-PaliGemma report, section 3.1). Training feeds text[:, :-1] and predicts text[:, 1:].
+pp/text_layout.py lays it out. Image tokens have mask_ar 0: image and prefix see each other, the
+suffix is causal (prefix-LM, PaliGemma report, section 3.1). Training feeds text[:, :-1] and
+predicts text[:, 1:].
 """
 import numpy as np
 
 # key: (axes, dtypes, needed for training, needed for evaluation). B batch, F frames or several
-# images of one example, L text length. uint8 images become [-1, 1] floats on the device.
+# images of one example, T text length. uint8 images become [-1, 1] floats on the device.
 BATCH = {
     "image": (("BHWC", "BFHWC"), (np.uint8, np.float32), False, False),
-    "text": (("BL",), (np.int32,), True, True),
-    "mask_ar": (("BL",), (np.int32,), True, True),
-    "mask_loss": (("BL",), (np.int32,), True, False),
-    "mask_input": (("BL",), (np.int32,), False, True),
-    "_mask": (("B",), (np.bool_,), False, True),  # False: a row that only fills up the last batch
+    "text": (("BT",), (np.int32,), True, True),
+    "mask_ar": (("BT",), (np.int32,), True, True),
+    "mask_loss": (("BT",), (np.int32,), True, False),
+    "mask_input": (("BT",), (np.int32,), False, True),
+    "_mask": (("B",), (np.bool_,), False, True),  # False: a padding row of the last batch
 }
 
 
 def check_batch(batch, train, vocab_size=None):
-  """Raises one ValueError that lists everything in which batch breaks the contract above."""
+  """Raises one ValueError that lists every way in which batch breaks the table above."""
   problems, sizes = [], {}
   for key, (axes, dtypes, in_train, in_eval) in BATCH.items():
     if key not in batch:

@@ -29,7 +29,7 @@ def test_good_batches(changes):
     (TRAIN, True, {"text": INTS[0]}, r"'text' has shape \(5,\), not \[B, L\]"),
     (TRAIN, True, {"image": IMAGE[0]}, r"not \[B, H, W, C\] or \[B, F, H, W, C\]"),
     (TRAIN, True, {"image": IMAGE[..., :1]}, "'image' has 1 channels, not 3"),
-    (TRAIN, True, {"mask_ar": INTS[:, :4]}, "axis L is 4 in 'mask_ar' but 5 in 'text'"),
+    (TRAIN, True, {"mask_ar": INTS[:, :4]}, "axis T is 4 in 'mask_ar' but 5 in 'text'"),
     (EVAL, False, {"_mask": np.ones(3, bool)}, "axis B is 3 in '_mask' but 2 in 'image'"),
     (TRAIN, True, {"text": INTS * 300}, "token id 300 does not fit .* vocabulary of 300: .*tokeni"),
 ])

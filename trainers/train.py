@@ -6,19 +6,27 @@ saves and ends it after the step under way (big_vlm/stopping.py).
 """
 import contextlib
 import sys
-import time
 
 import jax
 from etils import epath
 
-from big_vlm import cli, compilation, distributed, files, metric_writer, plot, profiling
-from big_vlm import reporting, sharding, stopping
-from big_vlm.batch import check_batch
+from big_vlm import (
+  cli,
+  compilation,
+  distributed,
+  files,
+  metric_writer,
+  plot,
+  profiling,
+  reporting,
+  sharding,
+  stopping,
+)
 from big_vlm.checkpoints import native
 from big_vlm.checkpoints.steps import Checkpoints
 from big_vlm.data import counters, loader, mixture
-from big_vlm.planning import devices, flops, memory
-from big_vlm.training import finite, optim, setup
+from big_vlm.planning import memory
+from big_vlm.training import loop, nan_guard, optim, setup
 from big_vlm.training import step as steps
 from evaluators import common
 
@@ -26,16 +34,16 @@ from evaluators import common
 def train(config, workdir, profile_steps=None):
   """Runs the config to its end; returns the last row of training metrics."""
   distributed.assert_same(config.to_json_best_effort(), "configs")
-  stream = mixture.Mixture(config.input.mixture, config.seed, config.input.on_error)
+  stream = mixture.from_config(config)
   s = setup.make(config)
   distributed.broadcast_from_primary(lambda: make_workdir(workdir))
   print(optim.table(s.shapes.params, s.optimizer))
-  total, size, row = s.run.total, config.input.batch_size, {}
+  total, size, row = s.horizon.total, config.input.batch_size, {}
   read = counters.Counters(stream, size, config.input.on_error)
-  log, save, keep = (s.run.steps(name, config, default) for name, default in
+  log, save, keep = (s.horizon.steps(name, config, default) for name, default in
                      (("log", 50), ("checkpoint", 1000), ("keep_period", 0)))
-  evaluators = common.evaluators(config, s.model, config.tokenizer, s.mesh, s.run)
-  guard = finite.Guard(s, config.seed, config.loss.to_dict())
+  evaluators = common.evaluators(config, s.model, config.tokenizer, s.mesh, s.horizon)
+  guard = nan_guard.NaNGuard(s, config.seed, config.loss.to_dict())
   with (jax.set_mesh(s.mesh), stopping.PreemptionHandler() as preemption,
         Checkpoints(workdir, config.max_to_keep, keep) as checkpoints):
     state = start_or_resume(config, s, checkpoints)
@@ -47,43 +55,41 @@ def train(config, workdir, profile_steps=None):
         workers=config.input.workers, threads=config.input.threads,
         memory_gb=config.input.memory_gb)
     progress = reporting.Progress(first, total, size)
+
+    @contextlib.contextmanager
+    def around(step, batch):
+      with trace.step(step) as results, explained(s, batch, config.grad_accum_steps):
+        yield results
+
+    def evaluate(step, state, evaluators):
+      for evaluator in evaluators:
+        if loop.due(step, evaluator.steps, total):
+          with progress.paused():
+            params = steps.ema_params(state, s.optimizer)
+            writer.write(step, evaluator.run(params, workdir, step))
+
     with metric_writer.MetricWriter(workdir, first) as writer, contextlib.closing(batches):
-      def evaluate(step, evaluators):
-        for evaluator in evaluators:
-          if due(step, evaluator.steps, total):
-            with progress.paused():
-              params = steps.averaged(state, s.optimizer)
-              writer.write(step, evaluator.run(params, workdir, step))
-      if first:  # what a kill after the save has cut off
-        evaluate(first, [e for e in evaluators if not writer.has(e.name + "/")])
-      for step in range(first + 1, total + 1):
-        batch, host = loader.split_batch(progress.wait(batches))
+      if first:  # evaluations that a kill after the save has cut off
+        evaluate(first, state, [e for e in evaluators if not writer.has(e.name + "/")])
+      finished = loop.run(s, state, batches, progress, guard, first=first, total=total,
+                          batch_size=size, around=around)
+      del state  # the first step donates it
+      for step, state, metrics, host, compiled in finished:
         read.note(host)
-        if step == first + 1:
-          check_batch(batch, train=True, vocab_size=s.model.config.llm.vocab_size)
-          progress.work(**work(s, batch))
-          began = time.perf_counter()
-        batch = sharding.make_global_array(s.mesh, batch, size)
-        with trace.step(step) as done, explained(s, batch, config.microbatches):
-          if step == first + 1:
-            compilation.compile_ahead(s.step, state, batch)
-          state, metrics = done(s.step(state, batch))
-        guard.watch(step, state, metrics, batch, host["_id"])
         checkpoints.check()
         stopping_now = preemption.should_stop(step) and step < total
-        if step == first + 1:
-          print(f"step compiled in {time.perf_counter() - began:.0f} s "
-                f"({compilation.cache_stats()})")
-        if step == 1 or due(step, log, total):
+        if compiled is not None:
+          print(f"step compiled in {compiled:.0f} s ({compilation.cache_stats()})")
+        if step == 1 or loop.due(step, log, total):
           row = jax.device_get(metrics)
           writer.write(step, row | progress.line(step, row["loss"]) | read.row(step))
-        if due(step, save, total) or stopping_now:
+        if loop.due(step, save, total) or stopping_now:
           guard.flush(state)
           writer.sync()
           checkpoints.save(step, as_items(state, s.optimizer))
         if stopping_now:
           break
-        evaluate(step, evaluators)
+        evaluate(step, state, evaluators)
   if stopping_now:
     print(f"stopped after step {step}, saved in {checkpoints.folder(step)}: the same command "
           "resumes from it", flush=True)
@@ -94,30 +100,14 @@ def train(config, workdir, profile_steps=None):
 
 
 @contextlib.contextmanager
-def explained(s, batch, microbatches):
+def explained(s, batch, grad_accum_steps):
   """Answers a lack of memory with the table of what a step holds."""
   try:
     yield
   except jax.errors.JaxRuntimeError as e:
-    if text := memory.explain(e, s, batch, microbatches):
+    if text := memory.explain(e, s, batch, grad_accum_steps):
       raise ValueError(text) from e
     raise
-
-
-def due(step, every, total):
-  """Every `every` steps and at the last; 0: at the last only."""
-  return step == total or bool(every) and step % every == 0
-
-
-def work(s, batch):
-  """What Progress counts: tokens and FLOPs of an example, FLOP/s of all devices if known."""
-  image, config = batch.get("image"), s.model.config
-  images = 0 if image is None else 1 if image.ndim == 4 else image.shape[1]
-  length = batch["text"].shape[1] - 1
-  device = devices.of_kind(jax.devices()[0].device_kind)
-  return dict(tokens=flops.tokens(config, length, images),
-              flops=flops.per_example(config, length, images),
-              peak=device and device.flops * s.mesh.size)
 
 
 def make_workdir(workdir):
@@ -130,8 +120,8 @@ def make_workdir(workdir):
 
 
 def describe(workdir, config, s):
-  """Writes config.json, model.json and the tokenizer: not before a run that is there has turned
-  out to be of this config."""
+  """Writes config.json, model.json and the tokenizer, once an existing run has proved to be of this
+  config."""
   text = config.to_json_best_effort(indent=2)
   files.write_atomic(epath.Path(workdir) / "config.json", text + "\n")
   native.write_model(workdir, setup.model_args(config, s.mesh), config.tokenizer or None,
@@ -157,22 +147,22 @@ def start_or_resume(config, s, checkpoints):
 def as_items(state, optimizer):
   """The parts of a TrainState that a checkpoint holds side by side.
 
-  "params" are those to evaluate and hand on: where there is a moving average, it; the parameters
-  that training goes on from are then in "train".
+  "params" are those to evaluate and export: the moving average where there is one. The parameters
+  from which training resumes are then in "train".
   """
   train = {"step": state.step, "opt_state": state.opt_state}
   if state.ema is not None:
-    train["trained"] = optim.split(state.params, optimizer.trains)[0]
-  return {"params": steps.averaged(state, optimizer), "train": train}
+    train["trained"] = optim.partition(state.params, optimizer.trainable)[0]
+  return {"params": steps.ema_params(state, optimizer), "train": train}
 
 
 def from_items(items, optimizer):
-  """as_items() undone."""
+  """The TrainState of what as_items() returned."""
   params, train = items["params"], items["train"]
   if "trained" not in train:
     return steps.TrainState(train["step"], params, train["opt_state"])
-  ema, frozen = optim.split(params, optimizer.trains)
-  return steps.TrainState(train["step"], optim.join(params, train["trained"], frozen),
+  ema, frozen = optim.partition(params, optimizer.trainable)
+  return steps.TrainState(train["step"], optim.combine(params, train["trained"], frozen),
                           train["opt_state"], ema)
 
 

@@ -1,7 +1,7 @@
-"""Batches of this process, in order, made ahead by threads or worker processes (Grain).
+"""Batches of this process, in order, prefetched by threads or worker processes (Grain).
 
 The example at (step, slot) is element step * batch_size + slot of the stream, whatever the number
-of processes and workers: the loader's whole state is the step.
+of processes and workers: the step is the whole state of the loader.
 """
 import signal
 
@@ -9,20 +9,20 @@ import absl.flags
 import numpy as np
 from etils import epy
 
+from big_vlm import cpu
 from big_vlm.batch import BATCH
-from big_vlm.data import allocation
 
 with epy.lazy_imports():  # slow to import
   import grain
 
-GRACE = 20  # seconds that a worker goes on after SIGTERM
-AHEAD = 8  # batches that are made ahead at most, by the threads of each worker
-KEPT = ("_id", "_source", "_skipped")  # of the loader's own keys, what a batch tells
+GRACE = 20  # seconds that a worker lives after SIGTERM
+AHEAD = 8  # batches that the threads of each worker prefetch at most
+KEPT = ("_id", "_source", "_skipped")  # keys of the loader that stay in a batch
 ENDLESS = 2**53  # elements: Grain divides this number as a float, which is exact up to here
 
 
 class _Slots:
-  """The elements of a stream that a process feeds: some rows of each batch, from a step on."""
+  """The elements of a stream that a process reads: some rows of each batch, from a step on."""
 
   def __init__(self, stream, batch_size, step, rows):
     self._stream, self._size, self._rows = stream, batch_size, rows
@@ -41,12 +41,12 @@ def train_batches(stream, batch_size, *, step=0, rows=None, workers=0, threads=2
 
   Args:
     stream: random access to examples, a mixture.Mixture.
-    rows: the slots of the batch that are wanted (sharding.process_rows), all by default.
+    rows: the slots of the batch to read (sharding.local_batch_rows), all by default.
     workers: processes that make batches; 0: threads of this one.
     threads: of each worker.
-    memory_gb: what batches that are made ahead may hold, as far as one is still made ahead.
+    memory_gb: the most that prefetched batches hold; one is always prefetched.
   """
-  allocation.keep_freed_memory()
+  cpu.keep_freed_memory()
   rows = list(range(batch_size) if rows is None else rows)
   slots = _Slots(stream, batch_size, step, rows)
   batches = grain.MapDataset.source(slots).batch(len(rows), batch_fn=collate)
@@ -62,9 +62,9 @@ def train_batches(stream, batch_size, *, step=0, rows=None, workers=0, threads=2
 
 
 def _start_worker(worker, workers):
-  """Ctrl-C and schedulers signal the workers too, which the step under way still needs."""
+  """Ctrl-C and schedulers signal the workers too, which the current step still needs."""
   del worker, workers
-  allocation.keep_freed_memory()
+  cpu.keep_freed_memory()
   signal.signal(signal.SIGINT, signal.SIG_IGN)
   signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
 
@@ -72,10 +72,10 @@ def _start_worker(worker, workers):
 def eval_batches(examples, preprocess, batch_size, *, rows=None, threads=2, start=0):
   """(iterator over batches, their number): every example from `start` on once, in order.
 
-  "_mask" is False on padding rows. rows: the slots of each batch that are wanted, all by default;
-  they do not change the number of batches.
+  "_mask" is False on padding rows. rows: the slots of each batch to read, all by default; they do
+  not change the number of batches.
   """
-  allocation.keep_freed_memory()
+  cpu.keep_freed_memory()
   rows = list(range(batch_size) if rows is None else rows)
   count = -(-(len(examples) - start) // batch_size)
 
@@ -91,10 +91,10 @@ def eval_batches(examples, preprocess, batch_size, *, rows=None, threads=2, star
 
 
 def collate(examples):
-  """The keys of the batch contract stacked, all others as lists; keys with "_" go, but KEPT.
+  """Stacks the keys of big_vlm/batch.py and lists all others; of keys with "_" only KEPT stay.
 
   An example without one of the other keys has None there. Raises ValueError where examples differ
-  in keys or shapes of the contract.
+  in the keys or shapes of big_vlm/batch.py.
   """
   batch = {}
   for key in dict.fromkeys(k for e in examples for k in e):
@@ -106,7 +106,7 @@ def collate(examples):
 
 
 def size_of(example):
-  """Bytes of what goes into a batch."""
+  """Bytes that an example adds to a batch."""
   return sum(np.asarray(v).nbytes for k, v in example.items() if k in BATCH) or 1
 
 
@@ -121,11 +121,12 @@ def _stack(key, examples):
     raise ValueError(
         f"{key!r} is {values[0].shape} in example {examples[0].get('_id')} but {values[odd].shape} "
         f"in {examples[odd].get('_id')}; a batch needs one shape: "
-        + ("resize(...)" if key == "image" else "tolen(...)") + " in the pp string sees to it.")
+        + ("`resize`" if key == "image" else "`text_layout` with config.text_len")
+        + " in the pp string makes one.")
   return np.stack(values)
 
 
 def split_batch(batch):
-  """(what goes to the devices, what stays on the host) of a collated batch."""
+  """(keys for the devices, keys that stay on the host) of a collated batch."""
   device = {k: v for k, v in batch.items() if k in BATCH}
   return device, {k: v for k, v in batch.items() if k not in BATCH}

@@ -1,8 +1,8 @@
-"""A list of examples, {"image": ..., "prefix": "caption en", "suffix": "a cat"}, as in a notebook.
+"""Examples in a list: {"image": ..., "prefix": "caption en", "suffix": "a cat"}, for notebooks.
 
 "image" is a path, encoded bytes, a PIL image, or an array [H, W, 3]: uint8 0..255, or float
-[-1, 1], which is rounded to 256 levels. "images" is a list of these. Every other field is passed on
-as it is.
+[-1, 1], which is rounded to 256 levels. "images" is a list of these. Other fields stay
+unchanged.
 """
 import numpy as np
 from PIL import Image
@@ -58,7 +58,7 @@ def _load(index, image):
 
 
 def _read(index, image):
-  """uint8 [H, W, 3] of an image as generation takes it."""
+  """uint8 [H, W, 3] of an image as VLM.generate takes it."""
   try:
     image = inputs.read(image)
   except (ValueError, OSError) as e:

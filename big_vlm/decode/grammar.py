@@ -33,7 +33,7 @@ FREE = [{(0, np.iinfo(np.int32).max): 0}]
 @flax.struct.dataclass
 class Grammar:
   """One finite-state machine per row; each starts in state 0."""
-  edges: jax.Array  # int32 [B, S, M, 3]: lowest id, highest id, next state; unused: lowest > highest
+  edges: jax.Array  # int32 [B, S, M, 3]: lowest id, highest id (below it: unused), next state
 
   def allowed(self, state, vocab_size):
     """state int32 [B] -> bool [B, V]: the tokens that may come next; at least one in each row."""

@@ -1,9 +1,9 @@
-"""Samplers: how a token is chosen from logits. Several are joined with "|", left to right.
+"""Samplers choose a token from logits. Several are joined with "|", left to right.
 
   "greedy"   "temperature(0.7)"   "top_k(k=5, t=1.)"   "top_k(40)|top_p(.9)|temperature(.7)"
   "best_of(n=4, sampler='top_p(.9)')"   "beam(n=4)"   "contrastive(k=5, alpha=.6)"
 
-A sampler is a pytree: its numbers are traced, so another temperature compiles nothing anew.
+A sampler is a pytree: its numbers are traced, so a new temperature does not recompile.
 R requests, V vocabulary.
 """
 import flax.struct
@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from big_vlm.decode import search
+from pp.builder import split_pipeline
 from pp.registry import Registry
 
 SAMPLERS = Registry("sampler")
@@ -18,26 +19,14 @@ SAMPLERS = Registry("sampler")
 
 def build(text):
   """The search that `text` names. Raises ValueError for an unknown name or a wrong argument."""
-  parts = [SAMPLERS.build(part) for part in _split(text)]
+  parts = [SAMPLERS.build(part) for part in split_pipeline(text) or [text]]
   if len(parts) == 1:
     return parts[0]
   if not all(isinstance(p, search.Sample) and p.draw and p.n == 1 for p in parts):
     raise ValueError(
-        f"The sampler {text!r} joins what cannot be joined: only temperature, top_k, top_p and "
+        f"The sampler {text!r} cannot be joined: only temperature, top_k, top_p and "
         "min_p can. best_of takes such a chain: best_of(4, 'top_k(9)|top_p(.9)').")
   return search.Sample(sum((p.filters for p in parts), ()), draw=True)
-
-
-def _split(text):
-  """The parts between the "|" that stand outside of brackets."""
-  parts, depth = [""], 0
-  for c in text:
-    depth += (c == "(") - (c == ")")
-    if c == "|" and not depth:
-      parts.append("")
-    else:
-      parts[-1] += c
-  return parts
 
 
 @flax.struct.dataclass
@@ -64,8 +53,8 @@ class TopP:
   def __call__(self, logits):
     """Keeps the smallest set of most likely tokens whose probabilities add up to p.
 
-    The least probability of the set is found by bisection over the bits of a float32, which order
-    as the numbers do: 31 sums instead of a sort of V, and exact.
+    Bisection over the bits of a float32, which sort as the numbers do, finds the least probability
+    of the set: 31 sums instead of a sort of V, and exact.
     """
     probs = jax.nn.softmax(logits)
     bits = jax.lax.bitcast_convert_type(probs, jnp.int32)
@@ -76,7 +65,7 @@ class TopP:
       reached = jnp.sum(jnp.where(bits >= middle[:, None], probs, 0), axis=-1) >= self.p
       return jnp.where(reached, middle, low), jnp.where(reached, high, middle - 1)
 
-    # 0x3f800000 is 1.0. The likeliest token alone is in any case: p is above 0.
+    # 0x3f800000 is 1.0. The most likely token is always in the set: p is above 0.
     low = jnp.zeros(len(logits), jnp.int32)
     low, _ = jax.lax.fori_loop(0, 31, narrow, (low, jnp.full_like(low, 0x3f800000)))
     return jnp.where(bits >= low[:, None], logits, -jnp.inf)
@@ -93,7 +82,7 @@ class MinP:
 
 @SAMPLERS.register("greedy")
 def greedy():
-  """The likeliest token."""
+  """The most likely token (argmax)."""
   return search.Sample((), draw=False)
 
 
@@ -106,7 +95,7 @@ def temperature(t=1.0):
 
 @SAMPLERS.register("top_k")
 def top_k(k=5, t=1.0):
-  """Draws from the k likeliest (Fan et al. 2018) at temperature t."""
+  """Draws from the k most likely (Fan et al. 2018) at temperature t."""
   _check(isinstance(k, int) and k >= 1, f"top_k({k})", "k is a number of tokens, 1 or more")
   return _after_temperature(TopK(k), t)
 
@@ -120,8 +109,8 @@ def top_p(p=0.9, t=1.0):
 
 @SAMPLERS.register("min_p")
 def min_p(p=0.1, t=1.0):
-  """Draws from tokens at least p times as likely as the likeliest (arXiv 2407.01082)."""
-  _check(0 < p <= 1, f"min_p({p})", "p is a share of the largest probability, above 0, at most 1")
+  """Draws from tokens at least p times as likely as the argmax (arXiv 2407.01082)."""
+  _check(0 < p <= 1, f"min_p({p})", "p is a fraction of the top probability, above 0, at most 1")
   return _after_temperature(MinP(float(p)), t)
 
 
@@ -144,7 +133,7 @@ def beam(n=4):
 
 @SAMPLERS.register("contrastive")
 def contrastive(k=5, alpha=0.6):
-  """Contrastive search (arXiv 2202.06417, equation 5): of the k likeliest tokens the one with the
+  """Contrastive search (arXiv 2202.06417, equation 5): of the k most likely tokens the one with the
   best (1 - alpha) * probability - alpha * largest cosine to a hidden state before it."""
   _check(isinstance(k, int) and k >= 1, f"contrastive({k})", "k is a number of tokens, 1 or more")
   _check(0 <= alpha <= 1, f"contrastive(alpha={alpha})", "alpha is in 0..1")

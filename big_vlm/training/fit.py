@@ -1,7 +1,6 @@
-"""vlm.fit: fine-tuning from a notebook, by the data stream and the step of trainers.train."""
+"""vlm.fit: fine-tuning from a notebook, with the data stream and the loop of trainers.train."""
 import concurrent.futures
 import contextlib
-import itertools
 import math
 import os
 import re
@@ -14,11 +13,12 @@ import numpy as np
 
 from big_vlm import reporting, sharding, trees
 from big_vlm.adapt import lora
-from big_vlm.batch import check_batch
 from big_vlm.data import loader, mixture, source
-from big_vlm.training import optim, schedules
-from big_vlm.training.step import make_train_step, start
-from pp import builder, text_layout
+from big_vlm.training import loop, nan_guard, optim, schedules
+from big_vlm.training import step as steps
+from big_vlm.training.setup import TrainSetup
+from pp import builder
+from pp.context import Context
 
 TEXT_MULTIPLE = 16  # rows are rounded up to it
 
@@ -29,13 +29,13 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
   """Trains vlm on examples, sets vlm.params, and returns {"step": [..], "loss": [..], "lr": [..]}.
 
   All examples are read once before the first step, so that a bad one is an error at the start. The
-  history has every step. Parameters keep their dtypes: what trains does so in float32, and is
-  rounded to the dtype it had when the call ends. Arrays that vlm.params held before stay valid, so
-  that another VLM which shares them is not touched.
+  history has every step. Parameters keep their dtypes: trainable parameters are float32 during the
+  call, and are rounded to the dtype they had when it ends. Arrays that vlm.params held before stay
+  valid: another VLM may share them.
 
   An interrupt (Ctrl-C, a notebook's stop button) ends the training early: vlm.params are those of
-  the last finished step, and the history so far is returned. Any other error leaves vlm.params at
-  the last finished step too.
+  the last finished step, and the history so far is returned. An error, such as that of a loss which
+  is not finite, leaves vlm.params at the last finished step too.
 
   Args:
     examples: the path of a JSONL file (see big_vlm/data/jsonl.py), or a list of {"image": path,
@@ -46,9 +46,9 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
     lr: the peak; None: 1e-4 where adapters train, else 1e-5.
     schedule: a name of training/schedules.py. weight_decay, optimizer: see training/optim.py.
     warmup: steps; None: a tenth of all.
-    trainable: a regex over parameter names that must match all of a name, such as "img/.*", or
-      rules ((regex, bool), ...). None: the LoRA adapters if there are any, else everything. Leaves
-      of integers, such as quantized weights, never train.
+    trainable: a regex that must match the whole name of a parameter, such as "img/.*", or rules
+      ((regex, bool), ...). None: the LoRA adapters if there are any, else everything. Integer
+      leaves, such as quantized weights, never train.
     text_len: tokens of a row (bos, prefix, newline, suffix); None: as the longest example needs.
     seed: of the order of the examples and of dropout.
     log_every: steps between progress lines; None: ten lines in all; 0: print nothing.
@@ -60,11 +60,15 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
           else dict(name="memory", examples=examples))
   count, text_len, images = _survey(vlm, data, text_len)
   total = math.ceil(epochs * count / max(batch_size, 1)) if steps is None else steps
-  _check_sizes(total, batch_size, vlm.mesh)
+  if total < 1 or batch_size < 1:
+    raise ValueError(f"fit() would take {total} steps of {batch_size} examples; give at least one "
+                     "of each.")
+  rows = sharding.local_batch_rows(vlm.mesh, batch_size)
   rules, adapters = _rules(vlm.params, trainable)
   how = dict(decay=schedule, warmup_steps=total // 10 if warmup is None else warmup)
+  horizon = schedules.TrainingHorizon(total)
   optimizer = optim.make(
-      vlm.params, schedules.Run(total), name=optimizer, lr=lr or (1e-4 if adapters else 1e-5),
+      vlm.params, horizon, name=optimizer, lr=lr or (1e-4 if adapters else 1e-5),
       schedule=[(regex, how if trains else None) for regex, trains in rules],
       weight_decay=weight_decay)
   log_every = max(1, total // 10) if log_every is None else log_every
@@ -72,24 +76,29 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
     print(optim.table(vlm.params, optimizer))
     print(f"fit: {count} examples, {text_len} tokens each, {total} steps of {batch_size}",
           flush=True)
-  stream = mixture.Mixture([dict(data=data, pp=_pp(vlm, text_len, images))], seed)
-  batches = loader.train_batches(stream, batch_size)
-  return _train(vlm, batches, optimizer, total, batch_size, seed, log_every)
+  stream = mixture.Mixture([dict(data=data, pp=_pp(images))], seed,
+                           context=_context(vlm, text_len))
+  batches = loader.train_batches(stream, batch_size, rows=rows)
+  return _train(vlm, batches, optimizer, horizon, batch_size, seed, log_every)
 
 
-def _pp(vlm, text_len, images):
+def _context(vlm, text_len):
+  return Context(vlm.tokenizer_name, text_len, vlm.image_size, image=bool(vlm.config.img))
+
+
+def _pp(images, text="text_layout"):
   """Images as VLM.preprocess makes them, text as VLM.tokenize lays it out."""
-  text = text_layout.tokens(vlm.tokenizer_name, text_len, train=True, image=bool(vlm.config.img))
-  return f"decode|resize({vlm.image_size}, antialias=True)|{text}" if images else text
+  return f"decode|resize(antialias=True)|{text}" if images else text
 
 
 def _survey(vlm, data, text_len):
-  """(number of examples, length of their rows, whether they have images), after a look at all."""
+  """(number of examples, length of their rows, whether they have images); reads every example."""
   if not vlm.tokenizer_name:
     raise ValueError("fit() needs a tokenizer and this model has none: load it from a source that "
                      "ships one.")
   examples, tower = source.get(**data), bool(vlm.config.img)
-  preprocess = {has: builder.get_preprocess_fn(_pp(vlm, None, has)) for has in {tower, False}}
+  preprocess = {has: builder.get_preprocess_fn(_pp(has, "text_layout(text_len=None)"),
+                                               _context(vlm, None)) for has in {tower, False}}
 
   def look(index):
     x = examples[index]
@@ -125,19 +134,8 @@ def _count(shape):
   return "one 'image'" if len(shape) == 3 else f"{shape[0]} 'images'"
 
 
-def _check_sizes(total, batch_size, mesh):
-  if total < 1 or batch_size < 1:
-    raise ValueError(f"fit() would take {total} steps of {batch_size} examples; give at least one "
-                     "of each.")
-  rows = sharding.batch_rows(mesh)
-  if batch_size % rows:
-    raise ValueError(f"A batch of {batch_size} does not divide over the {rows} devices of the "
-                     f"mesh: give a batch_size that is a multiple of {rows}, or load the model on "
-                     "fewer devices with from_preset(..., mesh=...).")
-
-
 def _rules(params, trainable):
-  """(rules ((regex, does it train), ...), whether they are those of adapters)."""
+  """(rules ((regex, is it trainable), ...), whether they are those of adapters)."""
   if trainable is None:
     adapters = any(re.fullmatch(lora.TRAINABLE, name) for name in trees.names(params))
     return ((lora.TRAINABLE, True), (".*", False)) if adapters else ((".*", True),), adapters
@@ -146,76 +144,87 @@ def _rules(params, trainable):
   return trainable, False
 
 
-def _train(vlm, batches, optimizer, total, batch_size, seed, log_every):
-  first, _ = loader.split_batch(next(batches))
-  check_batch(first, train=True, vocab_size=vlm.config.llm.vocab_size)
-  like = jax.eval_shape(lambda x: x, vlm.params)
-  state, frozen = _start(vlm.params, optimizer, vlm.mesh)
-  vlm.params, metrics = None, []  # frees what only the VLM held
+def _train(vlm, batches, optimizer, horizon, batch_size, seed, log_every):
+  like, total = jax.eval_shape(lambda x: x, vlm.params), horizon.total
+  state, shardings = _start(vlm.params, optimizer, vlm.mesh)
+  update = _Step(vlm.model, optimizer, seed, state, shardings)
+  s = TrainSetup(vlm.model, vlm.mesh, horizon, optimizer, None, shardings, update)
+  vlm.params = None  # frees the arrays that only the VLM held
+  progress = reporting.Progress(0, total, batch_size)
   try:
-    update = _compiled(vlm.model, optimizer, seed, like, state, frozen,
-                       sharding.make_global_array(vlm.mesh, first))
-    batches = itertools.chain([first], (loader.split_batch(b)[0] for b in batches))
-    progress = reporting.Progress(0, total, batch_size)
-    for step in range(1, total + 1):
-      batch = sharding.make_global_array(vlm.mesh, progress.wait(batches))
-      with _uninterrupted():
-        state, row = update(state, frozen, batch)
-        metrics.append({"step": step, "loss": row["loss"], "lr": row["lr"]})
-      if log_every and (step % log_every == 0 or step == total):
-        progress.line(step, float(row["loss"]))
+    for step, _, metrics, *_ in loop.run(
+        s, state, batches, progress, nan_guard.NaNGuard(s, seed, {}), first=0, total=total,
+        batch_size=batch_size):
+      if log_every and loop.due(step, log_every, total):
+        progress.line(step, float(metrics["loss"]))
   except KeyboardInterrupt:
-    print(f"fit: interrupted; the parameters are those of step {len(metrics)} of {total}")
+    print(f"fit: interrupted; the parameters are those of step {len(update.history)} of {total}")
   finally:
-    old = optim.split(like, optimizer.trains)[0]
-    trained = jax.tree.map(lambda x, was: x.astype(was.dtype), state.params, old)
-    vlm.params = optim.join(like, trained, frozen)
-  rows = jax.device_get(metrics)
+    vlm.params = jax.tree.map(lambda x, was: x if x.dtype == was.dtype else x.astype(was.dtype),
+                              update.state.params, like)
+  rows = jax.device_get(update.history)
   return {key: [np.asarray(row[key]).item() for row in rows] for key in ("step", "loss", "lr")}
 
 
 def _start(params, optimizer, mesh):
-  """(TrainState of a float32 copy of what trains, what is frozen), on the mesh.
+  """(TrainState on the mesh, shardings of it without the frozen parameters).
 
-  The copy is what the step may overwrite: other VLMs can hold the same arrays.
+  Trainable parameters are float32 copies, which the step may donate: other VLMs can hold the
+  originals.
   """
   where = sharding.tree_sharding(mesh, params, note=lambda line: None)
   stays = lambda x: getattr(getattr(x, "sharding", None), "mesh", None) == mesh
   params = jax.tree.map(lambda x, s: x if stays(x) else jax.device_put(x, s), params, where)
-  trained, frozen = optim.split(params, optimizer.trains)
+  trained, frozen = optim.partition(params, optimizer.trainable)
 
   def begin(trained):
     copy = jax.tree.map(lambda x: jnp.array(x, jnp.float32, copy=True), trained)
-    return start(copy, optimizer)
+    return steps.start(copy, optimizer)
   shardings = sharding.tree_sharding(
       mesh, jax.eval_shape(begin, trained), note=lambda line: None)
   shardings = shardings.replace(params=jax.tree.map(lambda x: x.sharding, trained))
-  return jax.jit(begin, out_shardings=shardings)(trained), frozen
+  state = jax.jit(begin, out_shardings=shardings)(trained)
+  return state.replace(params=optim.combine(params, state.params, frozen)), shardings
 
 
-def _compiled(model, optimizer, seed, like, *args):
-  """The step (state, frozen, batch) -> (state, metrics), its state holding only what trains.
+class _Step:
+  """(state, batch) -> (state, metrics); donates the trainable parameters alone, as other VLMs can
+  hold the frozen ones. Keeps the last state and the metrics of all steps."""
 
-  Frozen leaves stand apart so that they are not donated. It is compiled ahead, into the cache that
-  the calls find, for an interrupt to stop it: nothing is donated yet. (The executable itself would
-  do, but it refuses int4 arguments on a CPU, whose layouts it takes for others.)
-  """
-  train_step = make_train_step(model, optimizer, seed)
+  def __init__(self, model, optimizer, seed, state, shardings):
+    self.state, self.history, self._trains = state, [], optimizer.trainable
+    self._jitted = _jit(steps.make_train_step(model, optimizer, seed), optimizer.trainable,
+                        shardings, jax.eval_shape(lambda x: x, state.params))
 
+  def _split(self, state):
+    trained, frozen = optim.partition(state.params, self._trains)
+    return state.replace(params=trained), frozen
+
+  def lower(self, state, batch):
+    return self._jitted.lower(*self._split(state), batch)
+
+  def __call__(self, state, batch):
+    trained, frozen = self._split(state)
+    with _uninterrupted():
+      new, metrics = self._jitted(trained, frozen, batch)
+      self.state = new.replace(params=optim.combine(state.params, new.params, frozen))
+      step = len(self.history) + 1
+      self.history.append({"step": step, "loss": metrics["loss"], "lr": metrics["lr"]})
+    return self.state, metrics
+
+
+def _jit(train_step, trains, shardings, like):
   def update(state, frozen, batch):
-    whole = state.replace(params=optim.join(like, state.params, frozen))
+    whole = state.replace(params=optim.combine(like, state.params, frozen))
     new, metrics = train_step(whole, batch)
-    return new.replace(params=optim.split(new.params, optimizer.trains)[0]), metrics
-  shardings = jax.tree.map(lambda x: x.sharding, args[0])
-  jitted = jax.jit(update, donate_argnums=0, out_shardings=(shardings, None))
-  jitted.lower(*args).compile()
-  return jitted
+    return new.replace(params=optim.partition(new.params, trains)[0]), metrics
+  return jax.jit(update, donate_argnums=0, out_shardings=(shardings, None))
 
 
 @contextlib.contextmanager
 def _uninterrupted():
-  """Holds an interrupt back to the end of the block, in which the old state is gone already and
-  the new one is not yet there."""
+  """Holds an interrupt back to the end of the block, within which the old state is donated and the
+  new one has no name yet."""
   if threading.current_thread() is not threading.main_thread():  # others get no signals
     yield
     return

@@ -18,7 +18,7 @@ from big_vlm.training import optim, schedules
 from big_vlm.training import step as steps
 from big_vlm.training.fit import fit
 from big_vlm.vlm import VLM
-from pp import text_layout
+from pp.context import Context
 from pp.tokenizer import get_tokenizer
 
 LLM = dict(variant="tiny", vocab_size=1632)
@@ -95,9 +95,11 @@ def test_a_text_only_model_learns_to_go_on(text_vlm):
 
 def as_the_trainer(vlm, examples, pp, n):
   """(parameters, losses) after n steps as trainers.train takes them."""
-  optimizer = optim.make(vlm.params, schedules.Run(n), lr=1e-3, schedule=dict(decay="constant"))
+  optimizer = optim.make(vlm.params, schedules.TrainingHorizon(n), lr=1e-3,
+                         schedule=dict(decay="constant"))
   step = jax.jit(steps.make_train_step(vlm.model, optimizer, 0))
-  stream = mixture.Mixture([dict(data=dict(name="memory", examples=examples), pp=pp)], 0)
+  stream = mixture.Mixture([dict(data=dict(name="memory", examples=examples), pp=pp)], 0,
+                           context=Context(vlm.tokenizer_name, 16, 16))
   state, losses = steps.start(vlm.params, optimizer), []
   for _, batch in zip(range(n), loader.train_batches(stream, 8)):
     state, metrics = step(state, loader.split_batch(batch)[0])
@@ -106,7 +108,7 @@ def as_the_trainer(vlm, examples, pp, n):
 
 
 def test_the_numbers_are_those_of_the_trainer(vlm, examples):
-  pp = f"decode|resize(16, antialias=True)|{text_layout.tokens(vlm.tokenizer_name, 16, train=True)}"
+  pp = "decode|resize(antialias=True)|text_layout"
   params, losses = as_the_trainer(vlm, examples, pp, 3)
   history = fit(vlm, examples, **THREE)
   np.testing.assert_allclose(history["loss"], losses, rtol=1e-6)
@@ -158,10 +160,10 @@ def test_eight_devices_train_as_one(tokenizer, three):
 
 
 def test_an_interrupt_keeps_the_last_step(text_vlm, three, monkeypatch, capsys):
-  compiled, calls = fit_module._compiled, []
+  jit, calls = fit_module._jit, []
 
   def interrupted(*args):
-    update = compiled(*args)
+    update = jit(*args)
 
     def call(*args):  # comes when the old state is gone and the new one has no name yet
       out = update(*args)
@@ -169,8 +171,9 @@ def test_an_interrupt_keeps_the_last_step(text_vlm, three, monkeypatch, capsys):
       if len(calls) == 3:
         os.kill(os.getpid(), signal.SIGINT)
       return out
+    call.lower = update.lower
     return call
-  monkeypatch.setattr(fit_module, "_compiled", interrupted)
+  monkeypatch.setattr(fit_module, "_jit", interrupted)
   assert fit(text_vlm, PAIRS, **{**THREE, "steps": 50}) == three[0]
   assert not changed(three[1], text_vlm.params)
   assert "interrupted; the parameters are those of step 3 of 50" in capsys.readouterr().out
@@ -182,13 +185,21 @@ def test_an_error_on_the_way_keeps_the_last_step_too(text_vlm, three, monkeypatc
 
   def fails(*args):
     calls.append(args)
-    if len(calls) == 5:  # one for the compilation, one a step
+    if len(calls) == 4:  # one a step
       raise OSError("the cable is out")
     return put(*args)
-  monkeypatch.setattr(sharding, "put_batch", fails)
+  monkeypatch.setattr(sharding, "make_global_array", fails)
   with pytest.raises(OSError, match="cable"):
     fit(text_vlm, PAIRS, **{**THREE, "steps": 50})
   assert not changed(three[1], text_vlm.params)
+
+
+def test_a_loss_that_is_not_finite_ends_it(text_vlm, three, monkeypatch):
+  text_vlm.params = {**text_vlm.params, "llm": {
+      **text_vlm.params["llm"], "final_norm": {"scale": jnp.full(32, jnp.nan)}}}
+  with pytest.raises(ValueError, match="Step 1: the loss is nan.*parameter llm/final_norm/scale"):
+    fit(text_vlm, PAIRS, **THREE)
+  assert text_vlm.params is not None
 
 
 def test_it_runs_in_a_thread(text_vlm, three, tmp_path):

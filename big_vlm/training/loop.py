@@ -1,0 +1,68 @@
+"""The training loop that trainers.train and vlm.fit share."""
+import contextlib
+import time
+from typing import Any, NamedTuple
+
+import jax
+
+from big_vlm import compilation, sharding
+from big_vlm.batch import check_batch
+from big_vlm.data import loader
+from big_vlm.planning import devices, flops
+
+
+class Finished(NamedTuple):
+  """A step that was taken; the device may still compute its arrays."""
+  step: int
+  state: Any  # TrainState after the step
+  metrics: dict  # scalars on the devices
+  host: dict  # the keys of the batch that stay on the host
+  compiled: float | None  # seconds that compilation took, of the first step; else None
+
+
+def run(setup, state, batches, progress, guard, *, first, total, batch_size,
+        around=lambda step, batch: contextlib.nullcontext(lambda results: results)):
+  """Yields a Finished after each of the steps first + 1 to total.
+
+  The first batch is checked, and the step is compiled for it, before anything is donated.
+
+  Args:
+    setup: a setup.TrainSetup.
+    state: the TrainState at step `first`; setup.step donates it.
+    batches: iterator over this process's rows of batches (loader.train_batches).
+    progress: a reporting.Progress. guard: a nan_guard.NaNGuard, which raises ValueError within some
+      steps after a loss that is not finite; the consumer flushes it before it saves a state.
+    around: (step, batch) -> context manager around the step, which gives a function that hands the
+      step's results on.
+  """
+  for step in range(first + 1, total + 1):
+    batch, host = loader.split_batch(progress.wait(batches))
+    if step == first + 1:
+      check_batch(batch, train=True, vocab_size=setup.model.config.llm.vocab_size)
+      progress.work(**_work(setup, batch))
+    batch, compiled = sharding.make_global_array(setup.mesh, batch, batch_size), None
+    with around(step, batch) as results:
+      if step == first + 1:
+        began = time.perf_counter()
+        compilation.compile_ahead(setup.step, state, batch)
+        compiled = time.perf_counter() - began
+      state, metrics = results(setup.step(state, batch))
+    guard.watch(step, state, metrics, batch, host["_id"])
+    yield Finished(step, state, metrics, host, compiled)
+  guard.flush(state)
+
+
+def due(step, every, total):
+  """Every `every` steps and at the last; 0: at the last only."""
+  return step == total or bool(every) and step % every == 0
+
+
+def _work(setup, batch):
+  """Arguments of Progress.work: tokens and FLOPs of an example, FLOP/s of all devices if known."""
+  image, config = batch.get("image"), setup.model.config
+  images = 0 if image is None else 1 if image.ndim == 4 else image.shape[1]
+  length = batch["text"].shape[1] - 1
+  device = devices.of_kind(jax.devices()[0].device_kind)
+  return dict(tokens=flops.tokens(config, length, images),
+              flops=flops.per_example(config, length, images),
+              peak=device and device.flops * setup.mesh.size)
