@@ -49,16 +49,11 @@ def read_folder(folder):
   return read_file(files[0])
 
 
-def _open(path):
-  # The library's "pread", not its "mmap": a tensor of 250 MiB takes 250 MiB instead of 500.
-  return safe_open(path, "numpy", backend="pread")
-
-
 def read_file(path):
   """{name: LazyArray} of one file. Raises ValueError if it is corrupt or of another format."""
   path = pathlib.Path(path)
   try:
-    with _open(path) as f:
+    with safe_open(path, "numpy") as f:
       slices = {name: f.get_slice(name) for name in f.offset_keys()}
   except SafetensorError as e:
     raise ValueError(f"{path} {shards.lfs_pointer(path) or _reason(path, e)}") from None
@@ -102,15 +97,16 @@ def _leaf(path, name, dtype, shape):
   def read(index=()):
     """Reads the rows asked for along the first axis, and no others."""
     rows = range(shape[0])[index[0]] if index and 0 not in shape else range(0)
-    one, few = isinstance(rows, int), slice(None)
-    if not one and (rows.step != 1 or len(rows) in (0, *shape[:1])):
-      few = None  # get_slice takes twice the memory of what it reads, get_tensor once
+    one = isinstance(rows, int)
+    whole = not one and (rows.step != 1 or len(rows) in (0, *shape[:1]))
     try:
-      with _open(path) as f:
-        if few is None:
+      # Of a tensor of 250 MiB "pread" takes 250 MiB and "mmap" 500; of ten of its rows "mmap" takes
+      # nearly nothing, while "pread" reads the tensor for them.
+      with safe_open(path, "numpy", backend="pread" if whole else "mmap") as f:
+        if whole:
           return f.get_tensor(name)[tuple(index)]
         start, stop = (rows, rows + 1) if one else (rows.start, rows.stop)
-        return f.get_slice(name)[start:stop][(0 if one else few, *index[1:])]
+        return f.get_slice(name)[start:stop][(0 if one else slice(None), *index[1:])]
     except SafetensorError as e:
       raise ValueError(f"{path}: {name!r} cannot be read: the file was cut short after it was "
                        f"opened ({e}). Download it again.") from None
