@@ -52,7 +52,7 @@ def test_a_workdir_in_an_object_store(tmp_path, data_dir):
         start("gs://bucket/W", config, server.environment(), "--profile_steps", "1"))
     finish(subprocess.Popen(**commands.popen_args(
         ["evaluators.run", "--config", config, "--init", "gs://bucket/W", "--workdir",
-         "gs://bucket/E"], env=server.environment()),
+         "gs://bucket/E"], env={**server.environment(), "BIG_VLM_CACHE": str(tmp_path / "cache")}),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
 
     local = (tmp_path / "local" / "metrics.jsonl").read_bytes()
