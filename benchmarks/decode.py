@@ -6,17 +6,17 @@
 PARITY is .venv-parity/bin, which `make parity` sets up.
 
 "small" is ViT-S/14 at 224 pixels with 8 Gemma layers, float32, on 2 CPU cores; "3b" is PaliGemma 3B
-in bfloat16 on whatever device there is. Weights are random, 16 prompt tokens, one image per prompt,
-32 new tokens, no early stop. Each library has a process of its own, which waits while another is
-timed; all are warmed up and take turns, round by round. Medians are reported:
+in bfloat16 on JAX's default device. Weights are random; there are 16 prompt tokens, one image per
+prompt, 32 new tokens and no early stop. Each library runs in its own process, which waits while
+another one is timed. All compile first and then take turns, round by round. The medians are:
 
-  prefill ms   a whole call of generate() for one token
+  prefill ms   of a whole call of generate() for one token
   step ms      (a call for 32 tokens - a call for one) / 31
   tokens/s     batch * 32 / a call for 32 tokens
-  of bandwidth the least time of a step, its weights and cache read once at the speed at which this
-               machine sums up 1 GiB, over the time it takes
+  of bandwidth the time to read the weights and the cache once, at the speed at which this machine
+               sums 1 GiB, divided by the time of a step
 
-A library that is not installed has a row that says so.
+The row of a library that is not installed says so.
 """
 import argparse
 import json
@@ -38,7 +38,7 @@ RESULTS = pathlib.Path(__file__).parent / "results"
 
 
 def bytes_per_step(size, batch):
-  """What a step must read: the decoder's matrices, and keys and values half-way to the end."""
+  """Bytes that a step reads: the decoder's matrices, and keys and values half-way to the end."""
   d = argparse.Namespace(**size.decoder)
   heads = 2 * d.heads * d.head_dim + 2 * d.kv_heads * d.head_dim
   weights = size.vocab * d.width + d.depth * d.width * (3 * d.mlp + heads)
@@ -48,14 +48,14 @@ def bytes_per_step(size, batch):
 
 
 def inputs(size, batch):
-  """(ids int64 [B, PROMPT], images uint8 [B, H, W, 3]), the same for all."""
+  """(ids int64 [B, PROMPT], images uint8 [B, height, width, 3]), the same for all libraries."""
   rng = np.random.default_rng(0)
   ids = rng.integers(4, size.vocab - 1024, (batch, PROMPT))
   return ids, rng.integers(0, 256, (batch, size.image_size, size.image_size, 3), np.uint8)
 
 
 def big_vlm(size):
-  """(function (batch, new) -> ids [B, new], number of parameters): as of each library."""
+  """Returns (function (batch, new) -> ids [B, new], number of parameters), as all LIBRARIES do."""
   import jax
 
   from big_vlm import sharding, trees, vlm
@@ -116,7 +116,7 @@ LIBRARIES = {"big_vlm": big_vlm, "keras_hub": keras_hub, "transformers": transfo
 
 
 def bandwidth():
-  """{"device", "bandwidth": bytes per second at which it reads: a sum of 1 GiB, best of 10}."""
+  """{"device", "bandwidth"}; bandwidth is in bytes/s, the best of 10 sums over 1 GiB."""
   import jax
   import jax.numpy as jnp
   x = jax.device_put(np.ones(2**28, np.float32))
@@ -130,8 +130,8 @@ def bandwidth():
 
 
 def serve(library, size):
-  """Answers lines "batch new" on stdin with the seconds of one call each, on stdout."""
-  answers, sys.stdout = sys.stdout, sys.stderr  # libraries print what they like
+  """Times one call for each line "batch new" on stdin and writes its seconds to stdout."""
+  answers, sys.stdout = sys.stdout, sys.stderr  # libraries print too
   say = lambda **kw: print(json.dumps(kw), file=answers, flush=True)
   try:
     if library == "bandwidth":
@@ -150,7 +150,7 @@ def serve(library, size):
 
 
 class Server:
-  """A process of its own for one library."""
+  """The process of one library."""
 
   def __init__(self, library, size):
     self._log = tempfile.TemporaryFile("w+")
@@ -214,7 +214,7 @@ def report(result):
     first = next((r for r in rows.values() if "missing" not in r), None)
     for name, row in rows.items():
       if "missing" in row:
-        lines.append(f"{name:14s} not here: {row['missing']}")
+        lines.append(f"{name:14s} not installed: {row['missing']}")
         continue
       share = result["floor_ms"][batch] / row["step_ms"]
       speed = row["tokens_per_s"]

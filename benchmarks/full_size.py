@@ -1,10 +1,10 @@
-"""A full-size PaliGemma 3B (2.92 B random parameters, bfloat16) through conversion and loading.
+"""Converts and loads a full-size PaliGemma 3B (2.92 B random parameters, bfloat16).
 
   python -m benchmarks.full_size FOLDER
 
-writes pt_224.npz (5.8 GB) and its Hugging Face folder into FOLDER, loads both in bfloat16, and
-prints times, peak memory of each process, and whether logits are finite and equal at two batch
-sizes. Needs 12 GB of disk.
+It writes pt_224.npz (5.8 GB) and its Hugging Face folder into FOLDER and loads both in bfloat16. It
+prints the times, the peak memory of each process, and whether logits are finite and equal at two
+batch sizes. It needs 12 GB of disk.
 """
 import hashlib
 import json
@@ -28,7 +28,7 @@ NAME = "pali_gemma_3b_224"
 
 
 def random_leaf(name, shape):
-  """A bfloat16 LazyArray of normal numbers scaled by its fan-in, drawn when it is read."""
+  """A bfloat16 LazyArray of normal numbers, drawn when it is read."""
   seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
   std = 0.02 if len(shape) > 2 or "embed" in name or "kernel" in name else 0.
 
@@ -81,7 +81,7 @@ def main(folder):
     make(source)
   steps = [["-m", "tools.convert", source, out, "--format", "hf"]] if not out.exists() else []
   steps += [["-m", "benchmarks.full_size", "forward", path] for path in (source, out)]
-  for step in steps:  # a process each: peaks are of that step alone
+  for step in steps:  # each in its own process, so that a peak belongs to one step
     began = time.perf_counter()
     subprocess.run([sys.executable, *map(str, step)], check=True)
     print(f"  {' '.join(map(str, step))}: {time.perf_counter() - began:.0f} s", flush=True)

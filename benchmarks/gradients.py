@@ -1,12 +1,11 @@
-"""Our gradients against those of transformers, of the same weights and the same batch.
+"""Compares gradients with those of transformers, for the same weights and batch.
 
   PARITY/python -m benchmarks.gradients [--size small] [--batch 4]
 
 PARITY is .venv-parity/bin, which `make parity` sets up.
 
-Fresh weights of ours are written as a Hugging Face folder, which transformers opens; its gradients
-are saved in place of its weights, and read back by checkpoints/hf.py, which knows what is called
-what and which way it lies.
+It writes random weights as a Hugging Face folder, which transformers opens. It saves the gradients
+of transformers in place of the weights, and reads them through the same parameter map.
 """
 import argparse
 import functools
@@ -25,8 +24,9 @@ from big_vlm.families import paligemma
 from big_vlm.training import losses
 from big_vlm.training import step as steps
 
-# A key's bias has a gradient of 0, since it adds the same to all logits of a query: what rounding
-# leaves of it is compared with FLOOR of the largest entry of all, other leaves with their own.
+# The gradient of a key's bias is 0, because the bias adds the same to all logits of a query; only
+# rounding errors remain. They are compared with FLOOR of the largest entry of all leaves; the
+# errors of other leaves are compared with their own largest entry.
 KEY_BIAS, FLOOR = "/key/bias", 1e-3
 
 
@@ -62,13 +62,13 @@ def theirs(source, data):
 
 
 def _unseen(vocab_size, head, inputs, logits):
-  """Their table has rows of zeros beyond our vocabulary, which must not count into the softmax."""
+  """Excludes the rows of zeros that transformers' table has beyond the vocabulary from softmax."""
   logits[..., vocab_size:] = -1e30
   return logits
 
 
 def differences(a, b):
-  """{name: largest difference as part of the largest entry} of two dicts of gradients."""
+  """{name: largest difference as a fraction of the largest entry} of two dicts of gradients."""
   floor = FLOOR * max(np.abs(x).max() for x in b.values())
   scale = {n: floor if n.endswith(KEY_BIAS) else np.abs(x).max() for n, x in b.items()}
   return {n: float(np.abs(a[n] - b[n]).max() / scale[n]) for n in b}

@@ -1,12 +1,12 @@
-"""A training killed with SIGKILL again and again, and the straight run beside it: equal to the bit?
+"""Kills a training run with SIGKILL many times and compares it with an undisturbed run, bit by bit.
 
   python -m benchmarks.kills [--kills 100] [--size tiny] [--data_dir data]
 
-Trains the quickstart's model with dropout, logs every step and saves every other one. Each start is
-killed once it has come a little further: every second time while a save is being written, else at
-a random moment, one in ten of them while it is still starting. The last start runs to the end. Then
-every parameter, the whole optimizer state and the logged losses are compared with those of a run
-that nothing disturbed. Prints a summary and writes benchmarks/results/kills.json.
+It trains the quickstart's model with dropout, logs every step and saves every other one. It kills
+each start after a few more steps: every second one during a save, one in ten before the first step,
+and the others at a random moment. The last start runs to the end. Then it compares every parameter,
+the whole optimizer state and the logged losses with those of an undisturbed run. It prints a
+summary and writes benchmarks/results/kills.json.
 """
 import argparse
 import datetime
@@ -31,7 +31,7 @@ from big_vlm.metric_writer import read_metrics
 ROOT = pathlib.Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 SAVE_EVERY = 2  # steps
-PER_KILL = 6  # steps of the whole run for each kill
+PER_KILL = 6  # steps of the run for each kill
 CONFIG = """
 from configs import quickstart
 quickstart.DATA_DIR = {data_dir!r}
@@ -45,7 +45,7 @@ def get_config():
 
 
 class Run:
-  """The command of one training, in a folder of its own."""
+  """A training run in its own folder."""
 
   def __init__(self, folder, config):
     self.folder = folder
@@ -66,18 +66,18 @@ class Run:
     return (self.folder / "log.txt").read_text()
 
   def step(self):
-    """The last step that was logged."""
+    """The last step in the log."""
     path = self.folder / "metrics.jsonl"
     return max((row["step"] for row in read_metrics(path)), default=0) if path.exists() else 0
 
   def saving(self):
-    """Whether a step is being written, or was when the process was killed."""
+    """Whether a save is under way, or was when the process was killed."""
     folder = self.folder / "checkpoints"
     return folder.exists() and any(ocp.utils.is_tmp_checkpoint(p) for p in folder.iterdir())
 
 
 def kill(run, target, how, rng):
-  """Starts the run and kills it as `how` says; whether a save was under way then."""
+  """Starts the run and kills it as `how` says; returns whether a save was under way."""
   process = run.start()
   if how == "starting":
     time.sleep(rng.uniform(0, 8))
@@ -103,7 +103,7 @@ def wait(process, run, until, seconds=300):
 
 
 def state(folder, step):
-  """{name: array} of all that a checkpoint holds."""
+  """{name: array} of all leaves of a checkpoint."""
   found = {}
   with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
     for item in ("params", "train"):
@@ -115,7 +115,7 @@ def state(folder, step):
 
 
 def compare(got, want, total):
-  """What differs between two finished runs: names of leaves, and steps of other losses."""
+  """(leaves that differ, steps with another loss, {name: array}) of two finished runs."""
   a, b = state(got, total), state(want, total)
   leaves = sorted(n for n in set(a) | set(b)
                   if n not in a or n not in b or a[n].tobytes() != b[n].tobytes())

@@ -1,6 +1,6 @@
-"""The same model in big_vlm, KerasHub and transformers, with random weights, for the benchmarks.
+"""One model with random weights in big_vlm, KerasHub and transformers, for the benchmarks.
 
-Only the builder of a library imports it: each runs in a process of its own.
+Only the function that builds a library's model imports it: each library runs in its own process.
 """
 import dataclasses
 import datetime
@@ -93,14 +93,14 @@ def hf_model(size):
 
 
 def pin_cores(size):
-  """Lets this process and its children run on the cores of a Size alone; how many they are."""
+  """Restricts this process and its children to the cores of a Size; returns their number."""
   if size.cores:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:size.cores])
   return len(os.sched_getaffinity(0))
 
 
 def circumstances(size_name, device, load):
-  """What a results file says about a run, besides the results."""
+  """The facts of a run that its results file has beside the results."""
   commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True,
                           text=True).stdout.strip()
   return {"date": datetime.date.today().isoformat(), "commit": commit, "size": size_name,

@@ -1,19 +1,19 @@
-"""Images per second of the loader that training uses: JPEG files to batches of tokens and pixels.
+"""Images per second of the training loader: JPEG files to batches of tokens and pixels.
 
   make bench-loader
   python -m benchmarks.loader [--images 512] [--seconds 15] [--settings 0x1 2x1 tf] [--rounds 1]
 
-640 x 480 JPEGs (quality 90), cuts of scikit-learn's two photographs, and their captions in a JSONL
-file; decoded, resized to 224 with antialias, tokenized into rows of 128, shuffled and collated into
-batches of 32 by big_vlm/data/loader.py on 2 cores. A setting is WORKERSxTHREADS, those of config
-key `input`: worker processes (0: threads of the training process) and the threads of each; or "tf",
-the same in tf.data (benchmarks/loader_tf.py), by a Python that has TensorFlow (--tf). First it is
-checked that both make the same rows: tokens and masks equal, pixels within one level.
+The data are 640 x 480 JPEGs (quality 90), crops of scikit-learn's two photographs, and their
+captions in a JSONL file. big_vlm/data/loader.py decodes them, resizes to 224 with antialias,
+tokenizes into rows of 128, shuffles and collates into batches of 32, on 2 cores. A setting is
+WORKERSxTHREADS, as in config.input: worker processes (0 for threads of the training process) and
+the threads of each. The setting "tf" is the same pipeline in tf.data (benchmarks/loader_tf.py), run
+by a Python with TensorFlow (--tf). The benchmark first checks that both make the same rows: equal
+tokens and masks, and pixels within one level.
 
-  images/s   of batches taken one after the other, nothing else at work
-  busy       processor time over time, all processes together; 2 is all there is
-  wait       part of the time that a step which takes 0.5 s waits for its batch, the steps asleep:
-             what is ready when it ends costs nothing
+  images/s   of batches taken one after the other, without any other work
+  busy       processor time over elapsed time, of all processes; 2 is the maximum
+  wait       fraction of the time that a step of 0.5 s waits for its batch; the step sleeps
 """
 import argparse
 import io
@@ -32,7 +32,7 @@ from benchmarks import libraries
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 BATCH, TEXT, CORES, STEP = 32, 128, 2, 0.5
-WARM = 8  # batches that are not counted: workers start, buffers fill
+WARM = 8  # batches before the timing starts: workers start, buffers fill
 
 
 def make_data(folder, count):
@@ -71,7 +71,7 @@ def component(folder):
 
 
 def check(folder, python):
-  """How far pixels of tf.data's rows differ; raises ValueError where anything else does."""
+  """The differences of pixels from tf.data's rows; ValueError if tokens or masks differ."""
   from big_vlm.data import source
   from pp.builder import get_preprocess_fn
   file = f"{folder}/tf.npz"
@@ -95,7 +95,7 @@ def _tf(python, folder, seconds):
 
 
 def run(folder, workers, threads, seconds):
-  """The facts of one setting; in a process of its own."""
+  """The facts of one setting, measured in this process."""
   from big_vlm.data import loader, mixture
   one, context = component(folder)
   stream = mixture.Mixture([one], 0, context=context)
@@ -120,13 +120,13 @@ def run(folder, workers, threads, seconds):
 
 
 def _processor_time():
-  """Seconds of this process and its children, from /proc: workers have not ended yet."""
+  """Processor seconds of this process and its running children, from /proc."""
   total, ticks, mine = 0, os.sysconf("SC_CLK_TCK"), {os.getpid()}
   for pid in sorted(int(p) for p in os.listdir("/proc") if p.isdigit()):
     try:
       fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-      continue  # it has ended since
+      continue  # it has ended
     if pid in mine or int(fields[1]) in mine:
       mine.add(pid)
       total += int(fields[11]) + int(fields[12])

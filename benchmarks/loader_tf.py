@@ -1,11 +1,11 @@
-"""The pipeline of benchmarks/loader.py written in tf.data, for a venv with TensorFlow of its own.
+"""The pipeline of benchmarks/loader.py in tf.data, for a venv with TensorFlow.
 
   python benchmarks/loader_tf.py FOLDER SECONDS TEXT BATCH WARM [FILE.npz]
 
-Prints {"images_per_s", "busy"}; with FILE.npz it writes the first rows instead, in order, for a
-comparison. As big_vision does it: decode_image, tf.image.resize, truncation to uint8, all ops in
-graphs that run in parallel as AUTOTUNE sees fit. The tokenizer is tensorflow_text's, within the
-graph; big_vision calls SentencePiece from Python, one example at a time, which is slower.
+Prints {"images_per_s", "busy"}; with FILE.npz it writes the first rows in order instead, for a
+comparison. The ops are big_vision's: decode_image, tf.image.resize, truncation to uint8, in graphs
+that AUTOTUNE runs in parallel. The tokenizer is tensorflow_text's, inside the graph; big_vision
+calls SentencePiece from Python, one example at a time, which is slower.
 """
 import json
 import os
@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-ROWS = 8  # that are compared
+ROWS = 8  # to compare
 
 
 def pipeline(folder, text, shuffled):

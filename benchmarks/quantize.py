@@ -1,18 +1,21 @@
-"""What int8 and int4 weights save and cost: bytes, logits, time of a step, answers that change.
+"""Compares float32, bfloat16, int8 and int4 weights: bytes, logits, time of a step, answers.
 
   python -m benchmarks.quantize SOURCE [--config configs/quickstart.py --limit 500] [--out FILE]
 
-SOURCE is what big_vlm.from_preset takes. Prints a table and writes it as JSON, a row per form:
+SOURCE is an argument of big_vlm.from_preset. The table, which is also written as JSON, has a row
+for each dtype:
 
   bytes    of all parameters; the ratio is to from_preset(SOURCE, dtype="bfloat16"), where vectors
            and the patch and position embeddings are float32. int8 and int4 are quantized from it.
   logits   |difference| / |logits| to the float32 model, both run in float32, at 64 prompts of each
-           eval of --config (mean over evals), else of random tokens and images, which a trained
-           model has never seen: there they say little. Row bfloat16: weights rounded to it.
-  step ms  (a call of generate() for 32 tokens - a call for one) / 31 at --batch prompts, no early
-           stop; medians of --rounds in which the forms take turns. int8 and int4 run in bfloat16.
-  TASK     with --config: share of its evals' prompts, the first --limit of each, to which the
-           greedy answer is token for token that of the float32 model, both run in float32
+           eval of --config (the mean over evals). Without --config the tokens and images are
+           random; a trained model has never seen such, so that the number says little. The weights
+           of the row bfloat16 are rounded to it.
+  step ms  (a call of generate() for 32 tokens - a call for one) / 31 for --batch prompts, without
+           early stop; the median of --rounds, in which the dtypes take turns. int8 and int4 compute
+           in bfloat16.
+  TASK     with --config: the fraction of the first --limit prompts of each eval to which the greedy
+           answer has the same tokens as that of the float32 model, both run in float32
 """
 import argparse
 import dataclasses
@@ -38,7 +41,7 @@ from evaluators import common
 from pp import builder
 
 PROMPT, NEW = 8, 32  # tokens
-PROMPTS = 64  # of each eval that logits are compared at
+PROMPTS = 64  # of each eval, for the logits
 RESULTS = pathlib.Path(__file__).parent / "results"
 
 
@@ -50,7 +53,7 @@ def rounded(vlm):
 
 
 def inputs(vlm, batch):
-  """(prompts [[id]], images uint8 [B, H, W, 3] or None) from a fixed seed."""
+  """(prompts [[id]], images uint8 [B, height, width, 3] or None) from a fixed seed."""
   rng = np.random.default_rng(0)
   size, vocab = vlm.image_size, vlm.config.llm.vocab_size
   prompts = rng.integers(4, vocab, (batch, PROMPT)).tolist()
@@ -73,7 +76,7 @@ def step_ms(vlms, batch, rounds):
 
 
 def first_prompts(config):
-  """[(tokens [B, L], images [B, H, W, 3])] of each eval's first B = 64 examples."""
+  """[(tokens [B, T], images [B, height, width, 3])] of each eval's first B = 64 examples."""
   found = []
   context = mixture.context_of(config)
   for entry in config.evals.to_dict().values():

@@ -5,25 +5,24 @@
 
 PARITY is .venv-parity/bin, which `make parity` sets up.
 
-That they take the same gradients is benchmarks/gradients.py's to say.
+benchmarks/gradients.py compares the gradients.
 
 "small" is ViT-S/14 at 224 pixels with 8 Gemma layers and a vocabulary of 257,152, float32, on 2 CPU
-cores; "3b" is PaliGemma 3B on a GPU, weights and moments in float32, products in bfloat16. Weights
-are random, 64 text tokens, the second half of them supervised, AdamW on all parameters, nothing
-frozen, no dropout, no clipping. Each library has a process of its own, one after the other and that
-round by round: it compiles, takes a step that does not count, then the steps that do. A step ends
-when its loss is on the host. Reported over all rounds:
+cores; "3b" is PaliGemma 3B on a GPU, with weights and moments in float32 and matmuls in bfloat16.
+Weights are random. There are 64 text tokens, of which the second half is supervised. AdamW updates
+all parameters, without dropout and clipping. Each library runs in its own process, one after the
+other, round by round: it compiles, takes a step that is not timed, then the timed steps. A step
+ends when its loss is on the host. Over all rounds the table shows:
 
   s/step    median
   tokens/s  batch * (image tokens + 64) / s/step
-  peak GiB  the most that the process held at any time (ru_maxrss), compiling included; on a GPU of
-            the card's memory
-  loss      of the first step that counts: fresh weights differ, so that it is near log(vocabulary)
+  peak GiB  of the process (ru_maxrss), compilation included; on a GPU, of the card's memory
+  loss      of the first timed step; random weights make it close to log(vocabulary)
 
-big_vlm runs trainers.train's own step with the defaults of its configs, which make activations
-again for the gradient. transformers and KerasHub run as their documentation has it: they keep them,
-and transformers has torch's fused AdamW, as its Trainer. A library that is not installed has a row
-that says so. Nothing was run with "3b" yet: no GPU was at hand.
+big_vlm runs the step of trainers.train with the defaults of its configs, which rematerialize
+activations. transformers and KerasHub run as in their documentation: they keep activations, and
+transformers uses torch's fused AdamW, as its Trainer. The row of a library that is not installed
+says so. "3b" has not been run yet, for want of a GPU.
 """
 import argparse
 import json
@@ -46,7 +45,7 @@ RESULTS = pathlib.Path(__file__).parent / "results"
 
 
 def inputs(size, batch):
-  """(ids int64 [B, TEXT], images uint8 [B, H, W, 3], supervised bool [TEXT]), the same for all."""
+  """(ids int64 [B, TEXT], images uint8 [B, height, width, 3], supervised bool [TEXT])."""
   rng = np.random.default_rng(0)
   ids = rng.integers(4, size.vocab - 1024, (batch, TEXT))
   images = rng.integers(0, 256, (batch, size.image_size, size.image_size, 3), np.uint8)
@@ -60,8 +59,8 @@ def our_batch(size, batch):
 
 
 def big_vlm(size, batch, remat):
-  """(function of no argument that takes a step and returns its loss, facts): of each library."""
-  sys.modules["torch"] = None  # tensorboardX would load it; where big_vlm runs there need be none
+  """Returns (function () -> loss that takes a step, facts), as all LIBRARIES do."""
+  sys.modules["torch"] = None  # otherwise tensorboardX loads it; big_vlm does not need it
   import jax
 
   from big_vlm import compilation, sharding
@@ -197,7 +196,7 @@ def measure(args):
 
 
 def child(name, args):
-  """The facts that `run` finds in a process of its own."""
+  """The facts of `run`, from a child process."""
   with tempfile.TemporaryFile("w+") as log:
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.train_step", "--child", name, "--size", args.size,
@@ -216,7 +215,7 @@ def report(result):
   first = next((r for r in result["rows"].values() if "missing" not in r), None)
   for name, row in result["rows"].items():
     if "missing" in row:
-      lines.append(f"{name:14s} not here: {row['missing']}")
+      lines.append(f"{name:14s} not installed: {row['missing']}")
       continue
     lines.append(
         f"{name:14s} {row['s_per_step']:9.3f}  {row['s_per_step'] / first['s_per_step']:8.2f}  "
@@ -231,8 +230,8 @@ def main():
   parser.add_argument("--batch", type=int, default=4)
   parser.add_argument("--rounds", type=int, default=2)
   parser.add_argument("--steps", type=int, default=4)
-  parser.add_argument("--remat", choices=("full", "none"), help="whether activations are made "
-                      "again for the gradient; default: as the library does, with 3b full in all")
+  parser.add_argument("--remat", choices=("full", "none"), help="whether to rematerialize "
+                      "activations; default: the library's own, with 3b full for all")
   parser.add_argument("--libraries", nargs="+", choices=LIBRARIES, default=list(LIBRARIES))
   parser.add_argument("--out", type=pathlib.Path)
   parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -240,7 +239,7 @@ def main():
   size = SIZES[args.size]
   args.remat = args.remat or ("full" if args.size == "3b" else None)
   if args.child:
-    answer, sys.stdout = sys.stdout, sys.stderr  # libraries print what they like
+    answer, sys.stdout = sys.stdout, sys.stderr  # libraries print too
     return print(json.dumps(run(args.child, size, args.batch, args.remat, args.steps)),
                  file=answer)
   libraries.pin_cores(size)

@@ -3,9 +3,9 @@
 #
 #   TPU=my-tpu ZONE=us-west4-a launch/tpu_pod.sh --config configs/... --workdir gs://bucket/W
 #
-# Copies this folder to every machine, sets up its venv there once, and starts one process on each;
-# they find each other by the slice's metadata. Ctrl-C here ends the ssh sessions, not the run: its
-# output is in ~/big_vlm.log on each machine, and STOP=1 launch/tpu_pod.sh ends it (saved).
+# It copies this folder to every machine, sets up the venv once, and starts one process on each. JAX
+# finds the processes by the slice's metadata. Ctrl-C ends the ssh sessions, but not the run: its log
+# is ~/big_vlm.log on each machine. STOP=1 launch/tpu_pod.sh makes the run save and end.
 set -euo pipefail
 
 : "${TPU:?the name of the TPU VM or of the queued resource}" "${ZONE:?its zone}"
@@ -28,7 +28,7 @@ on_all "mkdir -p big_vlm && tar xzf big_vlm.tar.gz -C big_vlm && cd big_vlm &&
     python3.11 -m venv .venv &&
     .venv/bin/pip install -q -r requirements.txt gcsfs 'jax[tpu]==$JAX' && touch .venv/installed
   fi"
-# Quoted for the remote shell, so that arguments with spaces and brackets arrive as they are.
+# Quoted for the remote shell, which would split arguments with spaces and expand brackets.
 arguments=$(printf '%q ' "$@")
 on_all "cd big_vlm && (nohup .venv/bin/python -m trainers.train $arguments >~/big_vlm.log 2>&1 &
   echo \$! >~/big_vlm.pid; tail --pid=\$! -n +1 -f ~/big_vlm.log)"

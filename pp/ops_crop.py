@@ -1,6 +1,6 @@
 """Ops that crop or mirror images [H,W,C].
 
-All frames [T,H,W,C] of a video get the same crop; each image of a list gets its own. Crops that
+All frames [I,H,W,C] of a video get the same crop; each image of a list gets its own. Crops that
 move boxes and masks along are in ops_boxes.py.
 """
 
@@ -118,7 +118,7 @@ def central_crop(crop_size=None):
 
 
 def check_image(image, op, height=1, width=1):
-  """Raises ValueError unless `image` is [H,W,C] or [T,H,W,C], of at least height x width pixels."""
+  """Raises ValueError unless `image` is [H,W,C] or [I,H,W,C], of at least height x width pixels."""
   if not isinstance(image, np.ndarray) or image.ndim not in (3, 4):
     got = f"shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
     raise ValueError(f"{op} needs an array [H,W,C], got {got}; is `decode` before it?")

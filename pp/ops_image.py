@@ -2,7 +2,7 @@
 
 `decode` and `resize` give the pixels of TensorFlow's decode_image and tf.image.resize, on which the
 released models were trained. Both return uint8; `resize` truncates to it and does not round. All
-ops also take a list of images, or the frames [T,H,W,C] of a video.
+ops also take a list of images, or the frames [I,H,W,C] of a video.
 """
 
 import numpy as np
@@ -64,8 +64,8 @@ def resize(size, method="bilinear", antialias=False):
   """Resizes [H,W,C] to `size` (int or [height, width]) and does not keep the aspect ratio.
 
   Computes in float32 with half-pixel centres, as tf.image.resize, then clips and casts to the
-  input's dtype; for uint8 the cast truncates. A list of N images of any sizes becomes an array
-  [N,height,width,C].
+  input's dtype; for uint8 the cast truncates. A list of I images of any sizes becomes an array
+  [I,height,width,C].
 
   Args:
     method: "bilinear", "bicubic", "lanczos3", "lanczos5", "gaussian", "mitchellcubic", "nearest" or

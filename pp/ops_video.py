@@ -1,4 +1,4 @@
-"""Ops on videos and on several images: [T,H,W,C], the frames of one example.
+"""Ops on videos and on several images: [I,H,W,C], the frames of one example.
 
 The ops of ops_image.py and ops_crop.py take such arrays too. A model reads each frame as a separate
 image, so that N frames cost N times the tokens.
@@ -17,14 +17,14 @@ from pp.video import between, frame_indices, read_video
               random=lambda arguments: arguments["random_offset"])
 def decode_video(num_frames, stride=None, fps=None, random_offset=False, start=None, end=None,
                  key=None, inkey="video", outkey="image"):
-  """Reads frames of a video, uint8 [T,H,W,3]; repeats a video that has too few.
+  """Reads frames of a video, uint8 [I,H,W,3]; repeats a video that has too few.
 
   The video is the bytes of an MP4, WebM, AVI or GIF file, or a list of encoded images. A list of
   images of different sizes gives a list. Without stride and fps, the frames are spread evenly over
   the video.
 
   Args:
-    num_frames: the number of frames, T.
+    num_frames: the number of frames, I.
     stride: take every stride-th frame from the start.
     fps: take so many frames per second; a list of images does not have times.
     random_offset: start at a random frame if the video is long enough; shift evenly spread frames.
@@ -63,7 +63,7 @@ def decode_video(num_frames, stride=None, fps=None, random_offset=False, start=N
 
 @OPS.register("video_decode", takes={"res": "image_size"})
 def video_decode(res):
-  """Decodes the images at "episodic_images" to float32 [T,res,res,3] in [-1, 1] at "image".
+  """Decodes the images at "episodic_images" to float32 [I,res,res,3] in [-1, 1] at "image".
 
   Resizes bilinearly without antialias and without a cast to uint8. value_range must not follow.
   """
@@ -124,7 +124,7 @@ def video_choice(empty_fallback=None, key=None, inkey="image", outkey="image"):
 
 @OPS.register("stack_images", images=lambda arguments: len(arguments["inkeys"]))
 def stack_images(inkeys=(), outkey="image"):
-  """Stacks images [H,W,C] of one size at several keys to [N,H,W,C]."""
+  """Stacks images [H,W,C] of one size at several keys to [I,H,W,C]."""
   if not inkeys:
     raise ValueError("stack_images needs inkeys=['a', 'b'].")
 

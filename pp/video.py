@@ -58,11 +58,11 @@ def between(times, start=None, end=None):
 
 
 def read_video(data, choose):
-  """Decodes frames of a video file to uint8 [T,H,W,3].
+  """Decodes frames of a video file to uint8 [I,H,W,3].
 
   Args:
     data: bytes of an MP4, WebM, AVI or GIF file.
-    choose: function from the times of all frames, seconds [N], to the indices to take, ints [T].
+    choose: function from the times of all frames, seconds [N], to the indices to take, ints [I].
 
   Raises:
     ValueError: another format, a broken file, or one that is too large.

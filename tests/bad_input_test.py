@@ -81,12 +81,12 @@ def test_missing_image_file(tmp_path, own_data):
 
 def test_unknown_op(tmp_path, own_data):
   data, config = own_data
-  config.write_text(config.read_text().replace("resize(32)", "resise(32)"))
+  config.write_text(config.read_text().replace("resize", "resise"))
   assert "Unknown pp op 'resise'. Did you mean 'resize'?" in fails(tmp_path, config)
 
 
 @pytest.mark.parametrize("flag,message", [
-    ("--config.totalsteps=3", 'Did you mean "total_steps" instead of "totalsteps"?'),
+    ("--config.totalsteps=3", "no field config.totalsteps. Did you mean 'total_steps'?"),
     ("--config.total_steps=many", "total_steps=many: could not convert string to float"),
     ("--config.optimizer.name=adamx", "Unknown optimizer 'adamx'. Did you mean 'adamw'"),
 ])

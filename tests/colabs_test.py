@@ -1,7 +1,7 @@
 """The notebooks of colabs/ run from the first cell to the last, with the quickstart's tiny model.
 
-Each in one fresh process, where a cell that ends with an expression shows it, as in a notebook.
-Without a trained model they train one, which the first of them does here.
+Each runs in a new process. As in a notebook, a cell shows the value of its last expression. The
+first notebook trains the model.
 """
 import ast
 import json
@@ -18,7 +18,7 @@ from pp.locations import parse_objects
 from tests import commands
 
 COLABS = commands.ROOT / "colabs"
-PARAMETERS = {  # notebook: what stands in place of the values of its parameter cell
+PARAMETERS = {  # notebook: the values that replace those of its parameter cell
     "decode": dict(SIZE="tiny", IMAGE=str(commands.ROOT / "docs" / "digits.png")),
     "finetune": dict(SIZE="tiny", EXAMPLES=64, STEPS=8),
     "data": dict(SIZE="tiny")}
@@ -91,7 +91,7 @@ def check_data(v):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, data_dir):
-  """Where notebooks run: the data set is prepared there, and they leave their work folders."""
+  """The folder in which notebooks run: it has the prepared data set, and gets their workdirs."""
   folder = tmp_path_factory.mktemp("colabs")
   (folder / "data").symlink_to(data_dir)
   return folder
@@ -105,7 +105,7 @@ def test_notebook(name, folder):
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_committed_outputs(name):
-  """Pictures for who reads it on a web page: small, whole, without warnings and local paths."""
+  """The outputs are for readers on a web page: small, complete, without warnings or local paths."""
   path, pictures = COLABS / f"{name}.ipynb", 0
   assert path.stat().st_size < 300_000
   for cell in cells(name):

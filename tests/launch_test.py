@@ -1,4 +1,4 @@
-"""The launchers: their shell and YAML, and the SLURM one with a srun that starts two tasks here."""
+"""The launchers: their shell and YAML; the SLURM one runs with a srun that starts two tasks."""
 import os
 import pathlib
 import shutil
@@ -13,7 +13,7 @@ from tests import commands
 LAUNCH = commands.ROOT / "launch"
 SCRIPTS = sorted(LAUNCH.glob("*.sh"))
 
-# What a task runs in place of Python: what it was given, and whether it finds the other one.
+# A task runs this in place of Python. It checks its arguments and joins the other task.
 TASK = f"""#!{sys.executable}
 import os, sys
 import jax
@@ -25,7 +25,7 @@ print("together")
 sys.exit(int(os.environ.get("STATUS", 0)))
 """
 
-# srun for two tasks on this machine; the highest status is its own.
+# srun for two tasks on this machine; it ends with the highest status of the two.
 SRUN = """#!/bin/bash
 [[ $1 == --* ]] && shift
 for i in 0 1; do
@@ -78,7 +78,7 @@ def test_two_tasks_of_slurm_find_each_other(tmp_path, status):
            "SLURM_JOB_ID": str(os.getpid()), "SLURM_SUBMIT_DIR": str(commands.ROOT)})
   assert done.returncode == status, done.stderr
   assert done.stdout.count("together") == 1  # the first speaks
-  # Stopped by SIGTERM is not done: the job goes back into the queue.
+  # Only a run that SIGTERM stopped goes back into the queue.
   requeued = tmp_path / "requeued"
   assert requeued.exists() == (status == 143)
   assert not status or requeued.read_text() == f"requeue {os.getpid()}\n"

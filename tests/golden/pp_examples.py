@@ -1,6 +1,6 @@
 """A tiny example for each data set of big_vision's PaliGemma configs, with that data set's keys.
 
-Images are small but not square, and mostly encoded, as the data sets yield them.
+Images are small but not square, and mostly encoded, as in the data sets.
 """
 import io
 

@@ -23,8 +23,9 @@ def _keras_promotes_ranks():
 def compare(name, reference, sampler="greedy", stop=(), **options):
   prompts, images = references.prompts_and_images(name, min(reference.vocab, 128), 50)
   wanted = [reference.generate(p, x, stop=stop, **options) for p, x in zip(prompts, images)]
-  got = big_vlm.from_preset(str(references.HERE / name)).generate(
-      [p.tolist() for p in prompts], images, sampler=sampler, stop=stop, max_new_tokens=references.NEW)
+  vlm = big_vlm.from_preset(str(references.HERE / name))
+  got = vlm.generate([p.tolist() for p in prompts], images, sampler=sampler, stop=stop,
+                     max_new_tokens=references.NEW)
   assert [g.tokens for g in got] == [tokens.tolist() for tokens, _ in wanted]
   if wanted[0][1] is not None:
     np.testing.assert_allclose([sum(g.logprobs) for g in got], [score for _, score in wanted],
