@@ -26,15 +26,14 @@ from pp.tokenizer import Tokenizer, get_tokenizer
 
 def from_preset(source: str | os.PathLike, *, dtype: str = "float32", load_weights: bool = True,
                 mesh: jax.sharding.Mesh | None = None, rules: Sequence = sharding.RULES) -> "VLM":
-  """The VLM of a preset's name, a handle (hf://, kaggle://, gs://) or a local checkpoint.
+  """The VLM of a preset's name, a URI (hf://, kaggle://, gs://) or a local checkpoint.
 
   source: see `python -m big_vlm.presets` for names; a local one is a big_vision .npz, a Hugging
     Face folder, a KerasHub preset folder, or a work folder of trainers.train (its newest step).
-  dtype: of activations and of parameters, but for vectors and the patch and position embeddings,
-    which stay float32.
-  load_weights=False: fresh parameters from seed 0; a preset's name then needs no network, and has
-    no tokenizer.
-  mesh: a jax Mesh to shard the parameters over; default: all devices. rules: how, see sharding.py.
+  dtype: of activations and parameters; vectors and the patch and position embeddings stay float32.
+  load_weights=False: parameters are randomly initialized from seed 0; a preset's name then needs no
+    network, and has no tokenizer.
+  mesh: a jax Mesh to shard the parameters over; default: all devices. rules: see sharding.py.
   Raises ValueError for an unknown name or a checkpoint that does not fit, and FileNotFoundError.
   """
   preset = presets.resolve(str(source))
@@ -43,7 +42,7 @@ def from_preset(source: str | os.PathLike, *, dtype: str = "float32", load_weigh
   else:
     opened = load.open_source(uris.fetch(preset.uri if preset else source))
     config, tokenizer, place = opened.config, opened.tokenizer, opened.path
-    if preset:  # a name promises a model; another one behind it is an error
+    if preset:  # another model behind the name is an error
       config = paligemma.config(**preset.config)
     leaves = load.fit(opened, config) if load_weights else None
   config = paligemma.with_dtype(config, dtype)
@@ -63,13 +62,13 @@ def from_preset(source: str | os.PathLike, *, dtype: str = "float32", load_weigh
 
 @dataclasses.dataclass
 class VLM:
-  """fit() trains it in place; with_lora(), merge_lora() and quantize() give another one."""
+  """fit() trains it in place; with_lora(), merge_lora() and quantize() return another one."""
   model: paligemma.PaliGemma
   params: dict
   tokenizer: Tokenizer | None  # None where the source has none
   mesh: jax.sharding.Mesh
   tokenizer_name: str | None  # for pp.tokenizer.get_tokenizer
-  source: str  # where the parameters come from
+  source: str  # of the parameters
 
   @property
   def config(self) -> paligemma.PaliGemmaConfig:
@@ -225,15 +224,15 @@ class VLM:
 
   def with_lora(self, rank: int = 8, targets: str = ".*attn.*|.*mlp.*", alpha: float | None = None,
                 seed: int = 0) -> "VLM":
-    """The VLM with fresh adapters (arXiv 2106.09685) on all weights whose names match `targets`.
+    """The VLM with new adapters (arXiv 2106.09685) on all weights whose names match `targets`.
 
-    It answers as before; fit() trains the adapters only. alpha: the adapters' scale times rank,
-    default: rank. Raises ValueError for a pattern that matches no weight.
+    Its answers do not change; fit() trains the adapters only. alpha: the adapters' scale times
+    rank, default: rank. Raises ValueError for a pattern that matches no weight.
     """
     return self._replace(lora.add(self.model, self.params, rank, targets, alpha, seed))
 
   def merge_lora(self) -> "VLM":
-    """The VLM with the adapters added into the weights, which have their usual form again."""
+    """The VLM with the adapters added to the weights."""
     return self._replace(lora.merge(self.params))
 
   def quantize(self, kind: Literal["int8", "int4"]) -> "VLM":

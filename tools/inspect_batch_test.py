@@ -43,7 +43,7 @@ def make_config(folder, lines=LINES, image="decode|resize|", **changes):
 def rows(config, name=None):
   """{line number: Row}."""
   batch, _ = inspect_batch.make_batch(config, name=name)
-  found = inspect_batch.rows(batch, get_tokenizer(TOKENIZER), 99, config.loss.mean)
+  found = inspect_batch.rows(batch, get_tokenizer(TOKENIZER), 99, config.loss.loss_normalization)
   return {int(re.search(r":(\d+)", row.title)[1]): row for row in found}, batch
 
 
@@ -54,17 +54,17 @@ def test_parts_masks_and_what_is_cut(tmp_path):
   assert tok.to_str(first.ids("prefix")) == "detect cat" and first.ids("eos") == [tok.eos_token]
   assert tok.to_str(first.ids("suffix")) == f"{BOX} cat"
   assert tok.to_str(first.ids("separator")) == "\n"
-  assert all((part in ("suffix", "eos")) == bool(m) for part, m in zip(first.parts, first.learnt))
+  assert all((part in ("suffix", "eos")) == bool(m) for part, m in zip(first.parts, first.mask))
   assert not first.problem and "pad" in first.parts
   assert "eos is cut off" in found[2].problem and "eos" not in found[2].parts
-  assert "nothing is learnt" in found[3].problem and set(found[3].parts) == {"prefix"}
+  assert "nothing is supervised" in found[3].problem and set(found[3].parts) == {"prefix"}
   assert inspect_batch.facts(batch, tok)[0] == ("error", "2 of 4 rows without their eos")
 
 
 @pytest.mark.parametrize("mean", ["example", "token"])
 def test_weights_are_those_of_the_loss(tmp_path, mean):
   c = make_config(tmp_path)
-  c.loss.mean = mean
+  c.loss.loss_normalization = mean
   found, batch = rows(c)
   want = np.asarray(losses.token_weights(batch["mask_loss"][:, 1:], mean))
   got = {row.title: row.weights for row in found.values()}
