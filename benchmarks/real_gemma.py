@@ -90,15 +90,15 @@ def sentencepiece_of_gguf(reader):
 
 
 def sentencepiece_of_json(path):
-  """The SentencePiece model that a tokenizer.json of Gemma was made from, but for the scores: here
-  a piece's score is the rank of the merge that makes it, which gives the same order."""
+  """The SentencePiece model that Gemma 2's tokenizer.json was made from, but for the scores: here
+  minus the rank of the merge that makes a piece, which gives the same order."""
   data = json.loads(path.read_text())
   vocab = data["model"]["vocab"]
   added = {t["content"] for t in data["added_tokens"]}
   ranks = {}
   for rank, merge in enumerate(data["model"]["merges"]):
     ranks.setdefault("".join(merge.split(" ") if isinstance(merge, str) else merge), rank)
-  pieces = sorted(vocab, key=vocab.get)
+  pieces = ["<0x09>" if p == "\t" else p for p in sorted(vocab, key=vocab.get)]  # as it was
   kind = lambda p: 6 if re.fullmatch("<0x[0-9A-F]{2}>", p) else 4 if p in added else 1
   kinds = [3, 3, 3, 2, *map(kind, pieces[4:])]
   return sentencepiece_model(pieces, [-float(ranks.get(p, len(ranks))) for p in pieces], kinds)
@@ -148,8 +148,7 @@ def check_tokenizers(npm, folder, work):
   """[what differs] between our tokenizers and the `tokenizers` library's."""
   models = {n: npm / f"tokenizer-{n}" / "models" / "tokenizer.json"
             for n in ("gemma", "gemma2", "gemma3")}
-  for name in ("gemma", "gemma2"):
-    (work / f"{name}.model").write_bytes(sentencepiece_of_json(models[name]))
+  (work / "gemma2.model").write_bytes(sentencepiece_of_json(models["gemma2"]))
   base = {n: tokenizers.Tokenizer.from_file(str(path)) for n, path in models.items()}
   with_locations = tokenizers.Tokenizer.from_file(str(models["gemma2"]))
   with_locations.add_tokens([tokenizers.AddedToken(p, normalized=False)

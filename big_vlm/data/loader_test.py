@@ -92,7 +92,7 @@ def test_images_come_as_uint8_arrays_and_text_as_lists(parts):
 
 def test_no_more_is_read_ahead_than_fits(monkeypatch):
   asked = []
-  monkeypatch.setattr(loader.grain, "ReadOptions",
+  monkeypatch.setattr(grain, "ReadOptions",
                       lambda **kw: asked.append(kw["prefetch_buffer_size"]) or READ_OPTIONS(**kw))
   stream = collections.defaultdict(lambda: {"image": np.zeros((512, 512, 3), np.uint8)})
   for memory_gb, workers, want in [(0.1, 0, 8), (0.01, 0, 3), (0.01, 2, 1), (1e-9, 0, 1)]:
