@@ -20,7 +20,7 @@ from big_vlm import cli, reporting
 from big_vlm.batch import BATCH, check_batch
 from big_vlm.data import loader, mixture, source
 from big_vlm.training import losses
-from pp import builder
+from pp import builder, text_layout
 from pp.locations import parse_objects
 from pp.names import pick
 from pp.tokenizer import get_tokenizer
@@ -120,7 +120,7 @@ def parts_of(tokens, learnt, train, tokenizer):
   else:
     parts = ["prefix" if m else "pad" for m in learnt]
     end = found[-1] + 1 if len(found) else 0
-  separator = tokenizer.to_int("\n")
+  separator = tokenizer.to_int(text_layout.SEPARATOR)
   begin = end - len(separator)
   if begin >= 0 and tokens[begin:end] == separator:
     parts[begin:end] = ["separator"] * len(separator)
