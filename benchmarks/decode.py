@@ -1,7 +1,9 @@
 """Greedy decoding side by side: big_vlm, KerasHub on JAX, transformers, of the same sizes.
 
-  .venv-parity/bin/python -m benchmarks.decode [--size small] [--batch 4] [--rounds 5] [--out FILE.json]
-  .venv-parity/bin/python -m benchmarks.decode --size 3b --batch 1 32        on a GPU
+  PARITY/python -m benchmarks.decode [--size small] [--batch 4] [--rounds 5] [--out FILE.json]
+  PARITY/python -m benchmarks.decode --size 3b --batch 1 32        on a GPU
+
+PARITY is .venv-parity/bin, which `make parity` sets up.
 
 "small" is ViT-S/14 at 224 pixels with 8 Gemma layers, float32, on 2 CPU cores; "3b" is PaliGemma 3B
 in bfloat16 on whatever device there is. Weights are random, 16 prompt tokens, one image per prompt,

@@ -1,6 +1,8 @@
 """Our gradients against those of transformers, of the same weights and the same batch.
 
-  .venv-parity/bin/python -m benchmarks.gradients [--size small] [--batch 4]
+  PARITY/python -m benchmarks.gradients [--size small] [--batch 4]
+
+PARITY is .venv-parity/bin, which `make parity` sets up.
 
 Fresh weights of ours are written as a Hugging Face folder, which transformers opens; its gradients
 are saved in place of its weights, and read back by checkpoints/hf.py, which knows what is called

@@ -62,12 +62,12 @@ def make_data(folder, count):
   return sum(sizes) / count
 
 
-def part(folder):
-  """The one part of the mixture."""
-  from configs import common
-  tokens = common.tokens(f"sp('{folder}/tokenizer.model', tokensets=('loc', 'seg'))", TEXT, True)
+def component(folder):
+  """(the one component of the mixture, its Context)."""
+  from pp.context import Context
+  context = Context(f"sp('{folder}/tokenizer.model', tokensets=('loc', 'seg'))", TEXT, 224)
   return dict(data=dict(name="jsonl", path=f"{folder}/data.jsonl"),
-              pp=f"decode|resize(224, antialias=True)|{tokens}")
+              pp="decode|resize(antialias=True)|text_layout"), context
 
 
 def check(folder, python):
@@ -76,7 +76,8 @@ def check(folder, python):
   from pp.builder import get_preprocess_fn
   file = f"{folder}/tf.npz"
   subprocess.run(_tf(python, folder, 0) + [file], check=True)
-  ours, preprocess = source.get(**part(folder)["data"]), get_preprocess_fn(part(folder)["pp"])
+  one, context = component(folder)
+  ours, preprocess = source.get(**one["data"]), get_preprocess_fn(one["pp"], context)
   with np.load(file) as theirs:
     rows = [preprocess(ours[i]) for i in range(len(theirs["text"]))]
     for key in ("text", "mask_ar", "mask_loss"):
@@ -96,7 +97,8 @@ def _tf(python, folder, seconds):
 def run(folder, workers, threads, seconds):
   """The facts of one setting; in a process of its own."""
   from big_vlm.data import loader, mixture
-  stream = mixture.Mixture([part(folder)], 0)
+  one, context = component(folder)
+  stream = mixture.Mixture([one], 0, context=context)
   batches = loader.train_batches(stream, BATCH, workers=workers, threads=threads)
   for _ in range(WARM):
     shape = next(batches)["image"].shape

@@ -33,7 +33,7 @@ import big_vlm
 from big_vlm import sharding, trees
 from big_vlm.adapt import quantize
 from big_vlm.checkpoints import load
-from big_vlm.data import loader, source
+from big_vlm.data import loader, mixture, source
 from evaluators import common
 from pp import builder
 
@@ -72,12 +72,14 @@ def step_ms(vlms, batch, rounds):
   return {name: (median(name, NEW) - median(name, 1)) / (NEW - 1) * 1e3 for name in vlms}
 
 
-def first_prompts(evals):
+def first_prompts(config):
   """[(tokens [B, L], images [B, H, W, 3])] of each eval's first B = 64 examples."""
   found = []
-  for entry in evals.values():
+  context = mixture.context_of(config)
+  for entry in config.evals.to_dict().values():
     examples = source.get(**_limited(entry, PROMPTS)["data"])
-    batches, _ = loader.eval_batches(examples, builder.get_preprocess_fn(entry["pp"]), PROMPTS)
+    preprocess = builder.get_preprocess_fn(entry["pp"], common.context_for(context, **entry))
+    batches, _ = loader.eval_batches(examples, preprocess, PROMPTS)
     batch = next(iter(batches))
     found.append((batch["text"], batch["image"]))
   return found
@@ -107,12 +109,12 @@ def _limited(entry, limit):
   return {**entry, "data": {**data, "split": f"{data['split']}[:{limit}]"}}
 
 
-def answers(vlm, evals, limit):
+def answers(vlm, config, limit):
   """{task: [token ids of the answer to each of the first `limit` examples]}, decoded greedily."""
   found = {}
-  for name, entry in evals.items():
+  for name, entry in config.evals.to_dict().items():
     evaluator = common.Evaluator(name, vlm.model, vlm.tokenizer_name, vlm.mesh,
-                                 **_limited(entry, limit))
+                                 context=mixture.context_of(config), **_limited(entry, limit))
     found[name] = [list(row["tokens"]) for row in evaluator.predict(vlm.params)]
   return found
 
@@ -120,11 +122,10 @@ def answers(vlm, evals, limit):
 def unchanged(reference, forms, config, limit):
   """{form: {task or "all": share}}, and how many prompts there are in all."""
   mesh = sharding.make_mesh(config.mesh.to_dict())
-  evals = config.evals.to_dict()
-  want = answers(dataclasses.replace(reference, mesh=mesh), evals, limit)
+  want = answers(dataclasses.replace(reference, mesh=mesh), config, limit)
   shares = {}
   for name, vlm in forms.items():
-    got = answers(dataclasses.replace(vlm, mesh=mesh), evals, limit)
+    got = answers(dataclasses.replace(vlm, mesh=mesh), config, limit)
     same = {task: [a == b for a, b in zip(got[task], want[task], strict=True)] for task in want}
     everything = [s for part in same.values() for s in part]
     shares[name] = {**{task: float(np.mean(s)) for task, s in same.items()},
@@ -142,7 +143,7 @@ def measure(path, config, limit, batch, rounds):
   exact = {"bfloat16": rounded(reference),
            **{kind: reference.quantize(kind) for kind in quantize.KINDS}}
   config, count = config and read_config(config), 0
-  seen = first_prompts(config.evals.to_dict()) if config else [inputs(reference, PROMPTS)]
+  seen = first_prompts(config) if config else [inputs(reference, PROMPTS)]
   for name, error in logits_errors(reference, exact, seen).items():
     rows[name]["logits_error"] = error
   for name, ms in step_ms(served, batch, rounds).items():

@@ -1,7 +1,9 @@
 """A training step side by side: big_vlm, KerasHub on JAX, transformers, of the same sizes.
 
-  .venv-parity/bin/python -m benchmarks.train_step [--size small] [--batch 4] [--rounds 2] [--steps 4]
-  .venv-parity/bin/python -m benchmarks.train_step --size 3b --batch 8 --libraries big_vlm transformers
+  PARITY/python -m benchmarks.train_step [--size small] [--batch 4] [--rounds 2] [--steps 4]
+  PARITY/python -m benchmarks.train_step --size 3b --batch 8 --libraries big_vlm transformers
+
+PARITY is .venv-parity/bin, which `make parity` sets up.
 
 That they take the same gradients is benchmarks/gradients.py's to say.
 

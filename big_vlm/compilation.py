@@ -1,14 +1,15 @@
 """Compiled programs kept on disk: a command that was run before starts without compiling again."""
 import collections
-import contextlib
-import ctypes
 import os
 
 import jax
 
+from big_vlm import cpu
+
 FOLDER = "~/.cache/big_vlm/compiled"
 SECONDS = 1.0  # programs that compile faster than this are not kept
-EVENTS = {"/jax/compilation_cache/cache_hits": "read", "/jax/compilation_cache/cache_misses": "new"}
+EVENTS = {"/jax/compilation_cache/cache_hits": "hits",
+          "/jax/compilation_cache/cache_misses": "misses"}
 
 _counts = collections.Counter()
 
@@ -32,17 +33,12 @@ def _count(event, **_):
 
 
 def cache_stats():
-  """What came from the cache so far, in a few words."""
-  where = jax.config.jax_compilation_cache_dir
-  return f"{_counts['read']} programs read from {where}, {_counts['new']} compiled"
+  """Hits and misses of the cache so far, in a few words."""
+  return (f"{_counts['hits']} cache hits, {_counts['misses']} misses, in "
+          f"{jax.config.jax_compilation_cache_dir}")
 
 
 def compile_ahead(jitted, *args):
-  """Compiles a jitted function for such arguments; a call finds it compiled.
-
-  Memory that the compiler has used and freed goes back to the system, which glibc would not do by
-  itself: 0.3 GiB that the first step would otherwise need on top of it.
-  """
+  """Compiles a jitted function for such arguments; a call finds it compiled."""
   jitted.lower(*args).compile()
-  with contextlib.suppress(OSError, AttributeError):  # there is no glibc
-    ctypes.CDLL(None).malloc_trim(0)
+  cpu.return_freed_memory()

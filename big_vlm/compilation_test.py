@@ -24,8 +24,9 @@ def test_a_second_start_reads_what_the_first_compiled(tmp_path):
                           capture_output=True)
     return done.stdout
   first, second = told(), told()
-  assert first.startswith(f"0 programs read from {tmp_path}, ") and " 0 compiled" not in first
-  assert second.endswith(" 0 compiled\n") and not second.startswith("0 programs")
+  assert first.startswith("0 cache hits, ") and " 0 misses" not in first
+  assert first.endswith(f", in {tmp_path}\n")
+  assert " 0 misses" in second and not second.startswith("0 cache hits")
 
 
 def test_what_was_compiled_ahead_is_not_compiled_again():

@@ -2,6 +2,7 @@
 
 An object store has no append and no rename, but an object is visible only once it is whole.
 """
+import contextlib
 import os
 import time
 
@@ -15,20 +16,31 @@ def is_local(path):
   return "://" not in os.fspath(path)
 
 
+def absolute(path):
+  """The absolute path that Orbax asks for."""
+  path = epath.Path(path)
+  return path.absolute() if is_local(path) else path
+
+
 def write_atomic(path, data):
   """Writes a file, str (as UTF-8) or bytes, that readers see whole or not at all.
 
-  Creates the folder. A process that is killed meanwhile leaves the old content.
+  Creates the folder. A process that is killed meanwhile leaves the old content. Raises OSError
+  that names the path.
   """
   path = epath.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  data = data.encode() if isinstance(data, str) else data
-  if not is_local(path):
-    path.write_bytes(data)
-    return
-  temporary = path.with_name(path.name + ".tmp")
-  temporary.write_bytes(data)
-  os.replace(temporary, path)
+  temporary = path.with_name(path.name + ".tmp") if is_local(path) else path
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+    if temporary != path:
+      os.replace(temporary, path)
+  except OSError as e:
+    if temporary != path:
+      with contextlib.suppress(OSError):  # the folder itself may be what is broken
+        temporary.unlink()
+    raise OSError(e.errno, f"Cannot write {path} ({e.strerror or e}). Free some space, or name a "
+                  "folder that you may write to") from e
 
 
 def check_writable(folder):

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from big_vlm import presets
-from big_vlm.families import paligemma
+from big_vlm.families import paligemma, paligemma_presets
 
 PALIGEMMA = {224: 2_923_335_408, 448: 2_924_220_144, 896: 2_927_759_088}
 PALIGEMMA2_3B = {224: 3_032_094_960, 448: 3_032_979_696, 896: 3_036_518_640}
@@ -95,7 +95,7 @@ def test_parameter_counts(name):
 
 
 def test_every_name_of_kerashub_is_in_the_test():
-  assert set(KERASHUB) == {p.name for p in presets.PRESETS.values() if "kaggle://" in p.handle}
+  assert set(KERASHUB) == {p.name for p in presets.PRESETS.values() if "kaggle://" in p.uri}
 
 
 def test_a_row_in_full():
@@ -122,7 +122,7 @@ def test_text_length(name, tokens):
   assert presets.resolve(name).text_len == tokens
 
 
-@pytest.mark.parametrize("source,handle", [
+@pytest.mark.parametrize("source,uri", [
     ("pali_gemma2_pt_28b_224", "kaggle://keras/paligemma2/keras/pali_gemma2_pt_28b_224/4"),
     ("code_gemma_1.1_2b_en", "kaggle://keras/codegemma/keras/code_gemma_1.1_2b_en/2"),
     ("shieldgemma_9b_en", "kaggle://google/shieldgemma/keras/shieldgemma_9b_en/2"),
@@ -137,8 +137,8 @@ def test_text_length(name, tokens):
      "hf://google/paligemma-3b-pt-224-jax@bfloat16/paligemma-3b-pt-224.bf16.npz"),
     ("pt_3b_224", "npz://pt_3b_224"),
     ("pt_224.f16", "npz://pt_224.f16")])
-def test_handles(source, handle):
-  assert presets.resolve(source).handle == handle
+def test_uris(source, uri):
+  assert presets.resolve(source).uri == uri
 
 
 def test_other_sources_are_no_presets(tmp_path, monkeypatch):
@@ -168,12 +168,13 @@ def test_unknown_names(source, hint):
 
 
 def test_npz_files():
-  assert presets.npz_files("pt_448.f16") == ["pt_448.f16.npz", "paligemma-3b-pt-448.f16.npz"]
-  assert presets.npz_files("mix_10b_448.bf16") == [
+  npz_files = paligemma_presets.npz_files
+  assert npz_files("pt_448.f16") == ["pt_448.f16.npz", "paligemma-3b-pt-448.f16.npz"]
+  assert npz_files("mix_10b_448.bf16") == [
       "mix_10b_448.bf16.npz", "paligemma2-10b-mix-448.bf16.npz",
       "mix_10b_448.b16.npz", "paligemma2-10b-mix-448.b16.npz"]
-  assert presets.npz_files("pt_224")[0] == "pt_224.npz"  # float32, the reference
-  assert set(presets.npz_files("pt_224.bf16")) < set(presets.npz_files("pt_224"))
+  assert npz_files("pt_224")[0] == "pt_224.npz"  # float32, the reference
+  assert set(npz_files("pt_224.bf16")) < set(npz_files("pt_224"))
 
 
 TINY = {"img": {"variant": "tiny"}, "llm": {"variant": "tiny"}}
@@ -215,5 +216,5 @@ def test_the_printed_table(capsys):
   rows = {line.split()[0]: line for line in lines if line}
   assert set(presets.PRESETS) <= set(rows)
   column = head.index("WEIGHTS")
-  assert all(rows[name][column:] == p.handle for name, p in presets.PRESETS.items())
+  assert all(rows[name][column:] == p.uri for name, p in presets.PRESETS.items())
   assert rows["gemma2_9b_en"].split()[1:4] == ["9,241,705,984", "-", "1024"]

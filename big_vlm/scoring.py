@@ -9,9 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from big_vlm import distributed, inputs, sharding
-from big_vlm.decode.generate import lean_options
-from big_vlm.families import paligemma
+from big_vlm import cpu, distributed, families, inputs, sharding
 
 CHUNK, CHUNK_TOKENS = 16, 1024  # the most positions, and tokens of a device, whose logits coexist
 
@@ -20,7 +18,7 @@ def _compiled(f):
   """f(model, params, ...) jitted with compiler options, which a function that is itself being
   traced (for a gradient, say) cannot have."""
   jit = functools.cache(lambda traced: jax.jit(
-      f, static_argnums=0, compiler_options=None if traced else lean_options()))
+      f, static_argnums=0, compiler_options=None if traced else cpu.lean_options()))
 
   @functools.wraps(f)
   def call(*args):
@@ -79,11 +77,7 @@ def _logits(model, params, batch):
   def run(batch):
     hidden = hidden_states(model, params, batch)
     return model.apply({"params": params}, hidden, method="logits")
-  if jax.default_backend() == "cpu":
-    # Row by row: the order of a CPU's sums depends on the batch size, which in bfloat16 moves
-    # PaliGemma 3B's logits by 0.1. A row has tokens enough to keep the cores busy.
-    return jax.lax.map(lambda row: run(jax.tree.map(lambda x: x[None], row))[0], batch)
-  return run(batch)
+  return cpu.map_rows(run, batch) if cpu.tuned() else run(batch)
 
 
 def token_logits(model, params, batch, intercept=None):
@@ -105,7 +99,7 @@ def _intercepted(model, params, batch, intercept):
   own closures, stands between compiled parts."""
   x, metadata = _apply(_embed, model, params, batch)
   x, config = intercept(x, -1), model.config.llm
-  decoder = paligemma.DECODERS[type(config)]
+  decoder = families.of(config).Model
   args = decoder.block_args(config, metadata, metadata)
   for i in range(config.depth):
     layer = jax.tree.map(lambda leaf, i=i: leaf[i], params["llm"]["layers"])

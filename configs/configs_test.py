@@ -1,5 +1,5 @@
-"""Every config of transfers/ and pretrain/, at each of its resolutions and sizes: it builds, its pp
-strings run on an example with the features of its builder, its step has shapes at full size."""
+"""Every config of transfers/ and pretrain/, at each of its resolutions and models: it builds, its
+pp strings run on an example with the features of its builder, its step has shapes at full size."""
 import functools
 import importlib
 import io
@@ -24,7 +24,7 @@ from configs.pretrain import tasks
 from configs.transfers import common
 from evaluators import common as evaluation
 from evaluators import perplexity
-from evaluators.rows import plain
+from evaluators.predictions import to_json
 from pp import builder, mask_codes, tokenizer
 
 HERE = pathlib.Path(__file__).parent
@@ -37,7 +37,7 @@ ROWS = {"question_id": (1, 2), "image/filename": ("a/1.jpg", "a/2.jpg"), "html":
         "objects/polygon": (WORDS, WORDS), "ignored/polygon": (WORDS, WORDS), "width": (8, 8),
         "height": (6, 6), "issimple": (1, 0), "question_type": ("comp", "count"),
         "choices": (["x", "y"], ["x", "z"]), "example_id": ("dev-1-0-1", "dev-1-1-1")}
-# RadGraph's own model (see evaluators/metrics/reports.py) and people say these.
+# RadGraph's own model and people say these.
 UNSCORED = ("mimic_cxr/test/radgraph_f1", "docci/test/nes")
 
 
@@ -47,9 +47,9 @@ def cases():
       if path.stem.endswith("_test"):
         continue
       module = importlib.import_module(f"configs.{folder}.{path.stem}")
-      args = [f"res={res},size={size}" for res in getattr(module, "SETTINGS", ())
-              for size in common.MODELS]
-      args += ["final_split"] * (folder == "transfers" and bool(args))
+      args = [f"res={res},model={model}" for res in getattr(module, "SETTINGS", ())
+              for model in common.MODELS]
+      args += ["train_on_val"] * (folder == "transfers" and bool(args))
       for arg in (*args, *getattr(module, "VARIANTS", ())):
         yield pytest.param(module, arg, id=f"{path.stem}:{arg}")
 
@@ -61,9 +61,12 @@ def test_config(module, arg):
   evals = c.evals.to_dict()
   assert json.loads(c.to_json_best_effort())["optimizer"]["lr"] > 0
   mixture.shares(c.input.mixture)
-  for part in c.input.mixture:
-    assert set(part) <= {"name", "data", "pp", "weight"}
-    rows = run(part["pp"], part["data"], train=True)
+  context = mixture.context_of(c)
+  for component in c.input.mixture:
+    assert set(component) <= {"name", "data", "pp", "weight"}
+    rows = run(component["pp"], component["data"], context)
+    assert rows["text"].shape[1] == c.text_len + 1
+    assert rows["image"].shape[-3:-1] == (c.model.img.image_size,) * 2
     check_batch(rows, train=True, vocab_size=c.model.llm.vocab_size)
   step_at_full_size(c, rows)
   metrics = {}
@@ -71,34 +74,35 @@ def test_config(module, arg):
     if evaluator.type == "mean":
       metrics |= evaluator.score(metrics)
     else:
-      metrics |= scores(evaluator, evals[evaluator.name], c.model.llm.vocab_size)
-  servers = tuple(f"{name}/" for name, task in evals.items() if task["type"] == "store")
+      task = evals[evaluator.name]
+      metrics |= scores(evaluator, task, context, c.model.llm.vocab_size)
+  servers = tuple(f"{name}/" for name, task in evals.items() if task["type"] == "submission")
   for metric in c.published:
     assert metric in metrics or metric.startswith(servers) or metric in UNSCORED, metric
 
 
-def scores(evaluator, task, vocab_size):
+def scores(evaluator, task, context, vocab_size):
   """What an eval says of two rows whose answer is "x": its pp string keeps what the kind needs."""
   likelihood = task["type"] == "perplexity"
-  batch = run(task["pp"], task["data"], train=False)
+  batch = run(task["pp"], task["data"], evaluation.context_for(context, **task), evaluates=True)
   check_batch(batch, train=likelihood, vocab_size=vocab_size)
-  assert likelihood or "suffix_tokens" not in task["pp"] and task["max_new_tokens"] > 0
-  args = {k: v for k, v in task.items() if k not in ("data", "percent", "batch_size")}
+  assert ("mask_loss" in batch) == likelihood
+  args = {k: v for k, v in task.items() if k not in ("data", "fraction", "batch_size")}
   key = repr((args, sorted(task["data"].items())))
-  found = _scores(key, Uncompared((evaluator, batch, task["type"], task.get("rule"))))
+  found = _scores(key, Uncompared((evaluator, batch, task["type"], task.get("metric"))))
   return {f"{evaluator.name}/{metric}": value for metric, value in found.items()}
 
 
 @functools.cache
 def _scores(key, asked):
   del key
-  evaluator, batch, kind, rule = asked.value
+  evaluator, batch, kind, metric = asked.value
   device, host = loader.split_batch(batch)
   rows = []
   for i in range(2):
-    row = plain({k: v[i] for k, v in host.items()})
+    row = to_json({k: v[i] for k, v in host.items()})
     row |= {k: values[i] for k, values in ROWS.items() if k in row}
-    row |= {"answer": ("yes", "no")[i]} if rule == "pope" else {}
+    row |= {"answer": ("yes", "no")[i]} if metric == "pope" else {}
     row |= dict(id=f"x:{i}", image_size=[8, 8], prediction="x", tokens=[5], logprobs=[-1.],
                 finish_reason="eos")
     if kind == "perplexity":
@@ -109,20 +113,21 @@ def _scores(key, asked):
   metrics = evaluator.score(rows)
   assert all(np.isfinite(list(metrics.values()))) and all("references" in row for row in rows)
   assert evaluator.baseline(rows).keys() <= metrics.keys()
-  assert kind != "store" or len(evaluator.submission(rows)) == 2
+  assert kind != "submission" or len(evaluator.submission(rows)) == 2
   return {name.removeprefix(evaluator.name + "/"): value for name, value in metrics.items()}
 
 
-def run(pp, source, train):
+def run(pp, source, context, evaluates=False):
   """The batch that a pp string makes of two examples of a data set."""
   source = {k: v for k, v in source.items() if k != "data_dir"}
-  return _run(pp, tuple(sorted(source.items())), train)
+  return _run(pp, tuple(sorted(source.items())), context, evaluates)
 
 
 @functools.cache
-def _run(pp, source, train):
-  preprocess, example = builder.get_preprocess_fn(pp), {"_id": "x:0", **example_of(**dict(source))}
-  if train:
+def _run(pp, source, context, evaluates):
+  preprocess = builder.get_preprocess_fn(pp, context)
+  example = {"_id": "x:0", **example_of(**dict(source))}
+  if not evaluates:
     made = [preprocess({**example, "_rng": np.random.default_rng(i), "_epoch": i})
             for i in range(2)]
   else:
@@ -138,7 +143,7 @@ def example_of(name, split=None, path=None, **kw):
   if name == "jsonl":
     with tempfile.TemporaryDirectory() as folder:
       pathlib.Path(folder, "1.jpg").write_bytes(picture("JPEG"))
-      task = tasks.table(224, 128, False)[pathlib.Path(path).parent.name]
+      task = tasks.table(128, False)[pathlib.Path(path).parent.name]
       pathlib.Path(folder, "1.jsonl").write_text(json.dumps(task.example))
       return data_source.get(name, path=f"{folder}/{pathlib.Path(path).name}", **kw)[0]
   b = data.builder(name)
@@ -184,7 +189,7 @@ def step_at_full_size(c, rows):
   model = c.model.to_dict()
   model["llm"]["dropout"] = bool(model["llm"].get("dropout")) / 10
   o = c.optimizer
-  tokens = _step(repr((model, c.mesh, o.schedule, o.decay_mults, o.lr_mults)),
+  tokens = _step(repr((model, c.mesh, o.schedule, o.weight_decay_mults, o.lr_mults)),
                  rows["image"].shape[1:], Uncompared((c, model)))
   assert tokens + rows["text"].shape[1] - 1 <= 8192  # what Gemma and Gemma 2 were trained on
 

@@ -5,15 +5,15 @@
   python -m tools.plan          --config configs/forkme.py --device h100
   python -m trainers.train      --config configs/forkme.py --workdir workdirs/mine
 
-Arguments, as in configs/forkme.py:res=448,size=3b,data=my/train.jsonl,lora=16
+Arguments, as in configs/forkme.py:res=448,model=paligemma2_3b,data=my/train.jsonl,lora=16
 
   data, val    JSONL files, or patterns such as my/*.jsonl; val= without a value: no evaluation
-  final_split  train on val too, and evaluate nothing
+  train_on_val train on val too, and evaluate nothing
   data_dir     folder that paths in the lines are relative to, if not that of the file
   task         answer: right or wrong; caption: CIDEr; detect: average precision
-  size         pg1 (PaliGemma 3B), or 3b, 10b, 28b (PaliGemma 2)
+  model        paligemma_3b, paligemma2_3b, paligemma2_10b or paligemma2_28b
   res          224, 448 or 896 pixels
-  init         a workdir of trainers.train instead of a released model: its size and tokenizer
+  init         a workdir of trainers.train instead of a released model; brings its tokenizer
   tokenizer    Gemma's tokenizer.model, unless $BIG_VLM_GEMMA_TOKENIZER names it
   epochs       times that each example is seen; or steps, of a batch each
   text_len     tokens of prompt and answer; validate_jsonl says how many yours need
@@ -40,7 +40,7 @@ def get_config(arg=None):
   a = transfers.parse(arg, res=0, data="my/train.jsonl", val="my/val.jsonl", task="answer",
                       init="", tokenizer="", epochs=10., steps=0, text_len=128, freeze="", lora=0)
   # The defaults of a run; configs/common.py lists all fields.
-  c = common.train()
+  c = common.train(text_len=a.text_len)
 
   # What the model is, where its parameters come from, and what cuts its texts into tokens.
   if a.init:
@@ -48,7 +48,7 @@ def get_config(arg=None):
     c.init.model = a.init
     c.model.img.image_size = a.res or c.model.img.image_size  # its position table is resampled
   else:
-    decoder, released = pick(transfers.MODELS, a.size, "size")
+    decoder, released = pick(transfers.MODELS, a.model, "model")
     c.model.img = dict(variant="So400m/14", image_size=a.res or 224)
     c.model.llm = dict(decoder)
     c.init.model = released.format(a.res or 224)  # or what big_vlm.from_preset takes
@@ -56,19 +56,18 @@ def get_config(arg=None):
   if a.tokenizer:
     c.tokenizer = f"sp({a.tokenizer!r}, tokensets=('loc', 'seg'))"
 
-  # Image: decoded and squashed to the square that the model takes, as the released ones were
+  # Image: decoded and squashed to the square of model.img.image_size, as the released models were
   # trained. "images" of a line become several images of one example, all of this size. A "video"
   # needs decode_video(num_frames=16) in the place of decode.
-  image = f"decode|resize({c.model.img.image_size}, antialias=True)"
   # Text: prefix and suffix of a line as they are. Longer ones are cut at text_len. To write them
-  # from other fields, put for example strfmt('answer en {question}', outkey='prefix') before; to
-  # write them from boxes, detect(order='random').
-  train_pp = f"flatten|{image}|{common.tokens(c.tokenizer, a.text_len, train=True)}"
+  # from other fields, put for example strfmt('answer en {question}', outkey='prefix') before
+  # text_layout; to write them from boxes, detect(order='random').
+  pp = "flatten|decode|resize(antialias=True)|text_layout"
   # Where the data lie. allow=("urls",) downloads images that lines name by URL.
   source = lambda *paths: dict(name="jsonl", path=paths, root=a.data_dir)
-  data = source(a.data, a.val) if a.final_split else source(a.data)
+  data = source(a.data, a.val) if a.train_on_val else source(a.data)
   # Several sources are mixed by weight: [dict(data=..., pp=..., weight=2.), dict(...)].
-  c.input.mixture = [dict(data=data, pp=train_pp, weight=1.)]
+  c.input.mixture = [dict(data=data, pp=pp, weight=1.)]
   c.input.batch_size = 32  # of all devices together; smaller data sets do well with 8
   c.input.threads = 4  # that read and decode; if the progress line shows data wait: input.workers=8
   c.input.on_error = "raise"  # "skip" goes on without an image that is broken, and counts it
@@ -76,23 +75,22 @@ def get_config(arg=None):
   # How long: so many times over all examples of the data, or so many batches.
   c["total_steps" if a.steps else "total_epochs"] = float(a.steps or a.epochs)
   c.log_steps = 10
-  c.checkpoint_percent = 0.25  # four checkpoints in all, of which the last two are kept
+  c.checkpoint_fraction = 0.25  # four checkpoints in all, of which the last two are kept
 
   # Rates of the published transfers. LoRA takes, and needs, a much larger one.
-  c.optimizer.lr = 2e-4 if a.lora else transfers.RATES.get(a.size, 1e-5)
+  c.optimizer.lr = 2e-4 if a.lora else transfers.RATES.get(a.model, 1e-5)
   # From 0 up over the first twentieth of the steps, then along a cosine to 0; None freezes.
   c.optimizer.schedule = (*pick(FROZEN, a.freeze, "part to freeze"),
-                          (".*", dict(decay="cosine", warmup_percent=0.05)))
+                          (".*", dict(decay="cosine", warmup_fraction=0.05)))
   c.lora.rank = a.lora  # --config.quantize=int8: QLoRA, a quarter of the weights' memory
 
-  # What is evaluated during the training, every tenth of it: the model answers the prompts of val,
-  # of which it sees prefix and image only.
+  # Ten evaluations during the training: the model answers the prompts of val, of which it sees
+  # prefix and image only. The evaluator gets the keys that text_layout keeps.
   kind, fields = pick(TASKS, a.task, "task")
-  if a.val and not a.final_split:
+  if a.val and not a.train_on_val:
     keep = ("id", "prefix", "suffix", *fields)
-    pp = f"flatten|{image}|{common.tokens(c.tokenizer, a.text_len, train=False, keep=keep)}"
-    c.evals.val = dict(type=kind, data=source(a.val), pp=pp, batch_size=32,
-                       max_new_tokens=a.text_len, percent=0.1)
+    c.evals.val = dict(type=kind, data=source(a.val), pp=f"{pp}(keep={keep})", batch_size=32,
+                       fraction=0.1)
   return c
 
 
@@ -103,7 +101,7 @@ def model_of(workdir):
     found = json.loads(path.read_text())
   except OSError as e:
     raise FileNotFoundError(
-        f"init={workdir} is no workdir of a training: cannot read {path}. For weights of another "
-        "kind give size=... and --config.init.model=...") from e
+        f"init={workdir} is not a workdir of a training: cannot read {path}. For other weights "
+        "give model=... and --config.init.model=...") from e
   model, tokenizer = found["model"], tokenizer_files.load(found["tokenizer"], workdir)
   return model["img"], model["llm"], tokenizer

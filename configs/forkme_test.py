@@ -51,9 +51,11 @@ def config(own, text, **fields):
 @pytest.mark.parametrize("arg, model, size, frozen", [
     ("", "google/paligemma-3b-pt-224", 224, []),
     ("448", "google/paligemma-3b-pt-448", 448, []),
-    ("res=896,size=3b,freeze=vit", "google/paligemma2-3b-pt-896", 896, ["img/.*"]),
-    ("size=10b,freeze=llm,task=caption", "google/paligemma2-10b-pt-224", 224, ["llm/.*"]),
-    ("size=28b,lora=16,text_len=64,task=detect", "google/paligemma2-28b-pt-224", 224, []),
+    ("res=896,model=paligemma2_3b,freeze=vit", "google/paligemma2-3b-pt-896", 896, ["img/.*"]),
+    ("model=paligemma2_10b,freeze=llm,task=caption", "google/paligemma2-10b-pt-224", 224,
+     ["llm/.*"]),
+    ("model=paligemma2_28b,lora=16,text_len=64,task=detect", "google/paligemma2-28b-pt-224", 224,
+     []),
 ])
 def test_released_models(arg, model, size, frozen):
   """Every argument builds a config whose model has the shapes of the release."""
@@ -69,15 +71,17 @@ def test_how_long():
   assert (forkme.get_config().total_epochs, forkme.get_config().total_steps) == (10, None)
   assert forkme.get_config("epochs=0.5").total_epochs == 0.5
   c = forkme.get_config("steps=100")
-  assert setup.run_of(c).total == 100 and c.total_epochs is None
+  assert setup.horizon_of(c).total == 100 and c.total_epochs is None
 
 
 @pytest.mark.parametrize("arg, complaint", [
     ("task=vqa", "Unknown task 'vqa'. Known: answer, caption, detect"),
-    ("size=7b", "Unknown size '7b'"), ("freze=vit", "Did you mean 'freeze'"),
+    ("model=7b", "Unknown model '7b'"), ("size=3b", "'size' is now 'model'"),
+    ("model=3b", "'3b' is now 'paligemma2_3b'"),
+    ("final_split", "'final_split' is now 'train_on_val'"), ("freze=vit", "Did you mean 'freeze'"),
     ("freeze=img", "Unknown part to freeze 'img'"),
-    ("lora=x", "lora=x of the config is no int"),
-    ("init=nowhere", "init=nowhere is no workdir of a training"),
+    ("lora=x", "lora=x of the config is not a int"),
+    ("init=nowhere", "init=nowhere is not a workdir of a training"),
 ])
 def test_wrong_arguments(arg, complaint):
   with pytest.raises((ValueError, OSError), match=complaint):
@@ -88,15 +92,15 @@ def test_a_model_of_ones_own_brings_its_size_and_tokenizer(own):
   c = config(own, "text_len=24")
   assert c.model.img.image_size == 32 and c.model.llm.variant == "tiny"
   assert get_tokenizer(c.tokenizer).vocab_size == c.model.llm.vocab_size
-  assert "resize(48" in config(own, "res=48").input.mixture[0]["pp"]
+  assert config(own, "res=48").model.img.image_size == 48
   assert "W/tokenizer.model" in config(own, f"tokenizer={own}/W/tokenizer.model").tokenizer
 
 
-@pytest.mark.parametrize("text", ["task=detect", "task=answer", "final_split", "val="])
+@pytest.mark.parametrize("text", ["task=detect", "task=answer", "train_on_val", "val="])
 def test_batches(own, text):
   c = config(own, f"text_len=24,{text}")
-  stream = mixture.Mixture(c.input.mixture, c.seed)
-  assert stream.sizes == ((16,) if text == "final_split" else (8,))
+  stream = mixture.from_config(c)
+  assert stream.sizes == ((16,) if text == "train_on_val" else (8,))
   batch, _ = loader.split_batch(next(loader.train_batches(stream, 8)))
   check_batch(batch, train=True, vocab_size=c.model.llm.vocab_size)
   assert batch["image"].shape == (8, 32, 32, 3) and batch["text"].shape == (8, 25)
@@ -104,7 +108,7 @@ def test_batches(own, text):
 
 
 def test_adapters_alone_train(own):
-  trains = setup.make(config(own, "lora=2"), jax.devices()[:1]).optimizer.trains
+  trains = setup.make(config(own, "lora=2"), jax.devices()[:1]).optimizer.trainable
   assert trains and all("/lora_" in name for name in trains)
 
 

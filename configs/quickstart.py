@@ -14,10 +14,8 @@ def get_config(size="small"):
   tokenizer = (f"sp(model='{DATA_DIR}/digits/{size}/1.0.0/tokenizer.model', "
                "tokensets=('loc', 'seg'))")
 
-  def pp(task, train, keep=()):
-    tokens = common.tokens(tokenizer, TEXT_LEN if train else PROMPT_LEN, train,
-                           ("prefix", "suffix", "id", *keep) * (not train))
-    return f"flatten|decode|{task}|{tokens}"
+  train = lambda task, weight: dict(
+      data=data("train"), pp=f"flatten|decode|resize|{task}|text_layout", weight=weight)
 
   caption = lambda lang: (f"strfmt('caption {lang}', outkey='prefix')|"
                           f"copy('captions/{lang}', 'suffix')")
@@ -28,26 +26,25 @@ def get_config(size="small"):
               + qa)
   languages = ("en", "de", "fr", "es", "it", "pt", "zh")
 
-  c = common.train(total_steps=5000 if size == "small" else 20, tokenizer=tokenizer)
+  c = common.train(total_steps=5000 if size == "small" else 20, tokenizer=tokenizer,
+                   text_len=TEXT_LEN)
   c.model.img = dict(variant="tiny", image_size=32, patch=8, width=128, depth=4, heads=4, mlp=512,
                      remat="none", unroll=4)
   c.model.llm = dict(variant="tiny", vocab_size=480 + 1024 + 128, width=128, depth=2, heads=4,
                      kv_heads=1, head_dim=32, mlp=256, remat="none", unroll=2)
   c.input.batch_size = 64 if size == "small" else 16
   c.input.mixture = [
-      dict(data=data("train"), pp=pp(qa_train, True), weight=3.),
-      dict(data=data("train"), pp=pp(ocr, True), weight=3.),
-      dict(data=data("train"), pp=pp("detect(subset=True)", True), weight=3.),
-      *(dict(data=data("train"), pp=pp(caption(lang), True), weight=2. / len(languages))
-        for lang in languages)]
+      train(qa_train, 3.), train(ocr, 3.), train("detect(subset=True)", 3.),
+      *(train(caption(lang), 2. / len(languages)) for lang in languages)]
   c.optimizer.update(
       name="muon", args=dict(b2=0.98), lr=1e-3, weight_decay=1e-2,
-      schedule=((".*", dict(decay="cosine", warmup_percent=0.02)),))
+      schedule=((".*", dict(decay="cosine", warmup_fraction=0.02)),))
   c.log_steps, c.checkpoint_steps = (100, 1000) if size == "small" else (5, 10)
 
-  def evaluate(type, task, max_new_tokens, keep=(), **kw):
-    return dict(type=type, data=data("val"), pp=pp(task, False, keep), batch_size=256,
-                max_new_tokens=max_new_tokens, steps=c.checkpoint_steps, **kw)
+  def evaluate(type, task, max_new_tokens, keep=()):
+    pp = f"flatten|decode|resize|{task}|text_layout(keep={('prefix', 'suffix', 'id', *keep)})"
+    return dict(type=type, data=data("val"), pp=pp, batch_size=256, prompt_len=PROMPT_LEN,
+                max_new_tokens=max_new_tokens, steps=c.checkpoint_steps)
   c.evals = dict(
       answer=evaluate("exact_match", qa_first, 6),
       ocr=evaluate("exact_match", ocr, 8),

@@ -5,8 +5,10 @@ from big_vlm.batch import check_batch
 from big_vlm.data import loader, mixture, source
 from big_vlm.families import paligemma
 from configs import quickstart
+from evaluators import common
 from pp.builder import get_preprocess_fn
-from pp.tokenizer import get_tokenizer
+from pp.tokenizer import get_tokenizer, train_sentencepiece
+from tools import plan
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ def test_the_default_is_small():
 def test_no_training_example_is_cut(config):
   tok = get_tokenizer(config.tokenizer)
   assert tok.vocab_size == config.model.llm.vocab_size
-  stream, prompts = mixture.Mixture(config.input.mixture, config.seed), set()
+  stream, prompts = mixture.from_config(config), set()
   length = quickstart.TEXT_LEN + 1  # the model reads all but the last, predicts all but the first
   for i in range(500):
     x = stream[i]
@@ -46,7 +48,7 @@ def test_no_training_example_is_cut(config):
 
 
 def test_a_batch_keeps_the_contract(config):
-  stream = mixture.Mixture(config.input.mixture, config.seed)
+  stream = mixture.from_config(config)
   batch, _ = loader.split_batch(next(loader.train_batches(stream, config.input.batch_size)))
   check_batch(batch, train=True, vocab_size=config.model.llm.vocab_size)
   assert batch["image"].shape == (16, 32, 32, 3)
@@ -55,9 +57,33 @@ def test_a_batch_keeps_the_contract(config):
 def test_evaluations_cut_neither_prompt_nor_answer(config):
   tok = get_tokenizer(config.tokenizer)
   for name, task in config.evals.items():
-    preprocess, examples = get_preprocess_fn(task.pp), source.get(**task.data)
+    context = common.context_for(mixture.context_of(config), **task)
+    preprocess, examples = get_preprocess_fn(task.pp, context), source.get(**task.data)
     for i in range(len(examples)):
       x = preprocess(examples[i])
       assert len(x["text"]) == quickstart.PROMPT_LEN
       assert tok.to_str(x["text"][x["mask_input"] == 1]) == x["prefix"] + "\n", name
       assert len(tok.to_int(x["suffix"], eos=True)) <= task.max_new_tokens, (name, x["suffix"])
+
+
+@pytest.mark.parametrize("field, value", [
+    ("text_len", 24), ("image_size", 16), ("tokenizer", None)])
+def test_a_field_changes_everything_that_depends_on_it(config, field, value, tmp_path):
+  if field == "image_size":
+    config.model.img.image_size = value
+  else:
+    if field == "tokenizer":
+      train_sentencepiece(["other texts altogether", "ocr", "answer en"] * 9, tmp_path / "m", 300)
+      value = f"sp('{tmp_path}/m', tokensets=('loc', 'seg'))"
+    config[field] = value
+  context = mixture.context_of(config)
+  row = mixture.from_config(config)[0]
+  task = config.evals.ocr.to_dict()
+  asked = get_preprocess_fn(task["pp"], common.context_for(context, **task))(
+      source.get(**task["data"])[0])
+  tok = get_tokenizer(config.tokenizer)
+  for x in (row, asked):
+    assert x["image"].shape == (context.image_size, context.image_size, 3)
+    assert x["text"][0] == tok.bos_token and x["text"].max() < tok.vocab_size
+  assert len(row["text"]) == config.text_len + 1 == plan.text_length(config) + 1
+  assert tok.to_str(asked["text"][asked["mask_input"] == 1]) == "ocr\n"

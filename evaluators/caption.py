@@ -4,45 +4,45 @@ import re
 
 from evaluators.metrics import caption, groups, text
 from evaluators.metrics.ptb import ptb_tokenize
-from evaluators.rows import need
+from evaluators.predictions import require_keys
 
 PERCENT = ("cider", "bleu4", "rouge_l", "exact", "cider_characters", "bleu4_characters",
            "rouge_l_characters")
-SENTENCE = re.compile(r"[.!?]+(?=\s|$)")  # its end
+SENTENCE_END = re.compile(r"[.!?]+(?=\s|$)")
 
 
-def score(rows, tokenizer, language=None, lengths=False):
-  """{"cider", "bleu4", "rouge_l"} on pycocoevalcap's scales and "exact", the share of captions that
-  equal a reference, against "captions" (a list), or else "suffix".
+def score(predictions, tokenizer, language=None, lengths=False):
+  """{"cider", "bleu4", "rouge_l"} on pycocoevalcap's scales and "exact", the fraction of captions
+  that equal a reference, against "captions" (a list), or else "suffix".
 
-  language: for ja, th and zh, which have no spaces, the figures by character are there too, with
-  "_characters" behind. lengths: "chars" and "sentences" of the predictions, on average, as reports
-  of long descriptions have them. A row's "score" is its CIDEr.
+  language: for ja, th and zh, which have no spaces, the metrics by character are there too, with
+  "_characters" behind. lengths: adds "chars" and "sentences" of the predictions, on average, as
+  papers on long descriptions report them. A prediction's "score" is its CIDEr.
   """
   del tokenizer
-  for row in rows:
-    need([row], ["captions" if "captions" in row else "suffix"], "caption")
-    row["references"] = list(row["captions"]) if "captions" in row else [row["suffix"]]
-  need(rows, ["references"], "caption")
+  for p in predictions:
+    require_keys([p], ["captions" if "captions" in p else "suffix"], "caption")
+    p["references"] = list(p["captions"]) if "captions" in p else [p["suffix"]]
+  require_keys(predictions, ["references"], "caption")
+  answers = {i: p["prediction"] for i, p in enumerate(predictions)}
+  targets = {i: p["references"] for i, p in enumerate(predictions)}
   metrics = {}
   for suffix, tokenize in (("", ptb_tokenize), ("_characters", caption.character_tokenize)):
     if suffix and language not in caption.LANGUAGES_WITHOUT_SPACES:
       continue
-    said = {i: row["prediction"] for i, row in enumerate(rows)}
-    right = {i: row["references"] for i, row in enumerate(rows)}
-    once = functools.cache(tokenize)  # each text is cut into words once for the three of them
-    corpus, each = caption.cider(said, right, tokenize=once)
+    once = functools.cache(tokenize)  # the three metrics share each text's words
+    corpus, each = caption.cider(answers, targets, tokenize=once)
     metrics[f"cider{suffix}"] = float(corpus)
-    metrics[f"bleu4{suffix}"] = float(caption.bleu(said, right, tokenize=once)[0][3])
-    metrics[f"rouge_l{suffix}"] = float(caption.rouge_l(said, right, tokenize=once)[0])
+    metrics[f"bleu4{suffix}"] = float(caption.bleu(answers, targets, tokenize=once)[0][3])
+    metrics[f"rouge_l{suffix}"] = float(caption.rouge_l(answers, targets, tokenize=once)[0])
     if not suffix:
       scores = each
-  for i, row in enumerate(rows):
-    row["score"] = float(scores[i])
-    row["correct"] = any(text.exact_match(row["prediction"], r) for r in row["references"])
-    row.setdefault("suffix", row["references"][0])
-  metrics["exact"] = groups.mean(row["correct"] for row in rows)
+  for i, p in enumerate(predictions):
+    p["score"] = float(scores[i])
+    p["correct"] = any(text.exact_match(p["prediction"], r) for r in p["references"])
+    p.setdefault("suffix", p["references"][0])
+  metrics["exact"] = groups.mean(p["correct"] for p in predictions)
   if lengths:
-    metrics["chars"] = groups.mean(len(row["prediction"]) for row in rows)
-    metrics["sentences"] = groups.mean(len(SENTENCE.findall(row["prediction"])) for row in rows)
+    metrics["chars"] = groups.mean(len(a) for a in answers.values())
+    metrics["sentences"] = groups.mean(len(SENTENCE_END.findall(a)) for a in answers.values())
   return metrics

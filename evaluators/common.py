@@ -1,49 +1,63 @@
-"""Evaluation: read, decode, score. A kind of task is a function over rows; the rest is here.
+"""Evaluation: reads the data, decodes answers, scores them.
 
-A kind (evaluators/vqa.py, ...) is a module with
-  score(rows, tokenizer, **args) -> {metric: value}, which puts "score", "correct" and "references"
-      into the rows
+An evaluator type is a module (evaluators/vqa.py, ...) with
+  score(predictions, tokenizer, **args) -> {metric: value}; it adds "score", "correct" and
+      "references" to the predictions, which evaluators/predictions.py describes
   PERCENT   names of metrics that papers print times 100
-and, where it needs to,
+and optionally
   check(**args)   raises ValueError for arguments that make no sense
-  likelihoods(model, params, batch) and row(...)   it reads given answers and writes none
-  submission(rows, **args)   what a test server takes
-What a row is: evaluators/rows.py. `mean`, which has no rows, is evaluators/mean.py.
+  likelihoods(model, params, batch) and row(...)   for a type that reads given answers, not decodes
+  submission(predictions, **args)   the JSON value that a test server takes
+The type `mean`, which has no predictions, is evaluators/mean.py.
 """
+import dataclasses
 import functools
 import hashlib
 import importlib
 import inspect
 import json
-import pathlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from etils import epath
 
-from big_vlm import distributed, sharding
+from big_vlm import distributed, files, sharding
 from big_vlm.batch import check_batch
-from big_vlm.data import loader, source
+from big_vlm.data import loader, mixture, source
 from big_vlm.decode import samplers
 from big_vlm.decode.session import Batch, GenerationConfig, GenerationSession
 from evaluators.mean import Mean
-from evaluators.rows import Kept, in_order, majority, plain, shown, write_rows
+from evaluators.predictions import (
+  ResumableWriter,
+  gather_in_order,
+  majority_class,
+  to_display,
+  to_json,
+  write_predictions,
+)
 from pp import builder
+from pp.context import Context
 from pp.names import check_names, pick
 from pp.tokenizer import get_tokenizer
 
-KINDS = {name: f"evaluators.{name}" for name in (
+EVALUATOR_TYPES = {name: f"evaluators.{name}" for name in (
     "exact_match", "vqa", "caption", "counting", "detection", "segmentation", "text_spotting",
-    "tables", "sequence_error", "perplexity", "store")}
+    "tables", "sequence_error", "perplexity", "submission")}
 
 
 def evaluators(config, model, tokenizer, mesh, run=None):
   """[Evaluator or Mean] of all of a config's `evals`, in their order, means last.
 
-  run: the schedules.Run of a training, which says how many steps there are.
+  run: the schedules.TrainingHorizon of a training, which says how many steps there are.
   """
-  entries = config.evals.to_dict()
-  made = {name: Evaluator(name, model, tokenizer, mesh, run=run, **entry)
+  entries, context = config.evals.to_dict(), mixture.context_of(config)
+  takes = model and model.config.img and model.config.img.image_size
+  if takes and context.image_size not in (takes, None):
+    raise ValueError(f"The config's images have {context.image_size} pixels a side, but the model "
+                     f"takes {takes}: give a model of that resolution, or "
+                     f"--config.model.img.image_size={takes}.")
+  made = {name: Evaluator(name, model, tokenizer, mesh, run=run, context=context, **entry)
           for name, entry in entries.items() if entry["type"] != "mean"}
   means = [mean_of(name, made, **entry) for name, entry in entries.items()
            if entry["type"] == "mean"]
@@ -57,31 +71,47 @@ def mean_of(name, made, *, type, evals, metric):
   return Mean(name, [made[other] for other in evals], metric)
 
 
-def in_percent(kind, metric):
-  """Whether papers print a metric of a kind, such as "accuracy/simple" of "counting", times 100."""
-  if kind == "mean":
-    return any(in_percent(other, metric) for other in KINDS)
-  known = importlib.import_module(pick(KINDS, kind, "evaluator")).PERCENT
+def context_for(context, type, prompt_len=None, **_):
+  """The Context of the eval that an entry of a config describes.
+
+  context: of the config's training. An eval that decodes lays out prompts alone, of prompt_len
+  tokens or as many as the training reads; one that reads given answers lays out both.
+  """
+  module = importlib.import_module(pick(EVALUATOR_TYPES, type, "evaluator"))
+  return dataclasses.replace(context, train=hasattr(module, "likelihoods"),
+                             text_len=prompt_len or context.text_len)
+
+
+def in_percent(type, metric):
+  """Whether papers print a metric of an evaluator type, such as "accuracy/simple", times 100."""
+  if type == "mean":
+    return any(in_percent(other, metric) for other in EVALUATOR_TYPES)
+  known = importlib.import_module(pick(EVALUATOR_TYPES, type, "evaluator")).PERCENT
   return metric in known or metric.partition("/")[0] in known
 
 
 class Evaluator:
   """One entry of a config's `evals`: decodes its data with some parameters and scores the answers.
 
-  Nothing is read before the first run. sampler, max_new_tokens, cache_dtype: as VLM.generate takes
-  them. steps, examples, epochs or percent: how often a training (run: its schedules.Run) evaluates,
-  by default at the end only; self.steps says it in steps. Other arguments go to the kind's score().
+  The first run opens the data. sampler, max_new_tokens, cache_dtype: as VLM.generate takes them.
+  steps, examples, epochs or fraction: how often a training (run: its
+  schedules.TrainingHorizon) evaluates, by default at the end only; self.steps is that in steps.
+  context: the config's fields; its text_len is the default of prompt_len and max_new_tokens. Other
+  arguments go to the type's score().
   """
 
   def __init__(self, name, model, tokenizer, mesh, *, type, data, pp, batch_size,
-               max_new_tokens=None, sampler="greedy", cache_dtype="float32", run=None, steps=None,
-               examples=None, epochs=None, percent=None, **score_args):
+               context=None, prompt_len=None, max_new_tokens=None, sampler="greedy",
+               cache_dtype="float32", run=None, steps=None, examples=None, epochs=None,
+               fraction=None, **score_args):
     every = dict(eval_steps=steps, eval_examples=examples, eval_epochs=epochs,
-                 eval_percent=percent)
+                 eval_fraction=fraction)
     self.name, self.type = name, type
     self.steps = run.steps("eval", every, 0) if run else 0
     self.last = None  # (step, metrics) of the last run()
-    self._kind = importlib.import_module(pick(KINDS, type, "evaluator"))
+    self._module = importlib.import_module(pick(EVALUATOR_TYPES, type, "evaluator"))
+    context = dataclasses.replace(context or Context(), tokenizer=tokenizer)
+    max_new_tokens = max_new_tokens or context.text_len
     self._check(score_args, max_new_tokens)
     if random := builder.random_ops(pp):
       raise ValueError(f"The eval {name!r} would not see the same examples each time: "
@@ -90,18 +120,20 @@ class Evaluator:
     samplers.build(sampler)  # an error in it shows now
     self._model, self._mesh, self._tokenizer_name = model, mesh, tokenizer
     self._data, self._pp, self._batch_size = data, pp, batch_size
+    self._context = context_for(context, type, prompt_len)
+    self._preprocess = model and builder.get_preprocess_fn(pp, self._context)
     self._decode = dict(max_new_tokens=max_new_tokens, sampler=sampler, cache_dtype=cache_dtype)
     self._score_args = score_args
 
   def _check(self, score_args, max_new_tokens):
-    parameters = list(inspect.signature(self._kind.score).parameters.values())[2:]
+    parameters = list(inspect.signature(self._module.score).parameters.values())[2:]
     check_names(score_args, [p.name for p in parameters],
-                f"The eval {self.name!r} of the kind {self.type!r}")
+                f"The eval {self.name!r} of the type {self.type!r}")
     if missing := [p.name for p in parameters if p.default is p.empty and p.name not in score_args]:
-      raise ValueError(f"The eval {self.name!r} of the kind {self.type!r} needs {missing[0]}=.")
-    if hasattr(self._kind, "check"):
-      self._kind.check(**score_args)
-    if max_new_tokens is None and not hasattr(self._kind, "likelihoods"):
+      raise ValueError(f"The eval {self.name!r} of the type {self.type!r} needs {missing[0]}=.")
+    if hasattr(self._module, "check"):
+      self._module.check(**score_args)
+    if max_new_tokens is None and not hasattr(self._module, "likelihoods"):
       raise ValueError(f"The eval {self.name!r} needs max_new_tokens=.")
 
   @functools.cached_property
@@ -109,69 +141,68 @@ class Evaluator:
     return get_tokenizer(self._tokenizer_name)
 
   def run(self, params, workdir, step):
-    """{"name/metric": value}; writes the rows to workdir/predictions/NAME-STEP.jsonl, and what a
-    test server takes to workdir/submissions/NAME-STEP.json.
+    """{"name/metric": value}; writes the predictions to workdir/predictions/NAME-STEP.jsonl, and
+    the file for a test server to workdir/submissions/NAME-STEP.json.
 
     Process 0 scores and writes; the others get {}.
     """
-    rows, metrics, folder = self.predict(params), {}, pathlib.Path(workdir)
+    predictions, metrics, folder = self.predict(params), {}, epath.Path(workdir)
     if distributed.is_primary_process():
-      metrics = self.score(rows)
-      write_rows(folder / "predictions" / f"{self.name}-{step}.jsonl", rows)
-      if hasattr(self._kind, "submission"):
-        path = folder / "submissions" / f"{self.name}-{step}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(self.submission(rows)))
+      metrics = self.score(predictions)
+      write_predictions(folder / "predictions" / f"{self.name}-{step}.jsonl", predictions)
+      if hasattr(self._module, "submission"):
+        files.write_atomic(folder / "submissions" / f"{self.name}-{step}.json",
+                           json.dumps(self.submission(predictions)))
       print("  " + "  ".join(f"{k} {v:.4f}" for k, v in metrics.items()), flush=True)
     self.last = step, metrics
     return metrics
 
-  def score(self, rows):
-    """{"name/metric": value}; each row gets its "score".
+  def score(self, predictions):
+    """{"name/metric": value}; each prediction gets its "score".
 
-    Raises ValueError where there are no rows, or a row lacks what the kind scores by.
+    Raises ValueError where there are no predictions, or one lacks a key that the type needs.
     """
-    metrics = self._kind.score(rows, self._tokenizer, **self._score_args)
+    metrics = self._module.score(predictions, self._tokenizer, **self._score_args)
     return {f"{self.name}/{k}": v for k, v in metrics.items()}
 
-  def submission(self, rows):
-    """What a test server takes, for JSON; None where the kind is not `store`."""
-    make = getattr(self._kind, "submission", None)
-    return make and make(rows, **self._score_args)
+  def submission(self, predictions):
+    """The JSON value that a test server takes; None where the type is not `submission`."""
+    make = getattr(self._module, "submission", None)
+    return make and make(predictions, **self._score_args)
 
-  def baseline(self, rows):
-    """The metrics of one who never looks, see rows.majority(); {} where that is no text.
+  def baseline(self, predictions):
+    """The metrics of predictions.majority_class(); {} where the answers are not texts.
 
-    rows: that score() has seen, which gives them the "suffix" that is their usual answer.
+    predictions: after score(), which gives each the "suffix" that is its usual answer.
     """
-    if not all("suffix" in row and "prefix" in row and "nlls" not in row for row in rows):
+    if not all("suffix" in p and "prefix" in p and "nlls" not in p for p in predictions):
       return {}
-    unsaid = ("tokens", "logprobs", "image")
-    return self.score([{**{k: v for k, v in row.items() if k not in unsaid}, "prediction": guess}
-                       for row, guess in zip(rows, majority(rows))])
+    of_model = ("tokens", "logprobs", "image")
+    return self.score([{**{k: v for k, v in p.items() if k not in of_model}, "prediction": guess}
+                       for p, guess in zip(predictions, majority_class(predictions))])
 
   def in_percent(self, metric):
     return in_percent(self.type, metric)
 
   def predict(self, params, note=lambda done, total: None, images=0, kept=None):
-    """The rows, every example once, in order; so many of the first with their "image".
+    """The predictions, every example once, in order; the first `images` with their "image".
 
     note(done, total) is called after each batch. Each process reads and decodes its part of every
-    batch; all rows come to process 0, the others get []. kept: a path to which rows are appended
-    batch by batch. A run that finds it there goes on behind its rows, if they are of the same
+    batch; process 0 gets all predictions, the others []. kept: a path to which predictions are
+    appended batch by batch. A run that finds it resumes behind them, if they are of the same
     evaluation (any batch size), parameters and number of examples.
     """
-    examples, preprocess = source.get(**self._data), builder.get_preprocess_fn(self._pp)
+    examples, preprocess = source.get(**self._data), self._preprocess
     file = self._open(kept, params, len(examples)) if kept else None
-    rows = list(file.rows) if file else []
-    begin = distributed.broadcast_from_primary(lambda: len(rows))
-    for row, i in zip(rows, range(images)):
+    predictions = list(file.predictions) if file else []
+    begin = distributed.broadcast_from_primary(lambda: len(predictions))
+    for p, i in zip(predictions, range(images)):
       if "image" in (example := preprocess(examples[i])):
-        row["image"] = shown(example["image"])
+        p["image"] = to_display(example["image"])
     places = sharding.local_batch_rows(self._mesh, self._batch_size)
     batches, count = loader.eval_batches(examples, preprocess, self._batch_size, rows=places,
                                          start=begin)
-    likelihood = hasattr(self._kind, "likelihoods")
+    likelihood = hasattr(self._module, "likelihoods")
     for i, batch in enumerate(batches):
       device, host = loader.split_batch(batch)
       if i == 0:
@@ -181,27 +212,29 @@ class Evaluator:
       answer = (self._likelihoods if likelihood else self._answers)(params, device, at, real)
       for j, place in enumerate(places):
         if real[place]:
-          known = plain({k: v[j] for k, v in host.items()})
+          known = to_json({k: v[j] for k, v in host.items()})
           known.setdefault("id", known["_id"])
           if "image" in device:
             known["image_size"] = list(device["image"].shape[-3:-1])
-            known |= {"image": shown(device["image"][j])} if at[place] < images else {}
+            known |= {"image": to_display(device["image"][j])} if at[place] < images else {}
           mine[int(at[place])] = {**known, **answer(j, place)}
-      made = in_order(mine, at[real])
+      made = gather_in_order(mine, at[real])
       if file:
         file.add(made)
-      rows += made
+      predictions += made
       note(i + 1, count)
-    assert len(rows) == len(examples) or not distributed.is_primary_process(), (
-        len(rows), len(examples))
-    return rows
+    if file:
+      file.close()
+    assert not distributed.is_primary_process() or len(predictions) == len(examples), (
+        len(predictions), len(examples))
+    return predictions
 
   def _likelihoods(self, params, device, at, real):
-    """A function (row of this process, row of the whole batch) -> the row's fields."""
+    """A function (row of this process, row of the whole batch) -> fields of the prediction."""
     del at, real
     put = sharding.make_global_array(self._mesh, device, self._batch_size)
-    nlls = self._kind.likelihoods(self._model, params, put)
-    return lambda j, place: self._kind.row(nlls[place], {k: v[j] for k, v in device.items()},
+    nlls = self._module.likelihoods(self._model, params, put)
+    return lambda j, place: self._module.row(nlls[place], {k: v[j] for k, v in device.items()},
                                            self._tokenizer)
 
   def _answers(self, params, device, at, real):
@@ -224,11 +257,11 @@ class Evaluator:
     return fields
 
   def _open(self, path, params, count):
-    """The rows that process 0 keeps; None on others."""
-    described = [self.type, self._data, self._pp, self._decode, self._tokenizer_name, count,
+    """The ResumableWriter of process 0; None on others."""
+    described = [self.type, self._data, self._pp, self._context, self._decode, count,
                  repr(self._model.config), fingerprint(params)]
     key = hashlib.sha256(json.dumps(described, default=repr).encode()).hexdigest()
-    return Kept(pathlib.Path(path), key) if distributed.is_primary_process() else None
+    return ResumableWriter(path, key) if distributed.is_primary_process() else None
 
 
 def fingerprint(params):

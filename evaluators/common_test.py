@@ -1,5 +1,6 @@
-"""Evaluators over digits/tiny: every example once, the same rows for any batch size and mesh."""
+"""Evaluators over digits/tiny: every example once, the same for any batch size and mesh."""
 import copy
+import dataclasses
 import json
 import types
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from big_vlm import sharding
+from big_vlm.data import mixture
 from big_vlm.decode import session
 from big_vlm.families import paligemma
 from big_vlm.training import step as steps
@@ -15,7 +17,6 @@ from big_vlm.vlm import VLM
 from configs import quickstart
 from evaluators import common
 from evaluators.mean import Mean
-from pp import text_layout
 from pp.tokenizer import get_tokenizer
 
 
@@ -34,6 +35,7 @@ def model_and_params(config):
 
 def evaluator(config, model, name, mesh, **changes):
   return common.Evaluator(name, model, config.tokenizer, mesh,
+                          context=mixture.context_of(config),
                           **{**config.evals[name].to_dict(), **changes})
 
 
@@ -52,7 +54,7 @@ def said(rows):
   return [(r["id"], r["prediction"], r["finish_reason"]) for r in rows]
 
 
-def test_rows_are_the_same_for_any_batch_size_and_mesh(config, model_and_params, mesh1, want):
+def test_they_are_the_same_for_any_batch_size_and_mesh(config, model_and_params, mesh1, want):
   assert [r["id"] for r in want] == [f"val-{i:06d}" for i in range(64)]
   for mesh, batch_size in ((mesh1, 1), (mesh1, 7), (sharding.make_mesh(), 24)):
     got = rows(config, model_and_params, mesh, batch_size)
@@ -61,7 +63,7 @@ def test_rows_are_the_same_for_any_batch_size_and_mesh(config, model_and_params,
       np.testing.assert_allclose(a["logprobs"], b["logprobs"], atol=1e-4)
 
 
-def test_a_killed_run_goes_on_behind_its_rows(config, model_and_params, want, tmp_path, capsys):
+def test_a_killed_run_resumes_where_it_was(config, model_and_params, want, tmp_path, capsys):
   model, params = model_and_params
   one = evaluator(config, model, "ocr", sharding.make_mesh(), batch_size=24)
   kept, batches = tmp_path / "predictions" / "ocr.partial.jsonl", []
@@ -80,8 +82,8 @@ def test_a_killed_run_goes_on_behind_its_rows(config, model_and_params, want, tm
   again = one.predict(params, kept=kept, note=lambda done, total: batches.append(total))
   assert batches == [1] and said(again) == said(want) and capsys.readouterr().out == ""
   key = json.loads(kept.read_text().partition("\n")[0])["key"]
-  assert common.Kept(kept, key).rows[0]["id"] == want[0]["id"]
-  assert common.Kept(kept, key + "x").rows == []  # what another checkpoint has made is not taken
+  assert common.ResumableWriter(kept, key).predictions[0]["id"] == want[0]["id"]
+  assert not common.ResumableWriter(kept, key + "x").predictions  # of another checkpoint
   assert "is of another checkpoint" in capsys.readouterr().out
 
 
@@ -132,10 +134,9 @@ def test_of_several_draws_the_likeliest_counts(config, model_and_params, mesh1, 
 
 def test_perplexity_is_the_loss_of_a_training(config, model_and_params, mesh1):
   model, params = model_and_params
-  head = config.evals.ocr.pp.split("|tok(")[0]
-  pp = f"{head}|{text_layout.tokens(config.tokenizer, 24, train=True)}"
+  context = dataclasses.replace(mixture.context_of(config), text_len=24)
   entry = dict(type="perplexity", data={**config.evals.ocr.data.to_dict(), "split": "val[:8]"},
-               pp=pp)
+               pp=config.evals.ocr.pp, context=context)
   whole = common.Evaluator("ocr/pplx", model, config.tokenizer, mesh1, **entry, batch_size=8)
   seen = {}
 
@@ -143,8 +144,8 @@ def test_perplexity_is_the_loss_of_a_training(config, model_and_params, mesh1):
     seen.update(batch)
     return nlls(model, params, batch)
   with pytest.MonkeyPatch.context() as patch:
-    nlls = whole._kind.likelihoods
-    patch.setattr(whole._kind, "likelihoods", note)
+    nlls = whole._module.likelihoods
+    patch.setattr(whole._module, "likelihoods", note)
     got = whole.predict(params)
   metrics = whole.score(got)
   mask = seen["mask_loss"][:, 1:].astype(np.float32)
@@ -170,7 +171,7 @@ def test_the_reference_never_reaches_the_prompt(config, model_and_params, mesh1)
   assert again["suffix"] == "999" and again["tokens"] == row["tokens"]
 
 
-def test_run_writes_every_row(config, model_and_params, mesh1, tmp_path, capsys):
+def test_run_writes_every_prediction(config, model_and_params, mesh1, tmp_path, capsys):
   model, params = model_and_params
   metrics = evaluator(config, model, "detect", mesh1).run(params, tmp_path, step=3)
   assert set(metrics) == {"detect/AP", "detect/AP50", "detect/AP75"}
@@ -182,26 +183,27 @@ def test_run_writes_every_row(config, model_and_params, mesh1, tmp_path, capsys)
 
 
 def test_a_server_gets_every_question_once(config, model_and_params, mesh1, want, tmp_path):
-  head = config.evals.ocr.pp.split("|tok(")[0]
-  tokens = text_layout.tokens(config.tokenizer, 16, train=False, keep=("prefix", "question_id"))
-  pp = f"{head}|copy('id', 'question_id')|{tokens}"
-  one = evaluator(config, model_and_params[0], "ocr", mesh1, batch_size=64, type="store", pp=pp,
-                  format="docvqa")
+  head = config.evals.ocr.pp.split("|text_layout")[0]
+  pp = f"{head}|copy('id', 'question_id')|text_layout(keep=('prefix', 'question_id'))"
+  one = evaluator(config, model_and_params[0], "ocr", mesh1, batch_size=64, type="submission",
+                  pp=pp, format="docvqa")
   assert one.run(model_and_params[1], tmp_path, 7) == {"ocr/examples": 64}
   sent = json.loads((tmp_path / "submissions" / "ocr-7.json").read_text())
   assert sent == [{"questionId": r["id"], "answer": r["prediction"]} for r in want]
 
 
 def quick(config, **entry):
-  return dict(type="vqa", rule="exact", data=dict(name="nowhere"), pp="", batch_size=1,
+  return dict(type="vqa", metric="exact", data=dict(name="nowhere"), pp="", batch_size=1,
               max_new_tokens=1) | entry
 
 
 @pytest.mark.parametrize("entry, complaint", [
     (dict(type="captoin"), "Unknown evaluator 'captoin'. Did you mean 'caption'"),
-    (dict(rule="exat"), "Unknown rule of the kind vqa 'exat'. Did you mean 'exact'"),
-    (dict(type="store", format="vqa2"), "has no 'rule'"),
-    (dict(to_lowr=1), "The eval 'a' of the kind 'vqa' has no 'to_lowr'. Did you mean 'to_lower'"),
+    (dict(metric="exat"), "Unknown metric of the evaluator type vqa 'exat'. Did you mean 'exact'"),
+    (dict(type="submission", format="vqa2"), "has no 'metric'"),
+    (dict(type="store", format="vqav2"), "Unknown evaluator 'store'. 'store' is now 'submission'"),
+    (dict(rule="exact"), "has no 'rule'. 'rule' is now 'metric'"),
+    (dict(to_lowr=1), "The eval 'a' of the type 'vqa' has no 'to_lowr'. Did you mean 'to_lower'"),
     (dict(sampler="beem"), "Unknown sampler 'beem'. Did you mean 'beam'"),
     (dict(max_new_tokens=None), "The eval 'a' needs max_new_tokens="),
     (dict(pp="choice(key='questions')"), "`choice.key='questions'.` is random"),
@@ -211,10 +213,10 @@ def test_what_makes_no_sense_is_refused_before_any_data_is_read(config, entry, c
     common.Evaluator("a", None, "nowhere", None, **quick(config, **entry))
 
 
-def test_a_kind_names_the_arguments_that_it_needs():
+def test_a_type_names_the_arguments_that_it_needs():
   entry = quick(None)
-  del entry["rule"]
-  with pytest.raises(ValueError, match="The eval 'a' of the kind 'vqa' needs rule="):
+  del entry["metric"]
+  with pytest.raises(ValueError, match="The eval 'a' of the type 'vqa' needs metric="):
     common.Evaluator("a", None, "nowhere", None, **entry)
 
 
@@ -230,7 +232,7 @@ class Part:
     self.last = step, {f"{self.name}/accuracy": self.value, f"{self.name}/f1": 0.}
 
 
-def test_a_mean_is_due_with_all_its_parts_and_takes_their_figures():
+def test_a_mean_is_due_with_all_its_parts_and_takes_their_metrics():
   parts = [Part("pope/random", 20, .9), Part("pope/popular", 30, .8)]
   mean = Mean("pope/avg", parts, "accuracy")
   assert mean.steps == 60 and Mean("m", [*parts, Part("p", 0, 1)], "f1").steps == 0

@@ -1,24 +1,27 @@
 """Counting: TallyQA, simple and complex questions, and CountBenchQA."""
 from evaluators.metrics import groups, vqa
-from evaluators.rows import need
+from evaluators.predictions import require_keys
 
 PERCENT = ("accuracy",)
-KINDS = {1: "simple", 0: "complex"}  # -1: a question of the training set, of neither kind
+COMPLEXITY = {1: "simple", 0: "complex"}  # -1 marks the training set's questions, which are neither
 
 
-def score(rows, tokenizer):
-  """{"accuracy"} against "answer", number words being numbers, and, where rows have "issimple",
-  "accuracy/simple" and "accuracy/complex"."""
+def score(predictions, tokenizer):
+  """{"accuracy"} against "answer", number words being numbers.
+
+  Where predictions have "issimple", also "accuracy/simple" and "accuracy/complex".
+  """
   del tokenizer
-  need(rows, ["answer"], "counting")
-  for row in rows:
-    row["references"] = [str(row["answer"])]
-    row.setdefault("suffix", row["references"][0])
-    row["score"] = vqa.counting_accuracy(row["prediction"], row["references"][0])
-    row["correct"] = row["score"] == 1
-    if (kind := KINDS.get(row.get("issimple"))) is not None:
-      row["group"] = kind
-  scores = [row["score"] for row in rows]
-  parts = groups.by_group(scores, [row.get("group") for row in rows])
+  require_keys(predictions, ["answer"], "counting")
+  for p in predictions:
+    p["references"] = [str(p["answer"])]
+    p.setdefault("suffix", p["references"][0])
+    p["score"] = vqa.counting_accuracy(p["prediction"], p["references"][0])
+    p["correct"] = p["score"] == 1
+    if p.get("issimple") in COMPLEXITY:
+      p["group"] = COMPLEXITY[p["issimple"]]
+  scores = [p["score"] for p in predictions]
+  parts = groups.by_group(scores, [p.get("group") for p in predictions])
   return {"accuracy": groups.mean(scores),
-          **{f"accuracy/{kind}": parts[kind][0] for kind in KINDS.values() if kind in parts}}
+          **{f"accuracy/{group}": parts[group][0] for group in COMPLEXITY.values()
+             if group in parts}}

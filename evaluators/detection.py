@@ -3,14 +3,14 @@ import math
 
 from big_vlm.decode import detections as decoded
 from evaluators.metrics.grounding import box_iou
-from evaluators.rows import need
+from evaluators.predictions import require_keys
 from pp import locations
 from pp.names import pick
 from pp.tokenizer import check_single_ids
 
 PERCENT = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100")
 
-# What an object is ranked by: the probability of which of its tokens.
+# The log-probability that ranks an object: the sum over some of its tokens.
 CONFIDENCES = {"all": lambda found: found.all, "box": lambda found: found.box,
                "label": lambda found: found.label or 0.,
                "box_label": lambda found: found.box + (found.label or 0.)}
@@ -20,67 +20,67 @@ def check(confidence="all"):
   pick(CONFIDENCES, confidence, "confidence of objects")
 
 
-def score(rows, tokenizer, confidence="all"):
+def score(predictions, tokenizer, confidence="all"):
   """COCO's AP and AR, 0..1, against "objects/bbox" (ymin xmin ymax xmax in 0..1), "objects/label".
 
   confidence: a row of CONFIDENCES; "label" is PaliGemma 2's, "all" needs no label. "height" and
   "width", the image's own, and "objects/area" in its pixels, decide what is small; without them the
   size that the model sees does; a size that no object has is left out. Crowds ("objects/is_crowd")
-  count neither for nor against. A row's "score" is its share of objects found at IoU 0.5, with
-  extra boxes counted as misses.
+  count neither for nor against. A prediction's "score" is its fraction of objects found at IoU 0.5,
+  with extra boxes counted as misses.
   """
   from evaluators.metrics import detection  # here: pycocotools
-  need(rows, ["objects/bbox", "objects/label"], "detection")
+  require_keys(predictions, ["objects/bbox", "objects/label"], "detection")
   read = pick(CONFIDENCES, confidence, "confidence of objects")
-  images, annotations, predictions = [], [], []
-  names = sorted({str(label) for row in rows for label in row["objects/label"]})
-  for i, row in enumerate(rows):
-    if "height" not in row:
-      need([row], ["image_size"], "detection")
-    h, w = (row["height"], row["width"]) if "height" in row else row["image_size"]
+  images, annotations, answers = [], [], []
+  names = sorted({str(label) for p in predictions for label in p["objects/label"]})
+  for i, p in enumerate(predictions):
+    if "height" not in p:
+      require_keys([p], ["image_size"], "detection")
+    h, w = (p["height"], p["width"]) if "height" in p else p["image_size"]
     images.append({"id": i, "height": h, "width": w})
-    crowds = row.get("objects/is_crowd", [False] * len(row["objects/label"]))
+    crowds = p.get("objects/is_crowd", [False] * len(p["objects/label"]))
     references = [{"box": tuple(map(float, box)), "label": str(label)}
-                  for box, label in zip(row["objects/bbox"], row["objects/label"], strict=True)]
-    row["pred_boxes"] = list(objects(row, tokenizer, read))
-    row["ref_boxes"] = [r for r, crowd in zip(references, crowds, strict=True) if not crowd]
-    row["references"] = [" ; ".join(
-        f"{locations.box_to_loc(r['box'])} {r['label']}" for r in row["ref_boxes"])]
-    areas = row.get("objects/area", [None] * len(references))
+                  for box, label in zip(p["objects/bbox"], p["objects/label"], strict=True)]
+    p["pred_boxes"] = list(objects(p, tokenizer, read))
+    p["ref_boxes"] = [r for r, crowd in zip(references, crowds, strict=True) if not crowd]
+    p["references"] = [" ; ".join(
+        f"{locations.box_to_loc(r['box'])} {r['label']}" for r in p["ref_boxes"])]
+    areas = p.get("objects/area", [None] * len(references))
     for r, area, crowd in zip(references, areas, crowds, strict=True):
       y0, x0, y1, x1 = r["box"]
       annotations.append({"image_id": i, "category_id": names.index(r["label"]),
                           "bbox": [x0 * w, y0 * h, (x1 - x0) * w, (y1 - y0) * h],
                           "iscrowd": int(crowd), **({} if area is None else {"area": area})})
-    predictions.append({"image_id": i, "objects": row["pred_boxes"],
-                        "scores": [o["score"] for o in row["pred_boxes"]]})
-    row["score"] = share_found(row["pred_boxes"], row["ref_boxes"])
-    row["correct"] = row["score"] == 1
-  result = detection.coco_map(predictions, images, annotations,
+    answers.append({"image_id": i, "objects": p["pred_boxes"],
+                    "scores": [o["score"] for o in p["pred_boxes"]]})
+    p["score"] = fraction_found(p["pred_boxes"], p["ref_boxes"])
+    p["correct"] = p["score"] == 1
+  result = detection.coco_map(answers, images, annotations,
                               [{"id": i, "name": name} for i, name in enumerate(names)])
-  shown = PERCENT if any("objects/area" in row for row in rows) else PERCENT[:3]
-  return {k: float(result[k]) for k in shown if k == "AP" or result[k] >= 0}
+  reported = PERCENT if any("objects/area" in p for p in predictions) else PERCENT[:3]
+  return {k: float(result[k]) for k in reported if k == "AP" or result[k] >= 0}
 
 
-def objects(row, tokenizer, confidence=CONFIDENCES["all"]):
-  """Yields {"box", "label", "score"} of an answer, the score from the object's tokens.
+def objects(prediction, tokenizer, confidence=CONFIDENCES["all"]):
+  """Yields {"box", "label", "score"} of a prediction, the score from the object's tokens.
 
   Raises ValueError for a tokenizer that has no tokens for locations.
   """
-  if "tokens" not in row:  # no model wrote it
+  if "tokens" not in prediction:  # no model wrote it
     yield from ({"box": o.box, "label": o.label, "score": 1.0}
-                for o in locations.parse_objects(row["prediction"]))
+                for o in locations.parse_objects(prediction["prediction"]))
     return
   check_single_ids(tokenizer, ("<loc0000>", "<loc1023>"))
-  for found in decoded.read(row["tokens"], row["logprobs"], tokenizer):
+  for found in decoded.read(prediction["tokens"], prediction["logprobs"], tokenizer):
     if found.box is not None:
       yield {"box": found.object.box, "label": found.object.label,
              "score": math.exp(confidence(found))}
 
 
-def share_found(predicted, references, iou=0.5):
+def fraction_found(predicted, references, iou=0.5):
   """Matches (same label, IoU at least `iou`, each box once) over the larger of the two counts; 1
-  where there is nothing and nothing is said."""
+  where both are empty."""
   left, found = list(references), 0
   for p in predicted:
     best = max((r for r in left if r["label"] == p["label"]),

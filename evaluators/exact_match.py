@@ -1,16 +1,16 @@
 """Exact match: the prediction is the reference, character for character (answers, OCR)."""
 from evaluators.metrics import groups, text
-from evaluators.rows import need
+from evaluators.predictions import require_keys
 
 PERCENT = ("acc",)
 
 
-def score(rows, tokenizer):
-  """{"acc"}: share of rows whose prediction equals their "suffix"."""
+def score(predictions, tokenizer):
+  """{"acc"}: fraction of predictions that equal their "suffix"."""
   del tokenizer
-  need(rows, ["suffix"], "exact_match")
-  for row in rows:
-    row["references"] = [row["suffix"]]
-    row["score"] = text.exact_match(row["prediction"], row["suffix"])
-    row["correct"] = row["score"] == 1
-  return {"acc": groups.mean(row["score"] for row in rows)}
+  require_keys(predictions, ["suffix"], "exact_match")
+  for p in predictions:
+    p["references"] = [p["suffix"]]
+    p["score"] = text.exact_match(p["prediction"], p["suffix"])
+    p["correct"] = p["score"] == 1
+  return {"acc": groups.mean(p["score"] for p in predictions)}

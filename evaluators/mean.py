@@ -1,11 +1,11 @@
-"""Mean: of one metric of other evals at the same step, such as XM3600 over 35 languages."""
+"""The mean of one metric over other evals at the same step, such as XM3600 over 35 languages."""
 import math
 
 from evaluators.metrics import groups
 
 
 class Mean:
-  """parts: Evaluators. It is due whenever all of them are; no data of its own."""
+  """The mean over `parts`, Evaluators. It is due when all of them are, and has no data itself."""
   type = "mean"
 
   def __init__(self, name, parts, metric):
@@ -15,7 +15,7 @@ class Mean:
     self.steps = math.lcm(*(part.steps for part in parts))  # 0, at the end only, if one has 0
 
   def score(self, values):
-    """{"name/metric": mean} of {"eval/metric": value}, in which other values do not matter.
+    """{"name/metric": mean} of {"eval/metric": value}, which may hold other values too.
 
     Raises ValueError where a part gives no such metric.
     """
@@ -28,7 +28,7 @@ class Mean:
   def run(self, params, workdir, step):
     """{"name/metric": mean} on process 0; parts that did not run at this step do so now."""
     for part in self.parts:
-      if part.last is None or part.last[0] != step:  # a training that a kill has cut here
+      if part.last is None or part.last[0] != step:  # a killed training resumed here
         part.run(params, workdir, step)
     values = {name: value for part in self.parts for name, value in part.last[1].items()}
     metrics = self.score(values) if values else {}  # {}: not process 0

@@ -1,11 +1,11 @@
-"""Perplexity: how likely the given answers are, each token after the true ones before it."""
+"""Perplexity: the likelihood of given answers, each token after the true ones before it."""
 import math
 
 import numpy as np
 
 from big_vlm import distributed, scoring
 from evaluators.metrics import groups
-from evaluators.rows import need
+from evaluators.predictions import require_keys
 
 PERCENT = ()
 
@@ -18,7 +18,7 @@ def likelihoods(model, params, batch):
 
 
 def row(nlls, example, tokenizer):
-  """What a row has of the answer: its tokens, the eos included, and -log p of each.
+  """The prediction's fields: the answer's tokens, the eos included, and -log p of each.
 
   nlls [T]; example: {"text", "mask_loss" [T + 1]}, one row of the batch.
   """
@@ -31,19 +31,20 @@ def row(nlls, example, tokenizer):
           "logprobs": np.round(-nlls[wanted], 5).tolist()}
 
 
-def score(rows, tokenizer):
-  """Nats: {"nll": mean over examples of the mean over an answer's tokens, what a training's loss is
-  without smoothing; "nll_per_token": mean over all tokens; "perplexity": exp of that}.
+def score(predictions, tokenizer):
+  """{"nll", "nll_per_token", "perplexity"} in nats.
 
-  Padding and prompt do not count. Raises ValueError for an answer without tokens.
+  nll is the mean over examples of the mean over an answer's tokens, a training's loss without label
+  smoothing; nll_per_token is the mean over all tokens; perplexity is exp of that. Padding and
+  prompt do not count. Raises ValueError for an answer without tokens.
   """
   del tokenizer
-  need(rows, ["nlls"], "perplexity")
-  for r in rows:
-    if not r["nlls"]:
-      raise ValueError(f"The answer of {r['id']!r} has no tokens: its prompt fills the text. Raise "
+  require_keys(predictions, ["nlls"], "perplexity")
+  for p in predictions:
+    if not p["nlls"]:
+      raise ValueError(f"The answer of {p['id']!r} has no tokens: its prompt fills the text. Raise "
                        "text_len.")
-    r.update(references=[r["suffix"]], score=groups.mean(r["nlls"]), correct=None)
-  per_token = groups.mean(nll for r in rows for nll in r["nlls"])
-  return {"nll": groups.mean(r["score"] for r in rows), "nll_per_token": per_token,
+    p.update(references=[p["suffix"]], score=groups.mean(p["nlls"]), correct=None)
+  per_token = groups.mean(nll for p in predictions for nll in p["nlls"])
+  return {"nll": groups.mean(p["score"] for p in predictions), "nll_per_token": per_token,
           "perplexity": math.exp(min(per_token, 700.))}

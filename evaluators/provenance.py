@@ -1,4 +1,4 @@
-"""What it takes to repeat an evaluation: config, checkpoint, code, versions, devices."""
+"""Provenance of an evaluation, to repeat it: config, checkpoint, code, versions, devices."""
 import datetime
 import hashlib
 import importlib.metadata
@@ -17,11 +17,10 @@ ENDS = 2**16  # bytes read of each end of a file
 
 
 def gather(config, config_file, changes, checkpoint):
-  """A JSON value.
+  """{name: value} for metrics.json.
 
-  config: the ConfigDict of the run, whose SHA-256 is taken. config_file: "path.py:arguments" or
-  None. changes: {field: value} that the command line set in it. checkpoint: where the parameters
-  came from.
+  config: the ConfigDict of the run; its SHA-256 is recorded. config_file: "path.py:arguments" or
+  None. changes: {field: value} that the command line set in it. checkpoint: path of the parameters.
   """
   text = config.to_json_best_effort(sort_keys=True)
   devices = jax.devices()
@@ -37,8 +36,8 @@ def gather(config, config_file, changes, checkpoint):
 def fingerprint(checkpoint):
   """SHA-256 that tells checkpoints apart without reading gigabytes; None where there is no file.
 
-  Of a training's step it is that of its manifest, which has the checksum of every file; otherwise
-  that of all files' names, sizes and both ends.
+  For a training's step it hashes its manifest, which has the checksum of every file; otherwise all
+  files' names, sizes and both ends.
   """
   path = epath.Path(checkpoint)
   if not path.exists():
@@ -67,7 +66,7 @@ def _files(path, name):
 
 
 def commit():
-  """{"commit", "changed": whether files differ from it} of the checkout, None outside one."""
+  """{"commit", "changed": whether files differ from it} of the checkout; None outside of one."""
   def git(*args):
     return subprocess.run(["git", "-C", str(ROOT), *args], capture_output=True, text=True,
                           check=True, timeout=20).stdout.strip()
@@ -81,7 +80,7 @@ def commit():
 
 
 def versions():
-  """{package: version} of those that figures may depend on."""
+  """{package: version} of those that results may depend on."""
   found = {}
   for name in PACKAGES:
     try:

@@ -1,24 +1,23 @@
-"""A figure beside the published one: brought to one scale, and what is not as the recipe has it.
+"""A result beside the published one: brought to one scale, with all that deviates from the recipe.
 
-The recipe is the config file as it is, for the size and resolution of its arguments. What the
-command line changed, a checkpoint of another model and a data set with examples missing make a
-figure another one than the published: each is a warning, a sentence for the screen and the report.
+The recipe is the reference protocol: the config file as it is, for the model and resolution of its
+arguments. A result is not comparable if the command line changed the config, if the checkpoint is
+of another model, or if examples of the data set are missing: each gives a warning, one sentence for
+the screen and the report.
 """
 import difflib
 import importlib.util
-import re
 
 from big_vlm import presets
 from big_vlm.data import source, tfds
 from big_vlm.families import paligemma
 from pp import builder
 
-# Arguments of configs that change how a task is asked, not which published figure it is for.
-TUNED = ("text_len", "sampler", "verb", "num_frames", "stride")
-# What a figure does not depend on: when to evaluate, how many at once, where the data lie.
-FREE = ("batch_size", "steps", "examples", "epochs", "percent")
-LENGTH = re.compile(r"tolen\((\d+),.*key='text'\)")
-NOTES = {  # data sets that are not what was published on
+# Arguments of configs that change how a task is asked, not which published result it is for.
+TUNED = ("text_len", "sampler", "prompt_prefix", "num_frames", "stride")
+# A result does not depend on when to evaluate and how many examples at once.
+FREE = ("batch_size", "steps", "examples", "epochs", "fraction")
+NOTES = {  # data sets that differ from those of the published scores
     "countbenchqa": "published on 540 images, of which 490 can still be had"}
 
 
@@ -43,8 +42,16 @@ def score(published, percent):
   return None if published is None else published / 100 if percent else published
 
 
-def changes(entry, recipe):
-  """What an entry of a config's evals has that its recipe does not: ["sampler is 'greedy', ..."].
+def with_fields(entries, config):
+  """{name: entry} of a config's evals, with the lengths that they take from its text_len."""
+  lengths = lambda entry: ("text_len",) if entry["type"] == "perplexity" else (
+      "prompt_len", "max_new_tokens")
+  return {name: {**dict.fromkeys(lengths(entry), config.get("text_len")), **entry}
+          if "data" in entry else entry for name, entry in entries.items()}
+
+
+def deviations(entry, recipe):
+  """How an entry of a config's evals differs from its recipe: ["sampler is 'greedy', ..."].
 
   recipe: the entry of the same name in load()'s config, or None where there is none.
   """
@@ -73,12 +80,7 @@ def _differs(key, ours, theirs):
 def _ops(ours, theirs):
   """The ops of two pipelines that differ."""
   ours, theirs = builder.split_pipeline(ours), builder.split_pipeline(theirs)
-  lengths = [next((int(m[1]) for m in map(LENGTH.fullmatch, ops) if m), None)
-             for ops in (ours, theirs)]
   found = []
-  if lengths[0] != lengths[1]:  # of three rows, which is one change
-    found = [_differs("text length in tokens", *lengths)]
-    ours, theirs = ([op for op in ops if not op.startswith("tolen(")] for ops in (ours, theirs))
   for kind, i, j, k, m in difflib.SequenceMatcher(None, theirs, ours, False).get_opcodes():
     if kind != "equal":
       a, b = (" | ".join(ops) or "nothing" for ops in (ours[k:m], theirs[i:j]))
@@ -116,17 +118,18 @@ def data(entry):
 
 
 class Warnings:
-  """What to say of each eval: its data always, and beside a published score all that differs."""
+  """The warnings of each eval: of its data always, and beside a published score all deviations."""
 
   def __init__(self, config, config_file, model_config, entries):
     """config_file: where the config is from, or None: then its entries are taken for the recipe's.
 
     model_config: of the loaded model. entries: those that are run, {name: entry}.
     """
-    self._entries, self._recipes, self._general = entries, entries, []
-    if config.published:
-      self._general = model(model_config, config)
-      self._recipes = load(config_file).evals.to_dict() if config_file else entries
+    self._entries = self._recipes = with_fields(entries, config)
+    self._general = model(model_config, config) if config.published else []
+    if config.published and config_file:
+      recipe = load(config_file)
+      self._recipes = with_fields(recipe.evals.to_dict(), recipe)
 
   def of(self, name, compared, first):
     """[str] for a metric of an eval.
@@ -150,4 +153,4 @@ class Warnings:
 
   def _own(self, name, compared):
     found = data(self._entries[name])
-    return found + changes(self._entries[name], self._recipes.get(name)) if compared else found
+    return found + deviations(self._entries[name], self._recipes.get(name)) if compared else found

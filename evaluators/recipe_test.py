@@ -7,14 +7,14 @@ from big_vlm.families import paligemma
 from configs.transfers import cococap
 from evaluators import recipe
 
-ENTRY = dict(type="vqa", data=dict(name="okvqa", split="val", data_dir=None), rule="accuracy",
+ENTRY = dict(type="vqa", data=dict(name="okvqa", split="val", data_dir=None), metric="accuracy",
              pp="decode|resize(224)|strfmt('answer en {question}', outkey='prefix')",
-             max_new_tokens=32, batch_size=256, percent=0.25)
+             max_new_tokens=32, batch_size=256, fraction=0.25)
 
 
 @pytest.mark.parametrize("change, said", [
     ({}, []),
-    (dict(batch_size=8, percent=None, steps=3), []),  # what a figure does not depend on
+    (dict(batch_size=8, fraction=None, steps=3), []),  # what a figure does not depend on
     (dict(data=dict(name="okvqa", split="val", data_dir="/elsewhere")), []),
     (dict(data=dict(name="okvqa", split="val[:9]")),
      ["split is 'val[:9]', the recipe has 'val'"]),
@@ -30,12 +30,12 @@ ENTRY = dict(type="vqa", data=dict(name="okvqa", split="val", data_dir=None), ru
      ["pp has `central_crop(9) | resize(448)`, the recipe has `resize(224)`"]),
     (dict(pp=ENTRY["pp"] + "|lower"), ["pp has `lower`, the recipe has `nothing`"]),
 ])
-def test_changes(change, said):
-  assert recipe.changes({**ENTRY, **change}, ENTRY) == said
+def test_deviations(change, said):
+  assert recipe.deviations({**ENTRY, **change}, ENTRY) == said
 
 
 def test_an_eval_that_the_recipe_does_not_have():
-  assert recipe.changes(ENTRY, None) == ["the recipe has no such eval"]
+  assert recipe.deviations(ENTRY, None) == ["the recipe has no such eval"]
 
 
 @pytest.mark.parametrize("published, percent, ours", [
@@ -51,7 +51,7 @@ def test_the_recipe_is_the_file_for_this_size_and_resolution():
 
 
 def test_another_model_than_the_configs():
-  config = cococap.get_config("res=448,size=3b")
+  config = cococap.get_config("res=448,model=paligemma2_3b")
   same = paligemma.config(**config.model.to_dict() | {"dtype": "bfloat16"})
   assert recipe.model(same, config) == []
   other = paligemma.config(**cococap.get_config("res=224").model.to_dict() | {"dtype": "float32"})
@@ -98,8 +98,8 @@ def test_a_mean_says_once_what_holds_for_all_its_parts(monkeypatch):
   assert warnings.of("x/b", compared=False, first=True) == [partial]
   assert warnings.of("x/b", compared=False, first=False) == []
   config = cococap.get_config("")
-  warnings = recipe.Warnings(config, f"{cococap.__file__}:text_len=64", model,
-                             cococap.get_config("text_len=64").evals.to_dict())
+  config.text_len = 64  # as --config.text_len=64 does
+  warnings = recipe.Warnings(config, cococap.__file__, model, config.evals.to_dict())
   assert warnings.of("nocaps/val", True, True) == [
       "max_new_tokens is 64, the recipe has 32",
-      "text length in tokens is 64, the recipe has 32"]
+      "prompt_len is 64, the recipe has 32"]

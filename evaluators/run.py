@@ -1,50 +1,47 @@
 """Evaluates a checkpoint: python -m evaluators.run --config C --init W --workdir OUT
 
-  OUT/metrics.json       figures with intervals and published scores, and what made them
-  OUT/report.html        the same to look at, with the examples behind
-  OUT/predictions/       NAME.jsonl, a row for each example
-  OUT/submissions/       NAME.json of the evals of kind "store", as their test server takes it
+  OUT/metrics.json       results with CIs and published scores, and their provenance
+  OUT/report.html        the same as a page, with the examples behind the results
+  OUT/predictions/       NAME.jsonl, a prediction for each example
+  OUT/submissions/       NAME.json of the evals of type "submission", for their test server
 
-The same command after a kill goes on: rows that are finished are in NAME.partial.jsonl until all
-evals are through, and are taken from there for the same checkpoint and config.
+The same command resumes after a kill: finished predictions are in NAME.partial.jsonl until all
+evals are through, and are read from there for the same checkpoint and config.
 """
 import fnmatch
 import json
 import math
-import os
-import pathlib
-import sys
-import time
+
+from etils import epath
 
 import big_vlm
-from big_vlm import cli, compilation, distributed, reporting, sharding
+from big_vlm import cli, compilation, distributed, files, reporting, sharding
 from big_vlm.data import source
 from big_vlm.families import paligemma
-from evaluators import common, figures, provenance, recipe, report
-from evaluators.rows import write_rows
+from evaluators import common, provenance, recipe, report, results
+from evaluators.predictions import write_predictions
 from pp.names import pick
+from pp.tokenizer import difference
 
-PICTURES = 300  # rows that the report shows with their image; of one eval at most half
-NOTE_SECONDS = 30  # between lines of progress where there is no terminal
+PICTURES = 300  # predictions that the report shows with their image; of one eval at most half
 
 
 def run(config, init, workdir, evals=None, split=None, config_file=None, changes=None):
-  """Runs the config's evals, or those named ("ocr,detect" or "pope/*"), on their split or on
-  another one.
+  """Runs the config's evals, or those named ("ocr,detect" or "pope/*"), on their split or another.
 
-  config_file, changes: the file that the config is from, "path.py:arguments", and {field: value}
-  changed in it; without the file what differs from the published recipe is not known.
+  config_file, changes: the file of the config, "path.py:arguments", and {field: value} changed in
+  it; without the file, deviations from the reference protocol are not known.
 
-  Returns {"name/metric": figure}, figures as in figures.py; on processes but the first {}.
+  Returns {"name/metric": result}, results as in results.py; on processes but the first {}.
   """
   distributed.assert_same(config.to_json_best_effort(), "configs")
-  entries = chosen(config.evals.to_dict(), evals, split)
+  entries = choose_evals(config.evals.to_dict(), evals, split)
   check_data(entries)
-  folder = pathlib.Path(workdir)
-  folder.mkdir(parents=True, exist_ok=True)
+  folder = epath.Path(workdir)
   mesh = sharding.make_mesh(config.mesh.to_dict())
   dtype = config.model.dtype.replace("auto", "float32")
   vlm = big_vlm.from_preset(init, dtype=dtype, mesh=mesh, rules=config.sharding)
+  tokenizer = the_tokenizer(config.tokenizer, vlm.tokenizer_name)
   about = provenance.gather(config, config_file, changes or {}, vlm.source)
   warnings = recipe.Warnings(config, config_file, vlm.config, entries)
   pictures = min(PICTURES // 2, -(-PICTURES // len(entries)))
@@ -52,20 +49,22 @@ def run(config, init, workdir, evals=None, split=None, config_file=None, changes
   with config.unlocked():
     config.evals = entries
 
+  primary = distributed.is_primary_process()
   found, shown = {}, []
-  for evaluator in common.evaluators(config, vlm.model, vlm.tokenizer_name, mesh):
+  for evaluator in common.evaluators(config, vlm.model, tokenizer, mesh):
     name, published = evaluator.name, config.published
     if evaluator.type == "mean":
-      found |= figures.of_mean(evaluator, found, published, warnings) if distributed.is_primary_process() else {}
+      found |= results.of_mean(evaluator, found, published, warnings) if primary else {}
       continue
-    rows = evaluator.predict(vlm.params, progress(name), pictures, partial(folder, name))
-    if distributed.is_primary_process():
-      found |= figures.of(evaluator, rows, published, warnings)
-      save(folder, evaluator, rows)
-      shown += [{**row, "task": name} for row in rows]
-  if not distributed.is_primary_process():
+    predictions = evaluator.predict(vlm.params, reporting.counter(name), pictures,
+                                    partial(folder, name))
+    if primary:
+      found |= results.of(evaluator, predictions, published, warnings)
+      save_predictions(folder, evaluator, predictions)
+      shown += [{**p, "task": name} for p in predictions]
+  if not primary:
     return {}
-  write(folder, list(found.values()), shown, {
+  write_results(folder, list(found.values()), shown, {
       **about, "evals": list(entries), "split": split or "as configured", "dtype": dtype,
       "model": paligemma.to_dict(vlm.config)})
   for name in entries:
@@ -73,11 +72,23 @@ def run(config, init, workdir, evals=None, split=None, config_file=None, changes
   return found
 
 
-def chosen(evals, names=None, split=None):
-  """{name: entry} of a config's evals: all, or those that names and patterns with commas say, and
-  what their means are over; on another split of their data.
+def the_tokenizer(configured, shipped):
+  """The one tokenizer of an evaluation: the checkpoint's if it ships one, else the config's.
 
-  Raises ValueError for a name that is no eval, a pattern that none has, and data without splits.
+  Raises ValueError if they differ in pieces or ids, however they are spelled and wherever they lie.
+  """
+  if configured and shipped and (how := difference(configured, shipped)):
+    raise ValueError(f"The config's tokenizer is not the checkpoint's: {how}. The model would read "
+                     "other ids than it was trained on: give the checkpoint of this config, or "
+                     f"--config.tokenizer={shipped!r}.")
+  return shipped or configured or None
+
+
+def choose_evals(evals, names=None, split=None):
+  """{name: entry} of a config's evals: all, or those that match names and patterns with commas.
+
+  Evals that a chosen mean averages are added. split: replaces the split of their data. Raises
+  ValueError for a name or pattern that matches no eval, and for data without splits.
   """
   if not evals:
     raise ValueError("The config has no `evals`: there is nothing to run. A task's config has "
@@ -99,76 +110,50 @@ def chosen(evals, names=None, split=None):
 
 
 def check_data(entries):
-  """Raises FileNotFoundError that names all data that are not there: not hours later, one by one.
-  """
-  said = {}
+  """Raises FileNotFoundError that names all missing data at once, before the first eval runs."""
+  missing = {}
   for name, entry in entries.items():
     try:
       if "data" in entry:
         source.get(**entry["data"])
     except FileNotFoundError as e:
-      said.setdefault(str(e), []).append(name)
-  if said:
+      missing.setdefault(str(e), []).append(name)
+  if missing:
     raise FileNotFoundError("\n".join(
-        f"{text} (for {', '.join(names)})" for text, names in said.items())
+        f"{text} (for {', '.join(names)})" for text, names in missing.items())
         + "\nOr choose among the evals, --evals NAME,NAME.")
 
 
-def progress(name):
-  """A note(done, total) of batches: a line that counts up on a terminal, else one now and then.
-
-  What a resumed run finds done does not count for the time that is left.
-  """
-  began = shown = time.perf_counter()
-  first = None
-
-  def note(done, total):
-    nonlocal first, shown
-    now, on_terminal = time.perf_counter(), sys.stdout.isatty()
-    first = first or (done, now)
-    if done == total:
-      print("\r" * on_terminal + f"{name}: {total} batches in {now - began:.0f} s", flush=True)
-    elif on_terminal or now - shown > NOTE_SECONDS:
-      count, since = (done - first[0], first[1]) if done > first[0] else (1, began)
-      left = reporting.clock((now - since) / count * (total - done))
-      print("\r" * on_terminal + f"{name}: batch {done}/{total}  ETA {left}",
-            end="" if on_terminal else "\n", flush=True)
-      shown = now
-  return note
-
-
 def partial(folder, name):
-  """Where the rows of an eval are until all evals are through."""
+  """Path of an eval's predictions until all evals are through."""
   return folder / "predictions" / f"{name}.partial.jsonl"
 
 
-def save(folder, evaluator, rows):
-  """The rows, and where the eval is of kind `store` what a test server takes."""
-  write_rows(folder / "predictions" / f"{evaluator.name}.jsonl", rows)
-  if (answers := evaluator.submission(rows)) is not None:
+def save_predictions(folder, evaluator, predictions):
+  """Writes the predictions, and of a `submission` eval also the file for the test server."""
+  write_predictions(folder / "predictions" / f"{evaluator.name}.jsonl", predictions)
+  if (answers := evaluator.submission(predictions)) is not None:
     path = folder / "submissions" / f"{evaluator.name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(answers))
+    files.write_atomic(path, json.dumps(answers))
     print(f"submission  {path}")
 
 
-def write(folder, results, rows, details):
-  """metrics.json and report.html, and the figures on the screen."""
+def write_results(folder, found, predictions, details):
+  """Writes metrics.json and report.html, and prints the results."""
   path = folder / "metrics.json"
-  metrics = {f"{f['task']}/{f['metric']}": {
-      "value": f["value"] if math.isfinite(f["value"]) else None, "interval": f["interval"],
-      "published": f["published"], "majority": f["baseline"],
-      **{k: f[k] for k in ("n", "percent", "warnings")}} for f in results}
-  temporary = path.with_suffix(".tmp")
-  temporary.write_text(json.dumps({"metrics": metrics, **details}, indent=2) + "\n")
-  os.replace(temporary, path)
-  page = report.write_report(folder / "report.html", title="Evaluation", results=results, rows=rows,
-                             subtitle=details["checkpoint"], details=details)
-  print(f"\n{figures.table(results)}")
-  for name, text in dict.fromkeys((f["task"], w) for f in results for w in f["warnings"]):
+  metrics = {f"{r['task']}/{r['metric']}": {
+      "value": r["value"] if math.isfinite(r["value"]) else None, "interval": r["interval"],
+      "published": r["published"], "majority": r["baseline"],
+      **{k: r[k] for k in ("n", "percent", "warnings")}} for r in found}
+  files.write_atomic(path, json.dumps({"metrics": metrics, **details}, indent=2) + "\n")
+  page = report.write_report(folder / "report.html", title="Evaluation", results=found,
+                             predictions=predictions, subtitle=details["checkpoint"],
+                             details=details)
+  print(f"\n{results.table(found)}")
+  for name, text in dict.fromkeys((r["task"], w) for r in found for w in r["warnings"]):
     print(f"warning: {name}: {text}")
   print(f"\nreport      {page}\nmetrics     {path}\ncheckpoint  {details['checkpoint']}")
-  for above in pathlib.Path(details["checkpoint"]).parents[:2]:  # ours is W/checkpoints/STEP
+  for above in epath.Path(details["checkpoint"]).parents[:2]:  # a training's is W/checkpoints/STEP
     if (above / "training.png").exists():
       print(f"plot        {above / 'training.png'}")
 

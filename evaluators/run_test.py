@@ -24,8 +24,8 @@ def make_config(data_dir):
     config.model.llm.update(width=32, depth=1, heads=2, head_dim=16, mlp=64, unroll=1)
     evals = config.evals.to_dict()
     sent = evals["ocr"]["pp"].replace("'id'", "'id', 'question_id'").replace(
-        "|tok(", "|copy('id', 'question_id')|tok(", 1)
-    evals["send"] = {**evals["ocr"], "type": "store", "format": "vqav2", "pp": sent}
+        "|text_layout", "|copy('id', 'question_id')|text_layout")
+    evals["send"] = {**evals["ocr"], "type": "submission", "format": "vqav2", "pp": sent}
     evals = {name: {**evals[name], "batch_size": batch_size, "max_new_tokens": 2}
              for name in NAMES}
     evals["mean"] = dict(type="mean", evals=("answer", "ocr"), metric="acc")
@@ -48,7 +48,7 @@ def init(make_config, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def done(make_config, init, tmp_path_factory):
-  """(folder, figures) of a run of all evals, batch size 64 on 8 devices."""
+  """(folder, results) of a run of all evals, batch size 64 on 8 devices."""
   folder = tmp_path_factory.mktemp("done")
   return folder, run.run(make_config(), init, folder)
 
@@ -62,11 +62,11 @@ def predictions(folder):
 
 
 def test_what_it_writes(done):
-  folder, figures = done
-  assert list(figures) == ["answer/acc", "ocr/acc", "send/examples", "mean/acc"]
+  folder, results = done
+  assert list(results) == ["answer/acc", "ocr/acc", "send/examples", "mean/acc"]
   told = json.loads((folder / "metrics.json").read_text())
   assert {k: m["value"] for k, m in told["metrics"].items()} == {
-      k: f["value"] for k, f in figures.items()}
+      k: f["value"] for k, f in results.items()}
   assert told["metrics"]["ocr/acc"]["n"] == 64 and told["checkpoint_sha256"]
   assert told["model"]["img"]["image_size"] == 32 and told["config"]["file"] is None
   for name, rows in predictions(folder).items():
@@ -80,10 +80,10 @@ def test_what_it_writes(done):
 
 def test_a_killed_run_goes_on_with_the_same_figures(done, make_config, init, tmp_path, monkeypatch):
   """It stops within the second eval; then another batch size does the rest."""
-  calls, progress = [], run.progress
+  calls, counter = [], run.reporting.counter
 
   def killing(name):
-    note = progress(name)
+    note = counter(name)
 
     def kill(done, total):
       calls.append((name, done))
@@ -91,7 +91,7 @@ def test_a_killed_run_goes_on_with_the_same_figures(done, make_config, init, tmp
       if len(calls) == 6:
         raise KeyboardInterrupt
     return kill
-  monkeypatch.setattr(run, "progress", killing)
+  monkeypatch.setattr(run.reporting, "counter", killing)
   with pytest.raises(KeyboardInterrupt):
     run.run(make_config(16), init, tmp_path)
   assert calls[-1] == ("ocr", 2) and not (tmp_path / "metrics.json").exists()
@@ -100,12 +100,12 @@ def test_a_killed_run_goes_on_with_the_same_figures(done, make_config, init, tmp
   calls.append("killed")
   again = run.run(make_config(64), init, tmp_path)
   assert calls[7:] == [("ocr", 1), ("send", 1)]  # 32 of ocr are left, nothing is made twice
-  folder, figures = done
+  folder, results = done
   assert predictions(tmp_path) == predictions(folder)
-  assert list(again) == list(figures)
-  for key, figure in again.items():
-    assert figure["value"] == pytest.approx(figures[key]["value"], abs=1e-6), key
-    np.testing.assert_allclose(figure["interval"] or 0, figures[key]["interval"] or 0, atol=1e-6)
+  assert list(again) == list(results)
+  for key, result in again.items():
+    assert result["value"] == pytest.approx(results[key]["value"], abs=1e-6), key
+    np.testing.assert_allclose(result["interval"] or 0, results[key]["interval"] or 0, atol=1e-6)
 
 
 EVALS = {**{f"pope/{kind}": dict(type="vqa", data=dict(name=f"pope/{kind}", split="test"))
@@ -122,11 +122,11 @@ EVALS = {**{f"pope/{kind}": dict(type="vqa", data=dict(name=f"pope/{kind}", spli
     ("pope/avg2", ["pope/random", "pope/popular", "pope/avg2"]),  # with what it is over
 ])
 def test_evals_are_chosen_by_name_and_pattern(names, found):
-  assert list(run.chosen(EVALS, names)) == found
+  assert list(run.choose_evals(EVALS, names)) == found
 
 
 def test_another_split():
-  entries = run.chosen(copy.deepcopy(EVALS), "pope/avg2", split="val[:9]")
+  entries = run.choose_evals(copy.deepcopy(EVALS), "pope/avg2", split="val[:9]")
   assert [e["data"]["split"] for e in entries.values() if "data" in e] == ["val[:9]"] * 2
 
 
@@ -138,7 +138,7 @@ def test_another_split():
 ])
 def test_what_cannot_be_chosen(evals, args, complaint):
   with pytest.raises(ValueError, match=complaint):
-    run.chosen(copy.deepcopy(evals), *args)
+    run.choose_evals(copy.deepcopy(evals), *args)
 
 
 def test_all_missing_data_are_told_at_once(make_config, tmp_path):
@@ -150,24 +150,38 @@ def test_all_missing_data_are_told_at_once(make_config, tmp_path):
     run.run(config, "nowhere", tmp_path / "out")
 
 
-def test_progress_tells_the_time_left_and_not_of_what_was_kept(monkeypatch, capsys):
-  now = iter([0, 10, 50, 90, 130, 170])
-  monkeypatch.setattr(run.time, "perf_counter", lambda: next(now))
-  note = run.progress("ocr")
-  for done in range(6, 11):  # five were there
-    note(done, 10)
-  assert capsys.readouterr().out.splitlines() == [
-      "ocr: batch 7/10  ETA 2:00", "ocr: batch 8/10  ETA 1:20", "ocr: batch 9/10  ETA 0:40",
-      "ocr: 10 batches in 170 s"]
-
-
-def test_what_is_printed_and_metrics_that_are_no_number(tmp_path, capsys):
-  figure = dict(task="a", metric="acc", value=float("nan"), interval=None, published=0.5,
+def test_what_is_printed_and_metrics_that_are_not_a_number(tmp_path, capsys):
+  result = dict(task="a", metric="acc", value=float("nan"), interval=None, published=0.5,
                 baseline=None, n=3, percent=True, warnings=["odd", "odd too"])
-  run.write(tmp_path, [figure, {**figure, "metric": "b"}], [], {"checkpoint": "W"})
+  run.write_results(tmp_path, [result, {**result, "metric": "b"}], [], {"checkpoint": "W"})
   told = json.loads((tmp_path / "metrics.json").read_text(), parse_constant=pytest.fail)
   assert told["metrics"]["a/acc"]["value"] is None and told["checkpoint"] == "W"
   printed = capsys.readouterr().out
   assert printed.count("warning: a: odd\n") == 1 and "warning: a: odd too" in printed
   assert (f"report      {tmp_path / 'report.html'}\n"
           f"metrics     {tmp_path / 'metrics.json'}\n") in printed
+
+
+def test_another_tokenizer_than_the_checkpoints_stops_the_run(make_config, init, tmp_path):
+  copy_of = tmp_path / "other.model"
+  copy_of.write_bytes((init / "tokenizer.model").read_bytes())
+  config = make_config()
+  config.tokenizer = f"sp('{copy_of}')"  # the same file without <loc> and <seg>
+  with pytest.raises(ValueError, match="is not the checkpoint's: piece 480 is missing in"):
+    run.run(config, init, tmp_path / "out", evals="ocr")
+
+
+def test_the_tokenizer_of_an_evaluation(make_config, init, tmp_path):
+  copy_of, configured = tmp_path / "copy.model", make_config().tokenizer
+  copy_of.write_bytes((init / "tokenizer.model").read_bytes())
+  shipped = f"sp('{copy_of}', tokensets=('loc', 'seg'))"
+  assert run.the_tokenizer(configured, shipped) == shipped  # spelling and path do not count
+  assert run.the_tokenizer(configured, None) == configured
+  assert run.the_tokenizer("", shipped) == shipped
+
+
+def test_another_resolution_than_the_models_stops_the_run(make_config, init, tmp_path):
+  config = make_config()
+  config.model.img.image_size = 64
+  with pytest.raises(ValueError, match="images have 64 pixels a side, but the model takes 32"):
+    run.run(config, init, tmp_path, evals="ocr")

@@ -1,6 +1,6 @@
-"""Referring segmentation: the mask and box of what a sentence means, in answers of <loc> and <seg>.
+"""Referring segmentation: the mask and box that a sentence refers to, answered in <loc> and <seg>.
 
-The codes of a mask are decoded by the VQ-VAE of big_vlm/families/vqvae.py.
+The VQ-VAE of big_vlm/families/vqvae.py decodes the codes of a mask.
 """
 import functools
 import os
@@ -8,52 +8,54 @@ import os
 import numpy as np
 
 from evaluators.metrics import segmentation
-from evaluators.rows import need, to_image
+from evaluators.predictions import require_keys, to_image
 from pp import mask_codes
 from pp.tokenizer import check_single_ids
 
 PERCENT = ("miou", "ciou", "boxacc")
-RIGHT = 0.5  # IoU
+CORRECT = 0.5  # IoU from which a prediction counts as correct in the report
 
 
-def score(rows, tokenizer, vqvae=None):
-  """{"miou", "ciou", "boxacc/0.5", "boxacc/0.75"} in 0..1, {"invalid": share of answers without a
-  mask} against "objects/mask" (an image, the object where above 0) and "objects/bbox".
+def score(predictions, tokenizer, vqvae=None):
+  """{"miou", "ciou", "boxacc/0.5", "boxacc/0.75"} in 0..1, and {"invalid": fraction of answers
+  without a mask}, against "objects/mask" (an image, the object where above 0) and "objects/bbox".
 
-  vqvae: path of big_vision's vae-oid.npz; by default where the environment variable
-  BIG_VLM_MASK_VQVAE points. A row's "score" is its IoU; rows with an "image" get their masks.
+  vqvae: path of big_vision's vae-oid.npz; by default that in the environment variable
+  BIG_VLM_MASK_VQVAE. A prediction's "score" is its IoU; those with an "image" get their masks.
   Raises ValueError where no path is known, and for a tokenizer without <loc> and <seg>.
   """
-  need(rows, ["objects/mask", "objects/bbox"], "segmentation")
+  require_keys(predictions, ["objects/mask", "objects/bbox"], "segmentation")
   if tokenizer is not None:
     check_single_ids(tokenizer)
   decode = decoder(vqvae or os.environ.get(mask_codes.MODEL))
-  truths = {i: Truth(row) for i, row in enumerate(rows)}
+  targets = {i: Target(p) for i, p in enumerate(predictions)}
   metrics, ious = segmentation.referring(
-      {i: row["prediction"] for i, row in enumerate(rows)}, truths, decode)
-  for i, row in enumerate(rows):
-    row["score"], row["correct"] = float(ious[i]), bool(ious[i] >= RIGHT)
-    row["ref_boxes"] = [{"box": truths[i]["box"], "label": ""}]
-    found = segmentation.parse_answer(row["prediction"])
-    row["pred_boxes"] = [{"box": found[0], "label": "", "score": None}] if found else []
-    row["references"] = []
-    if "image" in row:
-      row["ref_mask"] = truths[i]["mask"]
-      if found:
-        mask = segmentation.paste(np.asarray(decode(found[1][None]), np.float32).reshape(64, 64),
-                                  found[0], row["ref_mask"].shape)
-        row["pred_mask"] = np.zeros_like(row["ref_mask"]) if mask is None else mask
+      {i: p["prediction"] for i, p in enumerate(predictions)}, targets, decode)
+  for i, p in enumerate(predictions):
+    p["score"], p["correct"] = float(ious[i]), bool(ious[i] >= CORRECT)
+    p["ref_boxes"] = [{"box": targets[i]["box"], "label": ""}]
+    answer = segmentation.parse_answer(p["prediction"])
+    p["pred_boxes"] = [{"box": answer[0], "label": "", "score": None}] if answer else []
+    p["references"] = []
+    if "image" in p:
+      p["ref_mask"] = targets[i]["mask"]
+      if answer:
+        box, codes = answer
+        mask = np.reshape(decode(codes[None]), (mask_codes.SIZE, mask_codes.SIZE))
+        p["pred_mask"] = mask_codes.paste(mask, box, p["ref_mask"].shape)
   metrics["invalid"] /= metrics.pop("total")
   return {name: float(value) for name, value in metrics.items()}
 
 
-class Truth:
-  """The true mask and box of a row; the mask is read anew each time, as thousands of them would
-  take gigabytes."""
+class Target:
+  """The true mask and box of a prediction.
 
-  def __init__(self, row):
-    self._mask = row["objects/mask"]
-    self._box = tuple(float(edge) for edge in np.ravel(row["objects/bbox"]))
+  The mask is decoded each time it is read, as thousands of them would take gigabytes.
+  """
+
+  def __init__(self, prediction):
+    self._mask = prediction["objects/mask"]
+    self._box = tuple(float(edge) for edge in np.ravel(prediction["objects/bbox"]))
 
   def __getitem__(self, key):
     if key == "box":
@@ -64,17 +66,13 @@ class Truth:
 
 @functools.lru_cache(maxsize=2)
 def decoder(path):
-  """Codes int [N, 16] -> masks float [N, 64, 64, 1], N up to 64."""
-  from big_vlm.families import vqvae  # here: what has no masks to decode needs no VQ-VAE
+  """Codes int [N, 16] -> masks float32 [N, 64, 64]."""
+  from big_vlm.decode.detections import decode_masks  # here: no other evaluator needs the VQ-VAE
+  from big_vlm.families import vqvae
   if not path:
     raise ValueError(
-        "Masks of answers are decoded by big_vision's vae-oid.npz, which is not shipped: download "
+        "big_vision's vae-oid.npz decodes the masks of answers. It is not shipped: download "
         "gs://big_vision/paligemma/vae-oid.npz, and name it as vqvae= of the eval or in the "
         f"environment variable {mask_codes.MODEL}.")
   params = vqvae.load(path)
-
-  def decode(codes):
-    batch = np.zeros((segmentation.DECODED_AT_ONCE, codes.shape[1]), np.int32)
-    batch[:len(codes)] = codes
-    return np.asarray(vqvae.decode(params, batch))[:len(codes)]
-  return decode
+  return lambda codes: np.stack(list(decode_masks(params, codes)))

@@ -1,19 +1,23 @@
 """Error rates of music scores (GrandStaff): of characters, symbols and lines, lower is better."""
 from evaluators.metrics import sequence
-from evaluators.rows import need
+from evaluators.predictions import require_keys
 
-PERCENT = ()  # they are in per cent already
+PERCENT = ()  # the rates are in per cent already
 
 
-def score(rows, tokenizer):
-  """{"cer", "ser", "ler"} in per cent against "answer". A row's "score" is its symbol error rate,
-  and "errors" has {rate: [distance, length of the reference]}."""
+def score(predictions, tokenizer):
+  """{"cer", "ser", "ler"} in per cent against "answer".
+
+  A prediction's "score" is its symbol error rate, and "errors" has {rate: [distance, length of the
+  reference]}.
+  """
   del tokenizer
-  need(rows, ["answer"], "sequence_error")
-  for row in rows:
-    row["references"] = [row["answer"]]
-    row["errors"] = {rate: list(pair) for rate, pair in
-                     sequence.sequence_errors(row["prediction"], row["answer"]).items()}
-    distance, length = row["errors"]["ser"]
-    row["score"], row["correct"] = 100 * distance / length, row["prediction"] == row["answer"]
-  return sequence.error_rates([row["prediction"] for row in rows], [row["answer"] for row in rows])
+  require_keys(predictions, ["answer"], "sequence_error")
+  for p in predictions:
+    p["references"] = [p["answer"]]
+    p["errors"] = {rate: list(pair) for rate, pair in
+                   sequence.sequence_errors(p["prediction"], p["answer"]).items()}
+    distance, length = p["errors"]["ser"]
+    p["score"], p["correct"] = 100 * distance / length, p["prediction"] == p["answer"]
+  return sequence.error_rates([p["prediction"] for p in predictions],
+                              [p["answer"] for p in predictions])

@@ -4,38 +4,33 @@ Sections are separated by "|" outside quotes and brackets and run from left to r
 example (a dict of numpy arrays, strings and numbers). `pp.registry` says what a section may hold.
 """
 
+import importlib
 import logging
+import pathlib
 
 import numpy as np
 
-from pp import (  # noqa: F401 (they register ops)
-  ops_annotations,
-  ops_augment,
-  ops_boxes,
-  ops_crop,
-  ops_general,
-  ops_image,
-  ops_location,
-  ops_tasks,
-  ops_text,
-  ops_video,
-)
 from pp.names import near_miss
 from pp.registry import OPS
 
 logger = logging.getLogger(__name__)
 OPENING, CLOSING = "([{", ")]}"
 
+for _path in sorted(pathlib.Path(__file__).parent.glob("ops_*.py")):  # they register ops
+  if not _path.stem.endswith("_test"):
+    importlib.import_module(f"pp.{_path.stem}")
+
 
 class PreprocessError(ValueError):
   """An op failed on an example. The text names the op, the example and the reason."""
 
 
-def get_preprocess_fn(pp, log_data=False):
+def get_preprocess_fn(pp, context=None, log_data=False):
   """The function example -> example that the pipeline string `pp` describes.
 
   Args:
     pp: the pipeline; None and "" give the identity, empty sections are skipped.
+    context: pp.context.Context, the fields that ops take where the string does not say.
     log_data: log the example's keys, shapes and dtypes before and after, on the first call; a
       string is used as the label.
 
@@ -44,9 +39,13 @@ def get_preprocess_fn(pp, log_data=False):
     PreprocessError if an op fails.
 
   Raises:
-    ValueError: unknown op, wrong argument, unbalanced quote or bracket.
+    ValueError: unknown op, wrong argument, unbalanced quote or bracket, or an argument that
+      contradicts the context.
   """
-  ops = [(text, OPS.build(text)) for text in split_pipeline(pp or "")]
+  sections = split_pipeline(pp or "")
+  if context:
+    context.check([_fields(text, context) for text in sections])
+  ops = [(text, OPS.build(text, context)) for text in sections]
   unlogged = [log_data] if log_data else []
 
   def preprocess(example):
@@ -74,7 +73,20 @@ def random_ops(pp):
 
   An evaluation has none: whoever runs one refuses the pipeline before it reads any data.
   """
-  return [text for text in split_pipeline(pp or "") if OPS.is_random(text)]
+  return [text for text in split_pipeline(pp or "") if OPS.fact(text, "random")]
+
+
+def image_count(pp):
+  """Images that the pipeline makes of one example: the frames of a video, a stack of several."""
+  return max((OPS.fact(text, "images", 1) for text in split_pipeline(pp or "")), default=1)
+
+
+def _fields(text, context):
+  """(text, {field of the context: value}, key that it writes) of one section."""
+  arguments = OPS.arguments(text, context)
+  declared = OPS.fact(text, "takes", {}) | OPS.fact(text, "sets", {})
+  key = arguments.get("key") or arguments.get("outkey", "image")
+  return text, {field: arguments[name] for name, field in declared.items()}, key
 
 
 def split_pipeline(pp):

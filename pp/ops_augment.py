@@ -14,7 +14,7 @@ METHODS = ("bilinear", "bicubic", "lanczos3", "area", "mitchellcubic")
 QUALITIES = (75, 95)  # both ends included
 
 
-@OPS.register("resize_r", random=True)
+@OPS.register("resize_r", random=True, takes={"size": "image_size"})
 @with_keys("image", random=True)
 def resize_r(size):
   """Resizes by a random method, with or without antialias; `size` as in `resize`."""

@@ -52,7 +52,7 @@ def random_box(rng, height, width, area, aspect):
   return 0, 0, height, width
 
 
-@OPS.register("inception_crop", random=True)
+@OPS.register("inception_crop", random=True, sets={"size": "image_size"})
 @with_keys("image", random=True)
 def inception_crop(size=None, area_min=5, area_max=100, method="bilinear", antialias=False):
   """Crops at random, with an aspect (width / height) of 0.75 to 1.33, and resizes to `size`.
@@ -65,7 +65,7 @@ def inception_crop(size=None, area_min=5, area_max=100, method="bilinear", antia
   return _inception_crop(size, area_min, area_max, .75, 1.33, method, antialias)
 
 
-@OPS.register("decode_jpeg_and_inception_crop", random=True)
+@OPS.register("decode_jpeg_and_inception_crop", random=True, sets={"size": "image_size"})
 @with_keys("image", random=True)
 def decode_jpeg_and_inception_crop(size=None, area_min=5, area_max=100, ratio_min=0.75,
                                    ratio_max=1.33, method="bilinear", antialias=False):
@@ -89,7 +89,7 @@ def _inception_crop(size, area_min, area_max, ratio_min, ratio_max, method, anti
   return _each(fn)
 
 
-@OPS.register("random_crop", random=True)
+@OPS.register("random_crop", random=True, takes={"crop_size": "image_size"})
 @with_keys("image", random=True)
 def random_crop(crop_size):
   """Crops at random to `crop_size` (int or [height, width]) pixels."""
@@ -103,7 +103,7 @@ def random_crop(crop_size):
   return _each(fn)
 
 
-@OPS.register("central_crop")
+@OPS.register("central_crop", sets={"crop_size": "image_size"})
 @with_keys("image")
 def central_crop(crop_size=None):
   """Crops the middle of `crop_size` (int or [height, width]); None takes the largest square."""

@@ -230,7 +230,7 @@ def squeeze_last_dim():
   return lambda value: np.squeeze(np.asarray(value), axis=-1)
 
 
-@OPS.register("pad_to_shape")
+@OPS.register("pad_to_shape", takes={"shape": "image_shape"})
 @with_keys("image")
 def pad_to_shape(shape, pad_value=0, where="after"):
   """Pads each dimension to its size in `shape`, unless that is None.

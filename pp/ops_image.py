@@ -58,7 +58,7 @@ def decode(channels=3, precise=False):
   return each(lambda image: decode_image(image, channels, precise))
 
 
-@OPS.register("resize")
+@OPS.register("resize", takes={"size": "image_size"})
 @with_keys("image")
 def resize(size, method="bilinear", antialias=False):
   """Resizes [H,W,C] to `size` (int or [height, width]) and does not keep the aspect ratio.
@@ -84,7 +84,7 @@ def resize_small(smaller_size, method="area", antialias=False):
   return _to_side(smaller_size, min, method, antialias)
 
 
-@OPS.register("resize_long")
+@OPS.register("resize_long", takes={"longer_size": "image_size"})
 @with_keys("image")
 def resize_long(longer_size, method="area", antialias=True):
   """Resizes [H,W,C] to a longer side of `longer_size` and keeps the aspect ratio."""

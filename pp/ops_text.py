@@ -1,6 +1,7 @@
 """Ops on strings and token arrays: templates, tokenizing, and the one text sequence of a VLM.
 
-The sequence is prefix, separator, suffix, each tokenized by itself so that no token spans two:
+text_layout writes the whole row that a model reads, as pp/text_layout.py draws it. big_vision's
+configs put it together themselves:
 
   tok(key='prefix', model=M, bos='yes')|tok(text='\\n', key='sep', model=M)
   |tok(key='suffix', model=M, eos='yes')
@@ -14,7 +15,9 @@ import string
 
 import numpy as np
 
+from pp.ops_general import is_private
 from pp.registry import OPS, with_keys
+from pp.text_layout import layout, prompt_ids, suffix_ids
 from pp.text_utils import to_text
 from pp.tokenizer import get_tokenizer
 
@@ -87,7 +90,33 @@ def coco_captions(outkey="captions"):
   return lambda example: {**example, outkey: example["captions"]["text"]}
 
 
-@OPS.register("tok")
+@OPS.register("text_layout", takes={k: k for k in ("tokenizer", "text_len", "train", "image")})
+def text_layout(tokenizer, text_len, train=True, image=True, keep=()):
+  """The strings "prefix" and "suffix" -> the row that the model reads: pp/text_layout.py draws it.
+
+  Of the example stay "image", the row, the keys in `keep`, and the loader's own. An evaluation does
+  not read the suffix, so that no answer can get into a prompt.
+
+  Args:
+    tokenizer: as pp.tokenizer.get_tokenizer takes it.
+    text_len: tokens that the model reads; longer texts are cut. In training a row has one more,
+      which is predicted only. None: rows are as long as their texts.
+    train: with suffix, eos and mask_loss; else the prompt alone, with mask_input.
+    image: False for a text-only model.
+    keep: more keys of the example to keep.
+  """
+  tok, kept = get_tokenizer(tokenizer), {"image", *keep}
+  length = text_len and text_len + train
+
+  def op(example):
+    prompt = prompt_ids(tok, to_text(example["prefix"]), image)
+    suffix = suffix_ids(tok, to_text(example["suffix"])) if train else None
+    rest = {k: v for k, v in example.items() if k in kept or is_private(k)}
+    return rest | layout(prompt, suffix, length, image)
+  return op
+
+
+@OPS.register("tok", takes={"model": "tokenizer"})
 def tok(model, length=None, *, bos="no", eos="no", text=None, key=None, inkey=None, outkey=None):
   """Tokenizes the string at `key` to int32 [T], or [length], padded or cut on the right.
 
@@ -127,7 +156,7 @@ def fit_length(array, length, pad_value, sticky_end=False):
   return np.pad(array, (0, length - len(array)), constant_values=pad_value)
 
 
-@OPS.register("tolen")
+@OPS.register("tolen", sets={"length": "row_len"})
 def tolen(length, *, sticky_end=False, pad_value=None, pad_key=None, key=None, inkey=None,
           outkey=None):
   """Pads or cuts a 1-D array on the right to `length`; None or 0 leaves it as it is.

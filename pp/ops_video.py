@@ -13,7 +13,8 @@ from pp.resampling import resize_image
 from pp.video import between, frame_indices, read_video
 
 
-@OPS.register("decode_video", random=lambda arguments: arguments["random_offset"])
+@OPS.register("decode_video", images=lambda arguments: arguments["num_frames"],
+              random=lambda arguments: arguments["random_offset"])
 def decode_video(num_frames, stride=None, fps=None, random_offset=False, start=None, end=None,
                  key=None, inkey="video", outkey="image"):
   """Reads frames of a video, uint8 [T,H,W,3]; repeats a video that has too few.
@@ -60,7 +61,7 @@ def decode_video(num_frames, stride=None, fps=None, random_offset=False, start=N
   return op
 
 
-@OPS.register("video_decode")
+@OPS.register("video_decode", takes={"res": "image_size"})
 def video_decode(res):
   """Decodes the images at "episodic_images" to float32 [T,res,res,3] in [-1, 1] at "image".
 
@@ -77,7 +78,7 @@ def video_decode(res):
   return op
 
 
-@OPS.register("video_replicate_img")
+@OPS.register("video_replicate_img", images=lambda arguments: arguments["num_frames"])
 def video_replicate_img(replicas, num_frames):
   """Repeats the frames at "image" `replicas` times and takes num_frames: a b c -> a b c a b.
 
@@ -121,7 +122,7 @@ def video_choice(empty_fallback=None, key=None, inkey="image", outkey="image"):
   return op
 
 
-@OPS.register("stack_images")
+@OPS.register("stack_images", images=lambda arguments: len(arguments["inkeys"]))
 def stack_images(inkeys=(), outkey="image"):
   """Stacks images [H,W,C] of one size at several keys to [N,H,W,C]."""
   if not inkeys:
@@ -135,7 +136,7 @@ def stack_images(inkeys=(), outkey="image"):
   return op
 
 
-@OPS.register("convert_to_video")
+@OPS.register("convert_to_video", images=lambda arguments: arguments["num_frames"])
 @with_keys("image")
 def convert_to_video(num_frames):
   """Turns an image [H,W,C] into [num_frames,H,W,C]; the frames after the first are zeros."""

@@ -63,57 +63,65 @@ class Registry(dict):
 
   def __init__(self, what, instead=None):
     super().__init__()
-    self.what, self._instead = what, instead or {}
-    self._random = {}
+    self.what, self._instead, self._facts = what, instead or {}, {}
 
-  def register(self, name, random=False):
+  def register(self, name, **facts):
     """Decorator that stores a factory under `name`; a name can be given once only.
 
-    random: whether what it makes draws from a generator; where that depends on the arguments, a
-      function of them all, {name: value} with the defaults filled in.
+    facts: what holds of a call before it runs, each a value or a function of the call's arguments,
+    {name: value} with the defaults filled in. Of ops:
+      random   whether it draws from the example's generator
+      images   how many images it makes of one example
+      takes    {parameter: field} that pp.context.Context gives where the string does not
+      sets     {parameter: field} that must agree with the Context, but is not taken from it
     """
     def decorate(factory):
       if name in self:
         raise ValueError(f"The {self.what} {name!r} is registered twice: by "
                          f"{self[name].__module__} and by {factory.__module__}.")
       self[name] = factory
-      self._random[name] = random
+      self._facts[name] = facts
       return factory
     return decorate
 
-  def is_random(self, text):
-    """Whether what `build(text)` would make draws from a generator."""
-    name, args, kwargs = parse_call(text)
-    random = self._random.get(name, False)
-    if callable(random):
-      random = random(self._bound(text, name, args, kwargs).arguments)
-    return bool(random)
+  def fact(self, text, name, default=None):
+    """A fact of the call `text`, a name or "name(literal, key=literal)"; see register()."""
+    fact = self._facts.get(parse_call(text)[0], {}).get(name, default)
+    return fact(self.arguments(text)) if callable(fact) else fact
 
   def may_be_random(self, name):
     """Whether what `name` makes can draw from a generator, given the right arguments."""
-    return bool(self._random.get(name, False))
+    return bool(self._facts[name].get("random"))
 
-  def build(self, text):
-    """Calls the factory that `text`, a name or "name(literal, key=literal)", asks for."""
+  def build(self, text, context=None):
+    """Calls the factory that `text` asks for; `context` has the fields that it takes."""
+    bound = self._bound(text, context)
+    return self[parse_call(text)[0]](*bound.args, **bound.kwargs)
+
+  def arguments(self, text, context=None):
+    """{parameter: value} of the call `text`, defaults filled in; ValueError if it does not fit."""
+    bound = self._bound(text, context)
+    bound.apply_defaults()
+    return bound.arguments
+
+  def _bound(self, text, context):
     name, args, kwargs = parse_call(text)
-    self._bound(text, name, args, kwargs)
-    return self[name](*args, **kwargs)
-
-  def _bound(self, text, name, args, kwargs):
-    """The call as inspect.BoundArguments, defaults filled in; ValueError if it does not fit."""
     if name in self._instead:
       raise ValueError(f"The {self.what} {name!r} of big_vision does not exist here. Write "
                        f"instead: {self._instead[name]}.")
     signature = inspect.signature(pick(self, name, self.what))
+    takes = self._facts.get(name, {}).get("takes", {})
     try:
-      bound = signature.bind(*args, **kwargs)
+      given = signature.bind_partial(*args, **kwargs).arguments
+      taken = {p: getattr(context, f, None) for p, f in takes.items() if p not in given}
+      return signature.bind(*args, **kwargs, **{p: v for p, v in taken.items() if v is not None})
     except TypeError as e:
       unknown = [k for k in kwargs if k not in signature.parameters]
       hint = near_miss(unknown[0], signature.parameters) if unknown else ""
+      if lacking := [f for p, f in takes.items() if str(e).endswith(f"required argument: '{p}'")]:
+        hint = f" Set it, or the config's field {lacking[0]}."
       raise ValueError(f"Wrong arguments in the {self.what} `{text.strip()}`: {e}.{hint} "
                        f"It takes {name}{signature}.") from None
-    bound.apply_defaults()
-    return bound
 
 
 _NAMES = "`getidx` on a list of label names in the data, or labels as strings"

@@ -1,14 +1,15 @@
 import pytest
 
-from pp import text_layout
 from pp.builder import get_preprocess_fn
+from pp.context import Context
 from pp.tokenizer import get_tokenizer
 
 EXAMPLE = {"image": "left alone", "prefix": "ocr", "suffix": "7 3", "note": 1}
 
 
-def rows(tokenizer, *args, **kw):
-  x = get_preprocess_fn(text_layout.tokens(tokenizer, *args, **kw))(EXAMPLE)
+def rows(tokenizer, text_len, keep=(), **fields):
+  pp = f"text_layout(keep={keep})" if text_len else f"text_layout(text_len=None, keep={keep})"
+  x = get_preprocess_fn(pp, Context(tokenizer, text_len, **fields))(EXAMPLE)
   return {k: v.tolist() if hasattr(v, "tolist") else v for k, v in x.items()}
 
 

@@ -18,7 +18,6 @@ import io
 import itertools
 import os
 import pathlib
-from typing import Protocol
 
 import numpy as np
 import sentencepiece
@@ -30,24 +29,6 @@ from pp.registry import TOKENIZERS, TOKENSETS
 GEMMA_MODEL = "BIG_VLM_GEMMA_TOKENIZER"  # environment variable: where Gemma's model file lies
 
 
-class Tokenizer(Protocol):
-  """What the ops, the models and the evaluators ask of a tokenizer."""
-
-  pad_token: int
-  bos_token: int
-  eos_token: int
-  vocab_size: int
-
-  def to_int(self, text, *, bos=False, eos=False):
-    """str -> list of ids; list of str -> list of such lists."""
-
-  def to_str(self, ids, *, stop_at_eos=True):
-    """Ids [L] -> str; [N,L] or a list of lists -> list of str. Control pieces are left out."""
-
-  def piece(self, i):
-    """The piece of one id as the vocabulary spells it."""
-
-
 def get_tokenizer(name):
   """The tokenizer that `name` describes, e.g. "sp('my.model', tokensets=('loc', 'seg'))".
 
@@ -55,6 +36,29 @@ def get_tokenizer(name):
   that is no tokenizer, and FileNotFoundError if the file is missing.
   """
   return _cached(name, os.environ.get(GEMMA_MODEL))
+
+
+def difference(name, other):
+  """How two tokenizer strings differ in pieces and ids, as text; "" if a model reads both alike.
+
+  Spelling, path and file format do not count, nor do control pieces at the end of the vocabulary,
+  such as <image>, which no text becomes.
+  """
+  if name == other:
+    return ""
+  a, b = get_tokenizer(name), get_tokenizer(other)
+  for what in ("pad_token", "bos_token", "eos_token"):
+    if getattr(a, what) != getattr(b, what):
+      return f"{what} is {getattr(a, what)} in {name} and {getattr(b, what)} in {other}"
+  for i in range(max(a.vocab_size, b.vocab_size)):
+    of_a, of_b = (t.piece(i) if i < t.vocab_size else "" for t in (a, b))
+    if of_a != of_b and (of_a and of_b or _is_read(a if of_a else b, i)):
+      return f"piece {i} is {of_a or 'missing'} in {name} and {of_b or 'missing'} in {other}"
+  return ""
+
+
+def _is_read(tokenizer, i):
+  return tokenizer.to_int(tokenizer.piece(i).replace("▁", " ")) == [i]
 
 
 @functools.lru_cache(maxsize=32)
@@ -81,7 +85,7 @@ def seg_pieces(n=128):
 
 
 class PieceTokenizer:
-  """What all kinds share: lists, bytes, bos and eos. A kind gives _encode, _decode, _spelling.
+  """What ops, models and evaluators ask of a tokenizer. A kind gives _encode, _decode, _spelling.
 
   path: the file it was read from, for messages. A control token that it lacks is -1.
   """

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from sentencepiece import sentencepiece_model_pb2
 
-from pp.tokenizer import check_single_ids, get_tokenizer, train_sentencepiece
+from pp.tokenizer import check_single_ids, difference, get_tokenizer, train_sentencepiece
 
 TEXTS = ["detect cat ; dog\n<loc0001> cat", "caption en\na quick brown fox", "what is it?"] * 4
 
@@ -177,3 +177,22 @@ def test_errors():
     get_tokenizer("spm('x')")
   with pytest.raises(ValueError, match="tokensets"):
     get_tokenizer("sp('x', tokenset=())")
+
+
+def test_tokenizers_are_compared_by_their_pieces(path, tmp_path):
+  copy = tmp_path / "copy.model"
+  copy.write_bytes(pathlib.Path(path).read_bytes())
+  name, other = (f"sp({str(p)!r}, tokensets=('loc', 'seg'))" for p in (path, copy))
+  assert difference(name, other) == difference(name, name) == ""
+  plain = f"sp({path!r})"
+  size = get_tokenizer(plain).vocab_size
+  assert difference(name, plain).startswith(f"piece {size} is <loc00")
+  assert difference(plain, name).startswith(f"piece {size} is missing in {plain} and <loc00")
+  train_sentencepiece(["other texts altogether"] * 9, tmp_path / "b", 300)
+  assert difference(plain, f"sp('{tmp_path}/b')").startswith("piece ")
+
+
+def test_the_file_format_of_a_tokenizer_does_not_count():
+  folder = pathlib.Path(__file__).parent.parent / "tests/golden/tokenizers/gemma"
+  assert difference(f"sp('{folder}/tokenizer.model', tokensets=('loc', 'seg'))",
+                    f"hf('{folder}/tokenizer.json', tokensets=('loc', 'seg'))") == ""

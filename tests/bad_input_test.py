@@ -29,8 +29,8 @@ def own_data(tmp_path, config):
       config.read_text().replace("get_config(arg='tiny')", "get_config()").replace(
           "return quickstart.get_config(arg)", "c = quickstart.get_config('tiny')") +
       f"  data = dict(name='jsonl', path={str(data)!r})\n"
-      "  pp = 'decode|resize(32)|' + quickstart.common.tokens(c.tokenizer, 36, train=True)\n"
-      "  c.input.mixture, c.evals = [dict(data=data, pp=pp)], {}\n"
+      "  c.input.mixture = [dict(data=data, pp='decode|resize|text_layout')]\n"
+      "  c.evals = {}\n"
       "  c.total_steps = 2\n"
       "  return c\n")
   return data, own

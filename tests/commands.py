@@ -14,8 +14,9 @@ def run(*args, cwd=ROOT, timeout=300, **env):
 
 def popen_args(args, cwd=ROOT, env=()):
   """Keyword arguments for subprocess.Popen or run of python -m ARGS."""
+  path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
   return dict(args=[sys.executable, "-m", *map(str, args)], cwd=cwd, text=True,
-              env={**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT), **dict(env)})
+              env={**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": path, **dict(env)})
 
 
 def train(workdir, *flags, config="configs/quickstart.py:tiny"):

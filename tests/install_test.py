@@ -39,7 +39,8 @@ def test_files_that_are_no_code_are_installed_too(target):
 
 
 def test_it_is_imported_from_any_folder(target, tmp_path):
-  code = ("import big_vlm, pp.builder, evaluators.metrics.vqa as vqa; from importlib import metadata\n"
+  code = ("from importlib import metadata\n"
+          "import big_vlm, pp.builder, evaluators.metrics.vqa as vqa\n"
           "assert metadata.version('big_vlm') == big_vlm.__version__\n"
           "print(big_vlm.__file__, pp.builder.__file__, vqa.__file__, big_vlm.from_preset)")
   done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, text=True, capture_output=True,

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from big_vlm.families import vqvae
-from pp import mask_codes, text_layout
+from pp import mask_codes
 from pp.builder import PreprocessError, get_preprocess_fn, random_ops
 from pp.tokenizer import GEMMA_MODEL
 from tests.golden.pp_examples import EXAMPLES, example
 
+TOKENIZER = 'gemma(tokensets=("loc", "seg"))'
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 LINES = [line.split("\t") for line in (GOLDEN / "pp_strings.txt").read_text().splitlines()]
 STRINGS = [(config, ast.literal_eval(string)) for config, string in LINES]
@@ -106,7 +107,7 @@ def test_the_answer_leaks_into_big_visions_forkme_but_not_into_our_prompts():
   with_answer = run(STRINGS[n][1], data)
   without = run(STRINGS[n][1], {k: v for k, v in data.items() if k != "suffix"})
   assert with_answer["mask_input"].sum() > without["mask_input"].sum()
-  tokens = text_layout.tokens('gemma(tokensets=("loc", "seg"))', 128, train=False)
+  tokens = f"text_layout(tokenizer={TOKENIZER!r}, text_len=128, train=False)"
   ours = run(f"decode|resize(224)|strfmt('caption en', outkey='prefix')|{tokens}", data)
   np.testing.assert_array_equal(ours["text"], without["text"])
   np.testing.assert_array_equal(ours["mask_input"], without["mask_input"])

@@ -1,20 +1,20 @@
 """Converts a checkpoint: python -m tools.convert SOURCE DEST --format hf|npz|keras|native
 
-SOURCE is what big_vlm.from_preset takes: a name, a handle, or a local checkpoint of any format.
-Tensors pass one by one, so memory stays near the largest; DEST appears whole or not at all.
+SOURCE is what big_vlm.from_preset takes: a name, a URI, or a local checkpoint of any format.
+Tensors pass one by one, so memory stays near the largest; DEST appears complete or not at all.
 --verify runs the model from both sides on the same input and compares every layer.
 """
-import functools
+import dataclasses
 import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from big_vlm import cli, compilation, presets, reporting, sharding
+from big_vlm import cli, compilation, presets, reporting, sharding, trees
 from big_vlm.checkpoints import load, save, uris
-from big_vlm.checkpoints.checkpoint import Checkpoint, LazyArray
 from big_vlm.families import paligemma
+from big_vlm.formats.lazy_array import LazyArray
 from pp.names import pick
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16}
@@ -38,8 +38,8 @@ def cast(source, dtype):
   """The Checkpoint with all leaves in another dtype."""
   def changed(leaf):
     return LazyArray(leaf.shape, np.dtype(dtype), lambda index=(): leaf.read(index).astype(dtype))
-  leaves = {name: changed(leaf) for name, leaf in source.leaves.items()}
-  return Checkpoint(source.path, source.config, leaves, source.tokenizer)
+  return dataclasses.replace(
+      source, leaves={name: changed(leaf) for name, leaf in source.leaves.items()})
 
 
 def compare(a, b):
@@ -55,19 +55,13 @@ def compare(a, b):
 
 
 def outputs(source, config, dtype):
-  """stages() of a checkpoint, as the model of `config` in dtype."""
-  config = paligemma.with_dtype(config, dtype)
-  leaves = load.fit(source, config)
+  """{stage: float32 array} of a checkpoint, as the model of `config` in dtype, on a random image
+  and text, in the order of the layers."""
+  c, rng = paligemma.with_dtype(config, dtype), np.random.default_rng(0)
+  model, leaves = paligemma.PaliGemma(c), load.fit(source, c)
+  shapes = trees.nested(paligemma.param_shapes(c))
   mesh = sharding.make_mesh(devices=jax.devices()[:1])
-  shapes = jax.eval_shape(functools.partial(paligemma.init_params, paligemma.PaliGemma(config)),
-                          jax.random.key(0))
   params = load.params(leaves, sharding.tree_sharding(mesh, shapes), dtype)
-  return stages(paligemma.PaliGemma(config), params)
-
-
-def stages(model, params):
-  """{stage: float32 array} of the model on a random image and text, in the order of the layers."""
-  c, rng = model.config, np.random.default_rng(0)
   image = c.img and rng.uniform(-1, 1, (1, c.img.image_size, c.img.image_size, 3)).astype("float32")
   text = c.llm and rng.integers(0, c.llm.vocab_size, (1, TEXT)).astype(np.int32)
 

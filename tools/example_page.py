@@ -3,9 +3,7 @@
 One self-contained HTML file from tools/pages/examples.html: all text is escaped, runs in its own
 direction, and long words break.
 """
-import base64
 import dataclasses
-import io
 import pathlib
 import re
 
@@ -14,7 +12,7 @@ from markupsafe import Markup, escape
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from evaluators.report.page import write_page
+from evaluators.report.page import data_uri, write_page
 from tools.overlay import COLOURS
 
 TEMPLATE = pathlib.Path(__file__).parent / "pages" / "examples.html"
@@ -41,7 +39,7 @@ class Card:
   findings: list = dataclasses.field(default_factory=list)  # of (level, kind, text)
 
 
-def write(path, title, subtitle, cards, summary=(), kinds=None, side=SMALL, legend=""):
+def write_examples(path, title, subtitle, cards, summary=(), kinds=None, side=SMALL, legend=""):
   """Writes the page, replacing an older one in one step; returns its path.
 
   summary: [(level, text)] above the cards. kinds: {kind: heading} for the choice of a finding.
@@ -134,11 +132,3 @@ def embed(image, side):
   exact = max(picture.size) <= TINY
   picture.thumbnail((side, side))
   return data_uri(picture, "PNG" if exact else "JPEG", quality=80), *picture.size
-
-
-def data_uri(picture, kind, **settings):
-  """A PIL image as data:image/...;base64,... in one of Pillow's formats."""
-  buffer = io.BytesIO()
-  picture.save(buffer, kind, **settings)
-  data = base64.b64encode(buffer.getvalue()).decode("ascii")
-  return f"data:image/{kind.lower()};base64,{data}"

@@ -24,26 +24,26 @@ LINES = [
 TEXT_LEN = 40
 
 
-def make_config(folder, lines=LINES, image="decode|resize(28)|", **changes):
+def make_config(folder, lines=LINES, image="decode|resize|", **changes):
   """A config over the lines, in whose batch each stands once."""
   Image.new("RGB", (60, 40), "red").save(folder / "red.png")
   Image.new("RGB", (20, 20), "blue").save(folder / "blue.png")
   path = folder / "train.jsonl"
   path.write_text("\n".join(map(json.dumps, lines)))
   data = dict(name="jsonl", path=str(path))
-  c = common.train(total_steps=1, tokenizer=TOKENIZER, **changes)
-  c.input.mixture = [dict(data=data, pp=image + common.tokens(TOKENIZER, TEXT_LEN, train=True))]
+  c = common.train(total_steps=1, tokenizer=TOKENIZER, text_len=TEXT_LEN, **changes)
+  c.model.img = dict(variant="tiny", image_size=28)
+  c.input.mixture = [dict(data=data, pp=f"{image}text_layout")]
   c.input.batch_size = len(lines)
-  keep = ("prefix", "suffix")
-  c.evals.val = dict(type="exact_match", data=data, batch_size=3, max_new_tokens=4,
-                     pp=image + common.tokens(TOKENIZER, 16, train=False, keep=keep))
+  c.evals.val = dict(type="exact_match", data=data, batch_size=3, max_new_tokens=4, prompt_len=16,
+                     pp=f"{image}text_layout(keep=('prefix', 'suffix'))")
   return c
 
 
 def rows(config, name=None):
   """{line number: Row}."""
   batch, _ = inspect_batch.make_batch(config, name=name)
-  found = inspect_batch.rows(batch, get_tokenizer(TOKENIZER), 99, config.loss.mean)
+  found = inspect_batch.rows(batch, get_tokenizer(TOKENIZER), 99, config.loss.loss_normalization)
   return {int(re.search(r":(\d+)", row.title)[1]): row for row in found}, batch
 
 
@@ -54,17 +54,17 @@ def test_parts_masks_and_what_is_cut(tmp_path):
   assert tok.to_str(first.ids("prefix")) == "detect cat" and first.ids("eos") == [tok.eos_token]
   assert tok.to_str(first.ids("suffix")) == f"{BOX} cat"
   assert tok.to_str(first.ids("separator")) == "\n"
-  assert all((part in ("suffix", "eos")) == bool(m) for part, m in zip(first.parts, first.learnt))
+  assert all((part in ("suffix", "eos")) == bool(m) for part, m in zip(first.parts, first.mask))
   assert not first.problem and "pad" in first.parts
   assert "eos is cut off" in found[2].problem and "eos" not in found[2].parts
-  assert "nothing is learnt" in found[3].problem and set(found[3].parts) == {"prefix"}
+  assert "nothing is supervised" in found[3].problem and set(found[3].parts) == {"prefix"}
   assert inspect_batch.facts(batch, tok)[0] == ("error", "2 of 4 rows without their eos")
 
 
 @pytest.mark.parametrize("mean", ["example", "token"])
 def test_weights_are_those_of_the_loss(tmp_path, mean):
   c = make_config(tmp_path)
-  c.loss.mean = mean
+  c.loss.loss_normalization = mean
   found, batch = rows(c)
   want = np.asarray(losses.token_weights(batch["mask_loss"][:, 1:], mean))
   got = {row.title: row.weights for row in found.values()}
@@ -102,7 +102,7 @@ def test_steps_have_their_own_batches(tmp_path):
     ("", "uint8 0..255"), ("value_range(-1, 1)|", "float32 -1..1"),
     ("value_range(0, 3)|", "float32 0..3, not in -1..1")])
 def test_pixels_are_shown_as_they_were(tmp_path, pp, note):
-  found, _ = rows(make_config(tmp_path, image=f"decode|resize(28)|{pp}"))
+  found, _ = rows(make_config(tmp_path, image=f"decode|resize|{pp}"))
   assert found[1].note == note
   if "not" not in note:
     np.testing.assert_array_equal(found[1].images[0], np.broadcast_to([255, 0, 0], (28, 28, 3)))

@@ -9,13 +9,12 @@ time spent waiting on the network is not in them. For GPUs and CPUs the program 
 of devices (big_vlm/planning/devices.py) give estimates. A few changes are compiled too, at most
 --max_compiles in all: the smallest that makes the run fit, or else what makes it faster.
 """
-import inspect
 import re
 import time
 
 from big_vlm import cli
 from big_vlm.planning import memory
-from pp import builder, registry
+from pp import builder
 from tools.planning import child
 
 # Of the memory, what a guess from a program that did not fit may fill: the bytes that it is said to
@@ -61,32 +60,17 @@ def plan(config, topology=None, device=None, devices=1, text_len=None, num_image
 
 
 def text_length(config):
-  """Text tokens that the model reads: of the rows that the mixture's pp strings make."""
-  lengths = [int(n) for part in config.input.mixture
-             for n in re.findall(r"tolen\((\d+),[^)]*key='text'", part["pp"])]
-  if not lengths:
-    raise ValueError("No pp string of config.input.mixture says how long the text is, by "
-                     "tolen(N, ..., key='text'): give --text_len N, the tokens that the model "
-                     "reads.")
-  return max(lengths) - 1  # the last is predicted only
-
-
-# Ops that make an example of several images, and the argument that says of how many.
-SEVERAL = {"decode_video": "num_frames", "video_replicate_img": "num_frames",
-           "convert_to_video": "num_frames", "stack_images": "inkeys"}
+  """Text tokens that the model reads, from config.text_len."""
+  if not config.get("text_len"):
+    raise ValueError("config.text_len is not set, so the plan does not know how long the text is: "
+                     "give --text_len N or --config.text_len=N, the tokens that the model reads.")
+  return config.text_len
 
 
 def image_count(config):
-  """Images of an example, each with its own tokens: as the mixture's pp strings say."""
-  counts = [1]
-  for part in config.input.mixture:
-    for section in builder.split_pipeline(part["pp"]):
-      name, args, kwargs = registry.parse_call(section)
-      if name in SEVERAL:
-        given = inspect.signature(registry.OPS[name]).bind(*args, **kwargs).arguments
-        several = given[SEVERAL[name]]
-        counts.append(several if isinstance(several, int) else len(several))
-  return max(counts) if config.model.img else 0
+  """Images of an example, each with its own tokens, as the ops of the mixture make them."""
+  counts = [builder.image_count(component["pp"]) for component in config.input.mixture]
+  return max(counts, default=1) if config.model.img else 0
 
 
 def without_epochs(config):
@@ -133,14 +117,14 @@ def smaller(config, result):
     yield remat(config, "full")
   total = result["memory"]["total"]
   fixed = sum(n for what, n in result["static"].items() if what != "logits of a chunk")
-  parts = config.microbatches
+  parts = config.grad_accum_steps
   if total and fixed < result["limit"]:  # from which number on activations ought to fit
-    while parts < rows and fixed + (total - fixed) * result["microbatches"] / parts > (
+    while parts < rows and fixed + (total - fixed) * result["grad_accum_steps"] / parts > (
         ROOM * result["limit"]):
       parts *= 2
   while parts <= rows:
-    if rows % parts == 0 and parts > result["microbatches"]:
-      yield remat(config, "full") | {"microbatches": parts}
+    if rows % parts == 0 and parts > result["grad_accum_steps"]:
+      yield remat(config, "full") | {"grad_accum_steps": parts}
     parts *= 2
   mesh = result["mesh"]
   if mesh["data"] > 1:
@@ -156,11 +140,11 @@ def faster(config, result):
   rows = result["batch"] // (result["mesh"]["data"] * result["mesh"]["fsdp"])
   yield from other_mesh(result)
   if all(config.model[key.split(".")[1]].get("remat", "full") in ("full", "offload")
-         for key in remat(config, "dots")):
-    yield remat(config, "dots")
+         for key in remat(config, "save_attn")):
+    yield remat(config, "save_attn")
     for parts in (2, 4):
-      if rows % parts == 0 and parts > config.microbatches:
-        yield remat(config, "wide_dots") | {"microbatches": parts}
+      if rows % parts == 0 and parts > config.grad_accum_steps:
+        yield remat(config, "save_mlp") | {"grad_accum_steps": parts}
 
 
 def short(result):
@@ -178,7 +162,7 @@ def describe(result, where):
   """The whole report of one measurement."""
   mesh = ", ".join(f"{axis}={n}" for axis, n in result["mesh"].items())
   lines = [f"{where}: {result['devices']} devices, mesh {mesh}",
-           f"batch {result['batch']} in {result['microbatches']} microbatches, "
+           f"batch {result['batch']} in {result['grad_accum_steps']} microbatches, "
            f"{result['tokens']} tokens an example, of them {result['text_len']} text",
            short(result), *result["notes"], "memory per device:",
            memory.table(result["static"], result["memory"]["total"], result["limit"])]

@@ -1,1 +1,1 @@
-"""Checkpoints: our own through Orbax (native.py)."""
+"""Checkpoints of any format: opened, fitted to a model, written, fetched by URI."""

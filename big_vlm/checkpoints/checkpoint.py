@@ -3,7 +3,7 @@
 Each format is a module (native, npz, hf, keras) with three functions:
 
   can_read(path) -> bool         whether the file or folder is of this format
-  open_source(path) -> Checkpoint    reads names, shapes and config; no tensor yet
+  open_source(path) -> Checkpoint   reads names, shapes and config; no tensor yet
   write(path, source, note)      writes a Checkpoint into the empty folder `path` (npz: the file)
 
 so a conversion is write(path, open_source(other)), one tensor in memory at a time.
@@ -11,18 +11,28 @@ so a conversion is write(path, open_source(other)), one tensor in memory at a ti
 import collections
 import dataclasses
 
-from big_vlm.families.paligemma import PaliGemmaConfig
+from big_vlm.families import paligemma
+from big_vlm.formats import param_map
 from big_vlm.formats.lazy_array import LazyArray
 from big_vlm.formats.lazy_array import from_array as from_array
+
+
+def shapes(config):
+  """{name: shape} of the parameters of a PaliGemmaConfig."""
+  return {name: x.shape for name, x in paligemma.param_shapes(config).items()}
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
   """A checkpoint: its model, its parameters by name ("llm/final_norm/scale"), its tokenizer."""
   path: str  # file or folder, for messages
-  config: PaliGemmaConfig
+  config: paligemma.PaliGemmaConfig
   leaves: dict[str, LazyArray]  # in the names and shapes of our parameter tree
   tokenizer: str | None  # for pp.tokenizer.get_tokenizer; None: it has none
+
+  def check(self):
+    """Raises ValueError unless the leaves are those of the config's model, in name and shape."""
+    param_map.compare(self.leaves, shapes(self.config), self.path)
 
   @property
   def nbytes(self):

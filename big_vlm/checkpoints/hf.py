@@ -6,8 +6,8 @@ other spellings. Folders are written in hub spelling, which every version of tra
 import pathlib
 
 from big_vlm.checkpoints import hf_tokenizer
-from big_vlm.checkpoints.checkpoint import Checkpoint
-from big_vlm.families import paligemma, paligemma_hf
+from big_vlm.checkpoints.checkpoint import Checkpoint, shapes
+from big_vlm.families import paligemma_hf
 from big_vlm.formats import config_json, param_map, safetensors
 from pp import tokenizer_files
 
@@ -44,9 +44,8 @@ def open_source(path):
                      "transformers.")
   config = paligemma_hf.import_config(described, where)
   tensors = hub_spelling(safetensors.read_folder(folder), described["model_type"], path)
-  shapes = {n: s.shape for n, s in paligemma.param_shapes(config).items()}
   mappings = paligemma_hf.param_map(config, paligemma_hf.padding_rows(described))
-  leaves = param_map.import_(mappings, tensors, shapes, path)
+  leaves = param_map.import_(mappings, tensors, shapes(config), path)
   if bad := [n for n, leaf in leaves.items() if leaf.dtype.kind not in "fV"]:
     raise ValueError(f"{path}: {bad[0]} is stored as {leaves[bad[0]].dtype}: the weights are "
                      "quantized. Take the checkpoint that they were made from.")
@@ -85,8 +84,7 @@ def write(path, source, note, max_shard=safetensors.MAX_SHARD):
   """
   folder, config = pathlib.Path(path), source.config
   described = paligemma_hf.export_config(config, source.dtype)
-  shapes = {n: s.shape for n, s in paligemma.param_shapes(config).items()}
-  param_map.compare(source.leaves, shapes, source.path)
+  source.check()
   folder.mkdir(parents=True, exist_ok=True)
   hf_tokenizer.write(folder, described, source.tokenizer)
   tensors = param_map.export_(paligemma_hf.param_map(config), source.leaves)

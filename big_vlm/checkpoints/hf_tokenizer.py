@@ -1,7 +1,7 @@
 """The small files of a Hugging Face folder: config, generation config, tokenizer, image processor.
 
-A tokenizer is written twice: as it is (tokenizer.model, or vocab.json and merges.txt), which the
-folder is read back from, and as the tokenizer.json that transformers reads. In the latter PaliGemma
+A tokenizer is written twice: as it is (tokenizer.model, or vocab.json and merges.txt), from which
+the folder is read back, and as the tokenizer.json that transformers reads. In the latter PaliGemma
 also gets <image> at image_token_index; it is a placeholder that never enters the model's table.
 """
 import json
@@ -24,36 +24,36 @@ def write(folder, config, tokenizer):
 
   tokenizer: a tokenizer string, or None. Its bos, eos and pad ids overrule those of `config`.
   """
-  folder = pathlib.Path(folder)
-  multimodal = config["model_type"] == "paligemma"
+  folder, image = pathlib.Path(folder), config.get("image_token_index")  # None: not a PaliGemma
+  processor = {} if image is None else {"processor_class": "PaliGemmaProcessor"}
   if tokenizer:
-    ids = {what: getattr(get_tokenizer(tokenizer), what) for what in SPECIAL}
-    ids = {f"{what}_id": i if i >= 0 else None for what, i in ids.items()}
+    ids = {f"{what}_id": i if i >= 0 else None for what, i in _ids(tokenizer).items()}
     config = config | ids
-    if multimodal:
+    names = _write_tokenizer(folder, tokenizer, image) | processor
+    if processor:
       config["text_config"] = config["text_config"] | ids
-    image = config["image_token_index"] if multimodal else None
-    names = _write_tokenizer(folder, tokenizer, image)
-    if multimodal:
-      names |= {"processor_class": "PaliGemmaProcessor",
-                "extra_special_tokens": {"image_token": IMAGE}}
+      names["extra_special_tokens"] = {"image_token": IMAGE}
     _dump(folder / "tokenizer_config.json", names)
   _dump(folder / "config.json", config)
   if "eos_token_id" in config:
     ids = {f"{what}_id": config[f"{what}_id"] for what in SPECIAL}
     _dump(folder / "generation_config.json", {"_from_model_config": True, **ids})
   if "image_size" in (vision := config.get("vision_config", config)):
-    _dump(folder / "preprocessor_config.json", _image_processor(vision, multimodal))
+    _dump(folder / "preprocessor_config.json", _image_processor(vision) | processor)
 
 
 def _dump(file, value):
   file.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def _image_processor(vision, multimodal):
-  more = {"processor_class": "PaliGemmaProcessor", "image_seq_length": vision["num_image_tokens"],
-          } if multimodal else {}
-  side = vision["image_size"]
+def _ids(tokenizer):
+  """{"bos_token": id, ...} of a tokenizer string; -1 where it has none."""
+  return {what: getattr(get_tokenizer(tokenizer), what) for what in SPECIAL}
+
+
+def _image_processor(vision):
+  tokens, side = vision.get("num_image_tokens"), vision["image_size"]
+  more = {} if tokens is None else {"image_seq_length": tokens}
   return dict(image_processor_type="SiglipImageProcessor", do_resize=True, do_rescale=True,
               do_normalize=True, do_convert_rgb=None, size=dict(height=side, width=side),
               resample=BILINEAR, rescale_factor=1 / 255, image_mean=[0.5] * 3,
@@ -75,12 +75,12 @@ def _write_tokenizer(folder, name, image):
   proto = sentencepiece_model_pb2.ModelProto()
   proto.ParseFromString(model)
   fast, is_bpe = from_sentencepiece(proto)
-  special = _special(get_tokenizer(name))
+  special = {what: get_tokenizer(name).piece(i) for what, i in _ids(name).items() if i >= 0}
   if bos := special.get("bos_token"):
     fast.post_processor = processors.TemplateProcessing(
         single=f"{bos} $A", pair=f"{bos} $A {bos} $B",
         special_tokens=[(bos, fast.token_to_id(bos))])
-  _seat_image(fast, image)
+  _add_image_token(fast, image)
   fast.save(str(folder / "tokenizer.json"))
   special["unk_token"] = proto.pieces[proto.trainer_spec.unk_id].piece
   _dump(folder / "special_tokens_map.json", special)
@@ -95,20 +95,15 @@ def _from_json(folder, args, kwargs, image):
   tokensets = (*args[1:], kwargs.get("tokensets", ()))[0]
   fast.add_tokens([AddedToken(p, normalized=False) for p in added_pieces(tokensets)
                    if p not in known])
-  _seat_image(fast, image)
+  _add_image_token(fast, image)
   fast.save(str(folder / "tokenizer.json"))
   beside = folder / "tokenizer_config.json"
   return (json.loads(beside.read_text()) if beside.exists()
           else {"tokenizer_class": "PreTrainedTokenizerFast"})
 
 
-def _special(tokenizer):
-  ids = {what: getattr(tokenizer, what) for what in SPECIAL}
-  return {what: tokenizer.piece(i) for what, i in ids.items() if i >= 0}
-
-
-def _seat_image(fast, index):
-  """Gives <image> the id `index`, with fillers below it where the vocabulary is shorter."""
+def _add_image_token(fast, index):
+  """Gives <image> the id `index`, with unused pieces below it where the vocabulary is shorter."""
   if index is None or fast.token_to_id(IMAGE) == index:
     return
   size = fast.get_vocab_size(with_added_tokens=True)

@@ -31,13 +31,13 @@ def config(vocab_size):
 def test_ids_are_those_of_sentencepiece(spec, tmp_path):
   ours = get_tokenizer(spec)
   hf_tokenizer.write(tmp_path, config(ours.vocab_size), spec)
-  theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+  external = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
   for text in TEXTS:
-    ids = theirs.encode(text, add_special_tokens=False).ids
+    ids = external.encode(text, add_special_tokens=False).ids
     assert ids == ours.to_int(text), text
-    assert theirs.decode(ids) == ours.to_str(ids) == text
-  assert theirs.encode("cat").ids == ours.to_int("cat", bos=True)
-  assert theirs.token_to_id("<image>") == ours.vocab_size
+    assert external.decode(ids) == ours.to_str(ids) == text
+  assert external.encode("cat").ids == ours.to_int("cat", bos=True)
+  assert external.token_to_id("<image>") == ours.vocab_size
 
 
 def test_read_back_it_is_the_same_tokenizer(spec, tmp_path):
@@ -47,11 +47,11 @@ def test_read_back_it_is_the_same_tokenizer(spec, tmp_path):
   assert again.to_int(TEXTS) == get_tokenizer(spec).to_int(TEXTS)
 
 
-def test_fillers_seat_the_image_token_behind_a_padded_vocabulary(spec, tmp_path):
+def test_unused_pieces_put_the_image_token_behind_a_padded_vocabulary(spec, tmp_path):
   size = get_tokenizer(spec).vocab_size
   hf_tokenizer.write(tmp_path, config(size + 5), spec)
-  theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
-  assert theirs.token_to_id("<image>") == size + 5
+  external = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+  assert external.token_to_id("<image>") == size + 5
   with pytest.raises(ValueError, match="do not belong together"):
     hf_tokenizer.write(tmp_path, config(size - 1), spec)
 

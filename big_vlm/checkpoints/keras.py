@@ -10,8 +10,8 @@ import pathlib
 import re
 
 from big_vlm.checkpoints import keras_preset
-from big_vlm.checkpoints.checkpoint import Checkpoint
-from big_vlm.families import exchange, paligemma, paligemma_keras
+from big_vlm.checkpoints.checkpoint import Checkpoint, shapes
+from big_vlm.families import exchange, paligemma_keras
 from big_vlm.formats import config_json, h5, param_map
 from big_vlm.formats.lazy_array import from_array
 from pp import tokenizer_files
@@ -37,8 +37,7 @@ def open_source(path):
   ignored = "|".join([SEEDS, *(m.IGNORED for m in families if hasattr(m, "IGNORED"))])
   tensors = {re.sub(f"^({roots})", "", n): x for n, x in h5.read_folder(folder).items()}
   tensors = {n: x for n, x in tensors.items() if not re.fullmatch(ignored, n)}
-  shapes = {name: x.shape for name, x in paligemma.param_shapes(config).items()}
-  leaves = param_map.import_(paligemma_keras.param_map(config), tensors, shapes, path)
+  leaves = param_map.import_(paligemma_keras.param_map(config), tensors, shapes(config), path)
   tokenizer = config.llm and tokenizer_files.find(folder, multimodal=config.img is not None)
   return Checkpoint(str(path), config, leaves, tokenizer)
 
@@ -85,8 +84,7 @@ def write(path, source, note, max_shard=h5.MAX_SHARD):
   """
   config = source.config
   backbone = export_config(config, source.dtype)
-  shapes = {name: x.shape for name, x in paligemma.param_shapes(config).items()}
-  param_map.compare(source.leaves, shapes, source.path)
+  source.check()
   tensors = param_map.export_(paligemma_keras.param_map(config), source.leaves)
   tensors |= {n: from_array(x) for n, x in paligemma_keras.constants(config).items()}
   parameters = sum(math.prod(leaf.shape) for leaf in tensors.values())

@@ -10,10 +10,8 @@ import pytest
 
 from big_vlm import trees
 from big_vlm.checkpoints import checkpoint, keras
-from big_vlm.families import paligemma
-from big_vlm.families.gemma import model as gemma
-from big_vlm.families.opt import model as opt
-from big_vlm.families.siglip import model as vit
+from big_vlm.families import gemma, opt, paligemma
+from big_vlm.families import siglip as vit
 from big_vlm.formats import h5
 from pp.tokenizer import get_tokenizer
 
@@ -95,10 +93,10 @@ def test_written_and_read_again_it_is_the_same(name, max_shard, tmp_path):
   assert sorted(notes) == notes
   assert (tmp_path / "model.weights.json").exists() == (max_shard == 40_000)
   if name != "siglip":  # of which only half was read
-    theirs, ours = h5.read_folder(preset(name)), h5.read_folder(tmp_path)
+    external, ours = h5.read_folder(preset(name)), h5.read_folder(tmp_path)
     assert {n: (x.shape, x.dtype) for n, x in ours.items()} == {
-        n: (x.shape, x.dtype) for n, x in theirs.items()}
-    assert all((ours[n].read(()) == theirs[n].read(())).all() for n in theirs)
+        n: (x.shape, x.dtype) for n, x in external.items()}
+    assert all((ours[n].read(()) == external[n].read(())).all() for n in external)
 
 
 @pytest.mark.parametrize("name", ["paligemma", "gemma", "opt", "siglip_vision"])
@@ -113,11 +111,11 @@ def test_json_files_have_the_form_of_kerashubs(name, tmp_path):
     return ({k: fixed(v) for k, v in x.items() if k not in free} if isinstance(x, dict) else x)
 
   for file in preset(name).glob("*.json"):
-    ours, theirs = json.loads((tmp_path / file.name).read_text()), json.loads(file.read_text())
+    ours, external = json.loads((tmp_path / file.name).read_text()), json.loads(file.read_text())
     if name == "opt":  # KerasHub sets the order by chance
-      for x in (ours, theirs):
+      for x in (ours, external):
         _sort_lists(x)
-    assert fixed(ours) == fixed(theirs), file.name
+    assert fixed(ours) == fixed(external), file.name
 
 
 def _sort_lists(x):
@@ -237,8 +235,9 @@ def test_a_config_that_cannot_be_met_is_refused(cls, change, message):
     (vit.VARIANTS["tiny"], gemma.VARIANTS["tiny"], "no head of the decoder's width"),
     (vit.VARIANTS["tiny"], None, "without its pooling head"),
     (None, gemma.config("tiny", query_scale=0.3), "query scale 0.3"),
-    (vit.config("tiny", out_width=32), gemma.config("tiny2", window_rule="prefix_exempt"),
-     "the rule 'prefix_exempt'"),
+    (vit.config("tiny", out_width=32),
+     gemma.config("tiny2", sliding_window_mode="prefix_bidirectional"),
+     "the sliding window mode 'prefix_bidirectional'"),
 ])
 def test_a_model_without_a_kerashub_class_is_not_written(img, llm, message, tmp_path):
   config = paligemma.PaliGemmaConfig(img, llm)
@@ -256,11 +255,11 @@ def test_a_source_that_lacks_a_leaf_is_not_written(tmp_path):
   assert not list(tmp_path.iterdir())
 
 
-# --- damage
+# --- corrupt presets
 
 @pytest.fixture
 def copy(tmp_path):
-  """A function name -> copy of that preset, to be damaged."""
+  """A function name -> copy of that preset, to be spoilt."""
   return lambda name: pathlib.Path(shutil.copytree(preset(name), tmp_path / name))
 
 
@@ -277,7 +276,8 @@ def test_can_read(copy, tmp_path):
 
 
 @pytest.mark.parametrize("text,message", [
-    ('{"registered_name": "keras_hub>GemmaBackbone",\n "config": {', "line 2, column 13: not valid JSON"),
+    ('{"registered_name": "keras_hub>GemmaBackbone",\n "config": {',
+     "line 2, column 13: not valid JSON"),
     ('{"registered_name": "keras_hub>GemmaBackbone"}', "no object 'config'"), ("[]", "no object")])
 def test_a_broken_config(copy, text, message):
   folder = copy("gemma")

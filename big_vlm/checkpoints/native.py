@@ -5,7 +5,7 @@
     W/checkpoints/1200/params  one folder a step, see steps.py
     W/checkpoints/1200/train   step and optimizer state, which only a resumed training reads
 
-The mesh is no part of the format: any device count restores what any other saved.
+The mesh is not part of the format: any device count restores what any other saved.
 """
 import functools
 import json
@@ -63,7 +63,8 @@ def read_model(source):
                      f"reads format {FORMAT}.")
   saved = description["tokenizer"]
   tokenizer = None if saved is None else tokenizer_files.load(saved, folder)
-  return folder, step, description["model"], tokenizer, description.get("lora_scale")
+  model = paligemma.modernize(description["model"])
+  return folder, step, model, tokenizer, description.get("lora_scale")
 
 
 def _folder_and_step(source):
@@ -94,7 +95,7 @@ def open_source(path):
   if step is None:
     return Checkpoint(str(folder), config, {}, tokenizer)
   step_folder = folder / "checkpoints" / str(step)
-  params = (step_folder / "params").absolute()  # Orbax takes no other
+  params = files.absolute(step_folder / "params")
   read = lambda name: lambda index=(): _restored(params, name)[tuple(index)]
   leaves = {name: LazyArray(tuple(x.shape), np.dtype(x.dtype), read(name))
             for name, x in steps.metadata(params).items()}

@@ -59,10 +59,10 @@ def _parameters(leaves, part, path):
 def config_from_shapes(shapes, path):
   """PaliGemmaConfig of {leaf name: shape}; path: for the message of the ValueError."""
   found = {}
-  for family in exchange.modules("npz"):  # the one with the most marks
-    if set(family.MARKS) <= set(shapes) and (
-        family.PART not in found or len(family.MARKS) > len(found[family.PART].MARKS)):
-      found[family.PART] = family
+  families = exchange.modules("npz")
+  for family in sorted(families, key=lambda family: len(family.MARKS)):  # the most marks win
+    if set(family.MARKS) <= set(shapes):
+      found[families[family]] = family
   some = ", ".join(sorted(shapes)[:6]) + (", ..." if len(shapes) > 6 else "")
   if not found:
     raise ValueError(f"{path} holds neither a vision tower (img/embedding/kernel) nor a decoder "

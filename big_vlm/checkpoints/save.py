@@ -1,4 +1,4 @@
-"""Writes a Source in a format: whole or not at all, and only where there is room."""
+"""Writes a Checkpoint in a format: complete or not at all, and only where there is room."""
 import os
 import pathlib
 import shutil
@@ -14,7 +14,7 @@ def save(source, path, format, note=lambda done, total: None):
   """Writes `path` ("native", "hf", "keras": a folder; "npz": a file), then returns it.
 
   note(done, total) is called with bytes. Everything goes to a temporary folder beside `path` and
-  is renamed when whole. Raises FileExistsError if there is something already, and OSError if the
+  is renamed when complete. Raises FileExistsError if there is something already, and OSError if the
   disk has no room.
   """
   module, path = pick(FORMATS, format, "checkpoint format"), pathlib.Path(path).expanduser()
@@ -29,7 +29,7 @@ def save(source, path, format, note=lambda done, total: None):
     if format != "npz":
       (partial / path.name).mkdir()
     module.write(partial / path.name, source, note)
-    for part in sorted(partial.iterdir(), key=lambda p: p.name == path.name):  # what counts, last
+    for part in sorted(partial.iterdir(), key=lambda p: p.name == path.name):  # the checkpoint last
       os.replace(part, path.parent / part.name)
   except OSError as e:
     raise OSError(f"Writing {path} failed: {e.strerror or e}. Nothing was left there.") from e

@@ -29,7 +29,7 @@ class Checkpoints:
   def __init__(self, workdir, max_to_keep=2, keep_period=0):
     if max_to_keep < 1:
       raise ValueError(f"max_to_keep is {max_to_keep}; at least the newest step has to stay.")
-    self._folder = (epath.Path(workdir) / "checkpoints").absolute()
+    self._folder = files.absolute(workdir) / "checkpoints"
     self._saving = None  # a step
     # The callback comes on process 0 when all is written, before the step is marked complete.
     self._manager = ocp.CheckpointManager(self._folder, options=ocp.CheckpointManagerOptions(
@@ -211,7 +211,7 @@ def validation_error(folder, only=""):
 def metadata(item):
   """{leaf's name: Orbax's metadata} of one item of a step, such as W/checkpoints/1200/params."""
   try:
-    tree = ocp.PyTreeCheckpointHandler().metadata(epath.Path(item).absolute()).tree
+    tree = ocp.PyTreeCheckpointHandler().metadata(files.absolute(item)).tree
   except (OSError, ValueError, KeyError, TypeError) as e:
     raise ValueError(f"{epath.Path(item).name} is not a complete item of Orbax: {first_line(e)}"
                      ) from e

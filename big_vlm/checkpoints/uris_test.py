@@ -37,13 +37,13 @@ def hub(monkeypatch, tmp_path):
     yield hub
 
 
-def fetch(handle):
-  return uris.fetch(handle, note=lambda line: None)
+def fetch(uri):
+  return uris.fetch(uri, note=lambda line: None)
 
 
-def error(handle):
+def error(uri):
   with pytest.raises(uris.FetchError) as caught:
-    fetch(handle)
+    fetch(uri)
   return str(caught.value)
 
 
@@ -91,11 +91,11 @@ HUGGING_FACE_ERRORS = [
 ]
 
 
-@pytest.mark.parametrize("handle,message", HUGGING_FACE_ERRORS)
-def test_hugging_face_has_no_such(hub, handle, message):
+@pytest.mark.parametrize("uri,message", HUGGING_FACE_ERRORS)
+def test_hugging_face_has_no_such(hub, uri, message):
   hub.repos["org/name"] = FILES
   hub.repos["org/pickles"] = {"config.json": b"{}", "pytorch_model.bin": b"pickle"}
-  assert message in error(handle)
+  assert message in error(uri)
 
 
 REFUSALS = [  # status, X-Error-Code, what the message says
@@ -108,13 +108,13 @@ REFUSALS = [  # status, X-Error-Code, what the message says
 ]
 
 
-@pytest.mark.parametrize("handle", ["hf://google/gemma-2b", "hf://google/gemma-2b/a.npz"])
+@pytest.mark.parametrize("uri", ["hf://google/gemma-2b", "hf://google/gemma-2b/a.npz"])
 @pytest.mark.parametrize("status,code,words", REFUSALS)
-def test_hugging_face_refuses(hub, monkeypatch, handle, status, code, words):
+def test_hugging_face_refuses(hub, monkeypatch, uri, status, code, words):
   monkeypatch.setattr("time.sleep", lambda seconds: None)  # between tries after a 500
   hub.repos["google/gemma-2b"] = {"a.npz": b"1"}
   hub.refuse["google/gemma-2b"] = (status, code)
-  message = error(handle)
+  message = error(uri)
   assert [w for w in words if w not in message] == []
   assert "Did you mean" not in message  # the name is right
 
@@ -168,10 +168,10 @@ def offline(hub, monkeypatch, how):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
 
 
-def error_offline(hub, monkeypatch, how, handle):
+def error_offline(hub, monkeypatch, how, uri):
   with monkeypatch.context() as without:
     offline(hub, without, how)
-    return error(handle)
+    return error(uri)
 
 
 def test_the_environment_variables_of_hugging_face_count(tmp_path):
@@ -216,11 +216,11 @@ def test_kaggle_without_network(hub, monkeypatch):
   folder = fetch(f"kaggle://{KAGGLE}/3")
   monkeypatch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.PROD, "http://127.0.0.1:9")
   assert fetch(f"kaggle://{KAGGLE}/3") == folder
-  assert f"kaggle://{KAGGLE}/4 is not whole in the cache" in error(f"kaggle://{KAGGLE}/4")
+  assert f"kaggle://{KAGGLE}/4 is not complete in the cache" in error(f"kaggle://{KAGGLE}/4")
   assert "Kaggle cannot be reached" in error(f"kaggle://{KAGGLE}")
 
 
-KAGGLE_ERRORS = [  # handle, status, what the message says
+KAGGLE_ERRORS = [  # uri, status, what the message says
     (f"kaggle://{KAGGLE}/3", 403, ["HTTP 403", "https://www.kaggle.com/models/keras/paligemma with",
                                    "KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "~/.kaggle/kaggle.json",
                                    "give the local folder"]),
@@ -232,12 +232,12 @@ KAGGLE_ERRORS = [  # handle, status, what the message says
 ]
 
 
-@pytest.mark.parametrize("handle,status,words", KAGGLE_ERRORS)
-def test_kaggle_refuses(hub, handle, status, words):
+@pytest.mark.parametrize("uri,status,words", KAGGLE_ERRORS)
+def test_kaggle_refuses(hub, uri, status, words):
   hub.refuse["keras/paligemma2/keras/pali_gemma2_28b_mix_224"] = (403, "")
   assert "Did you mean" not in error("kaggle://keras/paligemma2/keras/pali_gemma2_28b_mix_224/3")
   hub.refuse[KAGGLE] = (status, "")
-  message = error(handle)
+  message = error(uri)
   assert [w for w in words if w not in message] == []
 
 
@@ -316,16 +316,16 @@ def test_google_storage_errors(bucket, monkeypatch):
   assert "gcloud auth application-default login" in error("gs://big/a")
 
 
-@pytest.mark.parametrize("handle,module,line", [
+@pytest.mark.parametrize("uri,module,line", [
     ("hf://org/name", "huggingface_hub", "pip install huggingface_hub=="),
     (f"kaggle://{KAGGLE}/3", "kagglehub", "pip install kagglehub=="),
     ("gs://big/a", "gcsfs", "pip install gcsfs")])
-def test_a_missing_library(monkeypatch, handle, module, line):
+def test_a_missing_library(monkeypatch, uri, module, line):
   for name in [m for m in sys.modules if m.split(".")[0] == module]:
     monkeypatch.delitem(sys.modules, name)
   monkeypatch.setitem(sys.modules, module, None)
   backend.fsspec_backend._get_filesystem.cache_clear()
-  assert line in error(handle)
+  assert line in error(uri)
 
 
 def test_npz_folder(monkeypatch, tmp_path):

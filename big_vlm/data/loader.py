@@ -9,8 +9,8 @@ import absl.flags
 import numpy as np
 from etils import epy
 
+from big_vlm import cpu
 from big_vlm.batch import BATCH
-from big_vlm.data import allocation
 
 with epy.lazy_imports():  # slow to import
   import grain
@@ -46,7 +46,7 @@ def train_batches(stream, batch_size, *, step=0, rows=None, workers=0, threads=2
     threads: of each worker.
     memory_gb: the most that prefetched batches hold; one is always prefetched.
   """
-  allocation.keep_freed_memory()
+  cpu.keep_freed_memory()
   rows = list(range(batch_size) if rows is None else rows)
   slots = _Slots(stream, batch_size, step, rows)
   batches = grain.MapDataset.source(slots).batch(len(rows), batch_fn=collate)
@@ -64,7 +64,7 @@ def train_batches(stream, batch_size, *, step=0, rows=None, workers=0, threads=2
 def _start_worker(worker, workers):
   """Ctrl-C and schedulers signal the workers too, which the current step still needs."""
   del worker, workers
-  allocation.keep_freed_memory()
+  cpu.keep_freed_memory()
   signal.signal(signal.SIGINT, signal.SIG_IGN)
   signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
 
@@ -75,7 +75,7 @@ def eval_batches(examples, preprocess, batch_size, *, rows=None, threads=2, star
   "_mask" is False on padding rows. rows: the slots of each batch to read, all by default; they do
   not change the number of batches.
   """
-  allocation.keep_freed_memory()
+  cpu.keep_freed_memory()
   rows = list(range(batch_size) if rows is None else rows)
   count = -(-(len(examples) - start) // batch_size)
 
@@ -121,7 +121,8 @@ def _stack(key, examples):
     raise ValueError(
         f"{key!r} is {values[0].shape} in example {examples[0].get('_id')} but {values[odd].shape} "
         f"in {examples[odd].get('_id')}; a batch needs one shape: "
-        + ("resize(...)" if key == "image" else "tolen(...)") + " in the pp string sees to it.")
+        + ("`resize`" if key == "image" else "`text_layout` with config.text_len")
+        + " in the pp string makes one.")
   return np.stack(values)
 
 

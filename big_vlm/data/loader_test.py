@@ -136,8 +136,9 @@ def test_collate_stacks_the_contract_and_lists_the_rest():
 
 @pytest.mark.parametrize("key, shapes, complaint", [
     ("image", [(4, 4, 3), (4, 4, 3), (5, 4, 3)],
-     r"'image' is \(4, 4, 3\) in example x:0 but \(5, 4, 3\) in x:2; .*resize\(...\)"),
-    ("text", [(4,), (5,)], r"'text' is \(4,\) in example x:0 but \(5,\) in x:1; .*tolen\(...\)"),
+     r"'image' is \(4, 4, 3\) in example x:0 but \(5, 4, 3\) in x:2; .*`resize`"),
+    ("text", [(4,), (5,)],
+     r"'text' is \(4,\) in example x:0 but \(5,\) in x:1; .*`text_layout` with config.text_len"),
     ("image", [(4, 4, 3), None], "Example x:0 has 'image' but x:1 has not"),
     ("image", [None, None, (4, 4, 3)], "Example x:2 has 'image' but x:0 has not"),
 ])

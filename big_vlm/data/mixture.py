@@ -1,8 +1,8 @@
 """An endless stream out of several sources, mixed by weight: index -> example, from the seed alone.
 
 Each source is shuffled as a whole, anew in every epoch. An example gets its own random generator
-("_rng"), the number of its visit ("_epoch") and the name of its part ("_source"): all functions of
-(seed, part, index), so that where and when it is made does not matter.
+("_rng"), the number of its visit ("_epoch") and the name of its component ("_source"): all are
+functions of (seed, component, index), so that where and when it is made does not matter.
 """
 import fractions
 import math
@@ -13,6 +13,7 @@ from etils import epy
 
 from big_vlm.data import source
 from pp import builder
+from pp.context import Context
 from pp.names import check_names, pick
 
 with epy.lazy_imports():  # slow to import
@@ -20,48 +21,62 @@ with epy.lazy_imports():  # slow to import
 
 ON_ERROR = ("raise", "skip")
 TRIES = 10  # examples of one source that may fail in a row before a run that skips gives up
-MOST = 2**16  # elements after which the order of the parts repeats
+MOST = 2**16  # elements after which the order of the components repeats
+
+
+def from_config(config):
+  """The Mixture that a config trains on."""
+  return Mixture(config.input.mixture, config.seed, config.input.on_error, context_of(config))
+
+
+def context_of(config):
+  """The Context of a config's training: its tokenizer, text_len and image size."""
+  img = config.model.img or {}
+  return Context(config.tokenizer or None, config.get("text_len"), img.get("image_size"),
+                 image=bool(img))
 
 
 class Mixture:
-  """Random access to the stream over parts [{"data": {...}, "pp": "...", "weight": 1.}, ...].
+  """Random access to the stream over components [{"data": {...}, "pp": "...", "weight": 1.}, ...].
 
-  A part may have a "name"; by default it is that of its data. on_error: "raise", or "skip", which
-  puts another example of the same part, drawn from the seed, in the place of one that cannot be
-  read or preprocessed; the ids of those that failed are then in its "_skipped".
+  A component may have a "name"; by default it is that of its data. on_error: "raise", or "skip",
+  which puts another example of the same component, drawn from the seed, in the place of one that
+  cannot be read or preprocessed; the ids of those that failed are then in its "_skipped". context:
+  the fields that their pipelines take.
 
-  names, sizes: of the parts. Raises ValueError for weights that are not above 0.
+  names, sizes: of the components. Raises ValueError for weights that are not above 0.
   """
 
-  def __init__(self, parts, seed, on_error="raise"):
+  def __init__(self, components, seed, on_error="raise", context=None):
     pick(dict.fromkeys(ON_ERROR), on_error, "on_error")
-    self._order = _Order(shares(parts))
-    opened = {}  # parts of the same data share it
-    for part in parts:
-      check_names(part, ("name", "data", "pp", "weight"), "A part of the mixture")
-      if repr(part["data"]) not in opened:
-        opened[repr(part["data"])] = source.get(**part["data"])
-    self.names = _names(parts)
-    examples = [opened[repr(part["data"])] for part in parts]
+    self._order = _Order(shares(components))
+    opened = {}  # components of the same data share it
+    for component in components:
+      check_names(component, ("name", "data", "pp", "weight"), "A mixture component")
+      if repr(component["data"]) not in opened:
+        opened[repr(component["data"])] = source.get(**component["data"])
+    self.names = _names(components)
+    examples = [opened[repr(component["data"])] for component in components]
     self.sizes = tuple(map(len, examples))
-    self._parts = [_Part(number, name, seed, e, part["pp"], on_error) for number, (name, e, part)
-                   in enumerate(zip(self.names, examples, parts))]
+    preprocess = [builder.get_preprocess_fn(c["pp"], context) for c in components]
+    self._streams = [_Stream(number, name, seed, e, fn, on_error) for number, (name, e, fn)
+                     in enumerate(zip(self.names, examples, preprocess))]
 
   def __getitem__(self, index):
-    part, at = self._order[index]
-    return self._parts[part][at]
+    component, at = self._order[index]
+    return self._streams[component][at]
 
   def counts(self, index):
-    """{name: how many of the first `index` elements are of this part}."""
+    """{name: how many of the first `index` elements are of this component}."""
     return dict(zip(self.names, self._order.counts(index).tolist()))
 
 
-class _Part:
+class _Stream:
   """One source's stream: all examples in a random order, then all in another, ..."""
 
-  def __init__(self, number, name, seed, examples, pp, on_error):
+  def __init__(self, number, name, seed, examples, preprocess, on_error):
     self._keys, self._name, self._skip = (seed, number), name, on_error == "skip"
-    self._examples, self._preprocess = examples, builder.get_preprocess_fn(pp)
+    self._examples, self._preprocess = examples, preprocess
     # Grain adds the epoch to this seed: those of neighbouring runs and parts must lie far apart.
     shuffle = int(np.random.SeedSequence(self._keys).generate_state(1)[0])
     self._order = grain.MapDataset.range(len(examples)).seed(shuffle).shuffle().repeat()
@@ -93,28 +108,28 @@ def _id(examples, index):
 
 
 class _Order:
-  """Which part each element is of: parts take turns, evenly, by their shares.
+  """Which component each element is of: they take turns, evenly, by their shares.
 
-  element -> (part, how many elements of this part came before it)
+  element -> (component, how many elements of it came before)
   """
 
   def __init__(self, shares):
     counts = _whole(shares)
-    # The k-th element of a part that has c in a round stands at (k + 1/2) / c of it.
+    # The k-th element of a component that has c in a round stands at (k + 1/2) / c of it.
     at = np.concatenate([(np.arange(c) + 0.5) / c for c in counts])
     turn = np.argsort(at, kind="stable")
-    self._part = np.repeat(np.arange(len(counts)), counts)[turn]
+    self._component = np.repeat(np.arange(len(counts)), counts)[turn]
     self._before = np.concatenate([np.arange(c) for c in counts])[turn]
     self._counts = np.array(counts)
 
   def __getitem__(self, index):
-    turns, place = divmod(index, len(self._part))
-    part = int(self._part[place])
-    return part, turns * int(self._counts[part]) + int(self._before[place])
+    turns, place = divmod(index, len(self._component))
+    component = int(self._component[place])
+    return component, turns * int(self._counts[component]) + int(self._before[place])
 
   def counts(self, index):
-    turns, place = divmod(index, len(self._part))
-    return turns * self._counts + np.bincount(self._part[:place], minlength=len(self._counts))
+    turns, place = divmod(index, len(self._component))
+    return turns * self._counts + np.bincount(self._component[:place], minlength=len(self._counts))
 
 
 def _whole(shares):
@@ -130,18 +145,18 @@ def _whole(shares):
   return counts
 
 
-def shares(parts):
+def shares(components):
   """The weights, their sum 1; raises ValueError where one is not above 0."""
-  weights = np.array([part.get("weight", 1.0) for part in parts], float)
+  weights = np.array([component.get("weight", 1.0) for component in components], float)
   if not len(weights) or not (weights > 0).all() or not np.isfinite(weights).all():
-    raise ValueError(f"A mixture needs a part, and weights above 0, not {weights.tolist()}.")
+    raise ValueError(f"A mixture needs a component, and weights above 0, not {weights.tolist()}.")
   return (weights / weights.sum()).tolist()
 
 
-def _names(parts):
+def _names(components):
   names = []
-  for part in parts:
-    name = part.get("name") or _name_of(**part["data"])
+  for component in components:
+    name = component.get("name") or _name_of(**component["data"])
     names.append(name if name not in names else f"{name}#{len(names)}")
   return tuple(names)
 
@@ -152,16 +167,16 @@ def _name_of(name, path=None, **_):
   return pathlib.Path(path).name.split(".")[0] if path else name
 
 
-def epoch(parts):
+def epoch(components):
   """Examples of an epoch: as many as it takes, at these weights, to see every source as a whole.
 
   With weights that are the sources' sizes this is their sum.
   """
-  sizes = [len(source.get(**_unchecked(**part["data"]))) for part in parts]
+  sizes = [len(source.get(**_unchecked(**component["data"]))) for component in components]
   # The fraction of a share times its size may be 1e-16 above a whole number.
-  return max(math.ceil(round(size / share, 6)) for size, share in zip(sizes, shares(parts)))
+  return max(math.ceil(round(size / share, 6)) for size, share in zip(sizes, shares(components)))
 
 
 def _unchecked(name, **kw):
-  """The data of a part, whose lines the Mixture checks: not all of them a second time."""
+  """The data of a component, whose lines the Mixture checks: not all of them a second time."""
   return dict(kw, name=name, **({"check": False} if name == "jsonl" and "check" not in kw else {}))

@@ -4,29 +4,26 @@ ActivityNet Captions, Krishna et al., 2017: captions.zip (30 MB) from
 https://cs.stanford.edu/people/ranjaykrishna/densevid/. ActivityNet-QA, Yu et al., 2019: the
 folder dataset (5 MB) of https://github.com/MILVLG/activitynet-qa. The videos are those of
 ActivityNet 1.3, http://activity-net.org/download.html: downloaded from YouTube, or all by
-request, several hundred GB. One folder for all of them, in whatever container they came:
+request, several hundred GB. One folder holds all of them, in their own containers:
 
   train.json      val_1.json     val_2.json                       of "cap"
   train_q.json    train_a.json   and the same of val and test     of "qa"
   videos/v_QOlSCBRmfWY.mp4   videos/v_ehGHCYKzyZ8.mkv
 
-Part of the videos has gone from YouTube: the splits hold what is about the videos that are there.
-"valid" of the captions is val_1, "test" is val_2, which describes the same videos once more.
+Some videos are no longer on YouTube: the splits hold the examples whose videos are in the folder.
+Of the captions, "valid" is val_1 and "test" is val_2, which describes the same videos again.
 
-Every example carries its whole video, and there are 4 captions and 10 questions on each: scale
+Every example contains its whole video, and a video has about 4 captions and 10 questions: scale
 the videos down first, to 320 pixels for example, at their own frame rate.
 """
-import tensorflow_datasets as tfds
-
 from big_vlm.datasets import base
 
 CAPTIONS = {"train": "train.json", "valid": "val_1.json", "test": "val_2.json"}
 
 
 class Activitynet(base.Builder):
-  BUILDER_CONFIGS = [
-      tfds.core.BuilderConfig(name="cap", description="One example for each segment, in seconds."),
-      tfds.core.BuilderConfig(name="qa", description="One example for each question.")]
+  BUILDER_CONFIGS = base.configs({"cap": "One example for each segment, in seconds.",
+                                  "qa": "One example for each question."})
   FEATURES = {
       "cap": dict(video=base.VIDEO, video_id=base.TEXT, segment_id=base.TEXT,
                   segment_start=base.FLOAT, segment_end=base.FLOAT, captions=base.TEXTS),

@@ -1,4 +1,4 @@
-"""ai2d: AI2D, multiple-choice questions on the diagrams of school books.
+"""ai2d: AI2D, multiple-choice questions on diagrams from school books.
 
 Kembhavi et al., 2016; 4,903 diagrams, about 0.5 GB. From
 https://prior.allenai.org/projects/diagram-understanding: ai2d-all.zip, unzipped, and the ids of the
@@ -8,8 +8,8 @@ Sans, https://github.com/googlefonts/dm-fonts/raw/main/Sans/fonts/ttf/DMSans-Reg
   ai2d/questions/0.png.json   ai2d/annotations/0.png.json   ai2d/images/0.png
   ai2d_test_ids.csv           DMSans-Regular.ttf
 
-Where a question speaks of parts by their letters (abcLabel), the diagram's texts are painted over
-with these letters, black on white, as big as the box of the text and 100 pixels allow.
+If a question refers to parts by letters (abcLabel), the builder paints these letters over the
+diagram's texts, black on white, as large as the box of the text and 100 pixels allow.
 """
 import functools
 import io
@@ -49,7 +49,7 @@ class Ai2d(base.Builder):
 
 
 def lettered(image, texts, font_path):
-  """Bytes of an image -> bytes of a PNG with the replacementText of each text in its rectangle."""
+  """The bytes of a PNG of the image with the replacementText of each text in its rectangle."""
   image = Image.open(io.BytesIO(image)).convert("RGB")
   draw = ImageDraw.Draw(image)
   for text in texts:

@@ -1,4 +1,4 @@
-"""aokvqa: A-OKVQA, questions on COCO photographs that need knowledge and reasoning.
+"""aokvqa: A-OKVQA, questions on COCO photographs that require knowledge and reasoning.
 
 Schwenk et al., 2022. From https://allenai.org/project/a-okvqa/home: aokvqa_v1p0.tar.gz (about
 20 MB); from https://cocodataset.org/#download the images of 2017, train (18 GB), val (1 GB) and
@@ -7,7 +7,7 @@ test (6 GB), unzipped beside its files:
   aokvqa_v1p0_train.json   aokvqa_v1p0_val.json   aokvqa_v1p0_test.json
   train2017/000000000009.jpg   val2017/000000000139.jpg   test2017/000000000001.jpg
 
-Answers and rationales of test are not public: none, and -1 as the correct choice.
+Answers and rationales of test are not public: the lists are empty and the correct choice is -1.
 """
 from big_vlm.datasets import base
 

@@ -1,14 +1,14 @@
-"""What the builders share: from an official release to ArrayRecord, without TensorFlow.
+"""The base class of the builders: from an official dataset release to ArrayRecord.
 
-A builder says what its data set holds and how to read it; two methods do the reading:
+It needs no TensorFlow. A builder declares its features and splits, and reads the release's files
+with two methods:
 
   records(raw, split)    a list of (key, record) from the annotation files, without any image
-  example(raw, record)   the features of one of them, images as the encoded bytes of their files
+  example(raw, record)   the features of one record; an image is the encoded bytes of its file
 
-`key` is unique in the split. Examples are stored in TFDS's own order, that of the hash of their
-keys, so that a slice such as train[:5%] is the same random part wherever the set was prepared.
-Shards are written one after the other: a preparation that was killed goes on at the shard where
-it stopped.
+A key is unique in its split. The builder stores examples in TFDS's own order, by the hash of their
+keys, so that a slice such as train[:5%] holds the same examples wherever the set was prepared. It
+writes the shards one after the other. After a kill it resumes at the shard where it stopped.
 """
 import concurrent.futures
 import csv
@@ -31,35 +31,36 @@ from tensorflow_datasets.core import dataset_builder, example_serializer, hashin
 from pp.names import pick
 
 SHARD = 4096  # examples
-AT_ONCE = 64  # examples that are read side by side and held in memory
+AT_ONCE = 64  # examples that the threads read at a time and hold in memory
 THREADS = 4
 
 f = tfds.features
 TEXT, TEXTS = f.Text(), f.Sequence(f.Text())
 INT, FLOAT, BOOL = (f.Scalar(dtype) for dtype in (np.int64, np.float32, np.bool_))
-IMAGE = f.Image(shape=(None, None, 3))  # the bytes of a file, in whichever format it came
-VIDEO = f.Scalar(np.object_)  # the bytes of a file
+IMAGE = f.Image(shape=(None, None, 3))  # the bytes of the file, in its own format
+VIDEO = f.Scalar(np.object_)  # the bytes of the file
 BOX = f.BBoxFeature()  # tfds.features.BBox(ymin, xmin, ymax, xmax) in 0..1
 SIGNATURES = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "GIF", b"BM": "BMP",
               b"RIFF": "WebP"}
 
 
 class Builder(dataset_builder.FileReaderBuilder, skip_registration=True):
-  """The base. The module's docstring says where the release is to be had, its size, its files.
+  """Base class. The docstring of a builder's module tells where to get the release, and its files.
 
-  name: as configs call it, by default that of the module.
-  FEATURES: {key: feature}, of the constants above or of tfds.features, or {config: ...}.
-  SPLITS: names of the splits, or {config: names}.
-  COUNTS: {split: examples} as published, or {config: {split: ...}}; where it is not known, absent.
-  HASHES: {file of the release: its MD5 or SHA-256}, checked before anything is read.
+  Attributes:
+    name: the name in configs, by default that of the module.
+    FEATURES: {key: feature}, with the constants above or tfds.features; or {config: features}.
+    SPLITS: names of the splits, or {config: names}.
+    COUNTS: {split: examples} as published, or {config: {split: examples}}; unknown ones are absent.
+    HASHES: {file of the release: its MD5 or SHA-256}, checked before the builder reads anything.
   """
   VERSION = tfds.core.Version("1.0.0")
   FEATURES: dict
   SPLITS: tuple
   COUNTS = {}
   HASHES = {}
-  allow_incomplete = False  # prepare what is there, though the published counts and hashes say otherwise
-  only = ()  # prepare these splits alone
+  allow_incomplete = False  # accept a release whose counts or hashes are not those published
+  only = ()  # prepare these splits only
 
   def __init_subclass__(cls, **kw):
     if "name" not in cls.__dict__:
@@ -79,7 +80,7 @@ class Builder(dataset_builder.FileReaderBuilder, skip_registration=True):
 
   @property
   def splits(self):
-    """Names of the splits of this config, or those of `only`; raises ValueError for others."""
+    """The splits of this config, or those in `only`; ValueError if one does not exist."""
     known = tuple(self._of_config(self.SPLITS))
     for split in self.only:
       pick(dict.fromkeys(known), split, f"split of {self.config_name}")
@@ -97,7 +98,7 @@ class Builder(dataset_builder.FileReaderBuilder, skip_registration=True):
   def _download_and_prepare(self, dl_manager, download_config):
     del dl_manager  # nothing is downloaded
     if not download_config.manual_dir:
-      raise ValueError(f"{self.name} is made from the files of its release: give their folder, "
+      raise ValueError(f"{self.name} is made from the files of its release: give their folder by "
                        f"--manual_dir DIR.\n\n{self.about}")
     raw = Raw(download_config.manual_dir, self)
     if not self.allow_incomplete:
@@ -110,7 +111,7 @@ class Builder(dataset_builder.FileReaderBuilder, skip_registration=True):
     self.info.set_splits(tfds.core.splits.SplitDict(infos))
 
   def _ordered(self, raw, split):
-    """[(key, record)] in the order in which TFDS would store them."""
+    """[(key, record)] in TFDS's order."""
     try:
       records = list(self.records(raw, split))
     except (KeyError, IndexError, TypeError) as e:
@@ -120,15 +121,15 @@ class Builder(dataset_builder.FileReaderBuilder, skip_registration=True):
     if not self.allow_incomplete and want not in (None, len(records)):
       raise ValueError(
           f"{self.name}: the release has {want:,} examples in {split}, {raw.folder} has "
-          f"{len(records):,}: a download that is not whole, or another release. "
-          "--allow_incomplete prepares what is there.")
+          f"{len(records):,}: the download is incomplete, or it is another release. "
+          "--allow_incomplete prepares it all the same.")
     if not records:
-      raise ValueError(f"{self.name}: {raw.folder} holds no example of {split}.")
+      raise ValueError(f"{self.name}: {raw.folder} has no examples of {split}.")
     hasher = hashing.Hasher(split)
     hashed = sorted(((hasher.hash_key(key), i) for i, (key, _) in enumerate(records)))
     for (one, i), (other, j) in zip(hashed, hashed[1:]):
       if one == other:
-        raise ValueError(f"{self.name}: the key {records[i][0]!r} stands twice in {split}, at "
+        raise ValueError(f"{self.name}: the key {records[i][0]!r} is twice in {split}, at "
                          f"records {i} and {j}.")
     return [records[i] for _, i in hashed]
 
@@ -174,13 +175,13 @@ class Builder(dataset_builder.FileReaderBuilder, skip_registration=True):
 
 
 class Raw:
-  """The folder of a release; what is missing in it is an error that says what to get."""
+  """The folder of a release. The error about a missing file tells where to get the release."""
 
   def __init__(self, folder, builder):
     self.folder, self._builder = pathlib.Path(folder), builder
 
   def path(self, name):
-    """The path of a file or folder; raises FileNotFoundError."""
+    """The path of a file or folder; FileNotFoundError if it does not exist."""
     if not (found := self.folder / name).exists():
       raise FileNotFoundError(f"{self._builder.name} needs {found}, which is not there.\n\n"
                               f"{self._builder.about}")
@@ -190,7 +191,7 @@ class Raw:
     return (self.folder / name).exists()
 
   def glob(self, pattern):
-    """Sorted names, relative to the folder, of the files that match; raises if none does."""
+    """Sorted names, relative to the folder, of the files that match; an error if none does."""
     found = sorted(str(p.relative_to(self.folder)) for p in self.folder.glob(pattern))
     if not found:
       raise FileNotFoundError(f"{self._builder.name} needs files {self.folder / pattern}, and "
@@ -198,7 +199,7 @@ class Raw:
     return found
 
   def stems(self, pattern):
-    """{name without folder and ending: relative name} of the files that match."""
+    """{name without folder and suffix: relative name} of the files that match."""
     return {pathlib.PurePath(name).stem: name for name in self.glob(pattern)}
 
   def bytes(self, name):
@@ -209,14 +210,14 @@ class Raw:
     return self.bytes(name).decode("utf-8-sig")
 
   def json(self, name, **kw):
-    """The JSON of a file, keywords as json.loads takes them; raises ValueError naming it."""
+    """The JSON of a file; `kw` go to json.loads. ValueError if it is not JSON."""
     try:
       return json.loads(self.text(name), **kw)
     except ValueError as e:
       raise ValueError(f"{self.path(name)} is not JSON: {e}.") from e
 
   def lines(self, name):
-    """One JSON object per line: a list."""
+    """The list of the JSON objects of a file with one on each line."""
     rows = []
     for n, line in enumerate(self.text(name).split("\n"), 1):
       try:
@@ -226,7 +227,7 @@ class Raw:
     return rows
 
   def each_line(self, name):
-    """(offset, JSON object) of one line after the other, for files that would fill the memory."""
+    """Yields (offset, JSON object) line by line, for files that would fill the memory."""
     offset = 0
     with self.path(name).open("rb") as file:
       for n, line in enumerate(file, 1):
@@ -238,18 +239,18 @@ class Raw:
         offset += len(line)
 
   def line_at(self, name, offset):
-    """The JSON object of the line that `each_line` found at this offset."""
+    """The JSON object of the line at an offset that `each_line` gave."""
     with self.path(name).open("rb") as file:
       file.seek(offset)
       return json.loads(file.readline())
 
   def table(self, name, delimiter=",", columns=None):
-    """Rows of a CSV or TSV file as dicts, by its first line or by `columns`."""
+    """Rows of a CSV or TSV file as dicts; the keys are its first line, or `columns`."""
     return list(csv.DictReader(io.StringIO(self.text(name), newline=""), columns,
                                delimiter=delimiter))
 
   def image(self, name):
-    """The bytes of an image file; raises ValueError where it is none."""
+    """The bytes of an image file; ValueError if it is not an image."""
     data = self.path(name).read_bytes()
     if not data.startswith(tuple(SIGNATURES)):
       raise ValueError(f"{self.path(name)} ({len(data):,} bytes) is none of "
@@ -257,51 +258,58 @@ class Raw:
     return data
 
   def check(self, name, digest):
-    """Raises ValueError unless the MD5 or SHA-256 of a file is as published."""
+    """Raises ValueError unless a file has the published MD5 or SHA-256."""
     algorithm = "md5" if len(digest) == 32 else "sha256"
     with self.path(name).open("rb") as file:
       got = hashlib.file_digest(file, algorithm).hexdigest()
     if got != digest:
       raise ValueError(f"{self.path(name)} has the {algorithm.upper()} {got}, the release's has "
-                       f"{digest}: get it again, or go on with --allow_incomplete.")
+                       f"{digest}: download it again, or accept it by --allow_incomplete.")
 
 
 def box(corners, size):
-  """(x, y, x, y, ...) in the units of size (width, height) -> the box around them, for BOX.
+  """Returns the bounding box of corners, for BOX; corners outside the image move to its border.
 
-  Corners outside of the image are moved to its border.
+  Args:
+    corners: x, y, x, y, ... in the units of size.
+    size: (width, height) of the image.
   """
   xs, ys = ([min(max(c / side, 0.0), 1.0) for c in corners[i::2]] for i, side in enumerate(size))
   return f.BBox(min(ys), min(xs), max(ys), max(xs))
 
 
 def image_size(data):
-  """Bytes of an image file -> (width, height), from its header."""
+  """(width, height) of the bytes of an image file, from its header."""
   with Image.open(io.BytesIO(data)) as image:
     return image.size
 
 
 def png(image):
-  """A Pillow image -> the bytes of a PNG file."""
+  """The bytes of a PNG file of a Pillow image."""
   out = io.BytesIO()
   image.save(out, "PNG")
   return out.getvalue()
 
 
+def configs(descriptions):
+  """BUILDER_CONFIGS of {name: description}."""
+  return [tfds.core.BuilderConfig(name=n, description=text) for n, text in descriptions.items()]
+
+
 class _Spec(tfds.features.TensorInfo):
-  """Of sequences in sequences TFDS asks `dtype`, which would import TensorFlow."""
+  """A spec whose `dtype` does not import TensorFlow; TFDS reads it for sequences in sequences."""
   dtype = property(lambda self: self.np_dtype)
 
 
 class _Kept:
-  """Finished shards beside the data set's folder, until all are there."""
+  """Keeps finished shards beside the data set's folder until all of them are written."""
 
   def __init__(self, builder, root):
     where = builder.config_name.replace("/", "-")
     self._folder = pathlib.Path(root) / f".preparing-{where}-{builder.version}"
 
   def begin(self, split, records):
-    """Forgets what was kept of a split, unless it was made from the same keys."""
+    """Deletes the kept shards of a split that were made from other keys."""
     keys = hashlib.sha256(repr([key for key, _ in records]).encode()).hexdigest()
     self._folder.mkdir(parents=True, exist_ok=True)
     mark = self._folder / f"{split}.keys"
@@ -329,7 +337,7 @@ class _Kept:
 
 
 class _Shard:
-  """A file of records, which has its name only when it is whole."""
+  """A file of records; it gets its name when it is complete."""
 
   def __init__(self, path):
     self._path, self._unfinished = path, path.with_name(f"unfinished-{os.getpid()}")
@@ -347,7 +355,7 @@ class _Shard:
 
 
 def _progress(label, total):
-  """note(done): prints a line at most every 10 seconds, and the last."""
+  """Returns note(done), which prints a line at most every 10 seconds and when all is done."""
   began = last = time.monotonic()
 
   def note(done):

@@ -1,4 +1,4 @@
-"""chartqa: ChartQA, questions on charts that people wrote (human) or a model (augmented).
+"""chartqa: ChartQA, questions on charts, written by people (human) or by a model (augmented).
 
 Masry et al., 2022. From https://huggingface.co/datasets/ahmed-masry/ChartQA the file "ChartQA
 Dataset.zip" (about 1 GB), unzipped; --manual_dir is the folder "ChartQA Dataset" in it, which
@@ -6,17 +6,14 @@ holds for each of train, val and test:
 
   train/train_human.json   train/train_augmented.json   train/png/41699051005347.png
 
-The release numbers no questions: question_id is the place in the file.
+The release does not number the questions: question_id is the position in the file.
 """
-import tensorflow_datasets as tfds
-
 from big_vlm.datasets import base
 
 
 class ChartQa(base.Builder):
-  BUILDER_CONFIGS = [
-      tfds.core.BuilderConfig(name="human", description="questions that people wrote"),
-      tfds.core.BuilderConfig(name="augmented", description="questions made from summaries")]
+  BUILDER_CONFIGS = base.configs({"human": "questions that people wrote",
+                                  "augmented": "questions made from summaries"})
   FEATURES = {"question_id": base.INT, "question": base.TEXT, "answer": base.TEXT,
               "image": base.IMAGE, "image/filename": base.TEXT}
   SPLITS = ("train", "val", "test")

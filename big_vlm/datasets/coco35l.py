@@ -2,14 +2,14 @@
 
 Thapliyal et al., 2022; CC BY 4.0. From https://google.github.io/crossmodal-3600/: coco_mt_train and
 coco_mt_dev (some GB), uncompressed; from https://cocodataset.org/#download the images of 2014,
-train (13 GB) and val (6 GB), unzipped beside them. As train and dev are Karpathy's splits, images
-of train stand in either folder:
+train (13 GB) and val (6 GB), unzipped beside them. Train and dev are Karpathy's splits, so that
+images of train are in either folder:
 
   coco_mt_train.jsonl   coco_mt_dev.jsonl
   train2014/COCO_train2014_000000000009.jpg   val2014/COCO_val2014_000000000042.jpg
 
-Splits are train_LANGUAGE and dev_LANGUAGE. The release translates from English to 34 languages:
-the English captions are the sources of the German ones. All captions are tokenized.
+Splits are train_LANGUAGE and dev_LANGUAGE. The release has translations from English to 34
+languages; the English captions are the sources of the German ones. All captions are tokenized.
 """
 import json
 
@@ -31,7 +31,7 @@ class Coco35l(base.Builder):
       target, field = "de", "caption_tokenized"
     captions = {}
     with raw.path(f"coco_mt_{part}.jsonl").open(encoding="utf-8") as file:
-      for line in file:  # 19 million in train: only those of the language are parsed
+      for line in file:  # 19 million in train; only lines of the language are parsed
         if f'"{target}"' in line and (row := json.loads(line))["trg_lang"] == target:
           captions.setdefault(row["image_id"].split("_")[0], []).append(row[field])
     return [(f"{image}_{language}", {"image": int(image), "language": language, "captions": texts})

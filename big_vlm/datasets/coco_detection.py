@@ -6,9 +6,9 @@ Lin et al., 2014. From https://cocodataset.org/#download the images of 2017, tra
   annotations/instances_train2017.json   annotations/instances_val2017.json
   train2017/000000000009.jpg             val2017/000000000139.jpg
 
-"segmentation" is the JSON of the release: polygons [[x1, y1, ...], ...] in pixels or, of a crowd,
-a run-length code {"counts": .., "size": [height, width]}. A crowd (is_crowd) is a region that
-detectors are neither asked nor blamed for. Images without objects are kept.
+"segmentation" is the JSON of the release: polygons [[x1, y1, ...], ...] in pixels or, for a crowd,
+a run-length code {"counts": .., "size": [height, width]}. Evaluations ignore detections of crowds
+(is_crowd). Images without objects are included.
 """
 import collections
 import json
@@ -27,7 +27,7 @@ class CocoDetection(base.Builder):
   COUNTS = {"train": 118287, "val": 5000}
 
   def files(self, split):
-    """Annotations and folder of images of a split."""
+    """(annotation file, folder of images) of a split."""
     return f"annotations/instances_{split}2017.json", f"{split}2017"
 
   def records(self, raw, split):

@@ -1,4 +1,4 @@
-"""cococap: COCO Captions, five captions each for photographs, in Karpathy's splits.
+"""cococap: COCO Captions, photographs with five captions each, in Karpathy's splits.
 
 Chen et al., 2015; Karpathy and Li, 2015. From
 https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip the file
@@ -8,8 +8,8 @@ and val (6 GB), unzipped beside it:
   dataset_coco.json
   train2014/COCO_train2014_000000000009.jpg   val2014/COCO_val2014_000000000042.jpg
 
-restval are the images of COCO's val that are neither in val nor in test; one trains on them too.
-Keys and splits are those of TFDS's coco_captions, so that slices hold the same images.
+restval holds the images of COCO's val that are neither in val nor in test; it is for training. Keys
+and splits are those of TFDS's coco_captions, so that slices hold the same images.
 """
 from big_vlm.datasets import base
 

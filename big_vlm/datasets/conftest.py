@@ -1,4 +1,4 @@
-"""Fixtures for builders: a release in a few files, prepared and read back."""
+"""Fixtures for builders: a release of a few files, prepared and read back."""
 import gzip
 import io
 import json
@@ -15,8 +15,8 @@ from big_vlm.datasets import prepare
 def release(tmp_path):
   """A function: release("okvqa", {"a/b.json": {...}, "c.jpg": b"..."}) -> {split: [example]}.
 
-  The dict is the folder of the release: bytes and str are written as they are (".gz" compressed),
-  a list under a name that ends with "l" as one JSON object per line, all else as JSON.
+  The dict is the folder of the release. Bytes and str are written unchanged (".gz" compressed), a
+  list under a name that ends in ".jsonl" as one JSON object per line, other values as JSON.
   """
   def make(name, files, **kw):
     raw = tmp_path / "raw"
@@ -46,7 +46,7 @@ def _all(source):
 
 @pytest.fixture
 def picture():
-  """A function: the bytes of an image of one colour; picture(7) differs from picture(8)."""
+  """A function that returns the bytes of an image of one colour, which depends on its argument."""
   def make(value=0, format="JPEG", size=(8, 6)):
     out = io.BytesIO()
     colour = tuple(int(c) for c in np.random.default_rng(value).integers(0, 256, 3))

@@ -1,4 +1,4 @@
-"""countbenchqa: CountBenchQA, how many objects (2 to 10) are there in an image of the web?
+"""countbenchqa: CountBenchQA, questions for the number of objects (2 to 10) in images of the web.
 
 Paiss et al., 2023 (images and captions); Beyer et al., 2024 (questions). From
 https://huggingface.co/datasets/nielsr/countbench the one file of data/ (23 MB); from
@@ -7,8 +7,8 @@ questions:
 
   train-00000-of-00001-cf54c241ba947306.parquet   countbench_paired_questions.json
 
-Of the 540 rows, 49 have lost their image, and one image has a single channel: they are left out, as
-in PaliGemma's evaluation. The split is named after where the images are from.
+49 of the 540 rows have no image, and one image has a single channel: as in PaliGemma's evaluation,
+the split leaves them out. Its name is the source of the images.
 """
 import io
 
@@ -29,8 +29,8 @@ class CountBenchQa(base.Builder):
         raw.path("train-00000-of-00001-cf54c241ba947306.parquet")).to_pylist()
     questions = raw.json("countbench_paired_questions.json")
     if len(rows) != len(questions):
-      raise ValueError(f"countbenchqa: {len(questions)} questions in {raw.folder} for {len(rows)} "
-                       "images: the two go together row by row.")
+      raise ValueError(f"countbenchqa: {raw.folder} has {len(questions)} questions for "
+                       f"{len(rows)} images; each row needs both.")
     return [(i, {**row, **question, "id": i})
             for i, (row, question) in enumerate(zip(rows, questions))
             if row["image"] and len(Image.open(io.BytesIO(row["image"]["bytes"])).getbands()) > 1]

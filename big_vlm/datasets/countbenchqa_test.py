@@ -33,5 +33,5 @@ def test_release(release, picture):
 
 
 def test_other_questions_are_an_error(release, picture):
-  with pytest.raises(ValueError, match="2 questions .* for 3"):
+  with pytest.raises(ValueError, match="2 questions for 3"):
     release("countbenchqa", files_of([picture()] * 3, range(2)))

@@ -1,7 +1,7 @@
 """digits: scenes of real handwritten digits, the data set of the quickstart.
 
-Handwriting: the 1,797 scanned digits (8x8, 17 grey levels) of the UCI set that scikit-learn ships.
-Grounds: plain colours, and crops of scikit-learn's two photographs. Nothing is downloaded.
+The digits are the 1,797 scans (8x8, 17 grey levels) of the UCI set that scikit-learn ships. The
+backgrounds are plain colours and crops of scikit-learn's two photographs. It downloads nothing.
 Each scene lists its digits from left to right with boxes, an instance mask, captions in seven
 languages and questions with answers. Train, val and test share no handwritten sample.
 """
@@ -18,7 +18,7 @@ from pp import tokenizer
 LANGUAGES = ("en", "de", "fr", "es", "it", "pt", "zh")
 TOKENIZER_FILE = "tokenizer.model"
 VOCABULARY = 480  # 4 control pieces, 256 bytes, "\n", 80 characters; the rest are words
-# Samples of the 1,797 that each split draws its handwriting from, after one fixed permutation.
+# The samples of each split, after one fixed permutation of the 1,797.
 HANDWRITING = {"train": slice(0, 1200), "val": slice(1200, 1400), "test": slice(1400, 1797)}
 
 _COUNTS = {  # counting words for 1..5 and the noun, singular and plural
@@ -36,13 +36,13 @@ _AND = {"en": " and ", "de": " und ", "fr": " et ", "es": " y ", "it": " e ", "p
 
 @dataclasses.dataclass
 class DigitsConfig(tfds.core.BuilderConfig):
-  """image: side in pixels; digits: most per scene; height: digit height range in pixels."""
-  image: int = 32
-  digits: int = 3
-  height: tuple = (12, 16)
+  """The size and content of the scenes."""
+  image: int = 32  # side in pixels
+  digits: int = 3  # the most in a scene
+  height: tuple = (12, 16)  # range of a digit's height in pixels
   grid: int = 1  # digits stand at multiples of this many pixels
-  photos: float = 0.5  # share of scenes over a photograph
-  brightness: float = 1.0  # of the grounds; at 0.4 no ink is darker than its ground
+  photos: float = 0.5  # fraction of scenes over a photograph
+  brightness: float = 1.0  # of the backgrounds; at 0.4 all digits are lighter than theirs
   scenes: tuple = (60_000, 1_000, 2_000)  # train, val, test
 
 
@@ -51,11 +51,11 @@ class Digits(tfds.core.GeneratorBasedBuilder):
   VERSION = tfds.core.Version("1.0.0")
   BUILDER_CONFIGS = [
       DigitsConfig(name="small", grid=4, brightness=0.4,
-                   description="32 px, 1 to 3 light digits of 12 to 16 px: learnt in minutes."),
+                   description="32 px, 1 to 3 light digits of 12 to 16 px; trains in minutes."),
       DigitsConfig(name="photos", image=64, digits=5, height=(14, 26), photos=1.0,
                    description="64 px, 1 to 5 digits of 14 to 26 px, light or dark, over photos."),
       DigitsConfig(name="tiny", grid=4, brightness=0.4, scenes=(512, 64, 64),
-                   description="The scenes of `small`, few of them: for tests."),
+                   description="A few scenes of `small`, for tests."),
   ]
 
   def _info(self):
@@ -65,7 +65,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
         features=f.FeaturesDict({
             "id": f.Text(),
             "image": f.Image(shape=(side, side, 3), encoding_format="png"),
-            # Pixel value i: the i-th object, counted from 1; 0: ground.
+            # Pixel value i is the i-th object, counted from 1; 0 is the background.
             "instances": f.Image(shape=(side, side, 1), encoding_format="png"),
             "objects": f.Sequence({"label": f.ClassLabel(num_classes=10), "bbox": f.BBoxFeature(),
                                    "sample": f.Scalar(np.int64)}),
@@ -89,7 +89,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
 
 
 def scenes(config, split, n):
-  """Yields n scenes of a split, each a function of (split, its number) alone."""
+  """Yields n scenes of a split; each depends on the split and its number only."""
   digits = sklearn_datasets.load_digits()
   order = np.random.default_rng(0).permutation(len(digits.images))[HANDWRITING[split]]
   photos = sklearn_datasets.load_sample_images().images
@@ -139,7 +139,7 @@ def _ground(rng, config, photos):
 
 
 def _ink(rng, digit, height):
-  """A digit [8, 8] in 0..1, slanted, stretched and cut to its ink: [height, w] in 0..1."""
+  """Slants and stretches a digit [8, 8] in 0..1 and crops it to its ink: [height, w] in 0..1."""
   big = Image.fromarray((digit * 255).astype(np.uint8)).resize((32, 32), Image.Resampling.BICUBIC)
   a = np.deg2rad(rng.uniform(-8, 8))
   shear = rng.uniform(-0.1, 0.1)
@@ -156,7 +156,7 @@ def _ink(rng, digit, height):
 
 
 def _free_place(rng, placed, shape, config):
-  """(y, x) where a box of this shape overlaps no placed one, or None after 100 tries."""
+  """(y, x) of a box of this shape that overlaps no placed digit; None after 100 tries."""
   h, w = shape
   for _ in range(100):
     y, x = (rng.integers((config.image - n) // config.grid + 1) * config.grid for n in shape)
@@ -167,7 +167,7 @@ def _free_place(rng, placed, shape, config):
 
 
 def _contrasting(rng, ground):
-  """A random colour at least 100 grey levels lighter or darker than the ground."""
+  """A random colour at least 100 grey levels lighter or darker than the background."""
   while True:
     colour = rng.uniform(0, 255, 3)
     if abs(colour.mean() - ground.mean()) > 100:
@@ -186,7 +186,7 @@ def caption(lang, labels):
 
 
 def ask(rng, labels):
-  """[(question, answer), ...] about digits listed from left to right."""
+  """[(question, answer), ...] about digits, given from left to right."""
   absent = rng.choice(np.setdiff1d(np.arange(10), labels))
   i = rng.integers(len(labels))
   qas = [("how many digits are there?", len(labels)),
@@ -203,7 +203,7 @@ def ask(rng, labels):
 
 
 def train_tokenizer(path, config):
-  """Trains the SentencePiece model on all that 2,000 scenes may say; writes it to path."""
+  """Trains a SentencePiece model on the texts of 2,000 scenes and writes it to path."""
   texts = []
   for scene in scenes(config, "train", min(2000, config.scenes[0])):
     texts += ["ocr", scene["ocr"], *(f"caption {lang}" for lang in LANGUAGES)]

@@ -1,4 +1,4 @@
-"""docci: DOCCI, photographs by one person with long descriptions.
+"""docci: DOCCI, photographs with long descriptions.
 
 Onoe et al., 2024. From https://google.github.io/docci/#downloads docci_descriptions.jsonlines
 (11 MB) and docci_images.tar.gz (7 GB), unpacked (CC BY 4.0):

@@ -1,4 +1,4 @@
-"""doclaynet: DocLayNet, pages of documents and their parts as boxes of 11 classes.
+"""doclaynet: DocLayNet, pages of documents with boxes of 11 classes of layout elements.
 
 Pfitzmann et al., 2022. DocLayNet_core.zip (28 GB) from https://github.com/DS4SD/DocLayNet, unzipped
 (CDLA-Permissive); the extra files (PDF, text cells) are not needed:
@@ -6,7 +6,7 @@ Pfitzmann et al., 2022. DocLayNet_core.zip (28 GB) from https://github.com/DS4SD
   COCO/train.json   COCO/val.json   COCO/test.json
   PNG/c6effb847ae7e4a80431696984fa90c98bb08c266481b9a03842422459c43bdd.png   (1025 x 1025)
 
-Features as in coco_detection, and the kind of document.
+The features are those of coco_detection and the kind of document.
 """
 from big_vlm.datasets import base, coco_detection
 

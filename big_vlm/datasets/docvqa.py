@@ -7,8 +7,8 @@ unpacked in a folder of its name:
   spdocvqa_qas/train_v1.0_withQT.json   spdocvqa_qas/val_v1.0_withQT.json
   spdocvqa_qas/test_v1.0.json           spdocvqa_images/xnbl0037_1.png
 
-The annotations name pages documents/xnbl0037_1.png, which is kept as image/filename. The answers of
-test are not public: none.
+image/filename is the name in the annotations, documents/xnbl0037_1.png. The answers of test are not
+public: the lists are empty.
 """
 import pathlib
 

@@ -1,8 +1,8 @@
 """fintabnet: FinTabNet, tables of annual reports and their HTML.
 
-Zheng et al., 2021, IBM's release 1.0.0 (fintabnet.tar.gz, 16 GB, CDLA-Permissive), not the
-corrected FinTabNet.c: published TEDS scores are of the former. Its pages are PDF files; draw each
-as a PNG file that tells its resolution (pHYs), with poppler for example:
+Zheng et al., 2021: IBM's release 1.0.0 (fintabnet.tar.gz, 16 GB, CDLA-Permissive), for which TEDS
+scores are published, and not the corrected FinTabNet.c. Its pages are PDF files. Convert each to a
+PNG file that states its resolution (pHYs), with poppler for example:
 
   cd pdf; find . -name '*.pdf' | while read f; do mkdir -p "../png/${f%/*}"
     pdftoppm -r 144 -png -singlefile "$f" "../png/${f%.pdf}"; done
@@ -10,7 +10,7 @@ as a PNG file that tells its resolution (pHYs), with poppler for example:
   FinTabNet_1.0.0_cell_train.jsonl   FinTabNet_1.0.0_cell_val.jsonl
   FinTabNet_1.0.0_cell_test.jsonl    png/ADS/2007/page_28.png
 
-An image is the table cut out of its page. Features as in pubtabnet.
+An image is the crop of a table from its page. The features are those of pubtabnet.
 """
 import io
 import math
@@ -34,10 +34,10 @@ class Fintabnet(base.Builder):
     name = f"png/{row['filename'].removesuffix('.pdf')}.png"
     with Image.open(io.BytesIO(raw.image(name))) as page:
       if "dpi" not in page.info:
-        raise ValueError(f"{raw.path(name)} does not tell its resolution (dpi).")
+        raise ValueError(f"{raw.path(name)} does not state its resolution (dpi).")
       scale, height = round(page.info["dpi"][1]) / 72, page.height
 
-      def pixels(corners):  # a PDF counts in points of 1/72 inch, upwards from the lower left
+      def pixels(corners):  # PDF coordinates are 1/72 inch, from the lower left
         x0, y0, x1, y1 = (c * scale for c in corners)
         return x0, height - y1, x1, height - y0
       x0, y0, x1, y1 = pixels(row["bbox"])

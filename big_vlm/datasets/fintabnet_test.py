@@ -37,7 +37,7 @@ def test_release(release):
 
 
 def test_a_page_without_resolution(release):
-  with pytest.raises(ValueError, match="page_28.png does not tell its resolution"):
+  with pytest.raises(ValueError, match="page_28.png does not state its resolution"):
     release("fintabnet", {"FinTabNet_1.0.0_cell_train.jsonl": rows(1),
                           "FinTabNet_1.0.0_cell_val.jsonl": rows(1),
                           "FinTabNet_1.0.0_cell_test.jsonl": rows(1),

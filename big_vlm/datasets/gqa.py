@@ -1,4 +1,4 @@
-"""gqa: GQA, compositional questions on photographs, made from scene graphs.
+"""gqa: GQA, compositional questions on photographs, generated from scene graphs.
 
 Hudson and Manning, 2019. From https://cs.stanford.edu/people/dorarad/gqa/download.html:
 questions1.2.zip (1.4 GB) and images.zip (20 GB), unzipped into one folder:
@@ -8,19 +8,16 @@ questions1.2.zip (1.4 GB) and images.zip (20 GB), unzipped into one folder:
   images/n161313.jpg
 
 Config "balanced", the default, has the splits train_balanced, val_balanced, ...; "all" has
-train_all, ..., with 14 million questions, each beside its image: 10 GB of memory, 700 GB of disk.
-Answers of challenge are not public: "".
+train_all, ..., with 14 million questions, each stored with its image: it takes 10 GB of memory and
+700 GB of disk. The answers of challenge are not public: they are "".
 """
-import tensorflow_datasets as tfds
-
 from big_vlm.datasets import base
 
 UNUSED = {"semantic", "semanticStr", "annotations", "entailed", "equivalent", "groups", "types"}
 
 
 class Gqa(base.Builder):
-  BUILDER_CONFIGS = [tfds.core.BuilderConfig(name="balanced", description="balanced answers"),
-                     tfds.core.BuilderConfig(name="all", description="all questions")]
+  BUILDER_CONFIGS = base.configs({"balanced": "balanced answers", "all": "all questions"})
   FEATURES = {"example_id": base.INT, "image/id": base.TEXT, "image": base.IMAGE,
               "question": base.TEXT, "answer": base.TEXT, "full_answer": base.TEXT,
               "is_balanced": base.BOOL}
@@ -46,5 +43,5 @@ class Gqa(base.Builder):
 
 
 def _lean(pairs):
-  """A JSON object without the programs that made the questions: nine tenths of the memory."""
+  """A JSON object without the programs of the questions, which take nine tenths of the memory."""
   return {key: value for key, value in pairs if key not in UNUSED}

@@ -1,4 +1,4 @@
-"""grandstaff: GrandStaff, single systems of piano scores and their notes as kern.
+"""grandstaff: GrandStaff, single systems of piano scores with their notes in kern.
 
 Ríos-Vila et al., 2023: 53,882 systems of six composers, most of them transposed.
 https://sites.google.com/view/multiscore-project/datasets, grandstaff.tgz unpacked, with the
@@ -8,8 +8,8 @@ official partition of the paper beside the composers (lines such as
   partitions/train.txt   partitions/val.txt   partitions/test.txt
   beethoven/piano-sonatas/sonata01-1/maj2_down_m-0-4.jpg    and .krn and .bekrn
 
-"bekern" is the text that published error rates are of: kern in its basic extended form, with a
-dot in the middle of the line between the parts of a note. The distorted pictures are left out.
+Published error rates refer to "bekern": kern in its basic extended form, with a middle dot between
+the parts of a note. The builder does not read the distorted pictures.
 """
 from big_vlm.datasets import base
 

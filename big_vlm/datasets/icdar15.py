@@ -7,9 +7,9 @@ each of the four archives unzipped to a folder of its name:
   ch4_training_images/img_1.jpg    ch4_training_localization_transcription_gt/gt_img_1.txt
   ch4_test_images/img_1.jpg        Challenge4_Test_Task4_GT/gt_img_1.txt
 
-A line is x1,y1,x2,y2,x3,y3,x4,y4,word. "objects" are the words that can be read, "ignored" those
-that count neither for nor against a model ("###"). A polygon is the JSON of [[x, y], ...] in 0..1
-of the image, a bbox the upright box around it.
+A line is x1,y1,x2,y2,x3,y3,x4,y4,word. "objects" are the legible words, "ignored" the others
+("###"), which evaluations ignore. A polygon is the JSON of [[x, y], ...] in 0..1 of the image; the
+bbox is the upright box around it.
 """
 import json
 import re
@@ -40,7 +40,13 @@ class Icdar15(base.Builder):
 
 
 def example(raw, record, words):
-  """The features WORDS; record: id and image (name), words: (points, text or None) in pixels."""
+  """Returns the features WORDS of an image.
+
+  Args:
+    raw: base.Raw.
+    record: a dict with the "id" and the file name, "image", of the image.
+    words: iterable of (points in pixels, text); the text of an illegible word is None.
+  """
   image = raw.image(record["image"])
   size = base.image_size(image)
   objects, ignored = [], []

@@ -9,8 +9,8 @@ needed), task 3: infographicsvqa_qas.zip and infographicsvqa_images.tar.gz (5,48
   infographicsvqa_qas/infographicsVQA_test_v1.0.json
   infographicsvqa_images/30000.jpeg
 
-The task does not ask for the order in an answer of several parts, "a, b": in val, where answers
-score, such an answer stands in every order. The answers of test are not public: none.
+An answer of several parts, "a, b", is right in any order: val, the split for scores, lists it in
+every order. The answers of test are not public: the lists are empty.
 """
 import itertools
 

@@ -5,7 +5,7 @@ id, sw, ta, tr and zh (for research without commercial use), unpacked:
 
   marvl-annotations/marvl-id.jsonl   marvl-images/id/images/39-Panci/39-0.jpg
 
-Labels are written as those of nlvr2, "True" and "False".
+The labels are "True" and "False", as those of nlvr2.
 """
 from big_vlm.datasets import base
 

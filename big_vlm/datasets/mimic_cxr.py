@@ -9,15 +9,12 @@ a folder mimic-cxr-reports:
   files/p10/p10000032/s50414267/02aa804e-bde0afdd-112c0b34-7bc16630-4e384014.jpg
   mimic-cxr-reports/files/p10/p10000032/s50414267.txt
 
-One example per image; config "frontal" has those seen from the front or the back (AP, PA), "all"
-every image. Sections are found by their headings; where several mean the same they are joined.
-Images of studies with neither findings nor impression are left out. `report` is the two together.
-Published results had an LLM take mentions of earlier studies out of the references: these have
-them.
+There is one example per image. Config "frontal" has the images of the views AP and PA, "all" has
+every image. The builder finds the sections by their headings, and joins sections of one meaning.
+`report` joins findings and impression; images of studies without both are left out. For published
+results, an LLM removed mentions of earlier studies from the references; these references have them.
 """
 import re
-
-import tensorflow_datasets as tfds
 
 from big_vlm.datasets import base
 
@@ -27,9 +24,8 @@ SECTIONS = {"findings": ("FINDING",), "impression": ("IMPRESSION",),
 
 
 class MimicCxr(base.Builder):
-  BUILDER_CONFIGS = [
-      tfds.core.BuilderConfig(name="frontal", description="Images of the views AP and PA."),
-      tfds.core.BuilderConfig(name="all", description="All images.")]
+  BUILDER_CONFIGS = base.configs({"frontal": "Images of the views AP and PA.",
+                                  "all": "All images."})
   FEATURES = dict(image=base.IMAGE, dicom_id=base.TEXT, study_id=base.INT, subject_id=base.INT,
                   view=base.TEXT, report=base.TEXT, **dict.fromkeys(SECTIONS, base.TEXT))
   SPLITS = ("train", "validate", "test")
@@ -59,7 +55,7 @@ class MimicCxr(base.Builder):
 
 
 def sections(report):
-  """The text of a report -> {"findings", "impression", "indication"}, each on one line or ""."""
+  """{"findings", "impression", "indication"} of a report's text, each on one line or ""."""
   found = {name: [] for name in SECTIONS}
   _, *parts = HEADING.split(report)
   for heading, text in zip(parts[::2], parts[1::2]):

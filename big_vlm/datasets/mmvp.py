@@ -1,12 +1,12 @@
-"""mmvp: MMVP, 150 pairs of images that CLIP takes for alike, with one question for each pair.
+"""mmvp: MMVP, 150 pairs of images that CLIP embeds alike, with one question for each pair.
 
 Tong et al., 2024. A clone of https://huggingface.co/datasets/MMVP/MMVP, with Git LFS:
 
   Questions.csv   MMVP Images/1.jpg
 
-Question 2k-1 and question 2k are a pair, whose number is k in `pair`: it counts only if both are
-right. options is "(a) Open (b) Closed", choices the two by themselves, answer "(a)" or "(b)".
-Questions 99, 100, 279 and 280 are known to have wrong answers, which are kept.
+Questions 2k-1 and 2k are a pair, and `pair` is k. A pair counts only if both answers are right.
+options is "(a) Open (b) Closed", choices is ["Open", "Closed"], and answer is "(a)" or "(b)". The
+builder keeps the known wrong answers of questions 99, 100, 279 and 280.
 """
 import re
 

@@ -4,20 +4,19 @@ Qian et al., 2023, https://github.com/thomas0809/MolScribe#data: uspto_mol.zip a
 train on, synthetic.zip and real.zip to evaluate on, each unzipped. A config reads one of them:
 
   uspto_mol/train_680k.csv                    drawings from patents; the CSV names the images
-  pubchem/train_1m.csv                        no images: draw them, with Indigo or RDKit, as
-    pubchem/images/2244.png                   the column pubchem_cid
+  pubchem/train_1m.csv                        without images: draw them, with Indigo or RDKit, into
+    pubchem/images/2244.png                   files named by the column pubchem_cid
   synthetic/indigo.csv   synthetic/chemdraw.csv
   real/CLEF.csv   real/UOB.csv   real/USPTO.csv   real/staker.csv   real/acs.csv
 
-The column file_path starts from the folder that holds these ("synthetic/chemdraw/US0.png"). TIFF
-files are converted to PNG. A molecule without SMILES is left out of training and kept, as "", in
-evaluations, where the official score counts it as a miss.
+The column file_path is relative to the folder that holds these ("synthetic/chemdraw/US0.png").
+TIFF files are converted to PNG. The training splits leave out molecules without SMILES. The
+evaluation splits keep them with the SMILES "", since the official score counts them as misses.
 """
 import csv
 import io
 import pathlib
 
-import tensorflow_datasets as tfds
 from PIL import Image
 
 from big_vlm.datasets import base
@@ -28,8 +27,7 @@ TRAIN = {"uspto_mol": "train_680k.csv", "pubchem": "train_1m.csv"}
 
 
 class Molecules(base.Builder):
-  BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=name, description=f"{name}.zip of MolScribe.")
-                     for name in (*TRAIN, *EVAL)]
+  BUILDER_CONFIGS = base.configs({n: f"{n}.zip of MolScribe." for n in (*TRAIN, *EVAL)})
   FEATURES = {"image": base.IMAGE, "image/id": base.TEXT, "smiles": base.TEXT}
   SPLITS = {**{config: ("train",) for config in TRAIN},
             **{config: tuple(counts) for config, counts in EVAL.items()}}
@@ -38,7 +36,7 @@ class Molecules(base.Builder):
   def records(self, raw, split):
     config = self.builder_config.name
     with raw.path(f"{config}/{TRAIN.get(config, f'{split}.csv')}").open(
-        encoding="utf-8", newline="") as file:  # one row at a time: columns of graphs are long
+        encoding="utf-8", newline="") as file:  # row by row: the columns of graphs are long
       for row in csv.DictReader(file):
         name = (f"pubchem/images/{row['pubchem_cid']}.png" if config == "pubchem" else
                 row["file_path"])

@@ -8,21 +8,17 @@ that https://github.com/xudejing/video-question-answering links to (25 MB), besi
   train_qa.json   val_qa.json         test_qa.json                    of "qa"
   TrainValVideo/video0.mp4            TestVideo/video7010.mp4
 
-Every example carries the bytes of its video: "qa", with 24 questions on each, comes to about
-150 GB. Videos that are gone count as an incomplete release; with --allow_incomplete they are left
-out.
+Every example contains its whole video: "qa", with 24 questions on each, takes about 150 GB. A
+release without some of the videos is incomplete; --allow_incomplete leaves these videos out.
 """
 import collections
-
-import tensorflow_datasets as tfds
 
 from big_vlm.datasets import base
 
 
 class Msrvtt(base.Builder):
-  BUILDER_CONFIGS = [
-      tfds.core.BuilderConfig(name="cap", description="One example for each video."),
-      tfds.core.BuilderConfig(name="qa", description="One example for each question.")]
+  BUILDER_CONFIGS = base.configs({"cap": "One example for each video.",
+                                  "qa": "One example for each question."})
   FEATURES = {
       "cap": dict(video=base.VIDEO, video_id=base.TEXT, captions=base.TEXTS),
       "qa": dict(video=base.VIDEO, video_id=base.TEXT, question_id=base.INT,

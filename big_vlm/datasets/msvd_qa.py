@@ -8,8 +8,8 @@ youtube_mapping.txt as linked from https://github.com/xudejing/video-question-an
   youtube_mapping.txt                          lines "-4wsuPCjDBc_5_15 vid1"
   YouTubeClips/-4wsuPCjDBc_5_15.avi
 
-Every example carries the bytes of its clip: 50,505 questions come to about 45 GB. Clips that are
-not there count as an incomplete release; with --allow_incomplete their questions are left out.
+Every example contains its whole clip: the 50,505 questions take about 45 GB. A release without some
+of the clips is incomplete; --allow_incomplete leaves their questions out.
 """
 from big_vlm.datasets import base
 

@@ -1,4 +1,4 @@
-"""nlvr2: NLVR2, sentences that are true or false of two photographs.
+"""nlvr2: NLVR2, sentences that are true or false for two photographs.
 
 Suhr et al., 2019. From https://github.com/lil-lab/nlvr the folder nlvr2/data (about 60 MB), and by
 the form named in nlvr2/README.md the images for research (the archives of train, dev and test1),
@@ -7,7 +7,7 @@ unpacked beside it:
   nlvr2/data/train.json   nlvr2/data/dev.json   nlvr2/data/test1.json
   images/train/83/train-10171-0-img0.png   dev/dev-850-0-img0.png   test1/test1-0-1-img0.png
 
-test is test1, the public test set. The images are not all PNG, whatever their names say.
+test is test1, the public test set. Some images are not PNG, although their names end in .png.
 """
 from big_vlm.datasets import base
 

@@ -1,4 +1,4 @@
-"""nocaps: captions of photographs of Open Images, of objects that COCO's captions lack.
+"""nocaps: captions of photographs from Open Images, with objects that COCO's captions lack.
 
 Agrawal et al., 2019. From https://nocaps.org/download: nocaps_val_4500_captions.json and
 nocaps_test_image_info.json (10 MB); from https://github.com/cvdfoundation/open-images-dataset:
@@ -7,7 +7,7 @@ validation.tar.gz (12 GB) and test.tar.gz (36 GB), unpacked beside them:
   nocaps_val_4500_captions.json   validation/0013ea2087020901.jpg
   nocaps_test_image_info.json     test/000fe11025f2e246.jpg
 
-The captions of test are not public: "N/A" stands for them.
+The captions of test are not public: the only one is "N/A".
 """
 from big_vlm.datasets import base
 

@@ -1,12 +1,12 @@
-"""ocrvqa: OCR-VQA, questions on book covers: title, author, genre, year.
+"""ocrvqa: OCR-VQA, questions on book covers, for title, author, genre and year.
 
 Mishra et al., 2019. From https://ocr-vqa.github.io/ the file dataset.json (207,572 covers, a
-million questions) and the images (about 9 GB), which its loadDataset.py fetches; each has the id
-of its book and the ending of its URL:
+million questions) and the images (about 9 GB), which its loadDataset.py downloads. The name of an
+image is the id of its book and the suffix of its URL:
 
   dataset.json   images/761183272.jpg
 
-int_id counts the questions of dataset.json, all splits together.
+int_id is the number of the question in dataset.json, over all splits.
 """
 import os.path
 

@@ -1,4 +1,4 @@
-"""okvqa: OK-VQA, questions on COCO photographs that need outside knowledge.
+"""okvqa: OK-VQA, questions on COCO photographs that require outside knowledge.
 
 Marino et al., 2019. From https://okvqa.allenai.org/download.html the questions and annotations of
 train and val (13 MB unzipped), from https://cocodataset.org/#download the images of 2014, train

@@ -1,8 +1,8 @@
-"""Reads a pickle that holds lists, tuples, dicts, texts, numbers, booleans and None, no more.
+"""Reads pickles of lists, tuples, dicts, strings, numbers, booleans and None, without unpickling.
 
-Unpickling a file runs whatever that file names. Here nothing is unpickled: the opcodes are listed
-by `pickletools`, which never runs one, and those that build plain values are followed. Any other
-opcode, first of all those that name a function or a class, is an error.
+Unpickling a file runs the functions that it names. This module lists the opcodes with
+`pickletools`, which runs none, and follows those that build plain values. Any other opcode, such as
+one that names a function or a class, is an error.
 """
 import pickletools
 
@@ -15,9 +15,14 @@ TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
 def loads(data, name="This"):
-  """bytes of a pickle, of any protocol -> its value. `name` is that of the file, for errors.
+  """Returns the value of a pickle.
 
-  Raises ValueError for an opcode that makes anything else, and for a file that is no whole pickle.
+  Args:
+    data: bytes of any pickle protocol.
+    name: of the file, for errors.
+
+  Raises:
+    ValueError: it holds another kind of value, or is not a complete pickle.
   """
   stack, outer, memo = [], [], {}  # outer: the stacks below each open mark
   try:
@@ -55,7 +60,7 @@ def loads(data, name="This"):
 
 
 def _collect(name, items, stack):
-  """What LIST, TUPLE, DICT make of the items, or APPENDS, SETITEMS add to the top of the stack."""
+  """Follows LIST, TUPLE and DICT, which push the items, or APPENDS and SETITEMS, which add them."""
   if name in ("LIST", "TUPLE"):
     stack.append(items if name == "LIST" else tuple(items))
   elif name == "APPENDS":

@@ -1,23 +1,22 @@
-"""pope: POPE, is there such a thing in the photograph? For object hallucination.
+"""pope: POPE, questions whether an object is in a photograph, to measure object hallucination.
 
 Li et al., 2023; MIT. From https://github.com/AoiDragon/POPE the files of output/coco (under 1 MB;
-those before October 2023 have fewer questions and slips of spelling); from
+versions before October 2023 have fewer questions and misspellings); from
 https://cocodataset.org/#download the images of 2014, val (6 GB), unzipped beside them:
 
   output/coco/coco_pope_random.json    output/coco/coco_pope_popular.json
   output/coco/coco_pope_adversarial.json   val2014/COCO_val2014_000000310196.jpg
 
-The config is how absent things were chosen: at random, among frequent ones, or among those that
-often stand with what is there. question_id is the place in the file; thing is what is asked for.
+The config is the choice of the absent objects: at random, among frequent objects, or among objects
+that often occur together with those present. question_id is the position in the file; thing is the
+object that the question names.
 """
-import tensorflow_datasets as tfds
-
 from big_vlm.datasets import base
 
 
 class Pope(base.Builder):
-  BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=name, description=f"{name} absent things")
-                     for name in ("random", "popular", "adversarial")]
+  BUILDER_CONFIGS = base.configs({
+      name: f"{name} absent objects" for name in ("random", "popular", "adversarial")})
   FEATURES = {"question_id": base.INT, "image/filename": base.TEXT, "image": base.IMAGE,
               "question": base.TEXT, "answer": base.TEXT, "thing": base.TEXT}
   SPLITS = ("test",)

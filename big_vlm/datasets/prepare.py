@@ -1,8 +1,8 @@
-"""Prepares a data set as ArrayRecord, for configs to read:
+"""Prepares a data set as ArrayRecord, which configs read.
 
   python -m big_vlm.datasets.prepare okvqa --manual_dir downloads/okvqa --data_dir data
-  python -m big_vlm.datasets.prepare okvqa      what it is, and which files --manual_dir must hold
-  python -m big_vlm.datasets.prepare            all names
+  python -m big_vlm.datasets.prepare okvqa      describes it and the files that --manual_dir needs
+  python -m big_vlm.datasets.prepare            lists all names
 
 After a kill the same command resumes.
 """
@@ -22,11 +22,19 @@ NO_BUILDERS = ("base", "prepare", "conftest", "plain_pickle")
 
 
 def prepare(name, data_dir=None, manual_dir=None, allow_incomplete=False, splits=()):
-  """Writes the data set unless it is there already; returns its folder.
+  """Prepares a data set unless it exists already; returns its folder.
 
-  manual_dir: the folder with the files of the release, for the sets that are made from one.
-  allow_incomplete: prepare what is there, though published counts or hashes say otherwise.
-  splits: prepare these alone. Raises ValueError where it is there without them.
+  Args:
+    name: of the builder, with its config: "digits/small".
+    data_dir: folder of the prepared data sets; None is TFDS's own.
+    manual_dir: folder with the files of the dataset release, if the set is made from one.
+    allow_incomplete: accept a release whose counts or hashes are not those published.
+    splits: prepare these splits only.
+
+  Raises:
+    ValueError: the name is unknown, the release is not as published, or the set exists without one
+      of the splits.
+    FileNotFoundError: a file of the release is missing.
   """
   builder = prepared.builder(name, data_dir)
   if not builder.is_prepared():
@@ -52,10 +60,10 @@ def main(argv=None):
   parser = cli.Parser(__doc__)
   parser.add_argument("name", nargs="?", help='data set and config, e.g. "digits/small"')
   parser.add_argument("--manual_dir", help="folder with the files of the release")
-  parser.add_argument("--data_dir", help="where prepared data sets live (default: TFDS's)")
-  parser.add_argument("--allow_incomplete", action="store_true", help="prepare what is there, "
-                      "though counts or hashes are not those that were published")
-  parser.add_argument("--splits", help="these alone, with commas; default: all")
+  parser.add_argument("--data_dir", help="folder of the prepared data sets (default: TFDS's)")
+  parser.add_argument("--allow_incomplete", action="store_true",
+                      help="accept a release whose counts or hashes are not those published")
+  parser.add_argument("--splits", help="splits to prepare, separated by commas (default: all)")
   args = parser.parse_args(argv)
   splits = args.splits.split(",") if args.splits else ()
   if args.name:

@@ -1,4 +1,4 @@
-"""pubtabnet: PubTabNet, pictures of tables from medical articles and their HTML.
+"""pubtabnet: PubTabNet, images of tables from medical articles and their HTML.
 
 Zhong et al., 2020. pubtabnet.tar.gz of version 2.0.0 (about 11 GB), linked from
 https://github.com/ibm-aur-nlp/PubTabNet, unpacked:
@@ -6,9 +6,9 @@ https://github.com/ibm-aur-nlp/PubTabNet, unpacked:
   PubTabNet_2.0.0.jsonl
   train/PMC1064074_007_00.png   val/PMC1064865_002_00.png
 
-The HTML of the test set is not published: scores are on val. "structure" are the tokens of the
-HTML without what stands in the cells, "cells" what stands in them, one for each <td>, and "html"
-is both together. The release gives no box for an empty cell: its bbox is 0, 0, 0, 0.
+The HTML of the test set is not public: scores are on val. "structure" has the tokens of the HTML
+without the contents of the cells, "cells" has the contents, one for each <td>, and "html" joins
+both. The release has no box for an empty cell: its bbox is 0, 0, 0, 0.
 """
 from big_vlm.datasets import base
 
@@ -35,7 +35,7 @@ class Pubtabnet(base.Builder):
 
 
 def table(html, box):
-  """{"structure": .., "cells": ..} of the release -> features; box: of a cell's four numbers."""
+  """The features of a table in the release's form; box converts the four numbers of a cell."""
   structure = html["structure"]["tokens"]
   cells = [dict(html="".join(cell["tokens"]), bbox=box(cell.get("bbox", (0, 0, 0, 0))))
            for cell in html["cells"]]

@@ -1,23 +1,22 @@
-"""refcoco: RefCOCO, RefCOCO+ and RefCOCOg, sentences that refer to one object of a COCO photograph.
+"""refcoco: RefCOCO, RefCOCO+ and RefCOCOg, sentences that refer to one object in a COCO photograph.
 
 Yu et al., 2016 (UNC), and Mao et al., 2016 (Google). The archives refcoco.zip, refcoco+.zip and
-refcocog.zip (about 120 MB) that https://github.com/lichengunc/refer names in data/README.md, from
+refcocog.zip (about 120 MB) that https://github.com/lichengunc/refer lists in data/README.md; from
 https://cocodataset.org/#download the images of train2017 (19 GB) and annotations_trainval2017.zip
-(0.8 GB unzipped: the preparation takes about 4 GB of memory), all unzipped into one folder:
+(0.8 GB unzipped; the preparation takes about 4 GB of memory), all unzipped into one folder:
 
   refcoco/refs(unc).p    refcoco/refs(google).p    refcoco+/refs(unc).p
   refcocog/refs(umd).p   refcocog/refs(google).p   annotations/instances_train2017.json
   train2017/000000581857.jpg
 
-Only the files of the config are read. The .p files are pickles, read as data: nothing in them is
-run. A split holds images with all objects that are referred to; the same split with "_flat" holds
-one object and one sentence per example, with the image again each time (combined: about 60 GB).
+The builder reads only the files of its config, and runs nothing in the .p files, which are pickles.
+An example of a split is an image with all objects that have a sentence. An example of the same
+split with "_flat" is an image with one object and one sentence (combined: about 60 GB).
 
-"combined" joins RefCOCO, RefCOCO+ (UNC) and RefCOCOg (UMD), with testA and testB as test, less the
-training images that stand in any validation or test split of the three.
+"combined" joins RefCOCO, RefCOCO+ (UNC) and RefCOCOg (UMD), with testA and testB as test, without
+the training images that are in a validation or test split of one of the three.
 """
 import numpy as np
-import tensorflow_datasets as tfds
 from PIL import Image
 from pycocotools import mask as masks
 
@@ -28,7 +27,7 @@ FILES = {"unc": ["refcoco/refs(unc).p"], "google": ["refcoco/refs(google).p"],
          "g_umd": ["refcocog/refs(umd).p"],
          "combined": ["refcocog/refs(umd).p", "refcoco/refs(unc).p", "refcoco+/refs(unc).p"]}
 NAMES = {"train": ("train",), "validation": ("val",), "testA": ("testA",), "testB": ("testB",),
-         "test": ("test", "testA", "testB")}  # as the release calls the splits
+         "test": ("test", "testA", "testB")}  # the release's names of the splits
 
 
 def _with_flat(*splits):
@@ -36,8 +35,7 @@ def _with_flat(*splits):
 
 
 class RefCoco(base.Builder):
-  BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=name, description=", ".join(files))
-                     for name, files in FILES.items()]
+  BUILDER_CONFIGS = base.configs({name: ", ".join(files) for name, files in FILES.items()})
   FEATURES = dict(
       id=base.INT, image=base.IMAGE, height=base.INT, width=base.INT, license=base.TEXT,
       file_name=base.TEXT, flickr_url=base.TEXT, coco_url=base.TEXT,
@@ -73,7 +71,7 @@ class RefCoco(base.Builder):
             for image in found for o in image["objects"] for n, ref in enumerate(o["refs"])]
 
   def _refs(self, raw, split):
-    """Image ids of a split, and {annotation id: [{"id", "sentence"}]}."""
+    """(image ids, {annotation id: [{"id", "sentence"}]}) of a split."""
     config = self.builder_config.name
     refs = [r for file in FILES[config]
             for r in plain_pickle.loads(raw.bytes(file), raw.path(file))]
@@ -104,7 +102,7 @@ def _box(x, y, w, h, width, height):
 
 
 def _mask(segmentation, height, width):
-  """Polygons or run lengths -> the PNG of a mask, white on black, one bit per pixel."""
+  """The PNG of a mask of polygons or run lengths, white on black, with one bit per pixel."""
   if isinstance(segmentation, list):
     runs = masks.merge(masks.frPyObjects(segmentation, height, width))
   elif isinstance(segmentation["counts"], list):

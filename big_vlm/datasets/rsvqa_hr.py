@@ -1,4 +1,4 @@
-"""rsvqa_hr: RSVQA-HR, questions on aerial photographs of 15 cm per pixel, answers made from a map.
+"""rsvqa_hr: RSVQA-HR, questions on aerial photographs of 15 cm per pixel, with answers from a map.
 
 Lobry et al., 2020. From https://zenodo.org/records/6344367 (14 GB) the questions and answers of
 the splits train, val, test and test_phili, and Images.tar, unpacked:
@@ -6,21 +6,18 @@ the splits train, val, test and test_phili, and Images.tar, unpacked:
   USGS_split_train_questions.json   USGS_split_train_answers.json   ... test_phili_answers.json
   Data/0.png
 
-test_2 is test_phili, another city seen by another camera. Config "nonum" leaves out the questions
-for a number (area and count), as the published transfer does; "all" keeps them. Areas are binned
-in `answers`, as in the paper, and stand as they are in `raw_answers`.
+test_2 is test_phili, photographs of another city with another camera. Config "nonum" leaves out the
+questions for a number (area and count), as the published transfer does; "all" keeps them. Areas in
+`answers` are binned, as in the paper; `raw_answers` has them unchanged.
 """
-import tensorflow_datasets as tfds
-
 from big_vlm.datasets import base
 
 FILES = {"train": "train", "val": "val", "test": "test", "test_2": "test_phili"}
 
 
 class RsvqaHr(base.Builder):
-  BUILDER_CONFIGS = [
-      tfds.core.BuilderConfig(name="nonum", description="Without questions for a number."),
-      tfds.core.BuilderConfig(name="all", description="All questions.")]
+  BUILDER_CONFIGS = base.configs({"nonum": "Without questions for a number.",
+                                  "all": "All questions."})
   FEATURES = dict(
       image=base.IMAGE, filename=base.TEXT, question_id=base.INT, question=base.TEXT,
       question_type=base.TEXT, answers=base.TEXTS, raw_answers=base.TEXTS)
@@ -41,7 +38,7 @@ class RsvqaHr(base.Builder):
                                     and q["type"] in self.NUMERIC)]
 
   def image(self, raw, name):
-    """The bytes of an image that pp can decode."""
+    """The bytes of an image, in a format that pp decodes."""
     return raw.image(name)
 
   def example(self, raw, record):

@@ -1,4 +1,4 @@
-"""rsvqa_lr: RSVQA-LR, questions on satellite images of 10 m per pixel, answers made from a map.
+"""rsvqa_lr: RSVQA-LR, questions on satellite images of 10 m per pixel, with answers from a map.
 
 Lobry et al., 2020. From https://zenodo.org/records/6344334 (200 MB) the questions and answers of
 the splits train, val and test, and Images_LR.zip, unzipped:
@@ -7,8 +7,8 @@ the splits train, val and test, and Images_LR.zip, unzipped:
   Images_LR/0.tif
 
 Config "nonum" leaves out the questions for a count, as the published transfer does; "all" keeps
-them. Counts are binned in `answers`, as in the paper, and stand as they are in `raw_answers`. The
-images are stored as PNG.
+them. Counts in `answers` are binned, as in the paper; `raw_answers` has them unchanged. The images
+are stored as PNG.
 """
 import functools
 

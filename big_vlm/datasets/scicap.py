@@ -7,12 +7,10 @@ unzipped; for research without commercial use (CC BY-NC-SA 4.0):
   SciCap-Caption-All/train/1001.0025v1-Figure2-1.json
   SciCap-No-Subfig-Img/train/1001.0025v1-Figure2-1.png   SciCap-Yes-Subfig-Img/train/...
 
-A config says how captions were chosen and whether figures have parts of their own:
-single_sentence, first_sentence or leq_100_tokens, then _subfig_yes or _subfig_no. The published
-transfer is first_sentence_subfig_no.
+A config is a choice of captions, single_sentence, first_sentence or leq_100_tokens, and a choice of
+figures, with subfigures (_subfig_yes) or without (_subfig_no). The published transfer is
+first_sentence_subfig_no.
 """
-import tensorflow_datasets as tfds
-
 from big_vlm.datasets import base
 
 CHOICES = {"single_sentence": "Single-Sentence-Caption", "first_sentence": "First-Sentence",
@@ -22,8 +20,7 @@ FOLDERS = {f"{name}_subfig_{part.lower()}": (folder, part)
 
 
 class SciCap(base.Builder):
-  BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=name, description="/".join(folders))
-                     for name, folders in FOLDERS.items()]
+  BUILDER_CONFIGS = base.configs({name: "/".join(folders) for name, folders in FOLDERS.items()})
   FEATURES = {
       "image": base.IMAGE, "image/id": base.TEXT, "image/filename": base.TEXT,
       "caption/originally_extracted": base.TEXT,

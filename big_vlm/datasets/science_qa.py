@@ -1,4 +1,4 @@
-"""science_qa: ScienceQA, school questions with choices, those that come with an image.
+"""science_qa: ScienceQA, the multiple-choice school questions that have an image.
 
 Lu et al., 2022. From https://github.com/lupantech/ScienceQA data/scienceqa/problems.json (30 MB)
 and, by tools/download.sh, train.zip, val.zip and test.zip (about 650 MB), unzipped beside it; for
@@ -6,7 +6,7 @@ use without profit (CC BY-NC-SA 4.0):
 
   problems.json   train/1/image.png   val/5/image.png   test/11/image.png
 
-An empty hint becomes "N/A", as the release's own prompts have it.
+An empty hint becomes "N/A", as in the release's own prompts.
 """
 import string
 

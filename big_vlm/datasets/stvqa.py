@@ -1,17 +1,18 @@
-"""stvqa: ST-VQA, questions on photographs whose answers are written in them.
+"""stvqa: ST-VQA, questions on photographs that contain the answer as text.
 
 Biten et al., 2019; task 3, the open dictionary. From https://rrc.cvc.uab.es/?ch=11&com=downloads
 (account needed) the two JSON files and the archives of images of train and of test, unpacked in
 train_images and test_task3_images; from https://cocodataset.org/#download the images of 2014, train
-(13 GB), as those of coco-text in the release are squeezed to 256 x 256:
+(13 GB), because the release squeezes those of coco-text to 256 x 256:
 
   train_task_3.json   train_images/iiit-text/img_000001.jpg
   test_task_3.json    test_task3_images/icdar/img_1.jpg
   train2014/COCO_train2014_000000000009.jpg   val_images.txt (optional)
 
-There is no official val. Held out from train, always the same: the images listed in val_images.txt,
-one file_path a line (M4C's 1,893 give the published 23,446 and 2,628 questions), or without it a
-tenth of the images, by the MD5 of their file_path. The answers of test are not public: none.
+There is no official val. The builder takes it from train: the images listed in val_images.txt, one
+file_path on each line (M4C's 1,893 give the published 23,446 and 2,628 questions), or without this
+file a tenth of the images, by the MD5 of their file_path. The answers of test are not public: the
+lists are empty.
 """
 import hashlib
 
@@ -44,7 +45,7 @@ class StVqa(base.Builder):
 
 
 def held_out(file_path, listed=None):
-  """Whether an image of train is in val: one of `listed`, or without a list one in ten."""
+  """Whether an image of train belongs to val: those `listed`, or without a list one in ten."""
   if listed is not None:
     return file_path in listed
   return int(hashlib.md5(file_path.encode()).hexdigest(), 16) % 10 == 0

@@ -9,7 +9,7 @@ parts (9 and 5 GB); from https://cocodataset.org/#download those of COCO 2014, t
   VG_100K/2.jpg   VG_100K_2/1.jpg
   train2014/COCO_train2014_000000000009.jpg   val2014/COCO_val2014_000000000042.jpg
 
-Only test tells simple questions (issimple 1) from complex ones (0); in train it is -1.
+issimple is 1 for simple and 0 for complex questions of test; train does not have it, and has -1.
 """
 from big_vlm.datasets import base
 

@@ -1,13 +1,13 @@
-"""textcaps: TextCaps, captions of photographs that say what is written in them.
+"""textcaps: TextCaps, captions of photographs that refer to the text in them.
 
 Sidorov et al., 2020; CC BY 4.0. From https://textvqa.org/textcaps/dataset: TextCaps_0.1_train.json,
 TextCaps_0.1_val.json, TextCaps_0.1_test.json, train_val_images.zip (7 GB), test_images.zip (1 GB),
-unzipped; the images of val lie among those of train:
+unzipped. The images of val are in the folder of train:
 
   TextCaps_0.1_train.json   train_images/0000599864fd15b3.jpg   (so val)
   TextCaps_0.1_test.json    test_images/00685bc495504d61.jpg
 
-The captions of test are not public: none.
+The captions of test are not public: the lists are empty.
 """
 from big_vlm.datasets import base
 

@@ -1,16 +1,17 @@
-"""textvqa: TextVQA, questions on photographs that ask to read the text in them.
+"""textvqa: TextVQA, questions on the text in photographs.
 
 Singh et al., 2019; CC BY 4.0. From https://textvqa.org/dataset: the three JSON files (132 MB),
-train_val_images.zip (7 GB) and test_images.zip (1 GB), unzipped; the images of val lie among those
-of train. From https://storage.googleapis.com/openimages/web/download.html the image ids with
+train_val_images.zip (7 GB) and test_images.zip (1 GB), unzipped. The images of val are in the
+folder of train. From https://storage.googleapis.com/openimages/web/download.html the image ids with
 rotation of Open Images, train "boxable" (0.6 GB) and test:
 
   TextVQA_0.5.1_train.json   TextVQA_0.5.1_val.json   TextVQA_0.5.1_test.json
   train_images/0000599864fd15b3.jpg   train-images-boxable-with-rotation.csv
   test_images/00685bc495504d61.jpg    test-images-with-rotation.csv
 
-Open Images shows some photographs on their side: they are turned upright and encoded again, the
-others keep their bytes. The answers of test are not public: none. image/id repeats question_id.
+Open Images has some photographs on their side: the builder turns them upright and encodes them
+again; the others keep their bytes. The answers of test are not public: the lists are empty.
+image/id repeats question_id.
 """
 import csv
 import io
@@ -47,7 +48,7 @@ class TextVqa(base.Builder):
 
 
 def upright(image, rotation):
-  """JPEG bytes, turned counter-clockwise by rotation: 0, 90, 180 or 270 degrees."""
+  """JPEG bytes of an image turned counter-clockwise by 0, 90, 180 or 270 degrees."""
   if not rotation:
     return image
   out = io.BytesIO()

@@ -1,15 +1,15 @@
-"""totaltext: Total-Text, words in photographs, many of them along curves.
+"""totaltext: Total-Text, words in photographs, many of them curved.
 
 Ch'ng and Chan, 2017. From https://github.com/cs-chan/Total-Text-Dataset the images (totaltext.zip,
 441 MB, page of the folder Dataset) and the ground truth as text files (txt_format.zip, page of the
-folder Groundtruth/Text: the legacy version, on which scores are published). For research that is
-not commercial.
+folder Groundtruth/Text: the legacy version, for which scores are published). For non-commercial
+research.
 
   Images/Train/img11.jpg                Images/Test/img1.jpg
   txt_format/Train/poly_gt_img11.txt    txt_format/Test/poly_gt_img1.txt
 
-A word is "x: [[..]], y: [[..]], ornt: [u'c'], transcriptions: [u'WORD']", over one or more lines.
-Features as in icdar15; words that nobody can read ("#") are in "ignored".
+A word is "x: [[..]], y: [[..]], ornt: [u'c'], transcriptions: [u'WORD']", on one or more lines. The
+features are those of icdar15; illegible words ("#") are in "ignored".
 """
 import ast
 import re

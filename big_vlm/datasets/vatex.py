@@ -1,14 +1,14 @@
 """vatex: VATEX, 10-second clips of actions with 10 English captions each.
 
-Wang et al., 2019. The annotations (60 MB) from https://eric-xw.github.io/vatex-website/, the clips
-from YouTube (Kinetics-600): cut from the second to the second that stand at the end of their names.
-Any container; the captions in Chinese stay where they are.
+Wang et al., 2019. From https://eric-xw.github.io/vatex-website/ the annotations (60 MB), from
+YouTube the clips (Kinetics-600), in any container; the end of a name gives the first and the last
+second. The builder does not read the captions in Chinese.
 
   vatex_training_v1.0.json   vatex_validation_v1.0.json   vatex_public_test_english_v1.1.json
   videos/Ptf_2VRj-V0_000122_000132.mp4
 
-Of the 25,991, 3,000 and 6,000 videos some have gone from YouTube: the splits hold those that are
-there. The private test set has no captions.
+Some of the 25,991, 3,000 and 6,000 videos are no longer on YouTube: the splits hold those in the
+folder. The private test set has no captions.
 """
 from big_vlm.datasets import base
 

@@ -1,4 +1,4 @@
-"""vizwizvqa: VizWiz-VQA, questions that blind people asked about their own photographs.
+"""vizwizvqa: VizWiz-VQA, questions of blind people about their own photographs.
 
 Gurari et al., 2018; CC BY 4.0. From https://vizwiz.org/tasks-and-datasets/vqa/: train.zip, val.zip,
 test.zip (32,842 photographs, about 17 GB) and Annotations.zip (4 MB), the last unzipped in
@@ -7,8 +7,8 @@ annotations, the others beside it:
   annotations/train.json   annotations/val.json   annotations/test.json
   train/VizWiz_train_00000000.jpg   val/VizWiz_val_00000000.jpg   test/VizWiz_test_00000000.jpg
 
-Some of the ten answers are empty: they and their confidences are dropped. The answers of test are
-not public: none, and answerable is -1.
+The builder drops empty answers and their confidences. The answers of test are not public: the lists
+are empty and answerable is -1.
 """
 from big_vlm.datasets import base
 

@@ -1,4 +1,4 @@
-"""vqav2: VQAv2, open questions on COCO photographs, ten answers each.
+"""vqav2: VQAv2, open questions on COCO photographs, with ten answers each.
 
 Goyal et al., 2017; CC BY 4.0. From https://visualqa.org/download.html the questions and annotations
 (0.6 GB unzipped); from https://cocodataset.org/#download the images of train 2014 (13 GB), val 2014
@@ -10,8 +10,8 @@ Goyal et al., 2017; CC BY 4.0. From https://visualqa.org/download.html the quest
   train2014/COCO_train2014_000000000009.jpg      val2014/COCO_val2014_000000000042.jpg
   test2015/COCO_test2015_000000000001.jpg
 
-Questions of test-dev are among those of test. Their answers are not public: no answers, empty
-texts. answer_confidences are numbers: 0 no, 1 maybe, 2 yes.
+test contains the questions of test-dev. The answers of both are not public: the lists and texts are
+empty. answer_confidences are numbers: 0 no, 1 maybe, 2 yes.
 """
 from big_vlm.datasets import base
 

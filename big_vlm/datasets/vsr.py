@@ -1,24 +1,20 @@
-"""vsr: VSR, sentences on the spatial relation of two objects, true or false of a COCO photograph.
+"""vsr: VSR, sentences on the spatial relation of two objects, true or false for a COCO photograph.
 
 Liu et al., 2023 (TACL). From https://github.com/cambridgeltl/visual-spatial-reasoning the folder
-data/splits (5 MB; as of March 2023, earlier ones have other examples), from the archive named in
+data/splits (5 MB; versions before March 2023 have other examples); from the archive named in
 data/README.md or from COCO's train2017 and val2017 the images, beside it:
 
   splits/random/train.jsonl (dev, test)   splits/zeroshot/train.jsonl (dev, test)
   images/000000050403.jpg
 
-Config "zeroshot" has no object of train in dev or test. Its files hold 3,489, 340 and 1,222
-examples, the repository's README says 4,713, 231 and 616: state which you report on.
+In config "zeroshot", train shares no object with dev and test. Its files hold 3,489, 340 and 1,222
+examples, while the repository's README says 4,713, 231 and 616: report which ones you use.
 """
-import tensorflow_datasets as tfds
-
 from big_vlm.datasets import base
 
 
 class Vsr(base.Builder):
-  BUILDER_CONFIGS = [
-      tfds.core.BuilderConfig(name="random", description="Split at random."),
-      tfds.core.BuilderConfig(name="zeroshot", description="Split by objects.")]
+  BUILDER_CONFIGS = base.configs({"random": "Split at random.", "zeroshot": "Split by objects."})
   FEATURES = dict(id=base.INT, image=base.IMAGE, filename=base.TEXT, caption=base.TEXT,
                   relation=base.TEXT, label=base.TEXT)  # "True", "False"
   SPLITS = ("train", "dev", "test")

@@ -1,4 +1,4 @@
-"""widgetcap: Widget Captioning, what single buttons and fields of Android screens are for.
+"""widgetcap: Widget Captioning, the purpose of single buttons and fields of Android screens.
 
 Li et al., 2020. A clone of https://github.com/google-research-datasets/widget-caption (about 6 MB)
 and, from http://www.interactionmining.org/rico, "UI Screenshots and View Hierarchies"
@@ -7,7 +7,7 @@ and, from http://www.interactionmining.org/rico, "UI Screenshots and View Hierar
   widget-caption/widget_captions.csv   widget-caption/split/train.txt (dev, test)
   combined/0.jpg   combined/0.json
 
-Rows on screens that were never released are in no split. A widget's place is read from its node
+Rows on screens that were never released are in no split. The box of a widget comes from its node
 in the screen's JSON, whose canvas is 2560 high.
 """
 from big_vlm.datasets import base
@@ -32,7 +32,7 @@ class WidgetCap(base.Builder):
     image = raw.image(f"combined/{screen}.jpg")
     width, height = base.image_size(image)
     node = raw.json(f"combined/{screen}.json")["activity"]["root"]
-    for child in node_id.split(".")[1:]:  # the first number is that of the root
+    for child in node_id.split(".")[1:]:  # the first number is the root's
       node = node["children"][int(child)]
     return {"image": image, "image/id": f"{screen}_{node_id}", "image/filename": f"{screen}.jpg",
             "screen_id": screen, "node_id": node_id, "texts": record["captions"].split("|"),

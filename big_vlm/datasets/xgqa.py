@@ -1,4 +1,4 @@
-"""xgqa: xGQA, the questions of GQA's test-dev in eight languages, answers in English.
+"""xgqa: xGQA, the questions of GQA's test-dev in eight languages, with answers in English.
 
 Pfeiffer et al., 2022. From https://github.com/e-bug/iglue the folder
 datasets/xGQA/annotations (120 MB with few_shot); from
@@ -6,13 +6,11 @@ https://cs.stanford.edu/people/dorarad/gqa/download.html images.zip (20 GB), unz
 
   annotations/zero_shot/testdev_balanced_questions_de.json   images/n161313.jpg
   annotations/few_shot/de/test.json    annotations/few_shot/de/dev.json
-  annotations/few_shot/de/train_1.json (5, 10, 20, 25, 48: so many images)
+  annotations/few_shot/de/train_1.json (5, 10, 20, 25, 48: the number of images)
 
-Config "zero_shot", the default, has test_zs_LANGUAGE; "few_shot" has train_fs5_LANGUAGE and so on,
-dev_fs_LANGUAGE and test_fs_LANGUAGE, whose images train and dev do not show.
+Config "zero_shot", the default, has test_zs_LANGUAGE. "few_shot" has train_fs5_LANGUAGE and so on,
+dev_fs_LANGUAGE and test_fs_LANGUAGE, which has other images than train and dev.
 """
-import tensorflow_datasets as tfds
-
 from big_vlm.datasets import base
 
 LANGUAGES = ("bn", "de", "en", "id", "ko", "pt", "ru", "zh")
@@ -22,9 +20,8 @@ FEW = {"train_fs1": ("train_1", 27), "train_fs5": ("train_5", 155), "train_fs10"
 
 
 class XGqa(base.Builder):
-  BUILDER_CONFIGS = [
-      tfds.core.BuilderConfig(name="zero_shot", description="all of GQA's test-dev"),
-      tfds.core.BuilderConfig(name="few_shot", description="a few images to train on")]
+  BUILDER_CONFIGS = base.configs({"zero_shot": "all of GQA's test-dev",
+                                  "few_shot": "a few images to train on"})
   FEATURES = {"example_id": base.TEXT, "image/id": base.TEXT, "image": base.IMAGE,
               "question": base.TEXT, "answer": base.TEXT}
   COUNTS = {"zero_shot": {f"test_zs_{language}": 12578 for language in LANGUAGES},

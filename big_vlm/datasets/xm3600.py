@@ -1,11 +1,11 @@
-"""xm3600: Crossmodal-3600, photographs of all the world with captions in 36 languages.
+"""xm3600: Crossmodal-3600, photographs from all over the world with captions in 36 languages.
 
 Thapliyal et al., 2022; CC BY 4.0. From https://google.github.io/crossmodal-3600/: captions.zip and
 images.tgz (3,600 photographs), the first unzipped, the second unpacked in images:
 
   captions.jsonl   images/0006dcce45d2ad58.jpg
 
-A split for each language. captions/tokenized are for metrics that split at spaces.
+Each language is a split. captions/tokenized is for metrics that split at spaces.
 """
 from big_vlm.datasets import base
 

@@ -10,17 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from big_vlm import distributed
+from big_vlm import cpu, distributed
 from big_vlm.decode.search import State
-
-# On a CPU, XLA multiplies bfloat16 and int8 as float32 and would convert the weights of all layers
-# ahead of the loops over layers and tokens: 9 GiB more for PaliGemma 3B.
-LEAN = {"xla_disable_hlo_passes": "while-loop-invariant-code-motion"}
-
-
-def lean_options():
-  """Compiler options for functions that only read the parameters."""
-  return LEAN if jax.default_backend() == "cpu" else {}
 
 
 @functools.cache
@@ -36,7 +27,7 @@ def prefill():
       cache = cache.repeat(repeat)
     return search.init(request, State.init(request, new), logits, hidden, cache)
   return jax.jit(prefill, static_argnames=("model", "new", "repeat", "cache_dtype"),
-                 compiler_options=lean_options())
+                 compiler_options=cpu.lean_options())
 
 
 @functools.cache
@@ -53,7 +44,7 @@ def advance():
         lambda s: search.step(request, *s, extend),
         (state.replace(finished=state.finished | finished), carry))
   return jax.jit(advance, static_argnames="model", donate_argnames="carry",
-                 compiler_options=lean_options())
+                 compiler_options=cpu.lean_options())
 
 
 def decode(model, params, batch, request, search, *, new, repeat=1, cache_dtype="float32",

@@ -47,17 +47,10 @@ def import_config(config, where):
         "made from; vlm.quantize('int8' or 'int4') then quantizes it here.")
   module = pick(_families(), config["model_type"], f"model_type in {where}:")
   if module:
-    return exchange.alone(module.PART, module.import_config(config, where))
+    return exchange.alone(exchange.modules("hf")[module], module.import_config(config, where))
   text, vision = _parts(config)
-  decoders = {kind: m for m in exchange.modules("hf") if m.PART == "llm"
-              for kind in m.PALIGEMMA_DECODERS}
-  towers = {kind: m for m in exchange.modules("hf") if m.PART == "img" for kind in m.ARCHITECTURES}
-  for what, part, known in (("decoder", text, decoders), ("tower", vision, towers)):
-    if part["model_type"] not in known:
-      raise ValueError(f"{where}: the {what} is {part['model_type']!r}; supported are "
-                       f"{', '.join(known)}.")
-  llm = decoders[text["model_type"]].import_config(text, f"{where}, text_config", True)
-  img = towers[vision["model_type"]].import_config(vision, f"{where}, vision_config", True)
+  llm = _import_part("llm", text, f"{where}, text_config")
+  img = _import_part("img", vision, f"{where}, vision_config")
   projection = config.get("projection_dim", llm.width)
   if projection != llm.width:
     raise ValueError(f"{where}: projection_dim is {projection}, but the decoder's width is "
@@ -70,6 +63,15 @@ def import_config(config, where):
 def _parts(config):
   return ({"model_type": "gemma", **(config.get("text_config") or {})},
           {"model_type": "siglip_vision_model", **(config.get("vision_config") or {})})
+
+
+def _import_part(part, config, where):
+  kind, known = config["model_type"], {
+      t: m for m, p in exchange.modules("hf").items() if p == part for t in m.PALIGEMMA}
+  if kind not in known:
+    raise ValueError(f"{where}: the {'decoder' if part == 'llm' else 'tower'} is {kind!r}; "
+                     f"supported are {', '.join(known)}.")
+  return known[kind].import_config(config, where, True)
 
 
 def padding_rows(config):
@@ -103,7 +105,7 @@ def _export(config, dtype):
     if config.img.out_width:
       raise ValueError(f"a SigLIP tower with a linear head of {config.img.out_width}")
     return vision, img.ARCHITECTURES[vision["model_type"]]
-  if text["model_type"] not in llm.PALIGEMMA_DECODERS:
+  if text["model_type"] not in llm.PALIGEMMA:
     raise ValueError(f"a vision tower with a decoder of the kind {text['model_type']!r}")
   exchange.check_head(config)
   rows = config.llm.vocab_size + PADDING

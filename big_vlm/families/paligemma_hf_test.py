@@ -5,10 +5,8 @@ import json
 import pytest
 
 from big_vlm.checkpoints import hf
-from big_vlm.families import paligemma, paligemma_hf
-from big_vlm.families.gemma import model as gemma
-from big_vlm.families.opt import model as opt
-from big_vlm.families.siglip import model as vit
+from big_vlm.families import gemma, opt, paligemma, paligemma_hf
+from big_vlm.families import siglip as vit
 
 RELEASED = {  # as on the hub: only what differs from the defaults of the class
     "paligemma-3b-pt-224": (
@@ -117,7 +115,8 @@ def test_paligemma_2_has_no_window_but_its_query_scale():
   llm = paligemma_hf.import_config(external, "F").llm
   assert (llm.window, llm.query_scale) == (None, 0.1)
   # Transformers with its window finds one that no text fills.
-  written = paligemma_hf.export_config(paligemma_hf.import_config(external, "F"), "float32")["text_config"]
+  written = paligemma_hf.export_config(paligemma_hf.import_config(external, "F"), "float32")
+  written = written["text_config"]
   assert written["sliding_window"] == 8192 and set(written["layer_types"]) == {FULL}
 
 
@@ -173,7 +172,8 @@ def test_activation_dtype_and_dropout_are_ours_alone():
   llm = gemma.config("tiny", dtype="bfloat16", dropout=0.1)
   external = paligemma_hf.export_config(paligemma.PaliGemmaConfig(None, llm), "float16")
   assert external["dtype"] == "float16"
-  assert paligemma_hf.import_config(external, "F").llm == dataclasses.replace(llm, dtype="float32", dropout=0)
+  assert paligemma_hf.import_config(external, "F").llm == dataclasses.replace(
+      llm, dtype="float32", dropout=0)
 
 
 @pytest.mark.parametrize("content,message", [

@@ -20,8 +20,8 @@ def import_config(name, config, where):
     raise ValueError(f"{where} is of the class {name!r}, which is not supported."
                      f"{near_miss(name, classes)} Known: {', '.join(sorted(classes))}.")
   if module := classes[name]:
-    return exchange.alone(module.PART, module.import_config(config, where))
-  img, llm = (next(m for m in families if m.PART == part and m.PALIGEMMA).import_config(
+    return exchange.alone(families[module], module.import_config(config, where))
+  img, llm = (next(m for m, p in families.items() if p == part and m.PALIGEMMA).import_config(
       config, where, True) for part in ("img", "llm"))
   return paligemma.PaliGemmaConfig(dataclasses.replace(img, out_width=llm.width), llm)
 

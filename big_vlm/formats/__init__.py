@@ -1,1 +1,1 @@
-"""Files of arrays: no models here."""
+"""Files of other frameworks, read and written tensor by tensor; no models."""

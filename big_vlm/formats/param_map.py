@@ -26,9 +26,9 @@ class ParamMapping:
   name: str
   external: str  # with one {} for each of the axes
   pattern: str = ""  # einops, a piece of our leaf -> an external tensor; "": the same
-  axes: tuple = ()  # for each leading axis of ours that is apart there, what goes into its {}
+  axes: tuple = ()  # for each leading axis of ours that is split there, what goes into its {}
   part: tuple = (0, 1)  # (j, n): it is the j-th of n equal parts of the external first axis
-  padding_before: int = 0  # rows that only they have, ahead of ours: written as zeros
+  padding_before: int = 0  # external rows ahead of ours, which we lack: written as zeros
   padding_after: int = 0  # ... and behind ours: written as the mean of our rows
 
   def pieces(self):
@@ -73,11 +73,16 @@ class LayerNames:
             ParamMapping(f"{name}/bias", external + self.bias, **kw)]
 
 
+def keras_numbers(depth):
+  """What Keras adds to the class name of each of `depth` layers."""
+  return ["", *(f"_{i}" for i in range(1, depth))]
+
+
 TORCH, KERAS = LayerNames(".weight", ".bias"), LayerNames("/vars/0", "/vars/1")
 
 
 def import_(mappings, external, shapes, source):
-  """{our name: LazyArray} of the external {name: LazyArray}; shapes: {our name: shape} wanted.
+  """{our name: LazyArray} of the external {name: LazyArray}; shapes: {our name: its shape}.
 
   Strict: raises ValueError that lists every tensor which is missing, unexpected or of another
   shape. source: the file or folder, for the message.

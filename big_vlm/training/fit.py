@@ -14,10 +14,11 @@ import numpy as np
 from big_vlm import reporting, sharding, trees
 from big_vlm.adapt import lora
 from big_vlm.data import loader, mixture, source
-from big_vlm.training import finite, loop, optim, schedules
+from big_vlm.training import loop, nan_guard, optim, schedules
 from big_vlm.training import step as steps
-from big_vlm.training.setup import Setup
-from pp import builder, text_layout
+from big_vlm.training.setup import TrainSetup
+from pp import builder
+from pp.context import Context
 
 TEXT_MULTIPLE = 16  # rows are rounded up to it
 
@@ -65,7 +66,7 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
   rows = sharding.local_batch_rows(vlm.mesh, batch_size)
   rules, adapters = _rules(vlm.params, trainable)
   how = dict(decay=schedule, warmup_steps=total // 10 if warmup is None else warmup)
-  horizon = schedules.Run(total)
+  horizon = schedules.TrainingHorizon(total)
   optimizer = optim.make(
       vlm.params, horizon, name=optimizer, lr=lr or (1e-4 if adapters else 1e-5),
       schedule=[(regex, how if trains else None) for regex, trains in rules],
@@ -75,15 +76,19 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
     print(optim.table(vlm.params, optimizer))
     print(f"fit: {count} examples, {text_len} tokens each, {total} steps of {batch_size}",
           flush=True)
-  stream = mixture.Mixture([dict(data=data, pp=_pp(vlm, text_len, images))], seed)
+  stream = mixture.Mixture([dict(data=data, pp=_pp(images))], seed,
+                           context=_context(vlm, text_len))
   batches = loader.train_batches(stream, batch_size, rows=rows)
   return _train(vlm, batches, optimizer, horizon, batch_size, seed, log_every)
 
 
-def _pp(vlm, text_len, images):
+def _context(vlm, text_len):
+  return Context(vlm.tokenizer_name, text_len, vlm.image_size, image=bool(vlm.config.img))
+
+
+def _pp(images, text="text_layout"):
   """Images as VLM.preprocess makes them, text as VLM.tokenize lays it out."""
-  text = text_layout.tokens(vlm.tokenizer_name, text_len, train=True, image=bool(vlm.config.img))
-  return f"decode|resize({vlm.image_size}, antialias=True)|{text}" if images else text
+  return f"decode|resize(antialias=True)|{text}" if images else text
 
 
 def _survey(vlm, data, text_len):
@@ -92,7 +97,8 @@ def _survey(vlm, data, text_len):
     raise ValueError("fit() needs a tokenizer and this model has none: load it from a source that "
                      "ships one.")
   examples, tower = source.get(**data), bool(vlm.config.img)
-  preprocess = {has: builder.get_preprocess_fn(_pp(vlm, None, has)) for has in {tower, False}}
+  preprocess = {has: builder.get_preprocess_fn(_pp(has, "text_layout(text_len=None)"),
+                                               _context(vlm, None)) for has in {tower, False}}
 
   def look(index):
     x = examples[index]
@@ -142,12 +148,12 @@ def _train(vlm, batches, optimizer, horizon, batch_size, seed, log_every):
   like, total = jax.eval_shape(lambda x: x, vlm.params), horizon.total
   state, shardings = _start(vlm.params, optimizer, vlm.mesh)
   update = _Step(vlm.model, optimizer, seed, state, shardings)
-  s = Setup(vlm.model, vlm.mesh, horizon, optimizer, None, shardings, update)
+  s = TrainSetup(vlm.model, vlm.mesh, horizon, optimizer, None, shardings, update)
   vlm.params = None  # frees the arrays that only the VLM held
   progress = reporting.Progress(0, total, batch_size)
   try:
     for step, _, metrics, *_ in loop.run(
-        s, state, batches, progress, finite.Guard(s, seed, {}), first=0, total=total,
+        s, state, batches, progress, nan_guard.NaNGuard(s, seed, {}), first=0, total=total,
         batch_size=batch_size):
       if log_every and loop.due(step, log_every, total):
         progress.line(step, float(metrics["loss"]))
@@ -169,7 +175,7 @@ def _start(params, optimizer, mesh):
   where = sharding.tree_sharding(mesh, params, note=lambda line: None)
   stays = lambda x: getattr(getattr(x, "sharding", None), "mesh", None) == mesh
   params = jax.tree.map(lambda x, s: x if stays(x) else jax.device_put(x, s), params, where)
-  trained, frozen = optim.split(params, optimizer.trains)
+  trained, frozen = optim.partition(params, optimizer.trainable)
 
   def begin(trained):
     copy = jax.tree.map(lambda x: jnp.array(x, jnp.float32, copy=True), trained)
@@ -178,7 +184,7 @@ def _start(params, optimizer, mesh):
       mesh, jax.eval_shape(begin, trained), note=lambda line: None)
   shardings = shardings.replace(params=jax.tree.map(lambda x: x.sharding, trained))
   state = jax.jit(begin, out_shardings=shardings)(trained)
-  return state.replace(params=optim.join(params, state.params, frozen)), shardings
+  return state.replace(params=optim.combine(params, state.params, frozen)), shardings
 
 
 class _Step:
@@ -186,12 +192,12 @@ class _Step:
   hold the frozen ones. Keeps the last state and the metrics of all steps."""
 
   def __init__(self, model, optimizer, seed, state, shardings):
-    self.state, self.history, self._trains = state, [], optimizer.trains
-    self._jitted = _jit(steps.make_train_step(model, optimizer, seed), optimizer.trains,
+    self.state, self.history, self._trains = state, [], optimizer.trainable
+    self._jitted = _jit(steps.make_train_step(model, optimizer, seed), optimizer.trainable,
                         shardings, jax.eval_shape(lambda x: x, state.params))
 
   def _split(self, state):
-    trained, frozen = optim.split(state.params, self._trains)
+    trained, frozen = optim.partition(state.params, self._trains)
     return state.replace(params=trained), frozen
 
   def lower(self, state, batch):
@@ -201,7 +207,7 @@ class _Step:
     trained, frozen = self._split(state)
     with _uninterrupted():
       new, metrics = self._jitted(trained, frozen, batch)
-      self.state = new.replace(params=optim.join(state.params, new.params, frozen))
+      self.state = new.replace(params=optim.combine(state.params, new.params, frozen))
       step = len(self.history) + 1
       self.history.append({"step": step, "loss": metrics["loss"], "lr": metrics["lr"]})
     return self.state, metrics
@@ -209,9 +215,9 @@ class _Step:
 
 def _jit(train_step, trains, shardings, like):
   def update(state, frozen, batch):
-    whole = state.replace(params=optim.join(like, state.params, frozen))
+    whole = state.replace(params=optim.combine(like, state.params, frozen))
     new, metrics = train_step(whole, batch)
-    return new.replace(params=optim.split(new.params, trains)[0]), metrics
+    return new.replace(params=optim.partition(new.params, trains)[0]), metrics
   return jax.jit(update, donate_argnums=0, out_shardings=(shardings, None))
 
 

@@ -18,7 +18,7 @@ from big_vlm.training import optim, schedules
 from big_vlm.training import step as steps
 from big_vlm.training.fit import fit
 from big_vlm.vlm import VLM
-from pp import text_layout
+from pp.context import Context
 from pp.tokenizer import get_tokenizer
 
 LLM = dict(variant="tiny", vocab_size=1632)
@@ -95,9 +95,11 @@ def test_a_text_only_model_learns_to_go_on(text_vlm):
 
 def as_the_trainer(vlm, examples, pp, n):
   """(parameters, losses) after n steps as trainers.train takes them."""
-  optimizer = optim.make(vlm.params, schedules.Run(n), lr=1e-3, schedule=dict(decay="constant"))
+  optimizer = optim.make(vlm.params, schedules.TrainingHorizon(n), lr=1e-3,
+                         schedule=dict(decay="constant"))
   step = jax.jit(steps.make_train_step(vlm.model, optimizer, 0))
-  stream = mixture.Mixture([dict(data=dict(name="memory", examples=examples), pp=pp)], 0)
+  stream = mixture.Mixture([dict(data=dict(name="memory", examples=examples), pp=pp)], 0,
+                           context=Context(vlm.tokenizer_name, 16, 16))
   state, losses = steps.start(vlm.params, optimizer), []
   for _, batch in zip(range(n), loader.train_batches(stream, 8)):
     state, metrics = step(state, loader.split_batch(batch)[0])
@@ -106,7 +108,7 @@ def as_the_trainer(vlm, examples, pp, n):
 
 
 def test_the_numbers_are_those_of_the_trainer(vlm, examples):
-  pp = f"decode|resize(16, antialias=True)|{text_layout.tokens(vlm.tokenizer_name, 16, train=True)}"
+  pp = "decode|resize(antialias=True)|text_layout"
   params, losses = as_the_trainer(vlm, examples, pp, 3)
   history = fit(vlm, examples, **THREE)
   np.testing.assert_allclose(history["loss"], losses, rtol=1e-6)

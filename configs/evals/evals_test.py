@@ -8,7 +8,7 @@ import pytest
 from configs.evals import common, mix, zero_shot
 from configs.transfers import common as transfers
 from configs.transfers import vqav2
-from evaluators.common import KINDS
+from evaluators.common import EVALUATOR_TYPES
 
 LINES = 50
 SUITES = [(module, arg) for module in (mix, zero_shot) for arg in module.VARIANTS]
@@ -20,7 +20,7 @@ def test_suite(module, arg):
   evals = c.evals.to_dict()
   assert evals and json.loads(c.to_json_best_effort())["evals"]
   for entry in evals.values():
-    assert entry["type"] in {*KINDS, "mean"}
+    assert entry["type"] in {*EVALUATOR_TYPES, "mean"}
     assert set(entry.get("evals", ())) < set(evals)
   for metric in c.published:
     assert any(metric.startswith(f"{name}/") for name in evals), metric
@@ -53,10 +53,11 @@ def test_evals_are_asked_as_after_the_transfer():
 
 def test_the_models_that_are_asked():
   assert mix.get_config("448").init.model == "google/paligemma-3b-mix-448"
-  assert mix.get_config("size=10b").init.model == "google/paligemma2-10b-mix-224"
+  assert mix.get_config("model=paligemma2_10b").init.model == "google/paligemma2-10b-mix-224"
   assert mix.get_config("448").published["mmvp/test/pair_accuracy"] == 45.33
-  assert mix.get_config("size=10b").published.to_dict() == {}  # none is known
-  assert set(transfers.MODELS) == {"pg1", "3b", "10b", "28b"}
+  assert mix.get_config("model=paligemma2_10b").published.to_dict() == {}  # none is known
+  assert set(transfers.MODELS) == {"paligemma_3b", "paligemma2_3b", "paligemma2_10b",
+                                   "paligemma2_28b"}
 
 
 def test_an_unknown_set():

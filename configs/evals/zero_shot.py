@@ -1,7 +1,7 @@
 """Sets that no transfer trains on: NoCaps, XM3600, xGQA, MaRVL, POPE, MMVP, CountBenchQA.
 
-  configs/evals/zero_shot.py:res=448,size=3b          all of them
-  configs/evals/zero_shot.py:sets=pope+mmvp           some
+  configs/evals/zero_shot.py:res=448,model=paligemma2_3b     all of them
+  configs/evals/zero_shot.py:sets=pope+mmvp                  some
 
 The published scores are of models after the transfer to a task next to the set, TASKS: NoCaps after
 COCO captions. A set at a time, over the checkpoint of that transfer, is what they compare with.
@@ -12,10 +12,10 @@ from pp.names import pick
 
 TASKS = {"nocaps": "cococap", "xm3600": "coco35l", "xgqa": "gqa", "marvl": "nlvr2",
          "pope": "vqav2", "mmvp": "vqav2", "countbenchqa": "tallyqa"}
-VARIANTS = ("", "res=448,size=10b", "sets=pope+mmvp", "res=896,sets=countbenchqa")
+VARIANTS = ("", "res=448,model=paligemma2_10b", "sets=pope+mmvp", "res=896,sets=countbenchqa")
 
 
 def get_config(arg=None):
   a = transfers.parse(arg, sets="+".join(TASKS))
   tasks = {name: pick(TASKS, name, "zero-shot set") for name in a.sets.split("+")}
-  return common.suite(a, transfers.MODELS[a.size][1], tasks)
+  return common.suite(a, transfers.MODELS[a.model][1], tasks)

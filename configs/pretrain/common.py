@@ -1,4 +1,4 @@
-"""What the stages of pretraining share: the model, one curve of learning rates, settings by size.
+"""What the stages of pretraining share: one curve of learning rates, settings by model.
 
 Published (arXiv 2407.07726, section 3.2; 2412.03555, section 3) are the numbers of examples, text
 lengths, peak rates, Adam with its usual arguments, and that one rsqrt curve goes through all stages
@@ -10,18 +10,22 @@ from configs.pretrain import tasks
 from configs.transfers.common import MODELS, TOKENIZER
 from pp.names import pick
 
-RATES = {"pg1": 2e-5, "3b": 1e-5, "10b": 5e-6, "28b": 5e-6}
-LLM = {"pg1": "google/gemma-2b", "3b": "google/gemma-2-2b", "10b": "google/gemma-2-9b",
-       "28b": "google/gemma-2-27b"}
+RATES = {"paligemma_3b": 2e-5, "paligemma2_3b": 1e-5, "paligemma2_10b": 5e-6,
+         "paligemma2_28b": 5e-6}
+LLM = {"paligemma_3b": "google/gemma-2b", "paligemma2_3b": "google/gemma-2-2b",
+       "paligemma2_10b": "google/gemma-2-9b", "paligemma2_28b": "google/gemma-2-27b"}
 SIGLIP = "google/siglip-so400m-patch14-224"
 
-# (batch, microbatches, remat) by size and resolution. By python -m tools.plan --topology v5e:16x16
+# (batch, grad_accum_steps, remat) by model and resolution, from tools.plan --topology v5e:16x16
 # all of them fit 256 chips of TPU v5e, at an MFU of 47 to 65 %.
 PLANS = {
-    "pg1": {224: (8192, 2, "dots"), 448: (2048, 2, "dots"), 896: (256, 1, "dots")},
-    "3b": {224: (8192, 2, "dots"), 448: (2048, 2, "dots"), 896: (256, 1, "dots")},
-    "10b": {224: (2048, 1, "dots"), 448: (512, 2, "dots"), 896: (256, 1, "full")},
-    "28b": {224: (1024, 1, "full"), 448: (256, 1, "full"), 896: (256, 1, "full")},
+    "paligemma_3b": {224: (8192, 2, "save_attn"), 448: (2048, 2, "save_attn"),
+                     896: (256, 1, "save_attn")},
+    "paligemma2_3b": {224: (8192, 2, "save_attn"), 448: (2048, 2, "save_attn"),
+                      896: (256, 1, "save_attn")},
+    "paligemma2_10b": {224: (2048, 1, "save_attn"), 448: (512, 2, "save_attn"),
+                       896: (256, 1, "full")},
+    "paligemma2_28b": {224: (1024, 1, "full"), 448: (256, 1, "full"), 896: (256, 1, "full")},
 }
 
 # In examples: the curve is the same whatever the batch.
@@ -29,28 +33,28 @@ WARMUP, IMG_WARMUP, TIMESCALE = 10e6, 100e6, 80e6
 
 
 def pretrain(a, examples, before=0):
-  """The config of a stage for a.res, a.size, a.text_len and a.data_dir, but for where it starts.
+  """The config of a stage for a.res, a.model, a.text_len and a.data_dir, but for where it starts.
 
   examples: {res: of this stage}. before: those that earlier stages have seen.
   """
   examples = pick(examples, a.res, "resolution of this stage")
-  batch, microbatches, remat = pick(PLANS, a.size, "size")[a.res]
-  c = common.train(tokenizer=TOKENIZER, microbatches=microbatches, total_examples=examples)
+  batch, grad_accum_steps, remat = pick(PLANS, a.model, "model")[a.res]
+  c = common.train(tokenizer=TOKENIZER, text_len=a.text_len, grad_accum_steps=grad_accum_steps,
+                   total_examples=examples)
   c.model.img = dict(variant="So400m/14", image_size=a.res, remat=remat, zero_head=True)
   # Of the transfers' decoders all but the soft-cap that they switch off.
   c.model.llm = {"remat": remat} | {
-      k: v for k, v in MODELS[a.size][0].items() if k != "final_softcap"}
-  c.mesh.data = 2  # so that fsdp is 128 of 256, which divides the dimensions of all sizes
+      k: v for k, v in MODELS[a.model][0].items() if k != "final_softcap"}
+  c.mesh.data = 2  # so that fsdp is 128 of 256, which divides the dimensions of all models
   c.input.update(batch_size=batch, workers=8, on_error="skip")
   stage = 1 if before else 0
-  for name, task in tasks.table(a.res, a.text_len, everything=bool(stage)).items():
+  for name, task in tasks.table(a.text_len, everything=bool(stage)).items():
     c.input.mixture.append(dict(
         name=name, data=dict(name="jsonl", path=f"{a.data_dir}/{name}/*.jsonl", check=False),
-        pp=f"{task.pp}|{common.tokens(TOKENIZER, a.text_len, train=True)}",
-        weight=task.weights[stage]))
+        pp=f"{task.pp}|text_layout", weight=task.weights[stage]))
   rest, img = schedules(batch, before)
   rules = (("img/head/.*", rest), ("img/.*", img), (".*", rest))
-  c.optimizer.update(name="adamw", lr=RATES[a.size], schedule=rules, weight_decay=0., clip_norm=1.)
+  c.optimizer.update(name="adamw", lr=RATES[a.model], schedule=rules, weight_decay=0., clip_norm=1.)
   return c
 
 

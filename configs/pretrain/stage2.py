@@ -1,7 +1,7 @@
 """Stage 2 of pretraining: 50 million examples at 448 pixels, then 10 million at 896 (:res=896).
 
-  python -m trainers.train --config configs/pretrain/stage2.py:size=3b,init=W1 --workdir W2
-  python -m trainers.train --config configs/pretrain/stage2.py:res=896,size=3b,init=W2 --workdir W3
+  python -m trainers.train --config configs/pretrain/stage2.py:init=W1 --workdir W2
+  python -m trainers.train --config configs/pretrain/stage2.py:res=896,init=W2 --workdir W3
 
 init: the workdir of the stage before, or any model at another resolution.
 """
@@ -16,5 +16,5 @@ def get_config(arg=None):
   a = parse(arg, res=448, text_len=512, data_dir="data/pretrain", init="")
   c = common.pretrain(a, SETTINGS, BEFORE.get(a.res, 0))
   last = "stage1" if a.res == 448 else "stage2_448"
-  c.init.model = a.init or f"workdirs/pretrain/{last}_{a.size}"
+  c.init.model = a.init or f"workdirs/pretrain/{last}_{a.model}"
   return c

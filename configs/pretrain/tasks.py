@@ -27,13 +27,13 @@ class Task(NamedTuple):
   weights: tuple  # in stages 1 and 2
 
 
-def table(res, text_len, everything):
-  """{name: Task} for images of res pixels and texts of text_len tokens.
+def table(text_len, everything):
+  """{name: Task} for texts of text_len tokens.
 
   everything: ask for all objects of an image; else for those of some of its labels.
   """
-  boxed = f"decode|random_jpeg({JPEG})|resize_r({res})"
-  image = f"decode|random_jpeg({JPEG})|inception_crop(area_min={AREA})|resize_r({res})"
+  boxed = f"decode|random_jpeg({JPEG})|resize_r"
+  image = f"decode|random_jpeg({JPEG})|inception_crop(area_min={AREA})|resize_r"
   caption = f"{image}|strfmt('caption {{lang}}', outkey='prefix')|copy('text', 'suffix')"
   answer = f"{image}|strfmt('answer en {{question}}', outkey='prefix')|copy('answer', 'suffix')"
   captioned = dict(image="1.jpg", lang="de", text="ein Hund im Schnee")

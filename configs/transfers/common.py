@@ -1,6 +1,6 @@
-"""What transfers share: arguments, model and optimizer by size and resolution, parts and evals.
+"""What transfers share: arguments, model and optimizer by resolution, mixture components, evals.
 
-  configs/transfers/TASK.py:res=448,size=10b,final_split      arguments of all of them: see parse
+  configs/transfers/TASK.py:res=448,model=paligemma2_10b,train_on_val      arguments: see parse
 
 Settings are the published best ones: arXiv 2407.07726 (PaliGemma), appendix J, and what big_vision
 released; arXiv 2412.03555 (PaliGemma 2), appendices A to D. A file says
@@ -10,9 +10,9 @@ Scores by a test server and scores on a validation split are of different evals 
 "vqav2/minival"). Scores are in percent, as in the reports; CIDEr is times 100.
 
 What the types of evals take and give, beside the prediction:
-  vqa             rule=, to_lower=; "answer" or "answers" -> accuracy; anls, relaxed_accuracy or
-                  pair_accuracy by the rules anls, relaxed, mmvp. What rules need besides:
-                  evaluators/vqa.py
+  vqa             metric=, to_lower=; "answer" or "answers" -> accuracy; anls, relaxed_accuracy or
+                  pair_accuracy by the metrics anls, relaxed, mmvp. evaluators/vqa.py says which
+                  other keys a metric needs
   caption         language=, lengths=; "captions" -> cider, bleu4, rouge_l; chars, sentences
   counting        "answer", "issimple" -> accuracy, accuracy/simple, accuracy/complex
   detection       confidence=; "objects/bbox", "objects/label", and of the image as it came
@@ -23,48 +23,49 @@ What the types of evals take and give, beside the prediction:
   sequence_error  "answer" -> cer, ser, ler, in per cent
   perplexity      what the pp string of a training makes, without its random ops -> nll,
                   nll_per_token, perplexity
-  store           format=: the file that a test server takes
+  submission      format=: the file that a test server takes
   mean            evals=, metric=: over other evals
 """
 import ast
 import types
 
 from configs import common
-from pp.names import check_names, pick
+from pp.names import check_names, new_name, pick
 
 TOKENIZER = "gemma(tokensets=('loc', 'seg'))"
 VOCABULARY = 256_000 + 1024 + 128
 
 # As PaliGemma 2 was trained, without a window; the final soft-cap is off, which transfers better.
 GEMMA2 = dict(vocab_size=VOCABULARY, window=None, final_softcap=None)
-MODELS = {  # size: (decoder, the pretrained model at a resolution)
-    "pg1": (dict(variant="gemma_2b", vocab_size=VOCABULARY), "google/paligemma-3b-pt-{}"),
-    "3b": (dict(variant="gemma2_2b", **GEMMA2), "google/paligemma2-3b-pt-{}"),
-    "10b": (dict(variant="gemma2_9b", **GEMMA2), "google/paligemma2-10b-pt-{}"),
-    "28b": (dict(variant="gemma2_27b", **GEMMA2), "google/paligemma2-28b-pt-{}"),
+MODELS = {  # model: (decoder, the pretrained checkpoint at a resolution)
+    "paligemma_3b": (dict(variant="gemma_2b", vocab_size=VOCABULARY), "google/paligemma-3b-pt-{}"),
+    "paligemma2_3b": (dict(variant="gemma2_2b", **GEMMA2), "google/paligemma2-3b-pt-{}"),
+    "paligemma2_10b": (dict(variant="gemma2_9b", **GEMMA2), "google/paligemma2-10b-pt-{}"),
+    "paligemma2_28b": (dict(variant="gemma2_27b", **GEMMA2), "google/paligemma2-28b-pt-{}"),
 }
 
 # PaliGemma 2 took the recipe of PaliGemma at 224 for all resolutions, but for the learning rate,
-# which was chosen for each task and size. These are the medians of the best ones over 27 tasks
+# which was chosen for each task and model. These are the medians of the best ones over 27 tasks
 # (arXiv 2412.03555, table 14).
-RATES = {"3b": 3e-6, "10b": 1e-6, "28b": 1e-6}
+RATES = {"paligemma2_3b": 3e-6, "paligemma2_10b": 1e-6, "paligemma2_28b": 1e-6}
 
-DEFAULTS = dict(res=224, size="pg1", final_split=False, data_dir=None)
+DEFAULTS = dict(res=224, model="paligemma_3b", train_on_val=False, data_dir=None, text_len=32)
 
 
 def parse(arg, **defaults):
-  """The arguments of a config as a namespace: "res=448,final_split" -> a.res, a.final_split.
+  """The arguments of a config as a namespace: "res=448,train_on_val" -> a.res, a.train_on_val.
 
-  res: pixels. size: a row of MODELS. final_split: train on all that has answers, for scores on a
-  server. data_dir: of the data sets; None is TFDS's own. defaults: others, or other values of
-  these. A name alone stands for name=True, a value alone for res.
+  res: pixels. model: a row of MODELS. text_len: tokens of prompt and answer. train_on_val: train on
+  the validation split too, for scores of a test server. data_dir: of the data sets; None is TFDS's
+  own. defaults: others, or other values of these. A name alone stands for name=True, a value alone
+  for res.
   """
   known = {**DEFAULTS, **defaults}
   given = {}
   for part in filter(None, (arg or "").split(",")):
     name, equals, text = part.partition("=")
     if not equals:
-      name, text = (part, "True") if part in known else ("res", part)
+      name, text = (part, "True") if part in known or new_name(part, known) else ("res", part)
     check_names([name], known, "The config")
     given[name] = _value(name, text, known[name])
   return types.SimpleNamespace(**{**known, **given})
@@ -79,8 +80,8 @@ def _value(name, text, default):
   except (ValueError, SyntaxError):
     value = None
   if type(value) is not type(default) and not (type(value) is int and type(default) is float):
-    raise ValueError(f"The argument {name}={text} of the config is no {type(default).__name__}, "
-                     f"as its default {default!r} is.")
+    raise ValueError(f"The argument {name}={text} of the config is not a {type(default).__name__} "
+                     f"as its default, {default!r}.")
   return value
 
 
@@ -89,25 +90,26 @@ def transfer(a, settings, published, rates=RATES):
 
   settings: {res: dict(epochs= or steps= or examples=, lr=, batch_size=, wd=0 or 0.1 (times lr),
     label_smoothing=, dropout=, freeze_img=)}
-  rates: {size: learning rate} of PaliGemma 2; None where the settings are its own.
+  rates: {model: learning rate} of PaliGemma 2; None where the settings are its own.
   """
   best = dict(pick(settings, a.res, "resolution with published settings"))
-  decoder, name = pick(MODELS, a.size, "size")
-  if rates and a.size != "pg1":
-    best = dict(settings.get(224, best), lr=rates[a.size])
-  c = common.train(tokenizer=TOKENIZER, published=at(published, a.size, a.res))
+  decoder, name = pick(MODELS, a.model, "model")
+  if rates and a.model in rates:
+    best = dict(settings.get(224, best), lr=rates[a.model])
+  c = common.train(tokenizer=TOKENIZER, text_len=a.text_len,
+                   published=at(published, a.model, a.res))
   c.init.model = name.format(a.res)
   c.model.img = dict(variant="So400m/14", image_size=a.res)
   c.model.llm = dict(decoder, dropout=best.pop("dropout", 0.))
   c.input.batch_size = best.pop("batch_size", 256)
   c.loss.label_smoothing = best.pop("label_smoothing", 0.)
-  schedule = ((".*", dict(decay="cosine", warmup_percent=0.05)),)
+  schedule = ((".*", dict(decay="cosine", warmup_fraction=0.05)),)
   if best.pop("freeze_img", False):
     schedule = (("img/.*", None), *schedule)
-  # Of big_vision's transfers the tower's products decay, and nothing of the decoder.
+  # In big_vision's transfers the kernels of the image tower decay, and nothing of the decoder.
   c.optimizer.update(
       name="adamw", args=dict(b2=0.999), lr=best.pop("lr"), schedule=schedule, clip_norm=1.,
-      weight_decay=best.pop("wd", 0.), decay_mults=(("img/.*/kernel", 1.), (".*", 0.)))
+      weight_decay=best.pop("wd", 0.), weight_decay_mults=(("img/.*/kernel", 1.), (".*", 0.)))
   for unit in ("epochs", "steps", "examples"):
     if unit in best:
       c[f"total_{unit}"] = best.pop(unit)
@@ -116,33 +118,28 @@ def transfer(a, settings, published, rates=RATES):
 
 
 def table(text):
-  """{metric: {size: {res: score}}} of lines "metric score score ..."; "-" is none.
+  """{metric: {model: {res: score}}} of lines "metric score score ..."; "-" stands for no score.
 
-  The first line names the columns: "pg1-224 pg1-448 3b-224 ...".
+  The first line names the models, the second the resolutions of each, in ascending order.
   """
-  head, *lines = [line.split() for line in text.strip().splitlines()]
+  models, columns, *lines = [line.split() for line in text.strip().splitlines()]
+  columns = list(map(int, columns))
+  starts = [i for i, res in enumerate(columns) if not i or res <= columns[i - 1]]
+  models = [m for m, i, j in zip(models, starts, [*starts[1:], len(columns)], strict=True)
+            for _ in range(i, j)]
   scores = {}
   for metric, *row in lines:
     scores[metric] = {}
-    for column, score in zip(head, row, strict=True):
+    for model, res, score in zip(models, columns, row, strict=True):
       if score != "-":
-        size, res = column.split("-")
-        scores[metric].setdefault(size, {})[int(res)] = float(score)
+        scores[metric].setdefault(model, {})[res] = float(score)
   return scores
 
 
-def at(published, size, res):
-  """{metric: score} of a table() for one size and resolution."""
-  return {metric: sizes[size][res] for metric, sizes in published.items()
-          if res in sizes.get(size, ())}
-
-
-def image(a, antialias=False, key="image"):
-  """pp from the encoded image to the square that the model takes; the aspect ratio is not kept."""
-  smooth = ", antialias=True" if antialias else ""
-  if key == "image":
-    return f"decode|resize({a.res}{smooth})"
-  return f"decode(key={key!r})|resize({a.res}{smooth}, key={key!r})"
+def at(published, model, res):
+  """{metric: score} of a table() for one model and resolution."""
+  return {metric: models[model][res] for metric, models in published.items()
+          if res in models.get(model, ())}
 
 
 def video(a, segment=""):
@@ -150,8 +147,8 @@ def video(a, segment=""):
 
   segment: arguments of decode_video that say which part of the video counts.
   """
-  rule = ", ".join([f"num_frames={a.num_frames}", f"stride={a.stride}", *filter(None, [segment])])
-  return f"decode_video({rule})|resize({a.res})"
+  frames = [f"num_frames={a.num_frames}", f"stride={a.stride}", *filter(None, [segment])]
+  return f"decode_video({', '.join(frames)})|resize"
 
 
 def prompt(template):
@@ -169,35 +166,46 @@ def source(a, name, split):
   return dict(name=name, split=split, data_dir=a.data_dir)
 
 
-def part(a, data, split, pp, **kw):
-  """One source of the training mixture; pp makes image, prefix and suffix. kw: weight, name."""
-  pp = f"{pp}|{common.tokens(TOKENIZER, a.text_len, train=True)}"
-  return dict(data=source(a, data, split), pp=pp, **kw)
+def component(a, data, split, pp, **kw):
+  """A component of the training mixture; pp makes image, prefix and suffix. kw: weight, name."""
+  return dict(data=source(a, data, split), pp=f"{pp}|text_layout", **kw)
 
 
-def evaluate(c, a, name, splits, type, pp, keep=(), data=None, prompt_len=None, **kw):
-  """Adds evals NAME/ALIAS for splits {alias: split}: decode what pp's image and prefix ask for.
+def evaluate(c, a, name, splits, type, pp, keep=(), data=None, **kw):
+  """Adds evals NAME/ALIAS for splits {alias: split}: the model answers pp's image and prefix.
 
-  keep: what the kind `type` scores by, in the example's keys.
+  keep: keys of the example by which the evaluator type `type` scores.
   data: the data set, if it is not called `name`.
-  prompt_len: tokens of a prompt, by default text_len: less where answers are long.
-  kw: arguments of the evaluator; batch_size, percent (of the run, by default at its end only),
-  sampler, max_new_tokens (by default text_len), and those of the kind.
+  kw: arguments of the evaluator: batch_size, fraction (of the steps, by default at their end),
+  sampler, prompt_len and max_new_tokens (by default config.text_len), and those of its type.
   """
-  pp = f"{pp}|{common.tokens(TOKENIZER, prompt_len or a.text_len, False, ('prefix', *keep))}"
   for alias, split in splits.items():
     c.evals[f"{name}/{alias}"] = dict(
-        type=type, data=source(a, data or name, split), pp=pp,
-        **{"max_new_tokens": a.text_len, "batch_size": 256, **kw})
+        type=type, data=source(a, data or name, split),
+        pp=f"{pp}|text_layout(keep={('prefix', *keep)})", **{"batch_size": 256, **kw})
 
 
-def perplexity(c, a, name, splits, pp, data=None, percent=0.05):
+def perplexity(c, a, name, splits, pp, data=None, fraction=0.05):
   """Adds evals NAME/ALIAS/pplx for splits {alias: split}: how likely pp's suffix is."""
-  pp = f"{pp}|{common.tokens(TOKENIZER, a.text_len, train=True)}"
   for alias, split in splits.items():
     c.evals[f"{name}/{alias}/pplx"] = dict(
-        type="perplexity", data=source(a, data or name, split), pp=pp,
-        batch_size=c.input.batch_size, percent=percent)
+        type="perplexity", data=source(a, data or name, split), pp=f"{pp}|text_layout",
+        batch_size=c.input.batch_size, fraction=fraction)
+
+
+def video_task(c, a, name, data, type, prompt, answer, keep, fixed_answer=None, **kw):
+  """The mixture of a video task and its evals, NAME/ALIAS and NAME/ALIAS/pplx.
+
+  answer: pp that writes the suffix; fixed_answer: the same for evals, where it draws none.
+  """
+  train = "train+valid" if a.train_on_val else "train"
+  c.input.mixture = [component(a, data, train, f"{prompt}|{answer}")]
+  often = {"minitrain": "train[:5%]", "minival": "valid[:25%]"}
+  splits = {**often, "val": "valid", "test": "test"}
+  for (alias, split), fraction in zip(splits.items(), (1/8, 1/4, None, None)):
+    evaluate(c, a, name, {alias: split}, type, prompt, keep, data, batch_size=128,
+             fraction=fraction, **kw)
+  perplexity(c, a, name, often, f"{prompt}|{fixed_answer or answer}", data, fraction=1/8)
 
 
 def mean(c, name, evals, metric):

@@ -3,22 +3,17 @@ from configs.transfers import common
 
 SETTINGS = {224: dict(epochs=1, lr=1e-5, batch_size=128, freeze_img=True)}
 PUBLISHED = common.table("""
-                         pg1-224  3b-224 10b-224
-msrvtt_qa/test/accuracy     50.1    50.5    51.9
+                         paligemma_3b  paligemma2_3b  paligemma2_10b
+                                  224            224             224
+msrvtt_qa/test/accuracy          50.1           50.5            51.9
 """)
 
 
 def get_config(arg=None):
   a = common.parse(arg, text_len=64, num_frames=16, stride=9)
   c = common.transfer(a, SETTINGS, PUBLISHED)
-  ask = f"{common.video(a)}|{common.prompt('answer en {question}')}"
-  c.input.mixture = [common.part(a, "msrvtt/qa", "train+valid" if a.final_split else "train",
-                                 f"{ask}|copy('answer', 'suffix')")]
-  splits = {"minitrain": "train[:5%]", "minival": "valid[:25%]", "val": "valid", "test": "test"}
-  kw = dict(type="vqa", pp=ask, keep=("answer", "question_id"), rule="exact",
-            data="msrvtt/qa", batch_size=128)
-  for (alias, split), percent in zip(splits.items(), (1/8, 1/4, None, None)):
-    common.evaluate(c, a, "msrvtt_qa", {alias: split}, percent=percent, **kw)
-  common.perplexity(c, a, "msrvtt_qa", {k: splits[k] for k in ("minitrain", "minival")},
-                    f"{ask}|copy('answer', 'suffix')", data="msrvtt/qa", percent=1/8)
+  prompt = f"{common.video(a)}|{common.prompt('answer en {question}')}"
+  common.video_task(c, a, "msrvtt_qa", "msrvtt/qa", "vqa", prompt,
+                    answer="copy('answer', 'suffix')", keep=("answer", "question_id"),
+                    metric="exact")
   return c

@@ -3,22 +3,17 @@ from configs.transfers import common
 
 SETTINGS = {224: dict(epochs=1, lr=3e-6, wd=0.1, batch_size=128)}
 PUBLISHED = common.table("""
-                       pg1-224  3b-224 10b-224
-msvd_qa/test/accuracy     60.2    61.1    62.5
+                       paligemma_3b  paligemma2_3b  paligemma2_10b
+                                224            224             224
+msvd_qa/test/accuracy          60.2           61.1            62.5
 """)
 
 
 def get_config(arg=None):
   a = common.parse(arg, text_len=64, num_frames=8, stride=26)
   c = common.transfer(a, SETTINGS, PUBLISHED)
-  ask = f"{common.video(a)}|{common.prompt('answer en {question}')}"
-  c.input.mixture = [common.part(a, "msvd_qa", "train+valid" if a.final_split else "train",
-                                 f"{ask}|copy('answer', 'suffix')")]
-  splits = {"minitrain": "train[:5%]", "minival": "valid[:25%]", "val": "valid", "test": "test"}
-  kw = dict(type="vqa", pp=ask, keep=("answer", "question_id"), rule="exact",
-            data="msvd_qa", batch_size=128)
-  for (alias, split), percent in zip(splits.items(), (1/8, 1/4, None, None)):
-    common.evaluate(c, a, "msvd_qa", {alias: split}, percent=percent, **kw)
-  common.perplexity(c, a, "msvd_qa", {k: splits[k] for k in ("minitrain", "minival")},
-                    f"{ask}|copy('answer', 'suffix')", data="msvd_qa", percent=1/8)
+  prompt = f"{common.video(a)}|{common.prompt('answer en {question}')}"
+  common.video_task(c, a, "msvd_qa", "msvd_qa", "vqa", prompt,
+                    answer="copy('answer', 'suffix')", keep=("answer", "question_id"),
+                    metric="exact")
   return c

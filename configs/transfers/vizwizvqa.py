@@ -3,9 +3,10 @@ from configs.transfers import common
 
 SETTINGS = {res: dict(epochs=10, lr=1e-5) for res in (224, 448)}
 PUBLISHED = common.table("""
-                         pg1-224 pg1-448  3b-224 3b-448  10b-224 10b-448  28b-224 28b-448
-vizwizvqa/val/accuracy      76.4       -    76.4   77.5     78.1    78.6     78.7    78.9
-vizwizvqa/test/accuracy     73.7    75.5       -      -        -       -        -       -
+                         paligemma_3b  paligemma2_3b  paligemma2_10b  paligemma2_28b
+                            224   448      224   448       224   448       224   448
+vizwizvqa/val/accuracy     76.4     -     76.4  77.5      78.1  78.6      78.7  78.9
+vizwizvqa/test/accuracy    73.7  75.5        -     -         -     -         -     -
 """)
 
 
@@ -13,18 +14,18 @@ def get_config(arg=None):
   a = common.parse(arg, text_len=48)
   c = common.transfer(a, SETTINGS, PUBLISHED)
   # The data set leaves empty answers out: a question may have none.
-  ask = f"setdefault('answers', '')|{common.prompt('answer en {question}')}"
-  c.input.mixture = [common.part(
-      a, "vizwizvqa", "train+val" if a.final_split else "train",
-      f"{common.image(a, antialias=True)}|{ask}|"
+  prompt = f"setdefault('answers', '')|{common.prompt('answer en {question}')}"
+  c.input.mixture = [common.component(
+      a, "vizwizvqa", "train+val" if a.train_on_val else "train",
+      f"decode|resize(antialias=True)|{prompt}|"
       "choice_no_replacement(inkey='answers', outkey='suffix')")]
   # Evaluated without antialiasing, unlike training: so are the published scores.
-  ask, splits = f"{common.image(a)}|{ask}", {"minitrain": "train[:5120]", "val": "val"}
-  for (alias, split), percent in zip(splits.items(), (1/8, 0.1)):
-    common.evaluate(c, a, "vizwizvqa", {alias: split}, "vqa", ask, rule="vizwiz",
-                    keep=("answers", "image/filename"), batch_size=1024, percent=percent)
-  common.evaluate(c, a, "vizwizvqa", {"test": "test"}, "store", ask, keep=("image/filename",),
-                  format="vizwiz", batch_size=1024)
+  prompt, splits = f"decode|resize|{prompt}", {"minitrain": "train[:5120]", "val": "val"}
+  for (alias, split), fraction in zip(splits.items(), (1/8, 0.1)):
+    common.evaluate(c, a, "vizwizvqa", {alias: split}, "vqa", prompt, metric="vizwiz",
+                    keep=("answers", "image/filename"), batch_size=1024, fraction=fraction)
+  common.evaluate(c, a, "vizwizvqa", {"test": "test"}, "submission", prompt,
+                  keep=("image/filename",), format="vizwiz", batch_size=1024)
   common.perplexity(c, a, "vizwizvqa", {"minitrain": "train", "val": "val"},
-                    f"{ask}|{common.first('answers')}", percent=1/8)
+                    f"{prompt}|{common.first('answers')}", fraction=1/8)
   return c

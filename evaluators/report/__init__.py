@@ -8,7 +8,7 @@
 Everything is inside the file (images as data URIs), so it opens from disk and can be mailed. A
 content policy forbids it to fetch anything and to run any script but its own, and all text is
 escaped: a model may well write "<script>". It stays below 15 MB however many predictions there
-are: gallery.py says what is left out.
+are: gallery.py says which are left out.
 """
 import json
 
@@ -19,7 +19,7 @@ PREDICTION_KEYS = ("task", "id", "prediction")
 RESULT_KEYS = ("task", "metric", "value")
 
 
-def write_report(path, *, title, subtitle="", results=(), rows=(), details=None):
+def write_report(path, *, title, subtitle="", results=(), predictions=(), details=None):
   """Writes the report, replacing an older one in one step.
 
   Args:
@@ -29,7 +29,7 @@ def write_report(path, *, title, subtitle="", results=(), rows=(), details=None)
       for metrics that papers print times 100, "interval": (low, high) of the 95 % bootstrap CI,
       "published": the score to compare with, "baseline": that of the majority class, all on the
       scale of value; "n": examples, "warnings": [str], deviations from the reference protocol.
-    rows: predictions, a list of {"task", "id", "prediction"}, and where known
+    predictions: list of {"task", "id", "prediction"}, and where known
       "correct": bool, or None where it is unknown; "score": float; "group": str, such as a type
       of question;
       "prompt", or else "prefix"; "references": [str], or else "suffix"; "tokens", "logprobs" and
@@ -50,11 +50,11 @@ def write_report(path, *, title, subtitle="", results=(), rows=(), details=None)
   """
   for i, result in enumerate(results):
     _require(result, RESULT_KEYS, f"results[{i}]")
-  for i, row in enumerate(rows):
-    _require(row, PREDICTION_KEYS, f"rows[{i}]")
+  for i, prediction in enumerate(predictions):
+    _require(prediction, PREDICTION_KEYS, f"predictions[{i}]")
   return write_page(path, FOLDER / "report.html", title=title, subtitle=subtitle,
-                    table=table.table(results), panels=panels.panels(rows),
-                    gallery=gallery.gallery(rows),
+                    table=table.table(results), panels=panels.panels(predictions),
+                    gallery=gallery.gallery(predictions),
                     details=[(name, _text(value)) for name, value in (details or {}).items()])
 
 

@@ -4,7 +4,6 @@ So that the page opens at once and can be mailed, it holds at most MOST_ROWS pre
 at most MOST_PICTURES have their picture, shrunk to SIDE pixels; each task has its fair part of
 both. Long texts are cut until all of it takes no more than DATA bytes.
 """
-import base64
 import collections
 import io
 import itertools
@@ -16,77 +15,80 @@ from markupsafe import Markup
 from PIL import Image
 
 from evaluators.report import panels
+from evaluators.report.page import data_uri
 from pp import locations
 
 MOST_ROWS = 10_000
 MOST_PICTURES = 300
 SIDE = 336
-PICTURE = 18_000  # bytes
+PICTURE = 24_000  # characters of a data URI: 18 kB
 DATA = 14_500_000  # bytes
 CUTS = (4000, 2000, 1000, 500, 250, 120, 60, 30)  # characters of a text
-MOST_REFERENCES = 20  # of a row, different ones
+MOST_REFERENCES = 20  # of an example, different ones
 MOST_TOKENS = 64  # of which the confidence is drawn
 LEVELS = "0123456789abcdefghijklmnopqrstuvwxyz"  # of confidence: 0 to 1 in 36 steps
 TINY = 128  # pixels; up to here a picture is exact
 INKS = {"pred": (247, 103, 7), "ref": (45, 164, 78)}  # of masks
 
 
-def gallery(rows):
-  """{"total", "tally", "left_out": texts, "data": Markup of the JSON}; None without rows."""
-  if not rows:
+def gallery(predictions):
+  """{"total", "tally", "left_out": texts, "data": Markup of the JSON}; None without predictions."""
+  if not predictions:
     return None
-  fair = _fair(range(len(rows)), rows)
-  pictured = [i for i in fair if rows[i].get("image") is not None]
+  fair = _fair(range(len(predictions)), predictions)
+  pictured = [i for i in fair if predictions[i].get("image") is not None]
   drawn = set(pictured[:MOST_PICTURES])
   rest = (i for i in fair if i not in drawn)
   kept = sorted([*drawn, *itertools.islice(rest, MOST_ROWS - len(drawn))])
-  records = [_record(rows[i], f"rows[{i}] (id {rows[i]['id']!r})", i in drawn) for i in kept]
+  records = [_record(predictions[i], f"predictions[{i}] (id {predictions[i]['id']!r})", i in drawn)
+             for i in kept]
   for cut in CUTS:
-    data = json.dumps({"rows": [{**record, **_texts(rows[i], cut)}
+    data = json.dumps({"rows": [{**record, **_texts(predictions[i], cut)}
                                 for i, record in zip(kept, records)]},
                       ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     data = data.replace("<", "\\u003c")  # so that no text ends the script element
     if len(data.encode("utf-8", "replace")) <= DATA:
       break
   left_out = []
-  if len(kept) < len(rows):
-    left_out.append(f"{len(kept):,} of {len(rows):,} examples are here, evenly of all tasks.")
+  if len(kept) < len(predictions):
+    left_out.append(f"{len(kept):,} of {len(predictions):,} examples are here, "
+                    "evenly of all tasks.")
   if len(pictured) > len(drawn):
     left_out.append(f"{len(drawn):,} examples have their picture.")
-  return {"total": f"{len(rows):,}", "tally": panels.tally(rows), "left_out": " ".join(left_out),
-          "data": Markup(data)}
+  return {"total": f"{len(predictions):,}", "tally": panels.tally(predictions),
+          "left_out": " ".join(left_out), "data": Markup(data)}
 
 
-def _fair(indices, rows):
+def _fair(indices, predictions):
   """The indices, one of each task in turn."""
   by_task = collections.defaultdict(list)
   for i in indices:
-    by_task[str(rows[i]["task"])].append(i)
+    by_task[str(predictions[i]["task"])].append(i)
   return [i for some in itertools.zip_longest(*by_task.values()) for i in some if i is not None]
 
 
-def _references(row):
-  """[str] of what a row's answer is compared with."""
-  found = row.get("references")
+def _references(p):
+  """[str] of the texts that an answer is compared with."""
+  found = p.get("references")
   if isinstance(found, (str, bytes)):
-    raise ValueError(f"The row {row['id']!r} of the report has the string {found!r} as its "
+    raise ValueError(f"The prediction {p['id']!r} of the report has the string {found!r} as its "
                      "references; give a list of strings.")
   if found is None:
-    found = [row["suffix"]] if row.get("suffix") is not None else []
+    found = [p["suffix"]] if p.get("suffix") is not None else []
   return list(map(_text, found))
 
 
-def _texts(row, most):
+def _texts(p, most):
   """Prompt, answer and references with their counts, cut after so many characters."""
   def short(text):
     over = len(text) - most
     return text if over <= 0 else f"{text[:most]}\u2026 [{over:,} more characters]"
 
-  prompt = row["prompt"] if row.get("prompt") is not None else row.get("prefix", "")
-  counts = collections.Counter(_references(row)).most_common(MOST_REFERENCES)
+  prompt = p["prompt"] if p.get("prompt") is not None else p.get("prefix", "")
+  counts = collections.Counter(_references(p)).most_common(MOST_REFERENCES)
   found = {"prompt": short(_text(prompt)), "refs": [[short(text), n] for text, n in counts]}
-  if row["prediction"] or row.get("finish_reason") != "":
-    found["answer"] = short(_text(row["prediction"]))
+  if p["prediction"] or p.get("finish_reason") != "":
+    found["answer"] = short(_text(p["prediction"]))
   return found
 
 
@@ -94,24 +96,24 @@ def _text(value):
   return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _record(row, where, pictured):
-  """What the script draws of one row but for its texts; what is unknown is left out."""
-  score = row.get("score")
+def _record(p, where, pictured):
+  """The script's record of a prediction but for its texts; unknown fields are left out."""
+  score = p.get("score")
   record = {
-      "task": _text(row["task"]), "id": _text(row["id"])[:200],
-      "verdict": panels.verdict(row),
+      "task": _text(p["task"]), "id": _text(p["id"])[:200],
+      "verdict": panels.verdict(p),
       "score": round(float(score), 4) if score is not None and math.isfinite(score) else None,
-      "group": None if row.get("group") is None else _text(row["group"]),
-      "end": _text(row["finish_reason"]) if row.get("finish_reason") else None,
-      **_probabilities(row), **(_picture(row, where) if pictured else {})}
+      "group": None if p.get("group") is None else _text(p["group"]),
+      "end": _text(p["finish_reason"]) if p.get("finish_reason") else None,
+      **_probabilities(p), **(_picture(p, where) if pictured else {})}
   return {k: v for k, v in record.items() if v is not None}
 
 
-def _probabilities(row):
+def _probabilities(p):
   """Number of tokens, their mean log-probability, and each one's probability as one of LEVELS."""
-  logprobs = row.get("logprobs")
+  logprobs = p.get("logprobs")
   if logprobs is None or not len(logprobs):
-    tokens = row.get("tokens")
+    tokens = p.get("tokens")
     return {} if tokens is None else {"length": len(tokens)}
   values = np.asarray(logprobs, np.float64)
   values = np.where(np.isnan(values), -np.inf, values)
@@ -121,17 +123,17 @@ def _probabilities(row):
           "sure": "".join(LEVELS[step] for step in steps)}
 
 
-def _picture(row, where):
+def _picture(p, where):
   """The image with the boxes and masks over it."""
-  uri, width, height = embed(row["image"], where)
-  found, pred = {"image": [uri, width, height]}, row.get("pred_boxes")
+  uri, width, height = embed(p["image"], where)
+  found, pred = {"image": [uri, width, height]}, p.get("pred_boxes")
   if pred is None:
-    pred = [{"box": o.box, "label": o.label} for o in locations.parse_objects(row["prediction"])]
+    pred = [{"box": o.box, "label": o.label} for o in locations.parse_objects(p["prediction"])]
   found["pred"] = [_box(box, where) for box in pred] or None
-  found["ref"] = [_box(box, where) for box in row.get("ref_boxes") or ()] or None
+  found["ref"] = [_box(box, where) for box in p.get("ref_boxes") or ()] or None
   for kind, ink in INKS.items():
-    if row.get(f"{kind}_mask") is not None:
-      found[f"{kind}Mask"] = _stain(row[f"{kind}_mask"], ink, (width, height), where)
+    if p.get(f"{kind}_mask") is not None:
+      found[f"{kind}Mask"] = _stain(p[f"{kind}_mask"], ink, (width, height), where)
   return found
 
 
@@ -154,9 +156,7 @@ def _stain(mask, ink, size, where):
     raise ValueError(f"{where}: a mask is [H, W] and not empty; this is {list(mask.shape)}.")
   alpha = Image.fromarray((mask > 0).astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
   alpha.putpalette([0, 0, 0, *ink])
-  buffer = io.BytesIO()
-  alpha.save(buffer, "PNG", transparency=bytes([0, 130]), bits=1, optimize=True)
-  return _uri("png", buffer.getvalue())
+  return data_uri(alpha, "PNG", transparency=bytes([0, 130]), bits=1, optimize=True)
 
 
 def embed(image, where):
@@ -167,7 +167,7 @@ def embed(image, where):
       picture = Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG"))
       picture.load()
     except (OSError, SyntaxError, ValueError) as error:
-      raise ValueError(f"{where}: the image bytes are no readable PNG or JPEG "
+      raise ValueError(f"{where}: the image bytes are not a readable PNG or JPEG "
                        f"({error}; they begin with {encoded[:8]!r}).") from error
   else:
     array = np.asarray(image)
@@ -177,20 +177,11 @@ def embed(image, where):
     if not array.size:
       raise ValueError(f"{where}: the image is empty, {list(array.shape)}.")
     picture = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
-  if max(picture.size) <= TINY:
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    if len(buffer.getvalue()) <= PICTURE:
-      return _uri("png", buffer.getvalue()), *picture.size
+  if max(picture.size) <= TINY and len(uri := data_uri(picture, "PNG")) <= PICTURE:
+    return uri, *picture.size
   picture = picture.convert("RGB")
   picture.thumbnail((SIDE, SIDE))
   for quality in (85, 75, 60, 40, 20, 5):
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=quality)
-    if len(buffer.getvalue()) <= PICTURE:
+    if len(uri := data_uri(picture, "JPEG", quality=quality)) <= PICTURE:
       break
-  return _uri("jpeg", buffer.getvalue()), *picture.size
-
-
-def _uri(kind, data):
-  return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+  return uri, *picture.size

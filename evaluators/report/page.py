@@ -4,6 +4,7 @@ base.html and page.css serve every page, the evaluation report and those of tool
 """
 import base64
 import hashlib
+import io
 import pathlib
 
 import jinja2
@@ -39,3 +40,11 @@ def write_page(path, template, **values):
       **values, css=Markup(css), script=Markup(script), digest=digest)
   files.write_atomic(path, page.encode("utf-8", "replace"))  # lone surrogates become "?"
   return epath.Path(path)
+
+
+def data_uri(picture, format, **settings):
+  """A PIL image as "data:image/...;base64,...", in one of Pillow's formats with its settings."""
+  buffer = io.BytesIO()
+  picture.save(buffer, format, **settings)
+  data = base64.b64encode(buffer.getvalue()).decode("ascii")
+  return f"data:image/{format.lower()};base64,{data}"

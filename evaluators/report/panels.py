@@ -15,44 +15,44 @@ _ENDS = ("eos", "stop", "length")
 VERDICTS = {"wrong": "\u2717", "right": "\u2713", "unscored": "\u00b7"}
 
 
-def panels(rows):
-  """[what the template draws of a task's predictions], in order of first appearance."""
+def panels(predictions):
+  """[the template's values for a task], in order of first appearance."""
   by_task = collections.defaultdict(list)
-  for row in rows:
-    by_task[str(row["task"])].append(row)
+  for p in predictions:
+    by_task[str(p["task"])].append(p)
   return [{"task": task, "tally": tally(some), "histogram": _histogram(some), "ends": _ends(some),
            "groups": _groups(some)} for task, some in by_task.items()]
 
 
-def verdict(row):
+def verdict(p):
   """"right", "wrong", or "unscored" where it is unknown."""
-  correct = row.get("correct")
+  correct = p.get("correct")
   return "unscored" if correct is None else "right" if correct else "wrong"
 
 
-def tally(rows):
+def tally(predictions):
   """[(verdict, "\u2717 3 wrong")] of the verdicts that some of the predictions have."""
-  counts = collections.Counter(map(verdict, rows))
+  counts = collections.Counter(map(verdict, predictions))
   return [(name, f"{mark} {counts[name]:,} {name}") for name, mark in VERDICTS.items()
           if counts[name]]
 
 
-def _lengths(rows):
-  counts = [row.get("tokens") if row.get("tokens") is not None else row.get("logprobs")
-            for row in rows]
+def _lengths(predictions):
+  counts = [p.get("tokens") if p.get("tokens") is not None else p.get("logprobs")
+            for p in predictions]
   if all(tokens is not None for tokens in counts):
     return [len(tokens) for tokens in counts], "tokens"
-  return [len(str(row["prediction"])) for row in rows], "characters"
+  return [len(str(p["prediction"])) for p in predictions], "characters"
 
 
-def _histogram(rows):
+def _histogram(predictions):
   """{"words", "bins": [(title, [(verdict, x, y, width, height)])], "ticks": [(x, text)]}."""
-  lengths, unit = _lengths(rows)
+  lengths, unit = _lengths(predictions)
   least, most = min(lengths), max(lengths)
   step = max(1, math.ceil((most - least + 1) / _BINS))
   bins = [collections.Counter() for _ in range((most - least) // step + 1)]
-  for row, length in zip(rows, lengths):
-    bins[(length - least) // step][verdict(row)] += 1
+  for p, length in zip(predictions, lengths):
+    bins[(length - least) // step][verdict(p)] += 1
   tallest, wide = max(b.total() for b in bins), WIDTH / max(len(bins), 8)
   drawn = []
   for i, counts in enumerate(bins):
@@ -75,10 +75,10 @@ def _histogram(rows):
                     for i in range(0, len(bins), every)]}
 
 
-def _ends(rows):
+def _ends(predictions):
   """{"words", "parts": [(class, x, width, title)], "cut": whether many were}; None if unknown."""
-  counts = collections.Counter(str(row["finish_reason"]) for row in rows
-                               if row.get("finish_reason"))
+  counts = collections.Counter(str(p["finish_reason"]) for p in predictions
+                               if p.get("finish_reason"))
   if not counts:
     return None
   names = [*(n for n in _ENDS if counts[n]), *sorted(set(counts) - set(_ENDS))]
@@ -91,16 +91,16 @@ def _ends(rows):
   return {"words": words, "parts": parts, "cut": counts["length"] / counts.total() > _CUT}
 
 
-def _groups(rows):
+def _groups(predictions):
   """{"unit", "lines": [(group, width in percent, mean, count)], "rest"}; None without groups.
 
   The mean is of scores, or the fraction of right answers where a prediction has no score. The
   worst group comes first.
   """
   values = collections.defaultdict(list)
-  for row in rows:
-    if row.get("group") is not None and (score := _score(row)) is not None:
-      values[str(row["group"])].append(score)
+  for p in predictions:
+    if p.get("group") is not None and (score := _score(p)) is not None:
+      values[str(p["group"])].append(score)
   if not values:
     return None
   larger = sorted(values, key=lambda g: (-len(values[g]), g))
@@ -117,8 +117,8 @@ def _groups(rows):
       f"{number(statistics.fmean(others))}")}
 
 
-def _score(row):
-  score = row.get("score")
+def _score(p):
+  score = p.get("score")
   if score is None:
-    return None if row.get("correct") is None else float(bool(row["correct"]))
+    return None if p.get("correct") is None else float(bool(p["correct"]))
   return float(score) if math.isfinite(score) else None

@@ -183,7 +183,7 @@ def main():
   gemma1, gemma2_text = transformers.GemmaConfig(**GEMMA), transformers.Gemma2Config(**GEMMA2)
   paligemma(1, gemma1, "hf_paligemma")
   old_spelling()
-  gemma2_text.sliding_window = 4096  # PaliGemma 2 is without one here, see hf_config.py
+  gemma2_text.sliding_window = 4096  # PaliGemma 2 is without one here, see families/gemma/hf.py
   paligemma(2, gemma2_text, "hf_paligemma2", max_shard_size="60KB")
   decoder(transformers.GemmaForCausalLM, transformers.GemmaConfig(**GEMMA), "hf_gemma", 3)
   decoder(transformers.GemmaForCausalLM,

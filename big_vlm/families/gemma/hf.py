@@ -4,14 +4,13 @@ A config.json lists only what differs from the defaults of its class, and keys m
 versions: DEFAULTS has the defaults, import_config knows both spellings. Whatever would change the
 numbers and has no counterpart here is refused.
 """
-from big_vlm.families.gemma.model import GemmaConfig
+from big_vlm.families.gemma.variants import GemmaConfig
 from big_vlm.formats import config_json
 from big_vlm.formats.param_map import ParamMapping
 
-PART = "llm"
 ARCHITECTURES = {"gemma": "GemmaForCausalLM", "gemma2": "Gemma2ForCausalLM",
                  "vaultgemma": "VaultGemmaForCausalLM"}
-PALIGEMMA_DECODERS = ("gemma", "gemma2")  # of these transformers makes a PaliGemma
+PALIGEMMA = ("gemma", "gemma2")  # of these transformers makes a PaliGemma
 SPELLINGS = [(r"^(?!model\.)", "model.")]
 IGNORED = r"(.*\.)?lm_head\.weight|.*\.rotary_emb\.inv_freq"  # tied, and computed
 IDS = dict(pad_token_id=0, eos_token_id=1, bos_token_id=2)
@@ -103,25 +102,28 @@ def export_config(c):
 def param_map(c, root="", padding=0):
   """n query heads and k kv heads of size e, d width, m MLP width. padding: rows of the embedding
   table beyond ours."""
-  layers, layer, depth = "llm/layers", f"{root}model.layers.{{}}", range(c.depth)
   norms = {"pre_attention_norm": "input_layernorm", "pre_ffw_norm": "pre_feedforward_layernorm"}
   if c.post_norms:
     norms |= {"post_attention_norm": "post_attention_layernorm",
               "post_ffw_norm": "post_feedforward_layernorm"}
   elif _is_gemma1(c):  # there this name is the norm before the MLP
     norms["pre_ffw_norm"] = "post_attention_layernorm"
-  table = [(f"{name}/scale", external) for name, external in norms.items()] + [
-      ("attn/attn_vec_einsum/w", "self_attn.o_proj", "n e d -> d (n e)"),
-      ("mlp/gating_einsum", "mlp.{}_proj", "d m -> m d", ("gate", "up")),
-      ("mlp/linear", "mlp.down_proj", "m d -> d m")]
+
+  def block(name, external, pattern="", *axes):
+    return ParamMapping(f"llm/layers/{name}", f"{root}model.layers.{{}}.{external}.weight", pattern,
+                        (range(c.depth), *axes))
+
   if c.kv_heads == c.heads:
-    table += [("attn/qkv_einsum/w", "self_attn.{}_proj", "n d e -> (n e) d", "qkv")]
+    qkv = [block("attn/qkv_einsum/w", "self_attn.{}_proj", "n d e -> (n e) d", "qkv")]
   else:
-    table += [("attn/q_einsum/w", "self_attn.q_proj", "n d e -> (n e) d"),
-              ("attn/kv_einsum/w", "self_attn.{}_proj", "k d e -> (k e) d", "kv")]
+    qkv = [block("attn/q_einsum/w", "self_attn.q_proj", "n d e -> (n e) d"),
+           block("attn/kv_einsum/w", "self_attn.{}_proj", "k d e -> (k e) d", "kv")]
   return [
       ParamMapping("llm/embedder/input_embedding", f"{root}model.embed_tokens.weight",
                    padding_after=padding),
-      *(ParamMapping(f"{layers}/{name}", f"{layer}.{external}.weight", "".join(more[:1]),
-                     (depth, *more[1:])) for name, external, *more in table),
+      *qkv,
+      block("attn/attn_vec_einsum/w", "self_attn.o_proj", "n e d -> d (n e)"),
+      block("mlp/gating_einsum", "mlp.{}_proj", "d m -> m d", ("gate", "up")),
+      block("mlp/linear", "mlp.down_proj", "m d -> d m"),
+      *(block(f"{name}/scale", external) for name, external in norms.items()),
       ParamMapping("llm/final_norm/scale", f"{root}model.norm.weight")]

@@ -4,11 +4,10 @@ Absent keys have the defaults of KerasHub 0.32: what a file from before Gemma 2 
 """
 import math
 
-from big_vlm.families.gemma.model import GemmaConfig
+from big_vlm.families.gemma.variants import GemmaConfig
 from big_vlm.formats import config_json
-from big_vlm.formats.param_map import ParamMapping
+from big_vlm.formats.param_map import ParamMapping, keras_numbers
 
-PART = "llm"
 CLASSES = ("GemmaBackbone",)
 TEXT_LENGTH = 1024  # tokens that its preprocessor packs
 BYTE_LEVEL = False  # SentencePiece
@@ -37,8 +36,8 @@ def import_config(c, where, in_paligemma=False):
 
 
 def export_config(c, in_paligemma=False):
-  if in_paligemma and c.window is not None and c.window_rule != "two_sided":
-    raise ValueError(f"a PaliGemma with a window that cuts by the rule {c.window_rule!r}")
+  if in_paligemma and c.window is not None and c.sliding_window_mode != "symmetric":
+    raise ValueError(f"a PaliGemma with the sliding window mode {c.sliding_window_mode!r}")
   by_head_dim = c.query_scale is None or math.isclose(c.query_scale, c.head_dim**-0.5)
   if not by_head_dim and not math.isclose(c.query_scale, (c.width / c.heads)**-0.5):
     raise ValueError(f"a decoder of query scale {c.query_scale}, which is neither head_dim**-0.5 "
@@ -53,19 +52,23 @@ def export_config(c, in_paligemma=False):
 
 def param_map(c, in_paligemma=False):
   layer = "layers/pali_gemma_decoder_block{}" if in_paligemma else "layers/gemma_decoder_block{}"
-  depth = ["", *(f"_{i}" for i in range(1, c.depth))]
   norms = ["pre_attention_norm", "pre_ffw_norm"]
   norms += ["post_attention_norm", "post_ffw_norm"] if c.post_norms else []
-  table = [(f"{name}/scale", name) for name in norms] + [
-      ("attn/attn_vec_einsum/w", "attention/output_dense"),
-      ("mlp/gating_einsum", "{}", ("gating_ffw", "gating_ffw_2")), ("mlp/linear", "ffw_linear")]
+
+  def block(name, external, *axes):
+    return ParamMapping(f"llm/layers/{name}", f"{layer}/{external}/vars/0",
+                        axes=(keras_numbers(c.depth), *axes))
+
   if c.kv_heads == c.heads:
-    table += [("attn/qkv_einsum/w", "attention/{}_dense", ("query", "key", "value"))]
+    qkv = [block("attn/qkv_einsum/w", "attention/{}_dense", ("query", "key", "value"))]
   else:
-    table += [("attn/q_einsum/w", "attention/query_dense"),
-              ("attn/kv_einsum/w", "attention/{}_dense", ("key", "value"))]
+    qkv = [block("attn/q_einsum/w", "attention/query_dense"),
+           block("attn/kv_einsum/w", "attention/{}_dense", ("key", "value"))]
   return [
       ParamMapping("llm/embedder/input_embedding", "layers/reversible_embedding/vars/0"),
-      *(ParamMapping(f"llm/layers/{name}", f"{layer}/{external}/vars/0", axes=(depth, *axes))
-        for name, external, *axes in table),
+      *qkv,
+      block("attn/attn_vec_einsum/w", "attention/output_dense"),
+      block("mlp/gating_einsum", "{}", ("gating_ffw", "gating_ffw_2")),
+      block("mlp/linear", "ffw_linear"),
+      *(block(f"{name}/scale", name) for name in norms),
       ParamMapping("llm/final_norm/scale", "layers/rms_normalization/vars/0")]

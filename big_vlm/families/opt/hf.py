@@ -1,11 +1,10 @@
 """OPT in transformers."""
-from big_vlm.families.opt.model import OPTConfig
+from big_vlm.families.opt.variants import OPTConfig
 from big_vlm.formats import config_json
 from big_vlm.formats.param_map import TORCH, ParamMapping
 
-PART = "llm"
 ARCHITECTURES = {"opt": "OPTForCausalLM"}
-PALIGEMMA_DECODERS = ()
+PALIGEMMA = ()
 SPELLINGS = [(r"^(?=decoder\.)", "model.")]
 IGNORED = r"lm_head\.weight"
 FIELDS = dict(width="hidden_size", depth="num_hidden_layers", mlp="ffn_dim",

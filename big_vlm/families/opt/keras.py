@@ -1,9 +1,8 @@
 """OPT in KerasHub."""
-from big_vlm.families.opt.model import OPTConfig
+from big_vlm.families.opt.variants import OPTConfig
 from big_vlm.formats import config_json
-from big_vlm.formats.param_map import KERAS, ParamMapping
+from big_vlm.formats.param_map import KERAS, ParamMapping, keras_numbers
 
-PART = "llm"
 CLASSES = ("OPTBackbone",)
 TEXT_LENGTH = 1024  # tokens that its preprocessor packs
 BYTE_LEVEL = True  # BPE
@@ -23,7 +22,7 @@ def export_config(c):
 def param_map(c):
   layers, layer = "llm/layers", "layers/transformer_decoder{}"
   embedding, kw = "layers/token_and_position_embedding", dict(
-      axes=(["", *(f"_{i}" for i in range(1, c.depth))],))
+      axes=(keras_numbers(c.depth),))
   attn = {"query": "query", "key": "key", "value": "value", "out": "output"}
   return [
       ParamMapping("llm/embedder/input_embedding", f"{embedding}/token_embedding/vars/0"),

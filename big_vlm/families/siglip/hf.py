@@ -1,11 +1,11 @@
 """SigLIP's vision tower in transformers, alone or out of a folder that has the text tower too."""
-from big_vlm.families.siglip.model import ViTConfig
+from big_vlm.families.siglip.variants import ViTConfig
 from big_vlm.formats import config_json
 from big_vlm.formats.param_map import TORCH, ParamMapping
 
-PART = "img"
 TOWER = "siglip_vision_model"
 ARCHITECTURES = {TOWER: "SiglipVisionModel", "siglip": "SiglipModel"}
+PALIGEMMA = (TOWER,)
 SPELLINGS = [(r"^(?!vision_model\.)", "vision_model.")]
 IGNORED = r"text_model\..*|logit_scale|logit_bias|.*\.position_ids"
 FIELDS = dict(width="hidden_size", depth="num_hidden_layers", mlp="intermediate_size",

@@ -1,11 +1,10 @@
 """SigLIP's vision tower in KerasHub: alone, out of a pair of towers, and inside a PaliGemma."""
 import numpy as np
 
-from big_vlm.families.siglip.model import ViTConfig
+from big_vlm.families.siglip.variants import ViTConfig
 from big_vlm.formats import config_json
-from big_vlm.formats.param_map import KERAS, ParamMapping
+from big_vlm.formats.param_map import KERAS, ParamMapping, keras_numbers
 
-PART = "img"
 TOWER = "SigLIPVisionEncoder"
 CLASSES = (TOWER, "SigLIPBackbone")
 ROOT = "layers/sig_lip_vision_encoder/"  # where a SigLIPBackbone keeps its vision tower
@@ -60,7 +59,7 @@ def constants(c):
 def param_map(c, in_paligemma=False):
   """d width, h heads of size e, n patches. In a PaliGemma the matrices are without heads."""
   block, kw = "img/Transformer/encoderblock", dict(
-      axes=(["", *(f"_{i}" for i in range(1, c.depth))],))
+      axes=(keras_numbers(c.depth),))
   attn = f"{block}/MultiHeadDotProductAttention_0"
   if in_paligemma:
     root = "layers/pali_gemma_vit/layers/pali_gemma_vit_encoder"

@@ -2,10 +2,9 @@
 import math
 import re
 
-from big_vlm.families.siglip.model import ViTConfig
+from big_vlm.families.siglip.variants import ViTConfig
 from big_vlm.formats.param_map import ParamMapping, import_
 
-PART = "img"
 MARKS = ("img/embedding/kernel",)
 IMAGE_SIZES = (224, 256, 384, 448, 512, 896)  # of released towers; 384 / 14 leaves a rest
 

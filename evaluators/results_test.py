@@ -1,10 +1,10 @@
-"""Figures of hand-made rows: which have an interval, on which scale they are, how they print."""
+"""Results of hand-made predictions: which have a CI, on which scale they are, how they print."""
 import re
 import types
 
 import pytest
 
-from evaluators import figures
+from evaluators import results
 from evaluators.mean import Mean
 
 
@@ -20,22 +20,22 @@ MIXED = rows(1, 1, 1, 1, 1, 0, 0, 0, 1, 1, group=KINDS)
     ("accuracy", 0.7, MIXED),
     ("accuracy/simple", 5 / 8, MIXED),
     ("cider", 1.25, rows(0.5, 2.0, 1.0, 1.5)),
-    ("nll", 1.5, rows(1.0, 2.0, None)),  # what has no score is no part of the mean
+    ("nll", 1.5, rows(1.0, 2.0, None)),  # predictions without a score do not count
     ("pair_accuracy", 1 / 3, rows(1, 1, 1, 0, 0, 1, pair=[1, 1, 2, 2, 3, 3])),
 ])
-def test_a_mean_of_rows_has_an_interval(metric, value, given):
-  low, high = figures.interval(metric, value, given)
+def test_a_mean_of_scores_has_a_ci(metric, value, given):
+  low, high = results.interval(metric, value, given)
   assert low < value < high
 
 
 def test_an_error_rate_has_one_in_per_cent():
   given = [{"score": 0.1, "errors": {"ser": [d, n]}} for d, n in ((1, 10), (0, 5), (4, 20))]
-  low, high = figures.interval("ser", 100 * 5 / 35, given)
+  low, high = results.interval("ser", 100 * 5 / 35, given)
   assert low == 0 and 5 / 35 < high / 100 == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("metric, value, given", [
-    ("AP", 0.3, rows(1, 0)),  # a ratio over the set is no mean of rows
+    ("AP", 0.3, rows(1, 0)),  # a ratio over the set is not a mean of scores
     ("accuracy", 0.5, rows(None, None)),
     ("accuracy", 0.5, []),
     ("AP", 0., rows(0, 0, 0)),  # what is all wrong gives no idea of how far it may move
@@ -43,13 +43,13 @@ def test_an_error_rate_has_one_in_per_cent():
     ("cider", float("nan"), rows(1, 0)),
 ])
 def test_other_metrics_have_none(metric, value, given):
-  assert figures.interval(metric, value, given) is None
+  assert results.interval(metric, value, given) is None
 
 
 def test_questions_on_one_image_are_drawn_together():
-  alone = figures.interval("accuracy", 0.5, rows(*[0, 1] * 50))
+  alone = results.interval("accuracy", 0.5, rows(*[0, 1] * 50))
   images = [i // 10 for i in range(100)]
-  together = figures.interval("accuracy", 0.5, rows(*[0] * 50, *[1] * 50, **{"image/id": images}))
+  together = results.interval("accuracy", 0.5, rows(*[0] * 50, *[1] * 50, **{"image/id": images}))
   assert together[1] - together[0] > 2 * (alone[1] - alone[0])
 
 
@@ -66,7 +66,7 @@ def evaluator(name, **metrics):
 
 
 def test_published_scores_come_to_our_scale():
-  found = figures.of(evaluator("vqav2/minival", anls=0.5, accuracy=0.7), MIXED,
+  found = results.of(evaluator("vqav2/minival", anls=0.5, accuracy=0.7), MIXED,
                      {"vqav2/minival/accuracy": 82.1, "elsewhere/accuracy": 1.}, Warnings())
   assert list(found) == ["vqav2/minival/anls", "vqav2/minival/accuracy"]
   anls, accuracy = found.values()
@@ -76,12 +76,12 @@ def test_published_scores_come_to_our_scale():
   assert accuracy["warnings"] == ["odd"]
 
 
-def test_the_figure_of_a_mean():
+def test_the_result_of_a_mean():
   parts = [evaluator(f"pope/{name}", accuracy=value) for name, value in (("a", 0.8), ("b", 0.6))]
   found = {}
   for part in parts:
-    found |= figures.of(part, MIXED, {}, Warnings())
-  got = figures.of_mean(Mean("pope/avg2", parts, "accuracy"), found, {"pope/avg2/accuracy": 86.},
+    found |= results.of(part, MIXED, {}, Warnings())
+  got = results.of_mean(Mean("pope/avg2", parts, "accuracy"), found, {"pope/avg2/accuracy": 86.},
                         Warnings())["pope/avg2/accuracy"]
   assert got["value"] == pytest.approx(0.7) and got["published"] == pytest.approx(0.86)
   assert (got["n"], got["interval"], got["percent"]) == (20, None, True)
@@ -90,14 +90,14 @@ def test_the_figure_of_a_mean():
 
 def test_the_table():
   warnings = Warnings()
-  plain = figures.of(evaluator("ocr", acc=0.942), MIXED, {}, warnings)
-  table = figures.table(plain.values())
+  plain = results.of(evaluator("ocr", acc=0.942), MIXED, {}, warnings)
+  table = results.table(plain.values())
   assert re.search(r"^ocr/acc +94\.2% +94\.2% +10$", table, re.MULTILINE), table
-  compared = figures.of(evaluator("coco", cider=1.419, acc=0.7, nll=1.5), MIXED,
+  compared = results.of(evaluator("coco", cider=1.419, acc=0.7, nll=1.5), MIXED,
                         {"coco/acc": 75.}, warnings)
-  table = figures.table([*plain.values(), *compared.values()])
-  assert re.search(r"^metric +model +95 % interval +published +majority answer +examples$", table,
-                   re.MULTILINE)
+  table = results.table([*plain.values(), *compared.values()])
+  assert re.search(r"^metric +model +95 % bootstrap CI +published +majority class +examples$",
+                   table, re.MULTILINE)
   assert re.search(r"^coco/acc +70\.0% +[\d.]+% to [\d.]+% +75\.0% +70\.0% +10$", table,
                    re.MULTILINE), table
   assert re.search(r"^coco/cider +141\.9 +- +- +141\.9 +10$", table, re.MULTILINE), table

@@ -1,4 +1,4 @@
-"""The kinds of evaluators score rows: what they say of a few hand-made ones."""
+"""Each evaluator type scores a few hand-made predictions."""
 import io
 import json
 
@@ -14,13 +14,13 @@ from evaluators import (
     perplexity,
     segmentation,
     sequence_error,
-    store,
+    submission,
     tables,
     text_spotting,
     vqa,
 )
 from evaluators.metrics import caption as metrics_of_captions
-from evaluators.rows import plain
+from evaluators.predictions import to_json
 from pp import locations
 from pp.tokenizer import get_tokenizer
 
@@ -40,7 +40,7 @@ TEN = ["2"] * 3 + ["two"] + ["Two."] + ["3"] * 5
 OPTIONS = dict(multiple_choice_possible_answers=["cat", "dog"], multiple_choice_correct_idx=1)
 
 
-@pytest.mark.parametrize("rule, rows, scores, metrics", [
+@pytest.mark.parametrize("metric, rows, scores, results", [
     ("exact", [row("Yes", answer="yes"), row("no", answer="no")], [0, 1],
      {"accuracy": .5, "accuracy_ignoring_case": 1}),
     ("accuracy", [row("2", answers=TEN), row("x", answers=["x"])], [1, 1 / 3],
@@ -78,47 +78,47 @@ OPTIONS = dict(multiple_choice_possible_answers=["cat", "dog"], multiple_choice_
                row("True", answer="False", example_id="dev-1-0-1")], [1, 0, 0],
      {"accuracy": 1 / 3, "accuracy_ignoring_case": 2 / 3, "consistency": .5}),
 ])
-def test_vqa(rule, rows, scores, metrics):
-  assert vqa.score(rows, None, rule=rule) == pytest.approx(metrics)
+def test_vqa(metric, rows, scores, results):
+  assert vqa.score(rows, None, metric=metric) == pytest.approx(results)
   assert [r["score"] for r in rows] == pytest.approx(scores)
   assert [r["correct"] for r in rows] == [score >= .5 for score in scores]
   assert all(r["suffix"] in r["references"] for r in rows)
-  assert {name.partition("/")[0] for name in metrics} <= set(vqa.PERCENT)
+  assert {name.partition("/")[0] for name in results} <= set(vqa.PERCENT)
 
 
 def test_pope_by_both_rules():
   rows = [row("Yes", answer="yes"), row("it is", answer="yes"), row("no", answer="no")]
-  metrics = vqa.score(rows, None, rule="pope")
+  metrics = vqa.score(rows, None, metric="pope")
   assert metrics["accuracy"] == pytest.approx(2 / 3) and metrics["valid"] == pytest.approx(2 / 3)
   assert metrics["official_accuracy"] == 1
   assert [r["group"] for r in rows] == ["yes", "yes", "no"]
 
 
 def test_smiles():
-  metrics = vqa.score([row("CCO", answer="CCO"), row("OCC", answer="CCO")], None, rule="smiles")
+  metrics = vqa.score([row("CCO", answer="CCO"), row("OCC", answer="CCO")], None, metric="smiles")
   assert metrics["accuracy"] == .5 and metrics.get("canonical_match", 1) == 1
 
 
 def test_to_lower_is_of_both_sides():
   rows = [row("YES", answers=["Yes"])]
-  assert vqa.score(rows, None, rule="anls", to_lower=True)["any_match"] == 1
+  assert vqa.score(rows, None, metric="anls", to_lower=True)["any_match"] == 1
   assert rows[0]["prediction"] == "YES" and rows[0]["references"] == ["Yes"]
 
 
-@pytest.mark.parametrize("rule, bad, complaint", [
-    ("anls", row("x"), "scores by 'answer', which the row 'a' lacks"),
-    ("anls", row("x", answers=[]), "'a' has no answers to score by.*kind `store`"),
+@pytest.mark.parametrize("metric, bad, complaint", [
+    ("anls", row("x"), "scores by 'answer', which the prediction 'a' lacks"),
+    ("anls", row("x", answers=[]), "'a' has no answers to score by.*type `submission`"),
     ("anls", row("x", answers="yes"), "no answers to score by, but 'yes'"),
     ("vqav2", row("x", answers=["y"]), "leaves one annotator out"),
     ("rsvqa", row("x", answers=["y"]), "scores by 'question_type'"),
     ("rsvqa", row("x", answers=["y"], question_type="colour"), "Unknown type of question"),
     ("pope", row("x", answer="Yes"), "must be 'yes' or 'no'"),
     ("science_qa", row("x", answer="b"), "not of the form 'The answer is b.'"),
-    ("exat", row("x", answer="b"), "Unknown rule of the kind vqa 'exat'. Did you mean 'exact'"),
+    ("exat", row("x", answer="b"), "metric of the evaluator type vqa 'exat'. Did you mean 'exact'"),
 ])
-def test_questions_that_cannot_be_scored(rule, bad, complaint):
+def test_questions_that_cannot_be_scored(metric, bad, complaint):
   with pytest.raises(ValueError, match=complaint):
-    vqa.score([bad], None, rule=rule)
+    vqa.score([bad], None, metric=metric)
 
 
 def test_caption_counts_any_of_several_references():
@@ -198,12 +198,12 @@ def test_perplexity():
 ])
 def test_submissions(format, key, ids, want):
   rows = [row("x", **{key: ids[0]}), row("y", **{key: ids[1]})]
-  assert store.submission(rows, format) == want
-  assert store.score(rows, None, format) == {"examples": 2} and rows[0]["score"] is None
+  assert submission.submission(rows, format) == want
+  assert submission.score(rows, None, format) == {"examples": 2} and rows[0]["score"] is None
   with pytest.raises(ValueError, match="1 ids come more than once"):
-    store.score([*rows, rows[0]], None, format)
-  with pytest.raises(ValueError, match=f"scores by '{key}', which the row 'a' lacks"):
-    store.score([row("x")], None, format)
+    submission.score([*rows, rows[0]], None, format)
+  with pytest.raises(ValueError, match=f"scores by '{key}', which the prediction 'a' lacks"):
+    submission.score([row("x")], None, format)
 
 
 BOX, FAR = (0.25, 0.25, 0.75, 0.75), (0., 0., 0.2, 0.2)
@@ -280,7 +280,7 @@ def test_segmentation(monkeypatch):
   Image.fromarray(true).save(png, "PNG")
   place = (.25, .25, .5, .75)
   answer = locations.box_to_loc(place) + locations.seg_codes([1] * 16)
-  there = {"objects/mask": plain(png.getvalue()), "objects/bbox": list(place),
+  there = {"objects/mask": to_json(png.getvalue()), "objects/bbox": list(place),
            "image": np.zeros((8, 8, 3), np.uint8)}
   rows = [row(answer, **there), row("no idea", **there), row("<loc0000>" * 4, **there)]
   metrics = segmentation.score(rows, None)
@@ -294,20 +294,20 @@ def test_segmentation(monkeypatch):
 
 def test_masks_need_the_vqvae(monkeypatch):
   monkeypatch.delenv("BIG_VLM_MASK_VQVAE", raising=False)
-  with pytest.raises(ValueError, match="vae-oid.npz, which is not shipped"):
+  with pytest.raises(ValueError, match="vae-oid.npz decodes the masks of answers"):
     segmentation.score([row("", **{"objects/mask": [[1]], "objects/bbox": [0, 0, 1, 1]})], None)
 
 
-@pytest.mark.parametrize("kind, keys", [
+@pytest.mark.parametrize("evaluator, keys", [
     (exact_match, "suffix"), (caption, "suffix"), (counting, "answer"), (detection, "objects/bbox"),
     (segmentation, "objects/mask"), (text_spotting, "objects/label"), (tables, "html"),
     (sequence_error, "answer"), (perplexity, "nlls")])
-def test_a_row_without_what_a_kind_scores_by(kind, keys):
-  name = kind.__name__.rpartition(".")[2]
-  with pytest.raises(ValueError, match=f"The kind '{name}' scores by '{keys}', which the row 'a'"):
-    kind.score([row("x")], None)
-  with pytest.raises(ValueError, match=f"nothing for the kind '{name}' to score"):
-    kind.score([], None)
+def test_a_prediction_without_a_key_that_its_evaluator_needs(evaluator, keys):
+  name = evaluator.__name__.rpartition(".")[2]
+  with pytest.raises(ValueError, match=f"'{name}' scores by '{keys}', which the prediction 'a'"):
+    evaluator.score([row("x")], None)
+  with pytest.raises(ValueError, match=f"'{name}' has nothing to score"):
+    evaluator.score([], None)
 
 
 def test_a_tokenizer_without_locations_is_refused(data_dir):
@@ -315,7 +315,7 @@ def test_a_tokenizer_without_locations_is_refused(data_dir):
   kw = dict(tokens=[5], logprobs=[-1.])
   words = {"objects/label": [], "objects/polygon": [], "ignored/polygon": [], "image_size": [8, 8]}
   mask = {"objects/mask": [[1]], "objects/bbox": [0, 0, 1, 1]}
-  for kind, bad in ((detection, boxes("", [(BOX, 3)], **kw)), (text_spotting, row("", **words)),
-                    (segmentation, row("", **mask))):
+  for evaluator, bad in ((detection, boxes("", [(BOX, 3)], **kw)),
+                         (text_spotting, row("", **words)), (segmentation, row("", **mask))):
     with pytest.raises(ValueError, match="tokenizer does not know <loc0000>"):
-      kind.score([bad], tok)
+      evaluator.score([bad], tok)

@@ -3,14 +3,20 @@ import platform
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import pytest
+
+from big_vlm import cpu
+from big_vlm.decode import token_selection
+from big_vlm.nn import layers
 
 CODE = """
 import resource
 import numpy as np
-from big_vlm.data import allocation
+from big_vlm import cpu
 from pp.ops_image import resize_image
-changed = allocation.keep_freed_memory()
+changed = cpu.keep_freed_memory()
 image = np.zeros((480, 640, 3), np.uint8)
 faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for n in range(60):
@@ -31,3 +37,23 @@ def test_an_image_takes_the_memory_of_the_one_before():
   count, changed = pages()
   assert count < 20 and changed == "True"  # of 4 kB; an image has 225, its parts many more
   assert pages(MALLOC_TRIM_THRESHOLD_="131072")[1] == "False"  # the user's own setting
+  assert pages(BIG_VLM_CPU_TUNING="0")[1] == "False"
+
+
+def program(monkeypatch, tuned):
+  """The text of a decode step's head and choice, and of its options."""
+  monkeypatch.setenv("BIG_VLM_CPU_TUNING", tuned)
+  def step(x, table):
+    logits = layers.tied_head(x, table)
+    token = token_selection.argmax(logits)
+    return token, token_selection.logprob(logits, token)
+  return str(jax.make_jaxpr(step)(jnp.ones((2, 4)), jnp.ones((256, 4)))), cpu.lean_options()
+
+
+def test_one_switch_for_all(monkeypatch):
+  plain = program(monkeypatch, "0")
+  tuned = program(monkeypatch, "1")
+  assert plain[1] is None and plain[0] != tuned[0] and tuned[1]
+  with monkeypatch.context() as m:  # for an accelerator the switch does nothing
+    m.setattr(jax, "default_backend", lambda: "tpu")
+    assert program(m, "1") == plain

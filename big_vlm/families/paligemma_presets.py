@@ -1,0 +1,56 @@
+"""The released models of PaliGemma; the image size is the number at the end of a name.
+
+Besides the tables there are the single-task transfers and big_vision's names of .npz files.
+"""
+import re
+
+MODELS = {  # (variant of the tower, variant of the decoder)
+    "PaliGemma 3B": ("So400m/14", "gemma_2b"),
+    "PaliGemma 2 3B": ("So400m/14", "gemma2_2b"),
+    "PaliGemma 2 10B": ("So400m/14", "gemma2_9b"),
+    "PaliGemma 2 28B": ("So400m/14", "gemma2_27b"),
+}
+VOCAB_SIZE = 257_152  # Gemma's 256,000, then 1024 <loc> and 128 <seg>
+_SIZES = [("pt", 224), ("pt", 448), ("pt", 896), ("mix", 224), ("mix", 448)]
+KAGGLE = [
+    ("keras/paligemma", "PaliGemma 3B",
+     "pali_gemma_3b_mix_224/4 pali_gemma_3b_mix_448/4 "
+     "pali_gemma_3b_224/4 pali_gemma_3b_448/4 pali_gemma_3b_896/4"),
+    ("keras/paligemma2", "PaliGemma 2 3B",
+     "pali_gemma2_mix_3b_224/2 pali_gemma2_mix_3b_448/2 pali_gemma_2_ft_docci_3b_448/2 "
+     "pali_gemma2_pt_3b_224/2 pali_gemma2_pt_3b_448/2 pali_gemma2_pt_3b_896/2"),
+    ("keras/paligemma2", "PaliGemma 2 10B",
+     "pali_gemma2_mix_10b_224/3 pali_gemma2_mix_10b_448/3 pali_gemma2_ft_docci_10b_448/3 "
+     "pali_gemma2_pt_10b_224/3 pali_gemma2_pt_10b_448/3 pali_gemma2_pt_10b_896/3"),
+    ("keras/paligemma2", "PaliGemma 2 28B",
+     "pali_gemma2_mix_28b_224=pali_gemma2_28b_mix_224/3 "
+     "pali_gemma2_mix_28b_448=pali_gemma2_28b_mix_448/3 "
+     "pali_gemma2_pt_28b_224/4 pali_gemma2_pt_28b_448/3 pali_gemma2_pt_28b_896/3"),
+]
+HUGGING_FACE = [
+    ("google", "PaliGemma 3B", " ".join(f"paligemma-3b-{kind}-{side}" for kind, side in _SIZES)),
+    *(("google", f"PaliGemma 2 {size.upper()}", " ".join(
+        [f"paligemma2-{size}-{kind}-{side}" for kind, side in _SIZES]
+        + [f"paligemma2-{size}-ft-docci-448"] * (size != "28b"))) for size in ("3b", "10b", "28b")),
+]
+# big_vision's names of .npz files: "pt_224", "pt_3b_224".
+NPZ = [("PaliGemma 3B", [f"{kind}_{side}" for kind, side in _SIZES]),
+       *((f"PaliGemma 2 {size.upper()}", [f"{kind}_{size}_{side}" for kind, side in _SIZES])
+         for size in ("3b", "10b", "28b"))]
+# The single-task transfers of PaliGemma, 55 of them: ("google/paligemma-3b-ft-chartqa-448", ...).
+FINE_TUNED = re.compile(r"google/paligemma-3b-ft-[a-z0-9-]+-(224|448|896)")
+NPZ_NAME = re.compile(r"(pt|mix)_(?:(3b|10b|28b)_)?(224|448|896)(?:\.(f32|f16|bf16))?")
+NPZ_ENDS = {"f32": (".npz", ".f32.npz"), "bf16": (".bf16.npz", ".b16.npz"), "f16": (".f16.npz",)}
+
+
+def npz_files(name):
+  """File names under which a model of big_vision's may lie, the likeliest first.
+
+  "pt_3b_224" and "pt_3b_224.bf16" -> big_vision's own pt_3b_224.bf16.npz, and
+  paligemma2-3b-pt-224.b16.npz as on Kaggle; without a dtype float32 comes first.
+  """
+  kind, size, side, dtype = NPZ_NAME.fullmatch(name).groups()
+  stems = [name.partition(".")[0],
+           f"paligemma2-{size}-{kind}-{side}" if size else f"paligemma-3b-{kind}-{side}"]
+  return [stem + end for key, ends in NPZ_ENDS.items() if dtype in (None, key)
+          for end in ends for stem in stems]

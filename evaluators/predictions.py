@@ -1,0 +1,175 @@
+"""Predictions: as JSON, from all processes, in files from which a killed evaluation resumes.
+
+A prediction is the model's answer to one example, with all that the pp string kept of it:
+
+  {"id", "prefix", "suffix", ..., "image_size": [h, w], "prediction": str, "tokens": [int],
+   "logprobs": [float], "finish_reason": str}
+
+Scoring adds "score" (the number that is averaged, or None), "correct" (bool, or None where nothing
+is right or wrong), "references" [str], and maybe "group" (type of question), "pred_boxes" and
+"ref_boxes" [{"box", "label", "score"}], "pred_mask" and "ref_mask" (bool [H, W]).
+
+Values are JSON values from the start, so that a prediction read from a file scores as it did
+before. Images, and bytes that are not text, such as the PNG of a mask, are {"base64": str};
+to_image reads them.
+"""
+import base64
+import collections
+import io
+import itertools
+import json
+
+import jax
+import numpy as np
+from etils import epath
+from flax import serialization
+from PIL import Image
+
+from big_vlm import distributed, files
+from pp.names import near_miss
+
+DRAWN = ("image", "pred_mask", "ref_mask")  # arrays that stay out of files
+SMALL = 4096  # elements of an array of uint8 that is written as numbers
+
+
+def require_keys(predictions, keys, type):
+  """Raises ValueError if there are no predictions, or one lacks a key that its evaluator needs."""
+  if not predictions:
+    raise ValueError(f"The evaluator {type!r} has nothing to score: the data set is empty.")
+  for p in predictions:
+    for key in keys:
+      if p.get(key) is None:
+        raise ValueError(
+            f"The evaluator {type!r} scores by {key!r}, which the prediction {p.get('id')!r} lacks."
+            f"{near_miss(key, p)} It has {', '.join(map(str, p))}. Have the eval's pp string "
+            f"make it, and keep({key!r}, ...) it.")
+
+
+def to_json(value):
+  """numpy arrays, numpy scalars and bytes as JSON values."""
+  if isinstance(value, bytes):
+    try:
+      return value.decode()
+    except UnicodeDecodeError:
+      return {"base64": base64.b64encode(value).decode()}
+  if isinstance(value, np.ndarray):
+    if value.dtype in (np.uint8, np.bool_) and value.ndim > 1 and value.size > SMALL:
+      return {"base64": base64.b64encode(_png(value)).decode()}
+    return [to_json(v) for v in value.tolist()] if value.ndim else to_json(value.item())
+  if isinstance(value, np.generic):
+    return value.item()
+  if isinstance(value, (list, tuple)):
+    return [to_json(v) for v in value]
+  if isinstance(value, dict):
+    return {k: to_json(v) for k, v in value.items()}
+  return value
+
+
+def to_image(value):
+  """The array [H, W] or [H, W, C] of an image that to_json() wrote, or of lists of numbers."""
+  if isinstance(value, dict) and "base64" in value:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(value["base64"]))))
+  return np.asarray(value)
+
+
+def _png(image):
+  image = image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image
+  out = io.BytesIO()
+  Image.fromarray(image * np.uint8(255) if image.dtype == np.bool_ else image).save(out, "PNG")
+  return out.getvalue()
+
+
+def to_display(image):
+  """uint8 [H, W, 3] of an image; of several images or frames, up to four side by side."""
+  image = np.asarray(image)
+  if image.ndim == 4:
+    image = np.concatenate(image[np.linspace(0, len(image) - 1, min(len(image), 4)).astype(int)], 1)
+  if image.dtype == np.uint8:
+    return image
+  return np.clip((image + 1) * 127.5, 0, 255).round().astype(np.uint8)
+
+
+def gather_in_order(predictions, indices):
+  """The predictions {index: prediction} of all processes as a list; [] but on process 0.
+
+  Raises AssertionError unless each of `indices` is there once.
+  """
+  if jax.process_count() > 1:
+    everyone = distributed.all_gather_bytes(serialization.msgpack_serialize(
+        {str(i): [list(p), list(p.values())] for i, p in predictions.items()}))
+    if not distributed.is_primary_process():
+      return []
+    parts = [serialization.msgpack_restore(data) for data in everyone]
+    predictions = {int(i): dict(zip(*p)) for part in parts for i, p in part.items()}
+    assert sum(map(len, parts)) == len(predictions), "an example was evaluated by two processes"
+  assert sorted(predictions) == list(indices), (sorted(predictions), indices)
+  return [predictions[i] for i in sorted(predictions)]
+
+
+class ResumableWriter:
+  """Writes predictions to a file as they are made; a killed run finds them there.
+
+  The file is a header, then one prediction a line. Predictions of another evaluation or of other
+  parameters, as the key in the header tells, are dropped, and so is a line that a kill cut short.
+  """
+
+  def __init__(self, path, key):
+    path, self.predictions = epath.Path(path), []
+    header = json.dumps({"key": key}) + "\n"
+    text = path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
+    if text.startswith(header):
+      self.predictions = [json.loads(line) for line in text[len(header):].split("\n")[:-1]]
+    elif text:
+      print(f"{path} is of another checkpoint or configuration: re-evaluating from scratch")
+    self._file = files.Appender(path, header + "".join(map(_line, self.predictions)))
+
+  def add(self, predictions):
+    self._file.write("".join(map(_line, predictions)))
+
+  def close(self):
+    self._file.close()
+
+
+def write_predictions(path, predictions):
+  """Writes one JSON object a prediction and line, without images; replaces the file when whole."""
+  files.write_atomic(path, "".join(map(_line, predictions)))
+
+
+def _line(prediction):
+  kept = {k: to_json(v) for k, v in prediction.items() if k not in DRAWN}
+  return json.dumps(kept, ensure_ascii=False) + "\n"
+
+
+def majority_class(predictions):
+  """Yields the answer of the majority-class baseline to each example.
+
+  That is the most frequent "suffix" among the other examples with its "prefix", or among all others
+  where the prompt is unique. Leaving the example itself out, the baseline never sees its answer.
+  """
+  by_prompt = {}
+  for p in predictions:
+    by_prompt.setdefault(p["prefix"], collections.Counter())[p["suffix"]] += 1
+  overall = (_most_frequent(collections.Counter(p["suffix"] for p in predictions))
+             if predictions else [])
+  of_prompt = {prompt: _most_frequent(answers) for prompt, answers in by_prompt.items()}
+  for p in predictions:
+    guesses = (_without(p["suffix"], of_prompt[p["prefix"]]), _without(p["suffix"], overall),
+               overall[0][2])
+    yield next(guess for guess in guesses if guess is not None)
+
+
+def _most_frequent(answers):
+  """[(count, -place, answer)], the few of a Counter that can be the most frequent.
+
+  Whichever answer is counted once less, one of them is; of equals the first.
+  """
+  ranked = [(n, -place, answer) for place, (answer, n) in enumerate(answers.items())]
+  most = max(ranked)[0]
+  first = lambda n, count: itertools.islice((r for r in ranked if r[0] == n), count)
+  return [*first(most, 2), *first(most - 1, 1)]
+
+
+def _without(own, frequent):
+  """The most frequent answer with `own` counted once less; None where no other is left."""
+  n, _, answer = max((n - (answer == own), place, answer) for n, place, answer in frequent)
+  return answer if n else None
