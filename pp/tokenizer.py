@@ -85,7 +85,7 @@ def seg_pieces(n=128):
 
 
 class PieceTokenizer:
-  """What ops, models and evaluators ask of a tokenizer. A kind gives _encode, _decode, _spelling.
+  """The interface of all tokenizers. A subclass gives _encode, _decode and _spelling.
 
   path: the file it was read from, for messages. A control token that it lacks is -1.
   """
