@@ -264,14 +264,14 @@ def inspect(config, step=0, examples=4, html=None, eval=None):
   print(f"{title}: {size} examples, made in {seconds:.1f} s\n\n{table(batch)}\n")
   known = facts(batch, tokenizer)
   print("\n".join(text for _, text in known) + "\n")
-  found = rows(batch, tokenizer, examples, config.loss.mean)
+  found = rows(batch, tokenizer, examples, config.loss.loss_normalization)
   for row in found:
     print(describe(row, tokenizer, sys.stdout.isatty()) + "\n")
   if html:
     legend = Markup().join(Markup('<span class="tok {}">{}: {}</span>').format(part, part, what)
                            for part, (_, what) in PARTS.items())
     legend = Markup('<div class="toks">{}</div><pre>{}</pre>').format(legend, table(batch))
-    path = example_page.write(
+    path = example_page.write_examples(
         html, title[0].upper() + title[1:], f"{len(found)} of {size} examples",
         [card(row, tokenizer) for row in found], known, side=SIDE, legend=legend)
     print(f"page: {path}")

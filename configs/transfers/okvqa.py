@@ -17,6 +17,6 @@ def get_config(arg=None):
                                       f"{prompt}|{common.in_turn('answers')}")]
   splits = {"minitrain": "train[:5%]", "minival": "train[-10%:]", "val": "val"}
   common.evaluate(c, a, "okvqa", splits, "vqa", prompt, keep=("answers", "question_id"),
-                  metric="accuracy", batch_size=1024, percent=1/4)
+                  metric="accuracy", batch_size=1024, fraction=1/4)
   common.perplexity(c, a, "okvqa", splits, f"{prompt}|{common.first('answers')}")
   return c

@@ -17,6 +17,6 @@ def get_config(arg=None):
                                       f"{prompt}|{common.in_turn('summary')}")]
   splits = {"minitrain": "train[:5%]", "dev": "dev", "test": "test"}
   common.evaluate(c, a, "screen2words", splits, "caption", f"{prompt}|copy('summary', 'captions')",
-                  keep=("image/id", "captions"), batch_size=1024, percent=0.1)
+                  keep=("image/id", "captions"), batch_size=1024, fraction=0.1)
   common.perplexity(c, a, "screen2words", splits, f"{prompt}|{common.first('summary')}")
   return c
