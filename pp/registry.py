@@ -87,16 +87,17 @@ class Registry(dict):
 
   def build(self, text, context=None):
     """Calls the factory that `text` asks for; `context` has the fields that it takes."""
-    bound = self._bound(text, context)
+    bound = self.bind(text, context)
     return self[parse_call(text)[0]](*bound.args, **bound.kwargs)
 
   def arguments(self, text, context=None):
     """{parameter: value} of the call `text`, defaults filled in; ValueError if it does not fit."""
-    bound = self._bound(text, context)
+    bound = self.bind(text, context)
     bound.apply_defaults()
     return bound.arguments
 
-  def _bound(self, text, context):
+  def bind(self, text, context=None):
+    """The call `text` as inspect.BoundArguments; ValueError if it does not fit."""
     name, args, kwargs = parse_call(text)
     if name in self._instead:
       raise ValueError(f"The {self.what} {name!r} of big_vision does not exist here. Write "
