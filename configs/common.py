@@ -16,17 +16,17 @@ def train(**changes):
       # dtype of activations; "auto": bfloat16 on TPU and GPU, float32 on a CPU. Trainable
       # parameters are float32 always. img and llm have remat: a row of layers.REMAT.
       model=dict(img={}, llm={}, dtype="auto"),
-      # Where parameters start from, what big_vlm.from_preset takes: a whole model, or towers apart
-      # (SigLIP and Gemma: stage 0; the projector is random). Empty: from the seed.
+      # Initial parameters, as big_vlm.from_preset takes them: a whole model, or img and llm
+      # separately (SigLIP and Gemma; the projector is randomly initialized). Empty: from the seed.
       init=dict(model="", img="", llm=""),
-      resume="",  # workdir of another run, to go on from with its optimizer state and step
+      resume="",  # workdir of another run, to resume with its optimizer state and step
       tokenizer="",  # of all pipelines, e.g. "gemma(tokensets=('loc', 'seg'))"
       # tokens of prompt and answer that the model reads; evals may have a prompt_len of their own
       text_len=config_dict.placeholder(int),
       mesh=dict(data=1, fsdp=-1, tensor=1),  # -1: all devices that are left
       sharding=((".*", "fsdp"),),  # regex over parameter names -> how, see big_vlm/sharding.py
       # mixture: [dict(data={...}, pp="...", weight=1.), ...], see big_vlm/data. on_error:
-      # "raise", or "skip" for examples that cannot be used. memory_gb: the most that is read ahead.
+      # "raise", or "skip" for examples that cannot be used. memory_gb: limit of reading ahead.
       input=dict(mixture=[], batch_size=32, workers=0, threads=2, memory_gb=2., on_error="raise"),
       **durations("total"),
       # loss_normalization: "example" (each weighs the same) or "token"; see training/losses.py

@@ -30,7 +30,7 @@ from configs.transfers import common as transfers
 from pp import tokenizer_files
 from pp.names import pick
 
-# What the answers are scored by, and the fields of a line that this needs.
+# task: (evaluator type, fields of a line that it needs)
 TASKS = {"answer": ("exact_match", ()), "caption": ("caption", ()),
          "detect": ("detection", ("objects/bbox", "objects/label"))}
 FROZEN = {"": (), "vit": (("img/.*", None),), "llm": (("llm/.*", None),)}
@@ -42,7 +42,7 @@ def get_config(arg=None):
   # The defaults of a run; configs/common.py lists all fields.
   c = common.train(text_len=a.text_len)
 
-  # What the model is, where its parameters come from, and what cuts its texts into tokens.
+  # The model, its initial parameters, and its tokenizer.
   if a.init:
     c.model.img, c.model.llm, c.tokenizer = model_of(a.init)
     c.init.model = a.init
@@ -51,7 +51,7 @@ def get_config(arg=None):
     decoder, released = pick(transfers.MODELS, a.model, "model")
     c.model.img = dict(variant="So400m/14", image_size=a.res or 224)
     c.model.llm = dict(decoder)
-    c.init.model = released.format(a.res or 224)  # or what big_vlm.from_preset takes
+    c.init.model = released.format(a.res or 224)  # or any source of big_vlm.from_preset
     c.tokenizer = transfers.TOKENIZER
   if a.tokenizer:
     c.tokenizer = f"sp({a.tokenizer!r}, tokensets=('loc', 'seg'))"
@@ -70,7 +70,7 @@ def get_config(arg=None):
   c.input.mixture = [dict(data=data, pp=pp, weight=1.)]
   c.input.batch_size = 32  # of all devices together; smaller data sets do well with 8
   c.input.threads = 4  # that read and decode; if the progress line shows data wait: input.workers=8
-  c.input.on_error = "raise"  # "skip" goes on without an image that is broken, and counts it
+  c.input.on_error = "raise"  # "skip" leaves broken images out and counts them
 
   # How long: so many times over all examples of the data, or so many batches.
   c["total_steps" if a.steps else "total_epochs"] = float(a.steps or a.epochs)

@@ -126,9 +126,9 @@ class Warnings:
     model_config: of the loaded model. entries: those that are run, {name: entry}.
     """
     self._entries = self._recipes = with_fields(entries, config)
-    self._general = model(model_config, config) if config.published else []
-    if config.published and config_file:
-      recipe = load(config_file)
+    recipe = load(config_file) if config.published and config_file else config
+    self._general = model(model_config, recipe) if config.published else []
+    if recipe is not config:
       self._recipes = with_fields(recipe.evals.to_dict(), recipe)
 
   def of(self, name, compared, first):
@@ -143,7 +143,7 @@ class Warnings:
     return general + self._own(name, compared) * (compared or first)
 
   def _of_parts(self, parts):
-    """What holds for all of a mean's parts once, the rest with the names of the parts."""
+    """Warnings of all parts of a mean once, the others with the names of their parts."""
     texts = {}
     for part in parts:
       for text in self._own(part, True):

@@ -99,7 +99,10 @@ def test_a_mean_says_once_what_holds_for_all_its_parts(monkeypatch):
   assert warnings.of("x/b", compared=False, first=False) == []
   config = cococap.get_config("")
   config.text_len = 64  # as --config.text_len=64 does
+  config.model.img.image_size = 448
+  model = paligemma.config(**config.model.to_dict() | {"dtype": "float32"})
   warnings = recipe.Warnings(config, cococap.__file__, model, config.evals.to_dict())
   assert warnings.of("nocaps/val", True, True) == [
+      "the checkpoint is PaliGemma 3B at 448, the recipe is for PaliGemma 3B at 224",
       "max_new_tokens is 64, the recipe has 32",
       "prompt_len is 64, the recipe has 32"]

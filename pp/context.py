@@ -1,4 +1,4 @@
-"""The fields of a config that ops take where a pipeline string leaves them out."""
+"""The fields of a config that ops take if the pipeline string does not give them."""
 
 import dataclasses
 
@@ -11,10 +11,10 @@ REACHES = {"row_len": "text", "image_size": "image", "image_shape": "image"}  # 
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-  """What all pipelines of a run share: "decode|resize|text_layout" takes it from here.
+  """The fields that all pipelines of a run share.
 
-  An argument in the string wins, unless it would make the model's input another one than the field
-  says: then `check` raises.
+  "decode|resize|text_layout" takes all its arguments from here. An argument in the string wins, but
+  `check` raises if it would silently give the model another input than the field says.
   """
   tokenizer: str | None = None  # as pp.tokenizer.get_tokenizer takes it
   text_len: int | None = None  # tokens that the model reads
@@ -51,7 +51,7 @@ class Context:
                          "one of the two.")
 
   def _contradicted(self, field, value):
-    """What the value of an argument changes against the field, as text; "" if nothing."""
+    """The change that an argument makes against the field, as text; "" if there is none."""
     want = getattr(self, field)
     if not want or not value:
       return ""

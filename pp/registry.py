@@ -10,6 +10,7 @@ the loader (`_rng`, `_id`, `_epoch`, `_mask`) and are never dropped by an op unl
 import ast
 import functools
 import inspect
+import re
 
 from pp.names import near_miss, pick
 
@@ -18,7 +19,7 @@ def parse_call(text):
   """"a.b(1, k='x')" -> ("a.b", (1,), {"k": "x"}); a bare name has no arguments.
 
   Raises:
-    ValueError: not a (dotted) name or a call of one, or an argument that is no Python literal.
+    ValueError: not a (dotted) name or a call of one, or an argument that is not a Python literal.
   """
   text = text.strip()
   try:
@@ -28,8 +29,8 @@ def parse_call(text):
   args, keywords = [], []
   if isinstance(node, ast.Call):
     node, args, keywords = node.func, node.args, node.keywords
-  name = _dotted_name(node)
-  if name is None:
+  name = ast.unparse(node)
+  if not re.fullmatch(r"[^\W\d]\w*(\.\w+)*", name):
     raise ValueError(f"Cannot parse `{text}`: expected a name or a call such as name(1, key='x').")
   kwargs = {}
   for keyword in keywords:
@@ -38,15 +39,6 @@ def parse_call(text):
       raise ValueError(f"Cannot parse `{text}`: {what}.")
     kwargs[keyword.arg] = _literal(keyword.value, text)
   return name, tuple(_literal(a, text) for a in args), kwargs
-
-
-def _dotted_name(node):
-  if isinstance(node, ast.Name):
-    return node.id
-  if isinstance(node, ast.Attribute):
-    head = _dotted_name(node.value)
-    return head and f"{head}.{node.attr}"
-  return None
 
 
 def _literal(node, text):
@@ -95,16 +87,17 @@ class Registry(dict):
 
   def build(self, text, context=None):
     """Calls the factory that `text` asks for; `context` has the fields that it takes."""
-    bound = self._bound(text, context)
+    bound = self.bind(text, context)
     return self[parse_call(text)[0]](*bound.args, **bound.kwargs)
 
   def arguments(self, text, context=None):
     """{parameter: value} of the call `text`, defaults filled in; ValueError if it does not fit."""
-    bound = self._bound(text, context)
+    bound = self.bind(text, context)
     bound.apply_defaults()
     return bound.arguments
 
-  def _bound(self, text, context):
+  def bind(self, text, context=None):
+    """The call `text` as inspect.BoundArguments; ValueError if it does not fit."""
     name, args, kwargs = parse_call(text)
     if name in self._instead:
       raise ValueError(f"The {self.what} {name!r} of big_vision does not exist here. Write "

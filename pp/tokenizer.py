@@ -84,8 +84,8 @@ def seg_pieces(n=128):
   return [f"<seg{i:03d}>" for i in range(n)]
 
 
-class PieceTokenizer:
-  """What ops, models and evaluators ask of a tokenizer. A kind gives _encode, _decode, _spelling.
+class Tokenizer:
+  """The interface of all tokenizers. A subclass gives _encode, _decode and _spelling.
 
   path: the file it was read from, for messages. A control token that it lacks is -1.
   """
@@ -152,7 +152,7 @@ def gemma_file(model=None):
 
 
 @TOKENIZERS.register("sp")
-class SentencePiece(PieceTokenizer):
+class SentencePiece(Tokenizer):
   """A SentencePiece model file plus the pieces of `tokensets`, e.g. ("loc", "seg").
 
   A piece that the model has already, of whatever type, keeps its id and becomes one that is

@@ -16,7 +16,7 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
 
 from pp.registry import TOKENIZERS
-from pp.tokenizer import PieceTokenizer, added_pieces, local_or_remote, read_file
+from pp.tokenizer import Tokenizer, added_pieces, local_or_remote, read_file
 
 MATCHED = re.compile(r"<loc\d{4}>|<seg\d{3}>|<(start|end)_of_turn>")  # in text, whatever their flag
 CONTROL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # of a vocab.json that flags nothing
@@ -28,7 +28,7 @@ USUAL = {  # where no file beside a tokenizer.json names them: Gemma's, OPT's, G
 COMPANIONS = ("tokenizer_config.json", "special_tokens_map.json")  # may lie beside tokenizer.json
 
 
-class _Fast(PieceTokenizer):
+class _Fast(Tokenizer):
   """A tokenizers.Tokenizer; `control` are the ids that to_str leaves out."""
 
   def __init__(self, path, fast, names, control):

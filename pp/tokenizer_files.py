@@ -10,8 +10,6 @@
   bpe        vocab: vocab.json, merges: merges.txt
 """
 
-import inspect
-
 from pp.names import pick
 from pp.registry import parse_call
 from pp.tokenizer import (
@@ -100,13 +98,8 @@ def serialized(name):
 
 def _arguments(name):
   """"sp('a.model', ('loc',))" -> ("sp", {"model": "a.model", "tokensets": ("loc",)})."""
-  kind, args, kwargs = parse_call(name)
-  factory = pick(known_tokenizers(), kind, "tokenizer")
+  kind, arguments = parse_call(name)[0], dict(known_tokenizers().bind(name).arguments)
   pick(STANDARD, kind, "tokenizer with files")
-  try:
-    arguments = dict(inspect.signature(factory).bind(*args, **kwargs).arguments)
-  except TypeError as e:
-    raise ValueError(f"Wrong arguments in the tokenizer `{name}`: {e}.") from None
   if kind == "gemma":
     arguments["model"] = gemma_file(arguments.get("model"))
   return kind, arguments

@@ -31,7 +31,7 @@ from tools.importers.records import Annotation
 
 SIDE = 320  # pixels of a picture on the page
 SHOWN = 400  # characters of a field
-PARTS = {  # of a row: (colour on a terminal, what it is)
+PARTS = {  # of a row: (colour on a terminal, description)
     "prefix": ("36", "prompt, with bos"), "separator": ("35", "ends the prompt"),
     "suffix": ("32", "answer, supervised"), "eos": ("33", "ends the answer, supervised"),
     "pad": ("90", "padding")}
@@ -48,7 +48,7 @@ class Row:
   weights: list  # of the loss; [] in an evaluation
   images: list  # uint8 [H, W, 3]
   note: str  # of the images' values
-  texts: dict  # what is there beside the tokens
+  texts: dict  # the other fields of the example
   problem: str
 
   def ids(self, *parts):
@@ -155,7 +155,7 @@ def table(batch):
 
 
 def facts(batch, tokenizer):
-  """What holds of the whole batch, [(level, text)]."""
+  """Statements about the whole batch, [(level, text)]."""
   text = batch["text"]
   if "mask_loss" not in batch:
     used = batch["mask_input"].sum(axis=1)
@@ -177,7 +177,7 @@ def runs(values):
 
 
 def weight_of(row):
-  """What the tokens of a Row weigh, as text."""
+  """The loss weights of the tokens of a Row, as text."""
   return (f"{runs(row.weights)}: {sum(row.weights):.2%} of the batch's loss, "
           f"{np.mean(row.mask):.0%} of its positions are supervised")
 

@@ -1,4 +1,4 @@
-"""What suites share: the evals of transfers, gathered into a config that trains nothing."""
+"""Suites gather evals of transfers into a config that trains nothing."""
 import importlib
 
 from configs import common

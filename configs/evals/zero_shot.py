@@ -4,7 +4,7 @@
   configs/evals/zero_shot.py:sets=pope+mmvp                  some
 
 The published scores are of models after the transfer to a task next to the set, TASKS: NoCaps after
-COCO captions. A set at a time, over the checkpoint of that transfer, is what they compare with.
+COCO captions. To compare with them, run one set at a time, on the checkpoint of that transfer.
 """
 from configs.evals import common
 from configs.transfers import common as transfers

@@ -1,4 +1,4 @@
-"""What the stages of pretraining share: one curve of learning rates, settings by model.
+"""The stages of pretraining share one curve of learning rates and settings by model.
 
 Published (arXiv 2407.07726, section 3.2; 2412.03555, section 3) are the numbers of examples, text
 lengths, peak rates, Adam with its usual arguments, and that one rsqrt curve goes through all stages

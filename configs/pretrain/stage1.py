@@ -12,5 +12,5 @@ SETTINGS = {224: 1e9}  # examples; a tenth of them costs no task much (2407.0772
 def get_config(arg=None):
   a = parse(arg, text_len=128, data_dir="data/pretrain")
   c = common.pretrain(a, SETTINGS)
-  c.init.update(img=common.SIGLIP, llm=common.LLM[a.model])  # the connector starts at 0
+  c.init.update(img=common.SIGLIP, llm=common.LLM[a.model])  # the projector starts at 0
   return c

@@ -14,9 +14,8 @@ def get_config(arg=None):
   a = common.parse(arg)
   c = common.transfer(a, SETTINGS, PUBLISHED)
   prompt = f"decode|resize(antialias=True)|{common.prompt('answer en {question}')}"
-  c.input.mixture = [common.component(
-      a, "aokvqa", "train+val" if a.train_on_val else "train",
-      f"{prompt}|choice_no_replacement(inkey='direct_answers', outkey='suffix')")]
+  c.input.mixture = [common.component(a, "aokvqa", "train+val" if a.train_on_val else "train",
+                                      f"{prompt}|{common.in_turn('direct_answers')}")]
   splits = {"minitrain": "train[:5%]", "val": "val"}
   kw = dict(data="aokvqa", pp=f"{prompt}|copy('direct_answers', 'answers')")
   common.evaluate(c, a, "aokvqa_da", splits, "vqa", metric="aokvqa_da", fraction=1/4,

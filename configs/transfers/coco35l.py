@@ -20,7 +20,7 @@ def get_config(arg=None):
   a = common.parse(arg, sampler="greedy")
   c = common.transfer(a, SETTINGS, PUBLISHED)
   image = "decode|resize"
-  write = "choice_no_replacement(inkey='captions', outkey='suffix')"
+  write = common.in_turn("captions")
   prompt = {lang: f"{image}|{common.prompt(f'caption {lang}')}" for lang in [*LANGUAGES, "quz"]}
   c.input.mixture = [common.component(a, "coco35l", f"train_{lang}", f"{prompt[lang]}|{write}",
                                       name=f"coco35l_{lang}") for lang in LANGUAGES]

@@ -16,7 +16,7 @@ def get_config(arg=None):
   prompt = f"decode|resize|{common.prompt('caption en')}"
   c.input.mixture = [common.component(
       a, "cococap", "train+restval" if a.train_on_val else "train[:98%]+restval",
-      f"{prompt}|choice_no_replacement(inkey='captions', outkey='suffix')")]
+      f"{prompt}|{common.in_turn('captions')}")]
   splits = {"minitrain": "train[:2%]", "minival": "train[-2%:]", "val": "val"}
   kw = dict(keep=("image/id", "captions"), sampler=a.sampler, batch_size=1024, fraction=0.1)
   common.evaluate(c, a, "cococap", splits, "caption", prompt, **kw)

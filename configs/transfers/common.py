@@ -1,4 +1,4 @@
-"""What transfers share: arguments, model and optimizer by resolution, mixture components, evals.
+"""Transfers share arguments, model and optimizer by resolution, mixture components and evals.
 
   configs/transfers/TASK.py:res=448,model=paligemma2_10b,train_on_val      arguments: see parse
 
@@ -9,7 +9,7 @@ released; arXiv 2412.03555 (PaliGemma 2), appendices A to D. A file says
 Scores by a test server and scores on a validation split are of different evals ("vqav2/test" and
 "vqav2/minival"). Scores are in percent, as in the reports; CIDEr is times 100.
 
-What the types of evals take and give, beside the prediction:
+Arguments of the evaluator types; keys of the example that they need -> metrics:
   vqa             metric=, to_lower=; "answer" or "answers" -> accuracy; anls, relaxed_accuracy or
                   pair_accuracy by the metrics anls, relaxed, mmvp. evaluators/vqa.py says which
                   other keys a metric needs
@@ -21,8 +21,7 @@ What the types of evals take and give, beside the prediction:
   text_spotting   "objects/label", "objects/polygon", "ignored/polygon" -> precision, recall, f1
   tables          "html" -> s_teds, teds, grits_top, grits_con
   sequence_error  "answer" -> cer, ser, ler, in per cent
-  perplexity      what the pp string of a training makes, without its random ops -> nll,
-                  nll_per_token, perplexity
+  perplexity      the rows of a training, without random ops -> nll, nll_per_token, perplexity
   submission      format=: the file that a test server takes
   mean            evals=, metric=: over other evals
 """
@@ -145,7 +144,7 @@ def at(published, model, res):
 def video(a, segment=""):
   """pp from an encoded video to a.num_frames frames, every a.stride-th from the start.
 
-  segment: arguments of decode_video that say which part of the video counts.
+  segment: arguments of decode_video that select a part of the video.
   """
   frames = [f"num_frames={a.num_frames}", f"stride={a.stride}", *filter(None, [segment])]
   return f"decode_video({', '.join(frames)})|resize"
@@ -154,6 +153,11 @@ def video(a, segment=""):
 def prompt(template):
   """pp that writes the prompt."""
   return f"strfmt({template!r}, outkey='prefix')"
+
+
+def in_turn(key):
+  """pp that takes another of several answers at each visit, and all before any again."""
+  return f"choice_no_replacement(inkey={key!r}, outkey='suffix')"
 
 
 def first(key):

@@ -13,9 +13,8 @@ def get_config(arg=None):
   a = common.parse(arg)
   c = common.transfer(a, SETTINGS, PUBLISHED)
   prompt = f"decode|resize(antialias=True)|{common.prompt('answer en {question}')}"
-  c.input.mixture = [common.component(
-      a, "okvqa", "train" if a.train_on_val else "train[:-10%]",
-      f"{prompt}|choice_no_replacement(inkey='answers', outkey='suffix')")]
+  c.input.mixture = [common.component(a, "okvqa", "train" if a.train_on_val else "train[:-10%]",
+                                      f"{prompt}|{common.in_turn('answers')}")]
   splits = {"minitrain": "train[:5%]", "minival": "train[-10%:]", "val": "val"}
   common.evaluate(c, a, "okvqa", splits, "vqa", prompt, keep=("answers", "question_id"),
                   metric="accuracy", batch_size=1024, fraction=1/4)

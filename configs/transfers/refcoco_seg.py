@@ -1,4 +1,4 @@
-"""RefCOCO, RefCOCO+ and RefCOCOg: the box and mask of what a sentence refers to."""
+"""RefCOCO, RefCOCO+ and RefCOCOg: the box and mask of the object that a sentence describes."""
 from configs.transfers import common
 
 SETTINGS = {224: dict(epochs=100, lr=3e-5, label_smoothing=0.3, dropout=0.1),

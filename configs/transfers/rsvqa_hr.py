@@ -16,8 +16,7 @@ def get_config(arg=None):
   prompt = f"lower(key='answers')|{common.prompt('answer en {question}')}"
   c.input.mixture = [common.component(
       a, "rsvqa_hr/nonum", "train+val" if a.train_on_val else "train",
-      f"decode|resize(antialias=True)|{prompt}|"
-      "choice_no_replacement(inkey='answers', outkey='suffix')")]
+      f"decode|resize(antialias=True)|{prompt}|{common.in_turn('answers')}")]
   # Evaluated without antialiasing, unlike training: so are the published scores.
   prompt = f"decode|resize|{prompt}"
   for alias, split, fraction in (("minitrain", "train[:1280]", 0.1), ("val", "val", None),

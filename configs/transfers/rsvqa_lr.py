@@ -15,8 +15,7 @@ def get_config(arg=None):
   prompt = f"lower(key='answers')|{common.prompt('answer en {question}')}"
   c.input.mixture = [common.component(
       a, "rsvqa_lr/nonum", "train+val" if a.train_on_val else "train",
-      f"decode|resize(antialias=True)|{prompt}|"
-      "choice_no_replacement(inkey='answers', outkey='suffix')")]
+      f"decode|resize(antialias=True)|{prompt}|{common.in_turn('answers')}")]
   # Evaluated without antialiasing, unlike training: so are the published scores.
   prompt = f"decode|resize|{prompt}"
   common.evaluate(c, a, "rsvqa_lr", {"minitrain": "train[:1280]", "val": "val", "test": "test"},

@@ -13,9 +13,8 @@ def get_config(arg=None):
   a = common.parse(arg, text_len=24)
   c = common.transfer(a, SETTINGS, PUBLISHED)
   prompt = f"decode|resize|{common.prompt('caption en')}"
-  c.input.mixture = [common.component(
-      a, "screen2words", "train+dev" if a.train_on_val else "train",
-      f"{prompt}|choice_no_replacement(inkey='summary', outkey='suffix')")]
+  c.input.mixture = [common.component(a, "screen2words", "train+dev" if a.train_on_val else "train",
+                                      f"{prompt}|{common.in_turn('summary')}")]
   splits = {"minitrain": "train[:5%]", "dev": "dev", "test": "test"}
   common.evaluate(c, a, "screen2words", splits, "caption", f"{prompt}|copy('summary', 'captions')",
                   keep=("image/id", "captions"), batch_size=1024, fraction=0.1)

@@ -16,9 +16,8 @@ def get_config(arg=None):
   c = common.transfer(a, SETTINGS, PUBLISHED)
   prompt = (f"decode|resize(antialias=True)|lower(key='answers')|"  # as the server compares them
             f"{common.prompt('answer en {question}')}")
-  c.input.mixture = [common.component(
-      a, "stvqa", "train+val" if a.train_on_val else "train",
-      f"{prompt}|choice_no_replacement(inkey='answers', outkey='suffix')")]
+  c.input.mixture = [common.component(a, "stvqa", "train+val" if a.train_on_val else "train",
+                                      f"{prompt}|{common.in_turn('answers')}")]
   splits = {"minitrain": "train[:5%]", "val": "val"}
   common.evaluate(c, a, "stvqa", splits, "vqa", prompt, keep=("answers", "question_id"),
                   metric="anls", to_lower=True, fraction=0.1)

@@ -13,9 +13,8 @@ def get_config(arg=None):
   a = common.parse(arg, sampler="beam(n=3)")
   c = common.transfer(a, SETTINGS, PUBLISHED)
   prompt = f"decode|resize|{common.prompt('caption en')}"
-  c.input.mixture = [common.component(
-      a, "textcaps", "train" if a.train_on_val else "train[:98%]",
-      f"{prompt}|choice_no_replacement(inkey='texts', outkey='suffix')|lower(key='suffix')")]
+  c.input.mixture = [common.component(a, "textcaps", "train" if a.train_on_val else "train[:98%]",
+                                      f"{prompt}|{common.in_turn('texts')}|lower(key='suffix')")]
   splits = {"minitrain": "train[:2%]", "minival": "train[-2%:]", "val": "val"}
   common.evaluate(c, a, "textcaps", splits, "caption", f"{prompt}|copy('texts', 'captions')",
                   keep=("image/id", "captions"), sampler=a.sampler, batch_size=1024, fraction=0.1)

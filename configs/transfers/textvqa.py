@@ -15,9 +15,8 @@ def get_config(arg=None):
   a = common.parse(arg)
   c = common.transfer(a, SETTINGS, PUBLISHED)
   prompt = f"decode|resize(antialias=True)|{common.prompt('answer en {question}')}"
-  c.input.mixture = [common.component(
-      a, "textvqa", "train+val" if a.train_on_val else "train",
-      f"{prompt}|choice_no_replacement(inkey='answers', outkey='suffix')")]
+  c.input.mixture = [common.component(a, "textvqa", "train+val" if a.train_on_val else "train",
+                                      f"{prompt}|{common.in_turn('answers')}")]
   common.evaluate(c, a, "textvqa", {"minitrain": "train[:5120]", "val": "val"}, "vqa", prompt,
                   keep=("answers", "question_id"), metric="textvqa", fraction=1/8)
   common.evaluate(c, a, "textvqa", {"test": "test"}, "submission", prompt, keep=("question_id",),

@@ -17,8 +17,7 @@ def get_config(arg=None):
   prompt = f"setdefault('answers', '')|{common.prompt('answer en {question}')}"
   c.input.mixture = [common.component(
       a, "vizwizvqa", "train+val" if a.train_on_val else "train",
-      f"decode|resize(antialias=True)|{prompt}|"
-      "choice_no_replacement(inkey='answers', outkey='suffix')")]
+      f"decode|resize(antialias=True)|{prompt}|{common.in_turn('answers')}")]
   # Evaluated without antialiasing, unlike training: so are the published scores.
   prompt, splits = f"decode|resize|{prompt}", {"minitrain": "train[:5120]", "val": "val"}
   for (alias, split), fraction in zip(splits.items(), (1/8, 0.1)):

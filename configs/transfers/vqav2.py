@@ -23,7 +23,7 @@ def get_config(arg=None):
   prompt = f"{image}|{common.prompt('answer en {question_text}')}"
   c.input.mixture = [common.component(
       a, "vqav2", "train+validation" if a.train_on_val else "train+validation[:-10240]",
-      f"{prompt}|choice_no_replacement(inkey='answers', outkey='suffix')")]
+      f"{prompt}|{common.in_turn('answers')}")]
   common.evaluate(c, a, "vqav2", {"minitrain": "train[:5120]", "minival": "validation[-10240:]"},
                   "vqa", prompt, keep=("answers", "answer_type", "question_type", "question_id"),
                   metric="vqav2", batch_size=1024, fraction=1/4)

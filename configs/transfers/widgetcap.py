@@ -15,9 +15,8 @@ def get_config(arg=None):
   c = common.transfer(a, SETTINGS, PUBLISHED)
   image = "decode|resize(antialias=True)|draw_bbox|value_range(-1, 1)"
   prompt = f"{image}|{common.prompt('caption en')}"
-  c.input.mixture = [common.component(
-      a, "widgetcap", "train+dev" if a.train_on_val else "train",
-      f"{prompt}|choice_no_replacement(inkey='texts', outkey='suffix')")]
+  c.input.mixture = [common.component(a, "widgetcap", "train+dev" if a.train_on_val else "train",
+                                      f"{prompt}|{common.in_turn('texts')}")]
   splits = {"minitrain": "train[:5%]", "dev": "dev", "test": "test"}
   common.evaluate(c, a, "widgetcap", {k: splits[k] for k in ("dev", "test")}, "caption",
                   f"{prompt}|copy('texts', 'captions')", keep=("image/id", "captions"),
