@@ -133,7 +133,8 @@ def _common_arguments(parser):
   parser.add_argument("--min_area", type=float, default=0., help="of a box, in pixels")
   parser.add_argument("--skip_crowd", action="store_true", help="leave COCO's crowds out")
   parser.add_argument("--split", help="e.g. train=0.9,val=0.1: OUT_train.jsonl, OUT_val.jsonl")
-  parser.add_argument("--masks", action="store_true", help="write masks; needs --vqvae")
+  parser.add_argument("--masks", dest="write_masks", action="store_true",
+                      help="write masks; needs --vqvae")
   parser.add_argument("--vqvae", help="the file vae-oid.npz: encodes the masks")
 
 
@@ -148,9 +149,9 @@ def main(argv=None):
   options = lines.Options(args.prompt, args.order, _words(args.classes), args.min_area,
                           args.skip_crowd)
   split = parse_split(args.split) if args.split else ()
-  if args.masks != bool(args.vqvae):
+  if args.write_masks != bool(args.vqvae):
     raise ValueError("--masks and --vqvae go together: vae-oid.npz encodes the masks.")
-  encode = codes.encoder(args.vqvae) if args.masks else None
+  encode = codes.encoder(args.vqvae) if args.write_masks else None
   print(summary(*convert(pictures, classes, args.out, args.root, split, options, encode)))
 
 
