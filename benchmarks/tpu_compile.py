@@ -46,11 +46,11 @@ class Row(NamedTuple):
 
 
 ROWS = {
-    "3b_224": Row("gemma_2b", 224, 128, 8192, 2, "dots", (17.1, 2.47, 4976)),
-    "3b_448": Row("gemma_2b", 448, 512, 2048, 2, "dots", (17.2, 2.85, 4315)),
-    "3b_896": Row("gemma_2b", 896, 512, 256, 1, "dots", (13.4, 1.70, 2717)),
-    "2_3b_224": Row("gemma2_2b", 224, 128, 8192, 2, "dots", (17.4, 2.97, 4136)),
-    "2_10b_224": Row("gemma2_9b", 224, 128, 2048, 1, "dots", (14.7, 2.72, 1128)),
+    "3b_224": Row("gemma_2b", 224, 128, 8192, 2, "save_attn", (17.1, 2.47, 4976)),
+    "3b_448": Row("gemma_2b", 448, 512, 2048, 2, "save_attn", (17.2, 2.85, 4315)),
+    "3b_896": Row("gemma_2b", 896, 512, 256, 1, "save_attn", (13.4, 1.70, 2717)),
+    "2_3b_224": Row("gemma2_2b", 224, 128, 8192, 2, "save_attn", (17.4, 2.97, 4136)),
+    "2_10b_224": Row("gemma2_9b", 224, 128, 2048, 1, "save_attn", (14.7, 2.72, 1128)),
     "2_28b_224": Row("gemma2_27b", 224, 128, 1024, 1, "full", (17.5, 5.41, 284)),
 }
 
@@ -63,7 +63,7 @@ def config(row):
   if row.llm.startswith("gemma2"):
     c.model.llm.update(window=None, final_softcap=0.)
   c.model.dtype = "bfloat16"
-  c.input.batch_size, c.microbatches = row.batch, row.microbatches
+  c.input.batch_size, c.grad_accum_steps = row.batch, row.microbatches
   c.mesh.update(dict(zip(("data", "fsdp", "tensor"), row.mesh)))
   return c
 

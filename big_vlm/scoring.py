@@ -9,8 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from big_vlm import cpu, distributed, inputs, sharding
-from big_vlm.families import paligemma
+from big_vlm import cpu, distributed, families, inputs, sharding
 
 CHUNK, CHUNK_TOKENS = 16, 1024  # the most positions, and tokens of a device, whose logits coexist
 
@@ -100,7 +99,7 @@ def _intercepted(model, params, batch, intercept):
   own closures, stands between compiled parts."""
   x, metadata = _apply(_embed, model, params, batch)
   x, config = intercept(x, -1), model.config.llm
-  decoder = paligemma.DECODERS[type(config)]
+  decoder = families.of(config).Model
   args = decoder.block_args(config, metadata, metadata)
   for i in range(config.depth):
     layer = jax.tree.map(lambda leaf, i=i: leaf[i], params["llm"]["layers"])

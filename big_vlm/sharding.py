@@ -1,37 +1,27 @@
-"""Devices in a mesh with named axes, and which leaf is cut along which of them.
+"""Devices in a mesh with named axes, and which leaf is sharded over which of them.
 
-Axes: data (replicas), fsdp (parameters and batch cut), tensor (products cut). Any may be 1.
-A rule is (regex over the leaf's name, how): "fsdp", "replicate", or a tuple of axis names per
-dimension such as (None, "tensor", "fsdp"). "fsdp" cuts weights along tensor too, by TENSOR.
+Axes: data (replicas), fsdp (parameters and batch), tensor (matmuls). Any may be 1. A rule is (regex
+over the leaf's name, how): "fsdp", "replicate", or a tuple of axis names per dimension such as
+(None, "tensor", "fsdp"). "fsdp" shards weights over tensor too, in the dimension that their
+declaration gives (ParamSpec.tensor_axis); where it does not divide, such as a single kv head, the
+leaf is not sharded over tensor.
 """
 import itertools
 import math
-import re
 
 import jax
 import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from big_vlm import trees
+from big_vlm import families, trees
+from big_vlm.nn.partitioning import BATCH_AXES, batch_rows
 
 AXES = ("data", "fsdp", "tensor")
 RULES = ((".*", "fsdp"),)
-BATCH_AXES = ("data", "fsdp")
 
-# The dimension that "fsdp" cuts along the tensor axis: heads, the MLP's width, the vocabulary. A
-# block's first products are then cut in what they give, its last ones in what they sum over, and
-# activations are summed up twice a block (Megatron-LM, arXiv 1909.08053). Where the dimension does
-# not divide, such as a single kv head, the leaf is not cut along tensor.
-TENSOR = (
-    ("(.*/)?q_einsum/w", -3), ("(.*/)?q?kv_einsum/w", -3), ("(.*/)?attn_vec_einsum/w", -3),
-    ("(.*/)?gating_einsum", -1), ("(.*/)?mlp/linear", -2), ("(.*/)?input_embedding", -2),
-    ("(.*/)?(query|key|value)/kernel", -2), ("(.*/)?out/kernel", -3),
-    ("(.*/)?Dense_0/kernel", -1), ("(.*/)?Dense_1/kernel", -2),
-)
-
-# A TPU stores an array in tiles of 8 x 128 over its last two dimensions; what does not fill a tile
-# takes its bytes all the same.
+# A TPU stores an array in tiles of 8 x 128 over its last two dimensions; a part
+# of a tile takes as many bytes as a whole one.
 TILE = (8, 128)
 
 
@@ -57,30 +47,11 @@ def make_mesh(shape=None, devices=None):
     slices.setdefault(getattr(device, "slice_index", 0), []).append(device)
   if sizes[0] % len(slices):
     raise ValueError(f"The devices are of {len(slices)} slices, over which the data axis goes, and "
-                     f"data={sizes[0]} is no multiple of that. Give data={len(slices)}.")
+                     f"data={sizes[0]} is not a multiple of that. Give data={len(slices)}.")
   part = (sizes[0] // len(slices), *sizes[1:])
   grids = [mesh_utils.create_device_mesh(part, group, allow_split_physical_axes=True)
            for _, group in sorted(slices.items())]
   return Mesh(np.concatenate(grids), AXES, axis_types=(AxisType.Auto,) * len(AXES))
-
-
-def shard_activations(x):
-  """x [B, ...] with its rows over data and fsdp, as the batch is, wherever such a mesh is set.
-
-  Without it the compiler may spread activations like the weights that they meet: the program of
-  PaliGemma 3B on 256 chips took 19 times as long a token. Rows that do not divide stay as they are.
-  """
-  mesh = jax.sharding.get_abstract_mesh()
-  known = set(BATCH_AXES) <= set(mesh.axis_names) and not mesh.manual_axes
-  if not known or x.shape[0] % batch_rows(mesh):
-    return x
-  return jax.lax.with_sharding_constraint(x, PartitionSpec(BATCH_AXES))
-
-
-def is_sharded():
-  """Whether a mesh is set whose devices share parameters."""
-  mesh = jax.sharding.get_abstract_mesh()
-  return not mesh.manual_axes and mesh.shape.get("fsdp", 1) * mesh.shape.get("tensor", 1) > 1
 
 
 def batch_sharding(mesh):
@@ -88,18 +59,13 @@ def batch_sharding(mesh):
   return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 
-def batch_rows(mesh):
-  """A batch is cut into so many parts: its rows are a multiple. mesh: abstract or not, or empty."""
-  return math.prod(mesh.shape.get(axis, 1) for axis in BATCH_AXES)
-
-
 def tree_sharding(mesh, tree, rules=RULES, min_bytes=2**22, note=print):
   """NamedSharding for every leaf of tree (arrays or shapes).
 
-  "fsdp" cuts the dimension that the axis divides and that leaves the smallest part in tiles, of
-  equals the largest; not that of layers nor the last if another will do. A leaf under min_bytes
-  stays whole (its gather would cost more than its memory), and a larger one that nothing divides
-  is noted.
+  "fsdp" shards the dimension that the axis divides and that leaves the smallest part in tiles, of
+  equals the largest; not that of layers nor the last if another will do. A leaf under min_bytes is
+  replicated (its gather would cost more than its memory). note: told of a larger leaf that no
+  dimension lets shard.
   """
   hows = trees.assign(trees.names(tree), rules, "sharding")
 
@@ -127,8 +93,8 @@ def _fsdp(name, leaf, axes, min_bytes, note):
   if axes["fsdp"] * axes["tensor"] == 1 or big < min_bytes:
     return ()
   spec, part = [None] * len(leaf.shape), list(leaf.shape)
-  at = next((dim for regex, dim in TENSOR if re.fullmatch(regex, name)), None)
-  if axes["tensor"] > 1 and at is not None and leaf.shape[at] % axes["tensor"] == 0:
+  at = _tensor_axis(name, part)
+  if axes["tensor"] > 1 and at is not None and part[at] % axes["tensor"] == 0:
     spec[at], part[at] = "tensor", part[at] // axes["tensor"]
   if axes["fsdp"] == 1:
     return spec
@@ -136,7 +102,7 @@ def _fsdp(name, leaf, axes, min_bytes, note):
   if not fits:
     fewer = max((math.gcd(n, axes["fsdp"]) for n in part), default=1)
     note(f"replicated: {name} {leaf.shape}, no dimension divides over {axes['fsdp']} devices"
-         + f"; fsdp={fewer} would cut it" * (fewer > 1))
+         + f"; fsdp={fewer} would shard it" * (fewer > 1))
     return spec if "tensor" in spec else ()
 
   def stored(d):
@@ -146,6 +112,12 @@ def _fsdp(name, leaf, axes, min_bytes, note):
   first, last = len(part) > 2, len(part) - 1
   spec[min(fits, key=lambda d: (first and d == 0, stored(d), d == last, -part[d]))] = "fsdp"
   return spec
+
+
+def _tensor_axis(name, shape):
+  """That of a parameter, or of an array of the same rank beside it, such as Adam's moments."""
+  _, spec, part = families.locate(name) or (None, None, "")
+  return spec.tensor_axis if spec and not part and len(spec.axes.split()) == len(shape) else None
 
 
 def padded(shape):
@@ -168,10 +140,10 @@ def local_batch_rows(mesh, batch_size):
 
 
 def make_global_array(mesh, batch, batch_size=None):
-  """A host batch {key: numpy} -> global arrays, cut over the mesh.
+  """A host batch {key: numpy} -> global arrays, sharded over the mesh.
 
-  batch_size: of the whole batch, of which `batch` has this process's rows (process_rows). Without
-  it each process has all of them.
+  batch_size: of the whole batch, of which `batch` has this process's rows (local_batch_rows).
+  Without it each process has all of them.
   """
   sharding = batch_sharding(mesh)
   if batch_size is None:

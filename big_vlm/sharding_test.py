@@ -8,7 +8,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from big_vlm import sharding
-from big_vlm.nn import layers
+from big_vlm.nn import layers, partitioning
 from big_vlm.training import setup
 from configs import common
 
@@ -96,12 +96,12 @@ def test_slices_of_tpus_lie_on_the_data_axis():
   grid = sharding.make_mesh({"data": 2}, chips).devices
   assert grid.shape == (2, 4, 1)
   assert [{c.slice_index for c in part.flat} for part in grid] == [{0}, {1}]
-  with pytest.raises(ValueError, match="2 slices.*data=1 is no multiple of that. Give data=2"):
+  with pytest.raises(ValueError, match="2 slices.*data=1 is not a multiple of that. Give data=2"):
     sharding.make_mesh({}, chips)
 
 
-def test_constrain_spreads_rows_where_a_mesh_is_set_and_they_divide(mesh):
-  f = jax.jit(lambda x: sharding.shard_activations(x * 2))
+def test_shard_activations_spreads_rows_where_a_mesh_is_set_and_they_divide(mesh):
+  f = jax.jit(lambda x: partitioning.shard_activations(x * 2))
   assert f(np.ones((8, 2))).sharding.is_fully_replicated
   with jax.set_mesh(mesh):
     assert f(np.ones((8, 2))).sharding.shard_shape((8, 2)) == (2, 2)
@@ -119,7 +119,7 @@ def test_small_leaves_stay_whole_and_indivisible_ones_are_noted(mesh):
   assert got == {"small": P(), "odd": P(), "step": P(), "half": P(), "even": P(),
                  "big": P("fsdp", None)}
   assert notes == [
-      "replicated: even (18, 18), no dimension divides over 4 devices; fsdp=2 would cut it",
+      "replicated: even (18, 18), no dimension divides over 4 devices; fsdp=2 would shard it",
       "replicated: odd (17, 17), no dimension divides over 4 devices"]
 
 

@@ -10,14 +10,14 @@ from ml_collections import config_dict
 
 def train(**changes):
   """The defaults of a training run. A duration is given in one of the units of UNITS, for example
-  total_epochs=3, log_examples=5000; percent is a fraction of all steps."""
+  total_epochs=3, log_examples=5000; fraction is of all steps."""
   c = ml_collections.ConfigDict(dict(
       seed=0,
-      # dtype of activations; "auto": bfloat16 on TPU and GPU, float32 on a CPU. What trains is
-      # float32 always. img and llm have remat: a row of layers.REMAT.
+      # dtype of activations; "auto": bfloat16 on TPU and GPU, float32 on a CPU. Trainable
+      # parameters are float32 always. img and llm have remat: a row of layers.REMAT.
       model=dict(img={}, llm={}, dtype="auto"),
       # Where parameters start from, what big_vlm.from_preset takes: a whole model, or towers apart
-      # (SigLIP and Gemma: stage 0; the connector is fresh). Empty: from the seed.
+      # (SigLIP and Gemma: stage 0; the projector is random). Empty: from the seed.
       init=dict(model="", img="", llm=""),
       resume="",  # workdir of another run, to go on from with its optimizer state and step
       tokenizer="",  # of all pipelines, e.g. "gemma(tokensets=('loc', 'seg'))"
@@ -29,19 +29,20 @@ def train(**changes):
       # "raise", or "skip" for examples that cannot be used. memory_gb: the most that is read ahead.
       input=dict(mixture=[], batch_size=32, workers=0, threads=2, memory_gb=2., on_error="raise"),
       **durations("total"),
-      # mean: of "example" (each weighs the same) or "token"; see big_vlm/training/losses.py
-      loss=dict(mean="example", label_smoothing=0., z_loss=0.),
-      microbatches=1,  # parts of the batch that go through the model one after the other
+      # loss_normalization: "example" (each weighs the same) or "token"; see training/losses.py
+      loss=dict(loss_normalization="example", label_smoothing=0., z_loss=0.),
+      grad_accum_steps=1,  # parts of the batch that go through the model one after the other
       # schedule and mults: (regex over parameter names, value), the first that matches counts; a
       # schedule of None freezes. ema: 0.9999 averages the parameters. See big_vlm/training/optim.py
       # and schedules.py.
       optimizer=dict(name="adamw", args={}, lr=1e-5,
-                     schedule=((".*", dict(decay="cosine", warmup_percent=0.05)),),
+                     schedule=((".*", dict(decay="cosine", warmup_fraction=0.05)),),
                      lr_mults=((".*", 1.),), weight_decay=0.,
-                     decay_mults=(("(.*/)?(scale|bias|pos_embedding)", 0.), (".*", 1.)),
+                     weight_decay_mults=(),  # (): 0 for scales, biases and position tables, else 1
                      clip_norm=1., ema=0.),
-      # rank above 0: train adapters (LoRA) alone, on the weights that the regex targets matches.
-      lora=dict(rank=0, targets=".*attn.*|.*mlp.*", alpha=None),
+      # rank above 0: train adapters (LoRA) alone, on the weights that the regex targets
+      # matches; "": those of the decoder's layers.
+      lora=dict(rank=0, targets="", alpha=None),
       quantize="",  # "int8" or "int4" for the weights under the adapters: QLoRA
       **durations("log"),  # by default every 50 steps
       **durations("checkpoint"),  # by default every 1000 steps, and at the end
@@ -56,7 +57,7 @@ def train(**changes):
   return c
 
 
-UNITS = ("steps", "examples", "epochs", "percent")
+UNITS = ("steps", "examples", "epochs", "fraction")
 
 
 def durations(name):

@@ -87,7 +87,7 @@ def scores(evaluator, task, context, vocab_size):
   batch = run(task["pp"], task["data"], evaluation.context_for(context, **task), evaluates=True)
   check_batch(batch, train=likelihood, vocab_size=vocab_size)
   assert ("mask_loss" in batch) == likelihood
-  args = {k: v for k, v in task.items() if k not in ("data", "percent", "batch_size")}
+  args = {k: v for k, v in task.items() if k not in ("data", "fraction", "batch_size")}
   key = repr((args, sorted(task["data"].items())))
   found = _scores(key, Uncompared((evaluator, batch, task["type"], task.get("metric"))))
   return {f"{evaluator.name}/{metric}": value for metric, value in found.items()}
@@ -189,7 +189,7 @@ def step_at_full_size(c, rows):
   model = c.model.to_dict()
   model["llm"]["dropout"] = bool(model["llm"].get("dropout")) / 10
   o = c.optimizer
-  tokens = _step(repr((model, c.mesh, o.schedule, o.decay_mults, o.lr_mults)),
+  tokens = _step(repr((model, c.mesh, o.schedule, o.weight_decay_mults, o.lr_mults)),
                  rows["image"].shape[1:], Uncompared((c, model)))
   assert tokens + rows["text"].shape[1] - 1 <= 8192  # what Gemma and Gemma 2 were trained on
 

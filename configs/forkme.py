@@ -75,13 +75,13 @@ def get_config(arg=None):
   # How long: so many times over all examples of the data, or so many batches.
   c["total_steps" if a.steps else "total_epochs"] = float(a.steps or a.epochs)
   c.log_steps = 10
-  c.checkpoint_percent = 0.25  # four checkpoints in all, of which the last two are kept
+  c.checkpoint_fraction = 0.25  # four checkpoints in all, of which the last two are kept
 
   # Rates of the published transfers. LoRA takes, and needs, a much larger one.
   c.optimizer.lr = 2e-4 if a.lora else transfers.RATES.get(a.model, 1e-5)
   # From 0 up over the first twentieth of the steps, then along a cosine to 0; None freezes.
   c.optimizer.schedule = (*pick(FROZEN, a.freeze, "part to freeze"),
-                          (".*", dict(decay="cosine", warmup_percent=0.05)))
+                          (".*", dict(decay="cosine", warmup_fraction=0.05)))
   c.lora.rank = a.lora  # --config.quantize=int8: QLoRA, a quarter of the weights' memory
 
   # Ten evaluations during the training: the model answers the prompts of val, of which it sees
@@ -90,7 +90,7 @@ def get_config(arg=None):
   if a.val and not a.train_on_val:
     keep = ("id", "prefix", "suffix", *fields)
     c.evals.val = dict(type=kind, data=source(a.val), pp=f"{pp}(keep={keep})", batch_size=32,
-                       percent=0.1)
+                       fraction=0.1)
   return c
 
 

@@ -71,7 +71,7 @@ def test_how_long():
   assert (forkme.get_config().total_epochs, forkme.get_config().total_steps) == (10, None)
   assert forkme.get_config("epochs=0.5").total_epochs == 0.5
   c = forkme.get_config("steps=100")
-  assert setup.run_of(c).total == 100 and c.total_epochs is None
+  assert setup.horizon_of(c).total == 100 and c.total_epochs is None
 
 
 @pytest.mark.parametrize("arg, complaint", [
@@ -108,7 +108,7 @@ def test_batches(own, text):
 
 
 def test_adapters_alone_train(own):
-  trains = setup.make(config(own, "lora=2"), jax.devices()[:1]).optimizer.trains
+  trains = setup.make(config(own, "lora=2"), jax.devices()[:1]).optimizer.trainable
   assert trains and all("/lora_" in name for name in trains)
 
 

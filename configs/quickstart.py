@@ -38,7 +38,7 @@ def get_config(size="small"):
       *(train(caption(lang), 2. / len(languages)) for lang in languages)]
   c.optimizer.update(
       name="muon", args=dict(b2=0.98), lr=1e-3, weight_decay=1e-2,
-      schedule=((".*", dict(decay="cosine", warmup_percent=0.02)),))
+      schedule=((".*", dict(decay="cosine", warmup_fraction=0.02)),))
   c.log_steps, c.checkpoint_steps = (100, 1000) if size == "small" else (5, 10)
 
   def evaluate(type, task, max_new_tokens, keep=()):

@@ -49,7 +49,7 @@ EVALUATOR_TYPES = {name: f"evaluators.{name}" for name in (
 def evaluators(config, model, tokenizer, mesh, run=None):
   """[Evaluator or Mean] of all of a config's `evals`, in their order, means last.
 
-  run: the schedules.Run of a training, which says how many steps there are.
+  run: the schedules.TrainingHorizon of a training, which says how many steps there are.
   """
   entries, context = config.evals.to_dict(), mixture.context_of(config)
   takes = model and model.config.img and model.config.img.image_size
@@ -94,18 +94,18 @@ class Evaluator:
   """One entry of a config's `evals`: decodes its data with some parameters and scores the answers.
 
   The first run opens the data. sampler, max_new_tokens, cache_dtype: as VLM.generate takes them.
-  steps, examples, epochs or percent: how often a training (run: its schedules.Run) evaluates,
-  by default at the end only; self.steps is that in steps. context: the config's fields; its
-  text_len is the default of prompt_len and max_new_tokens. Other arguments go to the
-  type's score().
+  steps, examples, epochs or fraction: how often a training (run: its
+  schedules.TrainingHorizon) evaluates, by default at the end only; self.steps is that in steps.
+  context: the config's fields; its text_len is the default of prompt_len and max_new_tokens. Other
+  arguments go to the type's score().
   """
 
   def __init__(self, name, model, tokenizer, mesh, *, type, data, pp, batch_size,
                context=None, prompt_len=None, max_new_tokens=None, sampler="greedy",
                cache_dtype="float32", run=None, steps=None, examples=None, epochs=None,
-               percent=None, **score_args):
+               fraction=None, **score_args):
     every = dict(eval_steps=steps, eval_examples=examples, eval_epochs=epochs,
-                 eval_percent=percent)
+                 eval_fraction=fraction)
     self.name, self.type = name, type
     self.steps = run.steps("eval", every, 0) if run else 0
     self.last = None  # (step, metrics) of the last run()

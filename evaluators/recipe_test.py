@@ -9,12 +9,12 @@ from evaluators import recipe
 
 ENTRY = dict(type="vqa", data=dict(name="okvqa", split="val", data_dir=None), metric="accuracy",
              pp="decode|resize(224)|strfmt('answer en {question}', outkey='prefix')",
-             max_new_tokens=32, batch_size=256, percent=0.25)
+             max_new_tokens=32, batch_size=256, fraction=0.25)
 
 
 @pytest.mark.parametrize("change, said", [
     ({}, []),
-    (dict(batch_size=8, percent=None, steps=3), []),  # what a figure does not depend on
+    (dict(batch_size=8, fraction=None, steps=3), []),  # what a figure does not depend on
     (dict(data=dict(name="okvqa", split="val", data_dir="/elsewhere")), []),
     (dict(data=dict(name="okvqa", split="val[:9]")),
      ["split is 'val[:9]', the recipe has 'val'"]),

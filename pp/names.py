@@ -38,6 +38,12 @@ RENAMED = {
     "percent": "fraction",
     "mean": "loss_normalization",
     "stair": "piecewise_constant",
+    # fields of models
+    "window_rule": "sliding_window_mode",
+    "two_sided": "symmetric",
+    "prefix_exempt": "prefix_bidirectional",
+    "dots": "save_attn",
+    "wide_dots": "save_mlp",
     # evaluators and ops
     ("vqa", "rule"): "metric",
     ("report", "rule"): "protocol",

@@ -13,11 +13,11 @@ STEPS = 12
 CONFIG = """
 import json, os, pathlib, signal, time
 import jax
-from big_vlm.training import finite
+from big_vlm.training import nan_guard
 from configs import quickstart
 quickstart.DATA_DIR = {data_dir!r}
 
-watch = finite.Guard.watch
+watch = nan_guard.NaNGuard.watch
 def note(self, step, state, metrics, batch, ids):  # which examples a process feeds
   path = pathlib.Path(os.environ["IDS"]) / f"{{jax.process_count()}}-{{jax.process_index()}}.jsonl"
   with path.open("a") as f:
@@ -27,7 +27,7 @@ def note(self, step, state, metrics, batch, ids):  # which examples a process fe
     os.kill(os.getpid(), signal.SIGTERM)  # one of them hears of it, all stop
   time.sleep(step >= stop and stop < {steps})  # JAX looks once a second whether one has
   return watch(self, step, state, metrics, batch, ids)
-finite.Guard.watch = note
+nan_guard.NaNGuard.watch = note
 
 def get_config():
   c = quickstart.get_config("tiny")

@@ -1,4 +1,4 @@
-"""Stopped anywhere, a run goes on as if nothing had been: same losses and parameters, exactly."""
+"""Stopped anywhere, a run resumes as if nothing had happened: same losses and parameters, exactly."""
 import json
 import random
 import signal
@@ -156,7 +156,8 @@ def test_a_stage_begins_with_the_parameters_of_the_last(tmp_path, straight, data
 
 
 def test_a_diverging_run_stops_and_keeps_its_checkpoint(tmp_path, data_dir):
-  schedule = "optimizer.schedule = (('.*', dict(decay='stair', steps=(5,), mults=(1e17,))),)"
+  schedule = ("optimizer.schedule = "
+              "(('.*', dict(decay='piecewise_constant', steps=(5,), mults=(1e17,))),)")
   config = write_config(tmp_path, data_dir, schedule)
   done = commands.run(*commands.train(tmp_path / "w", config=config))
   assert done.returncode == 1

@@ -264,7 +264,7 @@ def inspect(config, step=0, examples=4, html=None, eval=None):
   print(f"{title}: {size} examples, made in {seconds:.1f} s\n\n{table(batch)}\n")
   known = facts(batch, tokenizer)
   print("\n".join(text for _, text in known) + "\n")
-  found = rows(batch, tokenizer, examples, config.loss.mean)
+  found = rows(batch, tokenizer, examples, config.loss.loss_normalization)
   for row in found:
     print(describe(row, tokenizer, sys.stdout.isatty()) + "\n")
   if html:

@@ -43,7 +43,7 @@ def make_config(folder, lines=LINES, image="decode|resize|", **changes):
 def rows(config, name=None):
   """{line number: Row}."""
   batch, _ = inspect_batch.make_batch(config, name=name)
-  found = inspect_batch.rows(batch, get_tokenizer(TOKENIZER), 99, config.loss.mean)
+  found = inspect_batch.rows(batch, get_tokenizer(TOKENIZER), 99, config.loss.loss_normalization)
   return {int(re.search(r":(\d+)", row.title)[1]): row for row in found}, batch
 
 
@@ -64,7 +64,7 @@ def test_parts_masks_and_what_is_cut(tmp_path):
 @pytest.mark.parametrize("mean", ["example", "token"])
 def test_weights_are_those_of_the_loss(tmp_path, mean):
   c = make_config(tmp_path)
-  c.loss.mean = mean
+  c.loss.loss_normalization = mean
   found, batch = rows(c)
   want = np.asarray(losses.token_weights(batch["mask_loss"][:, 1:], mean))
   got = {row.title: row.weights for row in found.values()}

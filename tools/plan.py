@@ -117,14 +117,14 @@ def smaller(config, result):
     yield remat(config, "full")
   total = result["memory"]["total"]
   fixed = sum(n for what, n in result["static"].items() if what != "logits of a chunk")
-  parts = config.microbatches
+  parts = config.grad_accum_steps
   if total and fixed < result["limit"]:  # from which number on activations ought to fit
-    while parts < rows and fixed + (total - fixed) * result["microbatches"] / parts > (
+    while parts < rows and fixed + (total - fixed) * result["grad_accum_steps"] / parts > (
         ROOM * result["limit"]):
       parts *= 2
   while parts <= rows:
-    if rows % parts == 0 and parts > result["microbatches"]:
-      yield remat(config, "full") | {"microbatches": parts}
+    if rows % parts == 0 and parts > result["grad_accum_steps"]:
+      yield remat(config, "full") | {"grad_accum_steps": parts}
     parts *= 2
   mesh = result["mesh"]
   if mesh["data"] > 1:
@@ -140,11 +140,11 @@ def faster(config, result):
   rows = result["batch"] // (result["mesh"]["data"] * result["mesh"]["fsdp"])
   yield from other_mesh(result)
   if all(config.model[key.split(".")[1]].get("remat", "full") in ("full", "offload")
-         for key in remat(config, "dots")):
-    yield remat(config, "dots")
+         for key in remat(config, "save_attn")):
+    yield remat(config, "save_attn")
     for parts in (2, 4):
-      if rows % parts == 0 and parts > config.microbatches:
-        yield remat(config, "wide_dots") | {"microbatches": parts}
+      if rows % parts == 0 and parts > config.grad_accum_steps:
+        yield remat(config, "save_mlp") | {"grad_accum_steps": parts}
 
 
 def short(result):
@@ -162,7 +162,7 @@ def describe(result, where):
   """The whole report of one measurement."""
   mesh = ", ".join(f"{axis}={n}" for axis, n in result["mesh"].items())
   lines = [f"{where}: {result['devices']} devices, mesh {mesh}",
-           f"batch {result['batch']} in {result['microbatches']} microbatches, "
+           f"batch {result['batch']} in {result['grad_accum_steps']} microbatches, "
            f"{result['tokens']} tokens an example, of them {result['text_len']} text",
            short(result), *result["notes"], "memory per device:",
            memory.table(result["static"], result["memory"]["total"], result["limit"])]

@@ -76,15 +76,15 @@ def test_text_length_is_the_field():
 @pytest.fixture
 def config():
   config = common.train(total_steps=1)
-  config.model.update(img=dict(remat="dots"), llm=dict(variant="tiny"))
+  config.model.update(img=dict(remat="save_attn"), llm=dict(variant="tiny"))
   config.input.batch_size = 64
   return config
 
 
-def result(gib, microbatches=1, batch=64, notes=(), fsdp=8, step=1.):
+def result(gib, grad_accum_steps=1, batch=64, notes=(), fsdp=8, step=1.):
   static = {"parameters": 2 * GIB, "logits of a chunk": GIB}
   return dict(memory=dict(total=gib * GIB), static=static,
-              limit=16 * GIB, microbatches=microbatches, batch=batch, notes=list(notes),
+              limit=16 * GIB, grad_accum_steps=grad_accum_steps, batch=batch, notes=list(notes),
               mesh=dict(data=1, fsdp=fsdp, tensor=1), fits=gib < 16, step_seconds=step,
               tokens_per_second=100 * batch / step, mfu=.5)
 
@@ -92,7 +92,7 @@ def result(gib, microbatches=1, batch=64, notes=(), fsdp=8, step=1.):
 def test_what_is_tried_where_it_does_not_fit(config):
   tried = list(plan.smaller(config, result(26)))
   full = {"model.img.remat": "full", "model.llm.remat": "full"}
-  assert tried == [full, full | {"microbatches": 4}, full | {"microbatches": 8},
+  assert tried == [full, full | {"grad_accum_steps": 4}, full | {"grad_accum_steps": 8},
                    full | {"input.batch_size": 32}]
   # 2 GiB stay, 24 are activations: in 2 parts they would need 14 of 16, in 4 parts 8.
 
@@ -107,21 +107,22 @@ def test_leaves_that_nothing_divides_suggest_another_mesh(config):
 def test_what_is_tried_to_be_faster(config):
   config.model.img.remat = "full"
   dots, *wide = plan.faster(config, result(4))
-  assert dots == {"model.img.remat": "dots", "model.llm.remat": "dots"}
-  assert [w["microbatches"] for w in wide] == [2, 4]
+  assert dots == {"model.img.remat": "save_attn", "model.llm.remat": "save_attn"}
+  assert [w["grad_accum_steps"] for w in wide] == [2, 4]
   config.model.img.remat = config.model.llm.remat = "none"
   assert list(plan.faster(config, result(4))) == []
 
 
 def test_changes_leave_the_config_itself_alone(config):
-  other = plan.changed(config, {"model.llm.remat": "dots", "microbatches": 2, "mesh.fsdp": 4})
-  assert (other.model.llm.remat, other.microbatches, other.mesh.fsdp) == ("dots", 2, 4)
-  assert (config.model.llm.to_dict(), config.microbatches) == ({"variant": "tiny"}, 1)
+  other = plan.changed(
+      config, {"model.llm.remat": "save_attn", "grad_accum_steps": 2, "mesh.fsdp": 4})
+  assert (other.model.llm.remat, other.grad_accum_steps, other.mesh.fsdp) == ("save_attn", 2, 4)
+  assert (config.model.llm.to_dict(), config.grad_accum_steps) == ({"variant": "tiny"}, 1)
 
 
 @pytest.mark.parametrize("measured, said", [
-    ([("as configured", result(30)), ("microbatches=2", result(12))],
-     "To make it fit: microbatches=2. Then it is 12.00 GiB of 16.00 GiB, step 1 s"),
+    ([("as configured", result(30)), ("grad_accum_steps=2", result(12))],
+     "To make it fit: grad_accum_steps=2. Then it is 12.00 GiB of 16.00 GiB, step 1 s"),
     ([("as configured", result(30))], "Nothing that was tried fits"),
     ([("as configured", result(3))], "It fits. --max_compiles 3"),
     ([("as configured", result(9)), ("a", result(9, step=.8)), ("b", result(20, step=.1))],

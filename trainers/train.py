@@ -26,7 +26,7 @@ from big_vlm.checkpoints import native
 from big_vlm.checkpoints.steps import Checkpoints
 from big_vlm.data import counters, loader, mixture
 from big_vlm.planning import memory
-from big_vlm.training import finite, loop, optim, setup
+from big_vlm.training import loop, nan_guard, optim, setup
 from big_vlm.training import step as steps
 from evaluators import common
 
@@ -38,12 +38,12 @@ def train(config, workdir, profile_steps=None):
   s = setup.make(config)
   distributed.broadcast_from_primary(lambda: make_workdir(workdir))
   print(optim.table(s.shapes.params, s.optimizer))
-  total, size, row = s.run.total, config.input.batch_size, {}
+  total, size, row = s.horizon.total, config.input.batch_size, {}
   read = counters.Counters(stream, size, config.input.on_error)
-  log, save, keep = (s.run.steps(name, config, default) for name, default in
+  log, save, keep = (s.horizon.steps(name, config, default) for name, default in
                      (("log", 50), ("checkpoint", 1000), ("keep_period", 0)))
-  evaluators = common.evaluators(config, s.model, config.tokenizer, s.mesh, s.run)
-  guard = finite.Guard(s, config.seed, config.loss.to_dict())
+  evaluators = common.evaluators(config, s.model, config.tokenizer, s.mesh, s.horizon)
+  guard = nan_guard.NaNGuard(s, config.seed, config.loss.to_dict())
   with (jax.set_mesh(s.mesh), stopping.PreemptionHandler() as preemption,
         Checkpoints(workdir, config.max_to_keep, keep) as checkpoints):
     state = start_or_resume(config, s, checkpoints)
@@ -58,14 +58,14 @@ def train(config, workdir, profile_steps=None):
 
     @contextlib.contextmanager
     def around(step, batch):
-      with trace.step(step) as results, explained(s, batch, config.microbatches):
+      with trace.step(step) as results, explained(s, batch, config.grad_accum_steps):
         yield results
 
     def evaluate(step, state, evaluators):
       for evaluator in evaluators:
         if loop.due(step, evaluator.steps, total):
           with progress.paused():
-            params = steps.averaged(state, s.optimizer)
+            params = steps.ema_params(state, s.optimizer)
             writer.write(step, evaluator.run(params, workdir, step))
 
     with metric_writer.MetricWriter(workdir, first) as writer, contextlib.closing(batches):
@@ -100,12 +100,12 @@ def train(config, workdir, profile_steps=None):
 
 
 @contextlib.contextmanager
-def explained(s, batch, microbatches):
+def explained(s, batch, grad_accum_steps):
   """Answers a lack of memory with the table of what a step holds."""
   try:
     yield
   except jax.errors.JaxRuntimeError as e:
-    if text := memory.explain(e, s, batch, microbatches):
+    if text := memory.explain(e, s, batch, grad_accum_steps):
       raise ValueError(text) from e
     raise
 
@@ -152,8 +152,8 @@ def as_items(state, optimizer):
   """
   train = {"step": state.step, "opt_state": state.opt_state}
   if state.ema is not None:
-    train["trained"] = optim.split(state.params, optimizer.trains)[0]
-  return {"params": steps.averaged(state, optimizer), "train": train}
+    train["trained"] = optim.partition(state.params, optimizer.trainable)[0]
+  return {"params": steps.ema_params(state, optimizer), "train": train}
 
 
 def from_items(items, optimizer):
@@ -161,8 +161,8 @@ def from_items(items, optimizer):
   params, train = items["params"], items["train"]
   if "trained" not in train:
     return steps.TrainState(train["step"], params, train["opt_state"])
-  ema, frozen = optim.split(params, optimizer.trains)
-  return steps.TrainState(train["step"], optim.join(params, train["trained"], frozen),
+  ema, frozen = optim.partition(params, optimizer.trainable)
+  return steps.TrainState(train["step"], optim.combine(params, train["trained"], frozen),
                           train["opt_state"], ema)
 
 

@@ -41,7 +41,8 @@ def test_a_state_comes_back_from_a_checkpoint(config, tmp_path):
 def test_a_lack_of_memory_is_answered_with_the_table(config):
   s = setup.make(config, jax.devices()[:1])
   batch = dict(text=np.zeros((32, 9), np.int32))
-  message = r"(?s)does not fit.*parameters +\d.*optimizer state +\d.*microbatches=2 .*tools.plan"
+  message = (r"(?s)does not fit.*parameters +\d.*optimizer state +\d.*grad_accum_steps=2 "
+             ".*tools.plan")
   with jax.set_mesh(s.mesh), pytest.raises(ValueError, match=message):
     with train.explained(s, batch, 1):
       raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 12345 bytes.")

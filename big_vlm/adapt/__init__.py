@@ -1,1 +1,1 @@
-"""Models changed at the seam: low-rank adapters and quantized weights stand in for weights."""
+"""Models changed at the einsum hook: low-rank adapters and quantized weights wrap weights."""

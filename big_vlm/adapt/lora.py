@@ -22,22 +22,21 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from big_vlm import trees
 from big_vlm.adapt import einsum_hook, quantize
+from big_vlm.families.spec import ParamSpec
 from big_vlm.formats import param_map
 from big_vlm.nn import layers
 from pp.names import near_miss
 
-DECODER = ".*attn.*|.*mlp.*"
 TRAINABLE = r".*/lora_[ab]"
-PARTS = {"img/head/": "connector", "img/": "tower", "llm/": "decoder"}  # the first that fits
 
 
 @flax.struct.dataclass
 class LoRA:
-  """Stands for base + scale * A B."""
+  """The weight base + scale * A B."""
   base: Any  # array or quantize.Quantized
   lora_a: jax.Array
   lora_b: jax.Array
-  eqn: str = flax.struct.field(pytree_node=False)  # of the weight's product
+  spec: ParamSpec = flax.struct.field(pytree_node=False)  # of the weight
   scale: float = flax.struct.field(pytree_node=False)
 
   @property
@@ -45,11 +44,11 @@ class LoRA:
     return self.lora_a.shape[-1]
 
   def einsum(self, eqn, x, dtype):
-    p = einsum_hook.EinsumSpec(eqn)
-    between = "".join(c for c in p.output if c not in p.outs) + "r"
-    a = jnp.einsum(f"{p.input},{p.stack}{p.ins}r->{between}", x, self.lora_a.astype(x.dtype))
-    y = jnp.einsum(f"{between},{p.stack}r{p.outs}->{p.output}", a, self.lora_b.astype(x.dtype),
-                   preferred_element_type=dtype)
+    s, (inputs, _, output) = self.spec, re.split(",|->", eqn)
+    between = "".join(c for c in output if c not in s.outs) + "r"
+    a = jnp.einsum(f"{inputs},{s.side_by_side}{s.ins}r->{between}", x, self.lora_a.astype(x.dtype))
+    y = jnp.einsum(f"{between},{s.side_by_side}r{s.outs}->{output}", a,
+                   self.lora_b.astype(x.dtype), preferred_element_type=dtype)
     return layers.einsum(eqn, x, self.base, dtype) + self.scale * y
 
   def lookup(self, ids):
@@ -63,17 +62,17 @@ class LoRA:
 
 
 @functools.partial(jax.jit, static_argnames="where")
-def _merged(node, where):
-  """One layer after the other, for float32 copies of all take much memory."""
-  p = einsum_hook.EinsumSpec(node.eqn)
-  eqn = f"{p.stack}{p.ins}r,{p.stack}r{p.outs}->{p.weight}"
+def _merged(wrapper, where):
+  """One layer after the other, since float32 copies of all take much memory."""
+  s = wrapper.spec
+  eqn = f"{s.side_by_side}{s.ins}r,{s.side_by_side}r{s.outs}->{s.weight}"
 
   def one(weight):
     base, a, b = weight
-    return (_float32(base) + node.scale * jnp.einsum(eqn, a, b)).astype(node.base.dtype)
+    return (_float32(base) + wrapper.scale * jnp.einsum(eqn, a, b)).astype(wrapper.base.dtype)
 
-  weight = (node.base, node.lora_a, node.lora_b)
-  merged = jax.lax.map(one, weight) if p.layers(node.base) else one(weight)
+  weight = (wrapper.base, wrapper.lora_a, wrapper.lora_b)
+  merged = jax.lax.map(one, weight) if s.stacked else one(weight)
   return jax.lax.with_sharding_constraint(merged, where) if where else merged
 
 
@@ -88,14 +87,14 @@ def _sharding(x):
   return x.sharding if placed else None
 
 
-def add(model, params, rank=8, targets=DECODER, alpha=None, seed=0):
+def add(model, params, rank=8, targets=None, alpha=None, seed=0):
   """params with a LoRA in place of each weight whose name the regex `targets` matches.
 
   targets: must match all of a name of trees.names, as in ".*attn.*|img/head/kernel"; what it
-  matches beside weights that multiply (biases, norms) is left out. alpha: None is rank, that is,
-  scale 1. A weight's A depends on seed and its name alone. Quantized weights stay so (QLoRA).
-  Raises ValueError for a pattern that matches no weight, for a rank below 1, and for params that
-  have adapters.
+  matches beside weights that multiply (biases, norms) is left out. None or "": the projections of
+  the decoder's layers. alpha: None is rank, that is, scale 1. A weight's A depends on seed and its
+  name alone. Quantized weights stay so (QLoRA). Raises ValueError for a pattern that matches no
+  weight, for a rank below 1, and for params that have adapters.
   """
   if rank < 1 or int(rank) != rank:
     raise ValueError(f"The rank of LoRA is {rank}: it must be a whole number above 0.")
@@ -103,11 +102,12 @@ def add(model, params, rank=8, targets=DECODER, alpha=None, seed=0):
   if adapted := [name for name, w in weights.items() if isinstance(w, LoRA)]:
     raise ValueError(f"{len(adapted)} weights have adapters already, e.g. {adapted[0]}: merge them "
                      "first, or add new ones to the parameters from before.")
-  products = einsum_hook.products(model)
+  specs = einsum_hook.multiplying(model)
+  names = _matches(targets, list(specs)) if targets else [
+      n for n, spec in specs.items() if n.startswith("llm/") and spec.stacked]
   scale = float(rank if alpha is None else alpha) / rank
   return einsum_hook.replace(params, {
-      name: _fresh(name, weights[name], products[name], rank, scale, seed)
-      for name in _matches(targets, list(products))})
+      name: _random(name, weights[name], specs[name], rank, scale, seed) for name in names})
 
 
 def _matches(targets, names):
@@ -139,10 +139,11 @@ def _alternatives(pattern):
   return parts
 
 
-def _fresh(name, base, product, rank, scale, seed):
-  lead = (*product.layers(base), *(base.shape[i] for i in product.axes(product.stack)))
-  ins, outs = (tuple(base.shape[i] for i in product.axes(letters))
-               for letters in (product.ins, product.outs))
+def _random(name, base, spec, rank, scale, seed):
+  """The LoRA of a weight that starts as that weight."""
+  of = lambda letters: tuple(base.shape[i] for i in spec.at(letters))
+  lead = (*base.shape[:spec.stacked], *of(spec.side_by_side))
+  ins, outs = of(spec.ins), of(spec.outs)
   bound = math.prod(ins) ** -0.5  # torch's and PEFT's init of a linear layer
   rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
   a = rng.uniform(-bound, bound, (*lead, *ins, rank)).astype(np.float32)
@@ -150,7 +151,7 @@ def _fresh(name, base, product, rank, scale, seed):
   where = _sharding(jax.tree.leaves(base)[0])
   if isinstance(where, NamedSharding):
     where = NamedSharding(where.mesh, PartitionSpec())
-  return LoRA(base, jax.device_put(a, where), jax.device_put(b, where), product.eqn, scale)
+  return LoRA(base, jax.device_put(a, where), jax.device_put(b, where), spec, scale)
 
 
 def adapters(params):
@@ -167,21 +168,22 @@ def merge(params):
   In the base's dtype. A quantized base is dequantized first and its weight is not quantized again:
   it takes the memory that it took before quantization.
   """
-  return einsum_hook.replace(params, {name: node.merge() for name, node in adapters(params).items()})
+  return einsum_hook.replace(
+      params, {name: wrapper.merge() for name, wrapper in adapters(params).items()})
 
 
-def save(params, path, targets=""):
+def save(params, path, targets=None):
   """Writes the adapters, and nothing of the base, as one safetensors file.
 
   Tensors are named as trees.names names them; the metadata has "rank", "alpha" and "targets", the
-  regex of add(), or the names of the adapted weights where it is left empty.
+  regex of add(), or the names of the adapted weights where it is None.
   """
-  nodes, path = adapters(params), pathlib.Path(path)
-  node = next(iter(nodes.values()))
-  tensors = {f"{name}/{part}": np.asarray(getattr(node, part))
-             for name, node in nodes.items() for part in ("lora_a", "lora_b")}
-  meta = {"format": "big_vlm.lora", "rank": node.rank, "alpha": node.scale * node.rank,
-          "targets": targets or "|".join(map(re.escape, nodes))}
+  wrappers, path = adapters(params), pathlib.Path(path)
+  wrapper = next(iter(wrappers.values()))
+  tensors = {f"{name}/{part}": np.asarray(getattr(wrapper, part))
+             for name, wrapper in wrappers.items() for part in ("lora_a", "lora_b")}
+  meta = {"format": "big_vlm.lora", "rank": wrapper.rank, "alpha": wrapper.scale * wrapper.rank,
+          "targets": targets or "|".join(map(re.escape, wrappers))}
   partial = path.with_name(path.name + ".partial")
   safetensors.numpy.save_file(tensors, partial, {k: str(v) for k, v in meta.items()})
   partial.replace(path)
@@ -210,9 +212,3 @@ def filled(params, tensors, source):
   return trees.map_with_names(
       lambda n, x: jax.device_put(np.asarray(tensors[n], x.dtype), x.sharding)
       if n in tensors else x, params)
-
-
-def part(name):
-  """The part of the model that a leaf belongs to: "decoder adapters"."""
-  of = next((part for start, part in PARTS.items() if name.startswith(start)), "other")
-  return of + (" adapters" if re.fullmatch(TRAINABLE, name) else "")

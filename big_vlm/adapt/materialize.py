@@ -1,7 +1,7 @@
 """The leaves of a checkpoint with adapters or quantized weights, as those of the plain model.
 
-A node of the parameter tree is stored as its parts: "llm/layers/mlp/linear/lora_a", ".../base/q".
-Whoever loads such a checkpoint gets the weight that they make together.
+A weight wrapper is stored as its parts: "llm/layers/mlp/linear/lora_a", ".../base/q". Loading such
+a checkpoint gives the weights that the parts make together.
 """
 import functools
 
@@ -14,17 +14,16 @@ from big_vlm.families import paligemma
 
 def materialize_weights(leaves, config, scale):
   """{name: LazyArray} with one leaf for each weight; scale: of the adapters, alpha / rank."""
-  products = einsum_hook.products(paligemma.PaliGemma(config))
   out = dict(leaves)
-  for name, product in products.items():
+  for name, spec in einsum_hook.multiplying(paligemma.PaliGemma(config)).items():
     parts = {n.removeprefix(name + "/"): out.pop(n) for n in leaves if n.startswith(name + "/")}
     if parts:
       shape = parts[next(p for p in ("base/q", "base", "q") if p in parts)].shape
-      out[name] = LazyArray(shape, np.dtype(np.float32), _reader(parts, product.eqn, scale))
+      out[name] = LazyArray(shape, np.dtype(np.float32), _reader(parts, spec, scale))
   return out
 
 
-def _reader(parts, eqn, scale):
+def _reader(parts, spec, scale):
   @functools.lru_cache(maxsize=1)  # a leaf is mostly read layer by layer
   def weight():
     read = {name: leaf.read(()) for name, leaf in parts.items()}
@@ -36,5 +35,5 @@ def _reader(parts, eqn, scale):
       return np.asarray(base.dequantize())
     if not isinstance(base, quantize.Quantized):
       base = np.asarray(base, np.float32)
-    return np.asarray(lora.LoRA(base, read["lora_a"], read["lora_b"], eqn, scale).merge())
+    return np.asarray(lora.LoRA(base, read["lora_a"], read["lora_b"], spec, scale).merge())
   return lambda index=(): weight()[tuple(index)]

@@ -5,13 +5,13 @@
                                  base_model.model.<module>.lora_B.weight [out, r]
 
 A convolution has lora_A [r, in, p, q] and lora_B [out, r, 1, 1]. Modules are named as in a model of
-transformers 5 in memory; where our weights lie in it is told by param_map of families/*/hf.py.
+transformers 5 in memory; param_map of families/*/hf.py gives the places of our weights.
 """
 import json
 import pathlib
 import re
 
-from big_vlm.adapt import einsum_hook, lora
+from big_vlm.adapt import lora
 from big_vlm.checkpoints import hf
 from big_vlm.families import paligemma_hf
 from big_vlm.formats import param_map, safetensors
@@ -38,17 +38,17 @@ def export(model, params, path, base=None):
   Raises ValueError for params without adapters, and for adapters that PEFT has no place for: of
   the embedding table, which is the head too, and of a pooling head.
   """
-  nodes, path = lora.adapters(params), pathlib.Path(path)
-  rows = _rows(model, nodes)
-  hub = param_map.export_(rows, {name: from_array(x) for name, x in _leaves(nodes).items()})
+  wrappers, path = lora.adapters(params), pathlib.Path(path)
+  rows = _rows(model, wrappers)
+  hub = param_map.export_(rows, {name: from_array(x) for name, x in _leaves(wrappers).items()})
   tensors = {ROOT + _in_memory(name): leaf for name, leaf in hub.items()}
   modules = {re.sub(r"\.lora_[AB]\.weight$", "", name).removeprefix(ROOT) for name in tensors}
-  node = next(iter(nodes.values()))
+  wrapper = next(iter(wrappers.values()))
   path.mkdir(parents=True)
   for _ in safetensors.write_file(path / WEIGHTS, tensors):
     pass
-  config = {"peft_type": "LORA", "base_model_name_or_path": base and str(base), "r": node.rank,
-            "lora_alpha": node.scale * node.rank, "target_modules": sorted(modules),
+  config = {"peft_type": "LORA", "base_model_name_or_path": base and str(base), "r": wrapper.rank,
+            "lora_alpha": wrapper.scale * wrapper.rank, "target_modules": sorted(modules),
             "lora_dropout": 0.0, "bias": "none", "fan_in_fan_out": False, "inference_mode": True,
             "task_type": "CAUSAL_LM" if model.config.llm else None}
   (path / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
@@ -77,9 +77,9 @@ def load(model, params, path):
     raise ValueError(f"{path} adapts no module of this model. It has {sorted(held)[:3]}.")
   params = lora.add(model, params, config["r"], "|".join(map(re.escape, names)),
                     config["lora_alpha"])
-  nodes = lora.adapters(params)
-  shapes = {name: x.shape for name, x in _leaves(nodes).items()}
-  leaves = param_map.import_(_rows(model, nodes), tensors, shapes, path)
+  wrappers = lora.adapters(params)
+  shapes = {name: x.shape for name, x in _leaves(wrappers).items()}
+  leaves = param_map.import_(_rows(model, wrappers), tensors, shapes, path)
   return lora.filled(params, {name: leaf.read(()) for name, leaf in leaves.items()}, path)
 
 
@@ -89,30 +89,30 @@ def _in_memory(name):
   return name
 
 
-def _leaves(nodes):
-  return {f"{name}/{part}": getattr(node, part)
-          for name, node in nodes.items() for part in ("lora_a", "lora_b")}
+def _leaves(wrappers):
+  return {f"{name}/{part}": getattr(wrapper, part)
+          for name, wrapper in wrappers.items() for part in ("lora_a", "lora_b")}
 
 
-def _rows(model, nodes):
+def _rows(model, wrappers):
   """The table of the leaves of {weight's name: LoRA}, in hub spelling."""
   places = {row.name: row for row in paligemma_hf.param_map(model.config)
             if row.part == (0, 1) and not row.name.endswith("input_embedding")}
-  if bad := [name for name in nodes if name not in places]:
+  if bad := [name for name in wrappers if name not in places]:
     raise ValueError(f"PEFT has no adapters for {', '.join(bad)}: choose other LoRA targets, or "
                      "merge and export the whole model.")
-  return [row for name, node in nodes.items()
-          for row in _pair(places[name], einsum_hook.EinsumSpec(node.eqn))]
+  return [row for name, wrapper in wrappers.items()
+          for row in _pair(places[name], wrapper.spec)]
 
 
-def _pair(row, product):
+def _pair(row, spec):
   """The rows of A and B: "n d e -> (n e) d" becomes "d r -> r d" and "r n e -> (n e) r"."""
   left, right = row.pattern.split(" -> ")
-  names = dict(zip(product.weight[::-1], left.split()[::-1]))  # their pieces may lack the X
-  ins, outs = (" ".join(names[c] for c in letters) for letters in (product.ins, product.outs))
+  names = dict(zip(spec.weight[::-1], left.split()[::-1]))  # their pieces may lack the X
+  ins, outs = (" ".join(names[c] for c in letters) for letters in (spec.ins, spec.outs))
   out, into = re.fullmatch(r"(\(.*?\)|\S+) (.*)", right).groups()
   window = "" if "(" in into else " 1" * into.count(" ")  # of a convolution
   place = lambda part: row.external.removesuffix("weight") + f"{part}.weight"
-  return [
-      ParamMapping(f"{row.name}/lora_a", place("lora_A"), f"{ins} r -> r {into}", row.axes),
-      ParamMapping(f"{row.name}/lora_b", place("lora_B"), f"r {outs} -> {out} r{window}", row.axes)]
+  pair = (("a", f"{ins} r -> r {into}"), ("b", f"r {outs} -> {out} r{window}"))
+  return [ParamMapping(f"{row.name}/lora_{x}", place(f"lora_{x.upper()}"), pattern, row.axes)
+          for x, pattern in pair]

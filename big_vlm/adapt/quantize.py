@@ -1,18 +1,17 @@
-"""Weights in 8 or 4 bits: symmetric whole numbers times a scale; what multiplies them is not cut.
+"""Weights in 8 or 4 bits: symmetric integers times a scale; activations keep their dtype.
 
   int8   -127..127, one bfloat16 scale per output channel           half of bfloat16
   int4   -7..7, one bfloat16 scale per 32 weights of an input axis  4.5 bits, 0.28 of bfloat16
 
 A scale has the weight's rank, with 1 on axes that share it and N / 32 on the axis in groups. Every
-weight comes back to within half a scale: what it is divided by is the rounded scale, and rounding
-leaves the largest, 127 scales, below 127 * 257 / 256 = 127.496 of them, which 127 stands for.
+weight comes back to within half a scale: it is divided by the rounded scale, and rounding
+leaves the largest, 127 scales, below 127 * 257 / 256 = 127.496 of them, which rounds to 127.
 JAX keeps int4 arrays in half a byte per number on the device; their .nbytes says a whole one, see
-nbytes() here. Products dequantize the weight of one layer at a time.
+nbytes() here. A matmul dequantizes the weight of one layer at a time.
 """
 import dataclasses
 import functools
 import math
-import re
 
 import flax.struct
 import jax
@@ -20,7 +19,6 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
 from big_vlm.adapt import einsum_hook
-from big_vlm.checkpoints import load
 from big_vlm.nn import layers
 from pp.names import pick
 
@@ -40,7 +38,7 @@ KINDS = {"int8": Kind("int8", 127, False), "int4": Kind("int4", 7, True)}
 
 @flax.struct.dataclass
 class Quantized:
-  """Stands for the weight q * scale."""
+  """The weight q * scale."""
   q: jax.Array  # int8 or int4, of the weight's shape
   scale: jax.Array
   dtype: str = flax.struct.field(pytree_node=False)  # of the weight before
@@ -53,11 +51,10 @@ class Quantized:
     return _dequantize(self.q, self.scale).astype(dtype)
 
   def einsum(self, eqn, x, dtype):
-    product = lambda w: layers.einsum(eqn, x, w.dequantize(x.dtype), dtype)
+    matmul = lambda w: layers.einsum(eqn, x, w.dequantize(x.dtype), dtype)
     rows = max(1, PIECE // math.prod(self.shape[1:]))
-    if not eqn.endswith(einsum_hook.EinsumSpec(eqn).weight[0]) or self.shape[0] <= rows:
-      return product(self)
-    return _in_pieces(product, self, rows)
+    is_table = eqn.endswith(eqn.split(",")[1][0])  # [V, D] -> [..., V]
+    return _in_pieces(matmul, self, rows) if is_table and self.shape[0] > rows else matmul(self)
 
   def lookup(self, ids):
     return Quantized(self.q[ids], self.scale[ids], self.dtype).dequantize()
@@ -71,15 +68,15 @@ def _dequantize(q, scale):
   return w.reshape(q.shape)
 
 
-def _in_pieces(product, table, rows):
-  """product(table) [..., V] of `rows` of the table's V at a time: 1 GiB less for Gemma 2B."""
+def _in_pieces(matmul, table, rows):
+  """matmul(table) [..., V] of `rows` of the table's V at a time: 1 GiB less for Gemma 2B."""
   n = table.shape[0]
   count = -(-n // rows)
   starts = jnp.minimum(jnp.arange(count) * rows, n - rows)  # the last piece reaches back
 
   def piece(start):
     part = lambda x: jax.lax.dynamic_slice_in_dim(x, start, rows)
-    return product(Quantized(part(table.q), part(table.scale), table.dtype))
+    return matmul(Quantized(part(table.q), part(table.scale), table.dtype))
 
   out = jnp.moveaxis(jax.lax.map(piece, starts), 0, -2)  # [..., count, rows]
   full = out[..., :-1, :].reshape(*out.shape[:-2], -1)
@@ -95,34 +92,35 @@ def quantize(model, params, kind):
   """
   kind = pick(KINDS, kind, "kind of quantized weights")
   weights, changed = einsum_hook.weights(params), {}
-  for name, product in einsum_hook.products(model).items():
-    if re.fullmatch(load.FLOAT32, name):
+  for name, spec in einsum_hook.multiplying(model).items():
+    if spec.traits.float32:
       continue
-    node = weights[name]
-    base = getattr(node, "base", node)
+    wrapper = weights[name]
+    base = getattr(wrapper, "base", wrapper)
     if isinstance(base, Quantized):
       raise ValueError(f"{name} is quantized already, as {base.q.dtype}: quantize the parameters "
                        "as they were loaded.")
-    small = _quantized(base, product, kind)
-    changed[name] = small if base is node else node.replace(base=small)
+    small = _quantized(base, spec, kind)
+    changed[name] = small if base is wrapper else wrapper.replace(base=small)
   return einsum_hook.replace(params, changed)
 
 
-def _quantized(w, product, kind):
+def _quantized(w, weight, kind):
   where = None
   if not isinstance(w, jax.core.Tracer) and isinstance(w.sharding, NamedSharding):
-    shapes = jax.eval_shape(lambda: _round(w, product, kind))
+    shapes = jax.eval_shape(lambda: _round(w, weight, kind))
     spec = (*w.sharding.spec, *(None,) * (w.ndim - len(w.sharding.spec)))
     scale = PartitionSpec(*(axis if n == s else None
                             for axis, n, s in zip(spec, w.shape, shapes.scale.shape)))
     where = shapes.replace(q=w.sharding, scale=NamedSharding(w.sharding.mesh, scale))
-  return _round(w, product, kind, where)
+  return _round(w, weight, kind, where)
 
 
-@functools.partial(jax.jit, static_argnames=("product", "kind", "where"))
-def _round(w, product, kind, where=None):
-  """The Quantized of an array, one layer after the other; where: a Quantized of its shardings."""
-  axes = product.axes(product.ins)
+@functools.partial(jax.jit, static_argnames=("weight", "kind", "where"))
+def _round(w, weight, kind, where=None):
+  """The Quantized of an array, one layer after the other; weight: its ParamSpec, where: a Quantized
+  of its shardings."""
+  axes = weight.at(weight.ins)
   group = 1
   if kind.grouped:
     size = w.shape[axes[-1]]
@@ -137,16 +135,16 @@ def _round(w, product, kind, where=None):
     else:
       most = jnp.max(jnp.abs(x), axis=axes, keepdims=True)
     # To bfloat16's 8 bits of exponent and 7 of mantissa. A cast there and back would not do: XLA
-    # may leave it out, and q would be of another scale than the one that is kept.
+    # may leave it out, and q would belong to another scale than the stored one.
     scale = jax.lax.reduce_precision(jnp.maximum(most, 1e-30) / kind.largest, 8, 7)
     q = jnp.round(x / scale)
     if kind.grouped:
       scale = jnp.squeeze(scale, at + 1)
     return q.reshape(w.shape).astype(kind.dtype), scale.astype(jnp.bfloat16)
 
-  q, scale = jax.lax.map(one, w) if product.layers(w) else one(w)
-  node = Quantized(q, scale, str(w.dtype))
-  return jax.lax.with_sharding_constraint(node, where) if where else node
+  q, scale = jax.lax.map(one, w) if weight.stacked else one(w)
+  small = Quantized(q, scale, str(w.dtype))
+  return jax.lax.with_sharding_constraint(small, where) if where else small
 
 
 def nbytes(params):

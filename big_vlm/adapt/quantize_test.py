@@ -8,16 +8,18 @@ from big_vlm.adapt import einsum_hook, lora, quantize
 from big_vlm.adapt.lora_test import CONFIGS, fresh, outputs, random_b
 from big_vlm.checkpoints import load
 from big_vlm.families import paligemma
+from big_vlm.families.spec import ParamSpec
 
 BENCH = dict(img={"variant": "S/14"},
              llm=dict(variant="gemma_2b", width=512, depth=8, heads=8, kv_heads=1, head_dim=64,
                       mlp=2048, vocab_size=257_152))
+MATRIX = ParamSpec("D E", "projection", ins="D")
 PALIGEMMA = dict(img={"variant": "So400m/14"}, llm={"variant": "gemma_2b", "vocab_size": 257_152})
 
 
 def test_int8_of_a_matrix():
   w = jnp.array([[1., -2., 0.], [0.5, 127., 0.]])  # [in, out]: a scale per column
-  node = quantize._round(w, einsum_hook.EinsumSpec("BD,DE->BE"), quantize.KINDS["int8"])
+  node = quantize._round(w, MATRIX, quantize.KINDS["int8"])
   np.testing.assert_array_equal(node.q, [[127, -2, 0], [64, 127, 0]])
   assert node.scale.dtype == jnp.bfloat16
   np.testing.assert_allclose(node.scale.astype(float), [[1 / 127, 1, 1e-30 / 127]], rtol=1 / 256)
@@ -29,7 +31,7 @@ def test_no_weight_moves_by_more_than_half_a_scale(kind, rng):
   most = quantize.KINDS[kind].largest
   w = rng.normal(size=(32, 512)).astype(np.float32)
   w[0] = most * (1 + np.arange(512) / 512)  # scales of all that bfloat16 rounds, ties among them
-  node = quantize._round(jnp.asarray(w), einsum_hook.EinsumSpec("BD,DE->BE"), quantize.KINDS[kind])
+  node = quantize._round(jnp.asarray(w), MATRIX, quantize.KINDS[kind])
   assert np.all(np.asarray(node.q[0]) == most)
   assert np.all(np.abs(node.dequantize() - w) <= np.asarray(node.scale, np.float32) / 2)
 
@@ -39,7 +41,7 @@ def test_no_weight_moves_by_more_than_half_a_scale(kind, rng):
     ((31, 8), (1, 8)), ((1, 8), (1, 8))])
 def test_int4_groups(shape, scales, rng):
   w = rng.normal(size=shape).astype(np.float32)
-  node = quantize._round(jnp.asarray(w), einsum_hook.EinsumSpec("BD,DE->BE"), quantize.KINDS["int4"])
+  node = quantize._round(jnp.asarray(w), MATRIX, quantize.KINDS["int4"])
   assert node.q.shape == shape and node.scale.shape == scales
   step = np.repeat(np.asarray(node.scale, np.float32), shape[0] // scales[0], axis=0)
   assert np.all(np.abs(node.dequantize() - w) <= step / 2 * (1 + 1e-6))
@@ -75,18 +77,20 @@ def test_quantized_models_answer_nearly_as_before(name, kind, error):
       "scale", "bias", "pos_embedding", "probe"}
 
 
-def test_the_nodes_multiply_as_their_dequantized_weights():
+def test_the_wrappers_multiply_as_their_dequantized_weights():
   model, params = fresh("paligemma")
   small = quantize.quantize(model, params, "int4")
-  plain = einsum_hook.replace(small, {n: w.dequantize() for n, w in einsum_hook.weights(small).items()
-                               if isinstance(w, quantize.Quantized)})
+  plain = einsum_hook.replace(small, {
+      n: w.dequantize() for n, w in einsum_hook.weights(small).items()
+      if isinstance(w, quantize.Quantized)})
   np.testing.assert_allclose(outputs(model, small), outputs(model, plain), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("rows", [1, 5, 64, 127, 128])
 def test_a_table_in_pieces(rows, monkeypatch, rng):
   eqn, w = "...D,VD->...V", rng.normal(size=(128, 32)).astype(np.float32)
-  table = quantize._round(jnp.asarray(w), einsum_hook.EinsumSpec(eqn), quantize.KINDS["int4"])
+  spec = ParamSpec("V D", "embedding", ins="D")
+  table = quantize._round(jnp.asarray(w), spec, quantize.KINDS["int4"])
   x = rng.normal(size=(2, 3, 32)).astype(np.float32)
   monkeypatch.setattr(quantize, "PIECE", rows * 32)
   got = jax.jit(lambda x: table.einsum(eqn, x, jnp.float32))(x)

@@ -10,10 +10,8 @@ import pytest
 
 from big_vlm import trees
 from big_vlm.checkpoints import checkpoint, keras
-from big_vlm.families import paligemma
-from big_vlm.families.gemma import model as gemma
-from big_vlm.families.opt import model as opt
-from big_vlm.families.siglip import model as vit
+from big_vlm.families import gemma, opt, paligemma
+from big_vlm.families import siglip as vit
 from big_vlm.formats import h5
 from pp.tokenizer import get_tokenizer
 
@@ -237,8 +235,9 @@ def test_a_config_that_cannot_be_met_is_refused(cls, change, message):
     (vit.VARIANTS["tiny"], gemma.VARIANTS["tiny"], "no head of the decoder's width"),
     (vit.VARIANTS["tiny"], None, "without its pooling head"),
     (None, gemma.config("tiny", query_scale=0.3), "query scale 0.3"),
-    (vit.config("tiny", out_width=32), gemma.config("tiny2", window_rule="prefix_exempt"),
-     "the rule 'prefix_exempt'"),
+    (vit.config("tiny", out_width=32),
+     gemma.config("tiny2", sliding_window_mode="prefix_bidirectional"),
+     "the sliding window mode 'prefix_bidirectional'"),
 ])
 def test_a_model_without_a_kerashub_class_is_not_written(img, llm, message, tmp_path):
   config = paligemma.PaliGemmaConfig(img, llm)

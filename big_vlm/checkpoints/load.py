@@ -6,12 +6,11 @@ Every other difference is listed in one error.
 """
 import math
 import pathlib
-import re
 
 import jax
 import numpy as np
 
-from big_vlm import presets, trees
+from big_vlm import families, presets, trees
 from big_vlm.checkpoints import hf, keras, native, npz, uris
 from big_vlm.checkpoints.checkpoint import shapes
 from big_vlm.formats import param_map
@@ -19,8 +18,6 @@ from big_vlm.formats.lazy_array import LazyArray
 
 FORMATS = {"native": native, "hf": hf, "keras": keras, "npz": npz}
 NEW_ROWS_STD = 0.02  # of added vocabulary rows
-# Kept in float32 whatever the dtype asked for: all vectors, patch and position embeddings.
-FLOAT32 = r".*/(scale|bias|probe|pos_embedding)|img/embedding/kernel"
 
 
 def open_source(path):
@@ -99,7 +96,7 @@ def _extended(leaf, shape):
 
 def dtype_of(name, dtype):
   """The dtype in which a parameter is kept for a compute dtype."""
-  return np.dtype(np.float32) if re.fullmatch(FLOAT32, name) else jax.numpy.dtype(dtype)
+  return np.dtype(np.float32) if families.stays_float32(name) else jax.numpy.dtype(dtype)
 
 
 def params(leaves, shardings, dtype="float32"):

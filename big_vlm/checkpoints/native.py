@@ -5,7 +5,7 @@
     W/checkpoints/1200/params  one folder a step, see steps.py
     W/checkpoints/1200/train   step and optimizer state, which only a resumed training reads
 
-The mesh is no part of the format: any device count restores what any other saved.
+The mesh is not part of the format: any device count restores what any other saved.
 """
 import functools
 import json
@@ -63,7 +63,8 @@ def read_model(source):
                      f"reads format {FORMAT}.")
   saved = description["tokenizer"]
   tokenizer = None if saved is None else tokenizer_files.load(saved, folder)
-  return folder, step, description["model"], tokenizer, description.get("lora_scale")
+  model = paligemma.modernize(description["model"])
+  return folder, step, model, tokenizer, description.get("lora_scale")
 
 
 def _folder_and_step(source):

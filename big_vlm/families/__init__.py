@@ -1,1 +1,82 @@
-"""Model families: a folder has the model, its variants, and how other formats name its parameters."""
+"""Model families, the one door: a family is a folder, and a line here.
+
+A family is a package with
+
+  Config        its config, a frozen dataclass      VARIANTS       {name: Config}
+  Model         its Flax module, Model(config)      config(name, **changes)
+  PARAMS        {leaf's name: spec.ParamSpec}       axis_sizes(config)  {letter: int}
+  PLACES        ((part in a profile, regex), ...)
+  hf, keras, presets      how other formats name its leaves, and what is released
+
+of a decoder (nn/decoder.py has the interface of its Model) or of a vision tower, whose Model takes
+images [B, H, W, 3] and whose config has the properties `patches` and `tokens` (per image).
+paligemma.py composes any tower with any decoder.
+"""
+import re
+
+from big_vlm.families import gemma, opt, siglip
+from pp.names import near_miss
+
+DECODERS = (gemma, opt)
+TOWERS = (siglip,)
+
+DECODER_VARIANTS = {name: row for family in DECODERS for name, row in family.VARIANTS.items()}
+TOWER_VARIANTS = {name: row for family in TOWERS for name, row in family.VARIANTS.items()}
+# Where a PaliGemma's parameter tree holds the leaves of a family.
+PREFIXES = {**dict.fromkeys(TOWERS, "img/"), **dict.fromkeys(DECODERS, "llm/")}
+# {name in a PaliGemma: ParamSpec} of all families: a name means the same leaf in all of them.
+PARAMS = {prefix + name: spec for family, prefix in PREFIXES.items()
+          for name, spec in family.PARAMS.items()}
+
+
+def of(config):
+  """The family package of a config."""
+  return {family.Config: family for family in PREFIXES}[type(config)]
+
+
+def locate(name):
+  """(parameter's name, its ParamSpec, what follows the name) of a leaf in any tree, or None.
+
+  Trees hold more than parameters: "opt_state/0/mu/llm/final_norm/scale" belongs to
+  llm/final_norm/scale, and so does a part of a weight wrapper, which follows the name:
+  "llm/layers/mlp/linear/lora_a" gives ("llm/layers/mlp/linear", its spec, "lora_a").
+  """
+  found = re.search(r"(?:^|/)((?:img|llm)/.*)", name)
+  parts = found[1].split("/") if found else []
+  for end in range(len(parts), 0, -1):
+    if spec := PARAMS.get(parameter := "/".join(parts[:end])):
+      return parameter, spec, "/".join(parts[end:])
+  return None
+
+
+def param(name):
+  """locate(name), or a ValueError where no family declares the parameter."""
+  if found := locate(name):
+    return found
+  raise ValueError(f"No family declares the parameter {name!r}.{near_miss(name, PARAMS)} A leaf is "
+                   "declared in PARAMS of its folder in big_vlm/families.")
+
+
+def stays_float32(name):
+  """Whether a parameter stays float32 whatever the dtype of the model: vectors, patch and position
+  embeddings."""
+  return param(name)[1].traits.float32
+
+
+def weight_decay(name):
+  """The default multiplier of weight decay: 1 for what multiplies and for adapters, 0 for scales,
+  biases and position tables."""
+  _, spec, part = param(name)
+  return float(spec.traits.decays or part.startswith("lora_"))
+
+
+def backward_order(name):
+  """Sorts parameters as the backward pass reaches them: from the loss to the pixels. Those of
+  stacked layers are equal."""
+  parameter, spec, _ = param(name)
+  prefix, leaf = parameter[:4], parameter[4:]
+  if spec.stacked:
+    return prefix == "img/", 1, 0
+  rows = next(list(f.PARAMS) for f, p in PREFIXES.items() if p == prefix and leaf in f.PARAMS)
+  stack = next(i for i, row in enumerate(rows) if PARAMS[prefix + row].stacked)
+  return prefix == "img/", 0 if rows.index(leaf) > stack else 2, -rows.index(leaf)

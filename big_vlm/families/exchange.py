@@ -13,20 +13,22 @@ ParamMappings.
 """
 import importlib
 
+from big_vlm import families
 from big_vlm.families import paligemma
-
-FAMILIES = {"siglip": "img", "gemma": "llm", "opt": "llm"}  # folder: the part of a PaliGemma
 
 
 def modules(kind):
   """{module `kind` ("hf", "keras", "npz" or "presets") of a family: "img" or "llm"}."""
-  return {importlib.import_module(f"big_vlm.families.{family}.{kind}"): part
-          for family, part in FAMILIES.items()}
+  return {_module(family, kind): prefix[:-1] for family, prefix in families.PREFIXES.items()}
 
 
 def module(config, kind):
   """The module `kind` of the family that a tower's or decoder's config belongs to."""
-  return importlib.import_module(f"{type(config).__module__.rpartition('.')[0]}.{kind}")
+  return _module(families.of(config), kind)
+
+
+def _module(family, kind):
+  return importlib.import_module(f"{family.__name__}.{kind}")
 
 
 def alone(part, config):

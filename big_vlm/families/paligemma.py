@@ -1,40 +1,55 @@
 """PaliGemma (arXiv 2407.07726, 2412.03555): a ViT whose tokens, projected, precede the text.
 
-B batch, F frames or images of an example, L tokens of an image, T text, D width, V vocabulary.
+B batch, F frames or images of an example, P tokens of an image, T text, S all tokens, D width,
+V vocabulary.
 """
 import dataclasses
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from big_vlm import trees
-from big_vlm.families.gemma import model as gemma
-from big_vlm.families.opt import model as opt
-from big_vlm.families.siglip import model as vit
+from big_vlm import families
+from big_vlm.families import spec
 from big_vlm.nn import attention, variants
-
-DECODERS = {gemma.GemmaConfig: gemma.Gemma, opt.OPTConfig: opt.OPT}
-DECODER_VARIANTS = {**gemma.VARIANTS, **opt.VARIANTS}
+from pp.names import RENAMED
 
 
 @dataclasses.dataclass(frozen=True)
 class PaliGemmaConfig:
-  img: vit.ViTConfig | None  # None: a text-only model, such as Gemma
-  llm: gemma.GemmaConfig | opt.OPTConfig | None  # None: a vision tower alone, such as SigLIP
+  img: Any  # the Config of a tower; None: a text-only model, such as Gemma
+  llm: Any  # the Config of a decoder; None: a vision tower alone, such as SigLIP
+
+  @property
+  def parts(self):
+    """{prefix of its leaves: config} of the tower and the decoder that there are."""
+    return {prefix: c for prefix, c in (("img/", self.img), ("llm/", self.llm)) if c}
 
 
 def config(img=None, llm=None, dtype="float32"):
   """From dicts {"variant": row, **changes}; the tower's head gets the decoder's width."""
-  llm = llm and variants.config(DECODER_VARIANTS, "decoder variant", **{"dtype": dtype, **llm})
+  llm = llm and variants.config(families.DECODER_VARIANTS, "decoder variant",
+                                **{"dtype": dtype, **llm})
   head = {"out_width": llm.width} if llm else {}
-  return PaliGemmaConfig(img and vit.config(**{"dtype": dtype, **head, **img}), llm)
+  img = img and variants.config(families.TOWER_VARIANTS, "ViT variant",
+                                **{"dtype": dtype, **head, **img})
+  return PaliGemmaConfig(img, llm)
+
+
+def modernize(saved):
+  """What config() takes, of the dicts in a model.json of this or an earlier version."""
+  def modern(field, value):
+    renamed = field in ("window_rule", "remat") and value in RENAMED
+    return RENAMED.get(field, field), RENAMED[value] if renamed else value
+  return {part: dict(modern(*item) for item in x.items()) if isinstance(x, dict) else x
+          for part, x in saved.items()}
 
 
 def to_dict(config):
   """The dicts that config() takes, with the row that needs the fewest changes."""
-  return {"img": config.img and variants.to_dict(vit.VARIANTS, config.img),
-          "llm": config.llm and variants.to_dict(DECODER_VARIANTS, config.llm)}
+  return {"img": config.img and variants.to_dict(families.TOWER_VARIANTS, config.img),
+          "llm": config.llm and variants.to_dict(families.DECODER_VARIANTS, config.llm)}
 
 
 def with_dtype(config, dtype):
@@ -44,7 +59,7 @@ def with_dtype(config, dtype):
 
 
 def init_params(model, rng):
-  """Fresh parameters {"img": ..., "llm": ...}; wrap in jax.eval_shape to have shapes only."""
+  """Random parameters {"img": ..., "llm": ...}; wrap in jax.eval_shape to have shapes only."""
   c = model.config
   image = c.img and jnp.zeros((1, c.img.image_size, c.img.image_size, 3), jnp.uint8)
   if c.llm is None:
@@ -53,10 +68,26 @@ def init_params(model, rng):
   return model.init(rng, text, text, image)["params"]
 
 
+def param_specs(config):
+  """{"llm/final_norm/scale": ParamSpec, ...} of a config, in the order of trees.names."""
+  found = {prefix + name: row for prefix, c in config.parts.items()
+           for name, row in spec.of(families.of(c).PARAMS, c).items()}
+  return {name: found[name] for name in sorted(found, key=lambda name: name.split("/"))}
+
+
 def param_shapes(config):
   """{"llm/final_norm/scale": ShapeDtypeStruct, ...} of a config's parameters."""
-  tree = jax.eval_shape(lambda: init_params(PaliGemma(config), jax.random.key(0)))
-  return dict(zip(trees.names(tree), jax.tree.leaves(tree)))
+  sizes = {prefix: families.of(c).axis_sizes(c) for prefix, c in config.parts.items()}
+  return {name: jax.ShapeDtypeStruct(row.shape(sizes[name[:4]]), jnp.float32)
+          for name, row in param_specs(config).items()}
+
+
+def part(name):
+  """The part of the model that a leaf belongs to, for a person: "decoder adapters"."""
+  parameter, _, rest = families.locate(name) or (name, None, "")
+  part = {"img/head/": "projector", "img/": "tower", "llm/": "decoder"}
+  found = next((what for start, what in part.items() if parameter.startswith(start)), "other")
+  return found + (" adapters" if rest.startswith("lora_") else "")
 
 
 class PaliGemma(nn.Module):
@@ -65,12 +96,12 @@ class PaliGemma(nn.Module):
 
   def setup(self):
     if self.config.img:
-      self.img = vit.ViT(self.config.img)
+      self.img = families.of(self.config.img).Model(self.config.img)
     if self.config.llm:
-      self.llm = DECODERS[type(self.config.llm)](self.config.llm)
+      self.llm = families.of(self.config.llm).Model(self.config.llm)
 
   def embed_image(self, image, train=False):
-    """[B, H, W, 3], or [B, F, H, W, 3] for several images -> [B, (F *) L, D]; not scaled.
+    """[B, H, W, 3], or [B, F, H, W, 3] for several images -> [B, (F *) P, D]; not scaled.
 
     A pooled tower gives [B, D] of one image, [B, F, D] of several.
     """
@@ -80,7 +111,7 @@ class PaliGemma(nn.Module):
     return x.reshape(image.shape[0], -1, x.shape[-1])
 
   def embed(self, text, mask_ar, image=None, valid=None, train=False, image_index=None):
-    """Embeddings [B, (F *) L + T, D] of image and text, and their attention.AttentionMetadata.
+    """Embeddings [B, (F *) P + T, D] of image and text, and their attention.AttentionMetadata.
 
     With image_index [B, F] the images [U, H, W, 3] are embedded once each, and an example has
     those of its row; -1 is none, so examples may have different numbers of images.
@@ -125,28 +156,28 @@ class PaliGemma(nn.Module):
     KVCache)."""
     position = jnp.max(jnp.where(cache.tokens.valid, cache.tokens.position, -1), axis=1) + 1
     block = jnp.max(cache.tokens.block, axis=1) + 1
-    tokens = attention.AttentionMetadata(position[:, None], block[:, None], jnp.ones((len(text), 1), bool))
+    valid = jnp.ones((len(text), 1), bool)
+    tokens = attention.AttentionMetadata(position[:, None], block[:, None], valid)
     hidden, cache = self.llm(self.llm.embed(text[:, None]), tokens, cache)
     return self.llm.logits(hidden[:, 0]), hidden[:, 0], cache
 
 
 def outputs(model, params, text=None, mask_ar=None, image=None, valid=None):
-  """What the layers of model.apply(params, text, mask_ar, image, valid) compute on the way.
+  """The intermediate activations of model.apply(params, text, mask_ar, image, valid).
 
-  N decoder layers and M of the tower; S = (F *) L + T tokens, P patches of an example's images, W
-  the tower's width; all in the compute dtype but the probabilities, which are float32:
+  L decoder layers and M of the tower; S = (F *) P + T tokens, W the tower's width; all in the
+  compute dtype but the probabilities, which are float32:
 
-    "hidden"           [N+1, B, S, D]       the decoder's input, then what each block adds up to,
+    "hidden"           [L+1, B, S, D]       the decoder's input, then the output of each block,
                                             the last one before the final norm
-    "attention"        [N, B, heads, S, S]  probabilities; the rows of padding mean nothing
-    "image_hidden"     [M+1, B, P, W]       the same of the tower, before its last norm
-    "image_attention"  [M, B (* F), heads, L, L]  each image sees itself only
-    "image_encoded"    [B, P, W]            after the tower's last norm
+    "attention"        [L, B, N, S, S]      probabilities; the rows of padding mean nothing
+    "image_hidden"     [M+1, B, (F *) P, W] the same of the tower, before its last norm
+    "image_attention"  [M, B (* F), N, P, P]  each image sees itself only
+    "image_encoded"    [B, (F *) P, W]      after the tower's last norm
     "image"            as embed_image       after pooling and head
 
-  There are the keys of what is given: without an image the first two, without a text (which a
-  tower alone does not take) the others. Jit a function that picks from the result: what it does
-  not pick is not computed.
+  Without an image it has the first two keys, without a text (which a tower alone does not take)
+  the others. Jit a function that picks from the result: XLA does not compute the rest.
   """
   args = (text, mask_ar, image, valid) if text is not None else (image,)
   method = "__call__" if text is not None else "embed_image"

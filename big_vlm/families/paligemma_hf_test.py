@@ -5,10 +5,8 @@ import json
 import pytest
 
 from big_vlm.checkpoints import hf
-from big_vlm.families import paligemma, paligemma_hf
-from big_vlm.families.gemma import model as gemma
-from big_vlm.families.opt import model as opt
-from big_vlm.families.siglip import model as vit
+from big_vlm.families import gemma, opt, paligemma, paligemma_hf
+from big_vlm.families import siglip as vit
 
 RELEASED = {  # as on the hub: only what differs from the defaults of the class
     "paligemma-3b-pt-224": (

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from big_vlm import trees
-from big_vlm.families import paligemma
-from big_vlm.families.opt import model as opt
+from big_vlm.families import opt, paligemma
 from big_vlm.nn import layers
 
 B, T, SIZE = 3, 9, 16
@@ -177,13 +176,14 @@ def test_cached_decode_of_a_text_only_model(batch):
   check_cached_decode(model, params, {"text": batch["text"]}, 4)
 
 
-def test_cached_decode_under_each_window_rule(batch):
-  by_rule = {}
-  for rule in ("two_sided", "prefix_exempt"):
-    model, params = build("tiny2", window=4, window_rule=rule)  # image and prefix are 8 tokens
+def test_cached_decode_under_each_window_mode(batch):
+  by_mode = {}
+  for mode in ("symmetric", "prefix_bidirectional"):
+    # Image and prefix are 8 tokens.
+    model, params = build("tiny2", window=4, sliding_window_mode=mode)
     check_cached_decode(model, params, batch, 4)
-    by_rule[rule] = logits(model, params, batch)
-  assert np.abs(by_rule["two_sided"] - by_rule["prefix_exempt"]).max() > 1e-3
+    by_mode[mode] = logits(model, params, batch)
+  assert np.abs(by_mode["symmetric"] - by_mode["prefix_bidirectional"]).max() > 1e-3
 
 
 def test_several_images_are_concatenated(batch, rng):
@@ -218,7 +218,7 @@ def test_remat_and_unroll_change_no_gradient(batch):
     return jax.jit(jax.grad(loss))(params)
   _, params = build("tiny2")
   plain = grads("none")
-  for row in ("full", "dots"):
+  for row in ("full", "save_attn"):
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=2e-4, err_msg=row),
                  plain, grads(row, unroll=2))
 

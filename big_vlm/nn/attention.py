@@ -14,24 +14,25 @@ from pp.names import pick
 
 @flax.struct.dataclass
 class AttentionMetadata:
-  """What attention must know of tokens; each field is [B, L]."""
+  """What attention must know of tokens; each field is [B, T]."""
   position: jax.Array  # int32: number of real tokens before it; what RoPE and windows count
   block: jax.Array  # int32: a token sees its own block and all earlier ones
   valid: jax.Array  # bool: not padding
 
 
 def prefix_lm(mask_ar, valid=None):
-  """Tokens from mask_ar [B, L] (0: same block as the token before, 1: a new one) and valid."""
+  """Metadata from mask_ar [B, T] (0: same block as the token before, 1: a new one) and valid."""
   valid = jnp.ones(mask_ar.shape, bool) if valid is None else valid.astype(bool)
-  return AttentionMetadata(position=jnp.cumsum(valid, axis=1, dtype=jnp.int32) - 1,
-                block=jnp.cumsum(mask_ar, axis=1, dtype=jnp.int32), valid=valid)
+  return AttentionMetadata(
+      position=jnp.cumsum(valid, axis=1, dtype=jnp.int32) - 1,
+      block=jnp.cumsum(mask_ar, axis=1, dtype=jnp.int32), valid=valid)
 
 
-def _two_sided(query, key, window):
+def _symmetric(query, key, window):
   return jnp.abs(_distance(query, key)) < window
 
 
-def _prefix_exempt(query, key, window):
+def _prefix_bidirectional(query, key, window):
   same_block = query.block[:, :, None] == key.block[:, None, :]
   return (_distance(query, key) < window) | same_block
 
@@ -41,16 +42,22 @@ def _distance(query, key):
   return query.position[:, :, None] - key.position[:, None, :]
 
 
-# How a window of W, the token and the W-1 before it, cuts. On causal text all rules are one; in a
-# prefix, where tokens see each other both ways, they differ once it is longer than W.
-WINDOW_RULES = {
-    "two_sided": _two_sided,  # within W on either side: KerasHub, google-deepmind/gemma
-    "prefix_exempt": _prefix_exempt,  # a token sees all of its own block: Hugging Face 5.23
+# Which keys a local layer sees with a window of W, the token and the W-1 before it. On causal text
+# the modes agree; in a prefix, where tokens see each other both ways, they differ once it is longer
+# than W.
+SLIDING_WINDOW_MODES = {
+    "symmetric": _symmetric,  # within W on either side: KerasHub, google-deepmind/gemma
+    "prefix_bidirectional": _prefix_bidirectional,  # also its own block: Hugging Face 5.23
 }
 
 
-def attention_mask(query, key, window=None, rule="two_sided"):
-  """bool [B, T, S]: which keys a query sees; window: of a local layer, cut by WINDOW_RULES[rule].
+def check_window_mode(mode):
+  """Returns the row of SLIDING_WINDOW_MODES; raises ValueError for another name."""
+  return pick(SLIDING_WINDOW_MODES, mode, "sliding window mode")
+
+
+def attention_mask(query, key, window=None, mode="symmetric"):
+  """bool [B, T, S]: which keys a query sees; window: of a local layer, mode: SLIDING_WINDOW_MODES.
 
       img img ask ans ans pad      mask_ar 0 0 0 1 1 1
   img  x   x   x
@@ -63,33 +70,33 @@ def attention_mask(query, key, window=None, rule="two_sided"):
   mask = key.block[:, None, :] <= query.block[:, :, None]
   mask &= key.valid[:, None, :] & query.valid[:, :, None]
   if window is not None:
-    mask &= pick(WINDOW_RULES, rule, "window rule")(query, key, window)
+    mask &= check_window_mode(mode)(query, key, window)
   return mask
 
 
-def spans(kernel, tokens, window=None, rule="two_sided"):
-  """The kernels.KVRanges that attention_mask(tokens, tokens, window, rule) is for what is no padding.
+def kv_ranges(kernel, tokens, window=None, mode="symmetric"):
+  """The kernels.KVRanges that equal attention_mask(tokens, tokens, window, mode) for real tokens.
 
-  They are the same since neither block nor position falls from a token to the next.
+  They are equal since neither block nor position falls from a token to the next.
   """
   until = lambda of, limit: jnp.sum(  # how many tokens stand before the first above its limit
       of[:, None, :] <= limit[:, :, None], axis=2, dtype=jnp.int32)
   first, last = None, until(tokens.block, tokens.block) - 1
   if window is not None:
     first = until(tokens.position, tokens.position - window)
-    if pick(WINDOW_RULES, rule, "window rule") is _two_sided:
+    if check_window_mode(mode) is _symmetric:
       last = jnp.minimum(last, until(tokens.position, tokens.position + window - 1) - 1)
     else:
       first = jnp.minimum(first, until(tokens.block, tokens.block - 1))
   return kernels.KVRanges(kernel, first, last, tokens.valid)
 
 
-def masks(kernel, query, key, window=None, rule="two_sided"):
+def masks(kernel, query, key, window=None, mode="symmetric"):
   """{"global": mask} for attend(), and with a window {"local": mask}, alike in structure."""
   if kernel == "einsum":
-    see = lambda window: attention_mask(query, key, window, rule)
+    see = lambda window: attention_mask(query, key, window, mode)
   else:
-    see = lambda window: spans(kernel, key, window, rule)
+    see = lambda window: kv_ranges(kernel, key, window, mode)
   if window is None:
     return {"global": see(None)}
   local, everywhere = see(window), see(None)
@@ -117,20 +124,21 @@ CHUNKED_FROM = 4096
 
 @dataclasses.dataclass(frozen=True)
 class KernelContext:
-  """What the choice of a kernel looks at."""
+  """What the choice of a kernel depends on."""
   platform: str  # "cpu", "gpu", "tpu"
   length: int
   head_dim: int
   softcap: bool
   dtype: str
   masked: bool  # not all tokens see all
-  placed: bool  # a mesh is set, or there is but one device: it is known how a batch is cut
+  mesh_known: bool  # a mesh is set, or there is one device: it is known how a batch is sharded
 
 
-# name: (function of kernels.py, whether it serves a KernelContext). "auto" is the first that does. For masks
-# cuDNN takes an addend, and for Gemma's heads of 256 an H100: by name, until it has been measured.
+# name: (function of kernels.py, whether it serves a KernelContext). "auto" is the first that does.
+# For masks cuDNN takes an addend, and for Gemma's heads of 256 an H100: by name, until it has been
+# measured.
 KERNELS = {
-    "splash": (kernels.splash, lambda c: c.platform == "tpu" and c.placed
+    "splash": (kernels.splash, lambda c: c.platform == "tpu" and c.mesh_known
                and SPLASH_FROM <= c.length <= kernels.MAX_TOKENS),
     "cudnn": (kernels.cudnn, lambda c: c.platform == "gpu" and c.length >= CUDNN_FROM
               and not c.masked and not c.softcap and c.head_dim <= 128 and c.head_dim % 8 == 0
@@ -149,32 +157,35 @@ def select_kernel(name, length, head_dim, logits_softcap=None, dtype="float32", 
   """The row of KERNELS that "auto" means here and now; any other name is itself."""
   if name != "auto":
     return name
-  mesh = jax.sharding.get_abstract_mesh()
-  placed = not mesh.empty or jax.device_count() == 1
-  return auto(KernelContext(kernels.platform(), length, head_dim, bool(logits_softcap), dtype, masked,
-                   placed))
+  mesh_known = not jax.sharding.get_abstract_mesh().empty or jax.device_count() == 1
+  return auto(KernelContext(kernels.platform(), length, head_dim, bool(logits_softcap), dtype,
+                            masked, mesh_known))
 
 
-def auto(case):
+def auto(context):
   """The first row of KERNELS that serves the KernelContext."""
-  return next(name for name, (_, serves) in KERNELS.items() if serves(case))
+  return next(name for name, (_, serves) in KERNELS.items() if serves(context))
 
 
-def attend(q, k, v, mask=None, logits_softcap=None, tap=None):
+def attend(q, k, v, mask=None, logits_softcap=None, capture=None):
   """q [B,T,N,H] (scaled), k and v [B,S,K,H] -> [B,T,N,H] in q's dtype.
 
-  mask: bool [B,T,S] or None for the plain product, which alone takes a tap (kernels.einsum), or
+  mask: bool [B,T,S] or None for plain matmuls, which alone take a capture hook (kernels.einsum), or
   kernels.KVRanges, which name their kernel.
   """
   if isinstance(mask, kernels.KVRanges):
     return KERNELS[mask.kernel][0](q, k, v, mask, logits_softcap)
-  return kernels.einsum(q, k, v, mask, logits_softcap, tap)
+  return kernels.einsum(q, k, v, mask, logits_softcap, capture)
 
 
-def rope(x, position, base=10_000):
-  """Rotates x [B,T,N,H] by position [B,T]: element j pairs with j + H/2 (RoFormer, section 3.4)."""
+def rope(x, position, base=10_000, scale=1):
+  """Rotates x [B,T,N,H] by position [B,T]: element j pairs with j + H/2 (RoFormer, section 3.4).
+
+  base: of the periods; scale: what positions are divided by (linear scaling for longer contexts).
+  Each is a number or float32 [], so that it may depend on a scanned layer.
+  """
   h = x.shape[-1] // 2
-  period = base ** (jnp.arange(h, dtype=jnp.float32) / h)
+  period = scale * base ** (jnp.arange(h, dtype=jnp.float32) / h)
   angle = position[..., None, None] / period[None, None, None]  # [B,T,1,h]
   sin, cos = jnp.sin(angle), jnp.cos(angle)
   x1, x2 = x[..., :h].astype(jnp.float32), x[..., h:].astype(jnp.float32)

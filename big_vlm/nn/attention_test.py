@@ -34,16 +34,16 @@ def test_positions_count_real_tokens_only():
   assert tokens.position[0].tolist() == [0, 0, 1, 2]
 
 
-@pytest.mark.parametrize("rule,prefix_rows", [
-    ("two_sided", [[1, 1, 0, 0, 0, 0],  # the window of 2 cuts the prefix both ways
+@pytest.mark.parametrize("mode,prefix_rows", [
+    ("symmetric", [[1, 1, 0, 0, 0, 0],  # the window of 2 holds in the prefix both ways
                    [1, 1, 1, 0, 0, 0],
                    [0, 1, 1, 1, 0, 0],
                    [0, 0, 1, 1, 0, 0]]),
-    ("prefix_exempt", [[1, 1, 1, 1, 0, 0]] * 4)])  # the prefix sees all of itself
-def test_window_rules_differ_in_the_prefix_alone(rule, prefix_rows):
+    ("prefix_bidirectional", [[1, 1, 1, 1, 0, 0]] * 4)])  # the prefix sees all of itself
+def test_window_modes_differ_in_the_prefix_alone(mode, prefix_rows):
   tokens = attention.prefix_lm(jnp.array([[0, 0, 0, 0, 1, 1]]))
   np.testing.assert_array_equal(
-      attention.attention_mask(tokens, tokens, 2, rule)[0],
+      attention.attention_mask(tokens, tokens, 2, mode)[0],
       [*prefix_rows,
        [0, 0, 0, 1, 1, 0],  # the answer sees the last 2, of the prefix too
        [0, 0, 0, 0, 1, 1]])
@@ -51,23 +51,23 @@ def test_window_rules_differ_in_the_prefix_alone(rule, prefix_rows):
 
 @pytest.mark.parametrize("length", [5, 6, 7, 12])  # W-1, W, W+1, 2W
 @pytest.mark.parametrize("prefix", [0, 3, 12])
-@pytest.mark.parametrize("rule", attention.WINDOW_RULES)
-def test_window_rules_by_loops(rule, prefix, length, window=6):
+@pytest.mark.parametrize("mode", attention.SLIDING_WINDOW_MODES)
+def test_window_modes_by_loops(mode, prefix, length, window=6):
   at = range(length)
   tokens = attention.prefix_lm(jnp.array([[int(i >= prefix) for i in at]]))
   def sees(i, j):
     both = i < prefix and j < prefix
-    if rule == "prefix_exempt" and both:
+    if mode == "prefix_bidirectional" and both:
       return True
     return (both or j <= i) and abs(i - j) < window
-  np.testing.assert_array_equal(attention.attention_mask(tokens, tokens, window, rule)[0],
+  np.testing.assert_array_equal(attention.attention_mask(tokens, tokens, window, mode)[0],
                                 [[sees(i, j) for j in at] for i in at])
 
 
-def test_unknown_window_rule():
+def test_unknown_window_mode():
   tokens = attention.prefix_lm(jnp.ones((1, 2), jnp.int32))
-  with pytest.raises(ValueError, match="window rule 'two_side'. Did you mean 'two_sided'"):
-    attention.attention_mask(tokens, tokens, 2, "two_side")
+  with pytest.raises(ValueError, match="sliding window mode 'symetric'.*mean 'symmetric'"):
+    attention.attention_mask(tokens, tokens, 2, "symetric")
 
 
 @pytest.mark.parametrize("cap", [None, 5.0])
@@ -85,13 +85,13 @@ def test_attend_equals_a_loop_over_heads(rng, cap):
     np.testing.assert_allclose(got[:, :, n], want, atol=1e-5)
 
 
-def test_tap_gets_the_probabilities_head_by_head(rng):
+def test_the_capture_hook_gets_the_probabilities_head_by_head(rng):
   q, k = rng.normal(size=(2, 1, 3, 4, 8)).astype(np.float32)
-  k, tapped = k[:, :, :2], []
-  out = attention.attend(q, k, k, tap=tapped.append)
-  assert tapped[0].shape == (1, 4, 3, 3)
+  k, captured = k[:, :, :2], []
+  out = attention.attend(q, k, k, capture=captured.append)
+  assert captured[0].shape == (1, 4, 3, 3)
   np.testing.assert_allclose(
-      np.einsum("bnts,bsnh->btnh", tapped[0], np.repeat(k, 2, axis=2)), out, atol=1e-6)
+      np.einsum("bnts,bsnh->btnh", captured[0], np.repeat(k, 2, axis=2)), out, atol=1e-6)
 
 
 def test_a_row_that_sees_nothing_is_finite():
@@ -107,6 +107,14 @@ def test_rope_is_relative_and_pairs_halves(rng):
   e0 = jnp.zeros((1, 1, 1, 8)).at[..., 0].set(1)  # element 0 turns into element 4, by 1 radian
   np.testing.assert_allclose(attention.rope(e0, jnp.array([[1]]))[0, 0, 0, jnp.array([0, 4])],
                              [np.cos(1), np.sin(1)], rtol=1e-6)
+
+
+def test_rope_of_another_base_with_scaled_positions(rng):
+  x, position = rng.normal(size=(1, 3, 2, 8)).astype(np.float32), jnp.array([[0, 800, 8000]])
+  got = jax.jit(attention.rope)(x, position, jnp.float32(1e6), jnp.float32(8))
+  angle = np.array([0, 100, 1000.])[:, None] / 1e6 ** (np.arange(4) / 4)
+  turned = (x[..., :4] + 1j * x[..., 4:]) * np.exp(1j * angle)[None, :, None]
+  np.testing.assert_allclose(got, np.concatenate([turned.real, turned.imag], -1), atol=1e-4)
 
 
 def test_bfloat16_keeps_float32_softmax():

@@ -1,11 +1,11 @@
-"""The product of attention, several ways: the rows of attention.KERNELS.
+"""The matmuls of attention, several ways: the rows of attention.KERNELS.
 
 B batch, T queries, S keys, N query heads = K kv heads x G queries each, H head dim. q is [B,T,N,H]
 and scaled, k and v are [B,S,K,H], the result is [B,T,N,H] in q's dtype; query head n reads kv head
 n // G. Logits, soft-cap (None or 0: none) and softmax are float32 everywhere.
 
 All but `einsum` are for whole sequences, T = S, whose [T, T] logits would fill the memory. Their
-mask is a KVRanges. Tiles of the product that no query sees are computed all the same: with 4,096
+mask is a KVRanges. Tiles of the logits that no query sees are computed all the same: with 4,096
 image tokens, a prefix of 256 and a suffix of 256 they are 5 % of it.
 """
 import functools
@@ -14,12 +14,13 @@ import math
 import flax.struct
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as splash_ops
 from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask_info as mask_info
 
 from big_vlm.cpu import platform
-from big_vlm.nn.layers import NARROW, keep, softcap
-from big_vlm.sharding import BATCH_AXES
+from big_vlm.nn.layers import MODEL_WIDTH, softcap
+from big_vlm.nn.partitioning import BATCH_AXES
 
 TILES = 512, 384, 256, 128  # rows and columns of a tile: multiples of a TPU's 128 lanes
 _BITS = 15  # `splash` has one int32 for first and last
@@ -31,7 +32,7 @@ _CHUNK = 512  # queries of `chunked` at a time
 class KVRanges:
   """A mask without a [T, T] array: a query sees the valid keys from its first to its last.
 
-  Each field is [B, T]; None stands for what bounds nothing.
+  Each field is [B, T]; None bounds nothing.
   """
   kernel: str = flax.struct.field(pytree_node=False)  # the row of attention.KERNELS it is for
   first: jax.Array | None = None  # int32: index of a key
@@ -39,22 +40,23 @@ class KVRanges:
   valid: jax.Array | None = None  # bool: not padding
 
 
-def einsum(q, k, v, mask=None, logits_softcap=None, tap=None):
-  """mask: bool [B,T,S] or None. tap: called with the probabilities, float32 [B,N,T,S]; a row that
-  sees nothing is uniform."""
+def einsum(q, k, v, mask=None, logits_softcap=None, capture=None):
+  """mask: bool [B,T,S] or None. capture: a hook called with the probabilities, float32 [B,N,T,S]; a
+  row that sees nothing is uniform."""
   q = q.reshape(*q.shape[:2], k.shape[2], -1, q.shape[-1])
   logits = jnp.einsum("BTKGH,BSKH->BKGTS", q, k, preferred_element_type=jnp.float32)
   logits = softcap(logits, logits_softcap)
   if mask is not None:  # finite: a row that sees nothing gives no NaN
     logits = jnp.where(mask[:, None, None], logits, -2.3819763e38)
   probs = jax.nn.softmax(logits)
-  if tap:
-    tap(probs.reshape(probs.shape[0], -1, *probs.shape[3:]))
+  if capture:
+    capture(probs.reshape(probs.shape[0], -1, *probs.shape[3:]))
   out = jnp.einsum("BKGTS,BSKH->BTKGH", probs.astype(v.dtype), v)
-  return keep(out.reshape(*out.shape[:2], -1, out.shape[-1]).astype(q.dtype))
+  out = out.reshape(*out.shape[:2], -1, out.shape[-1]).astype(q.dtype)
+  return checkpoint_name(out, MODEL_WIDTH)
 
 
-def chunked(q, k, v, spans, logits_softcap=None):
+def chunked(q, k, v, ranges, logits_softcap=None):
   """`einsum` of some queries at a time, made again for the gradient: any device, any dtype."""
   batch, length = q.shape[:2]
   chunk = math.ceil(length / math.ceil(length / _CHUNK))
@@ -64,13 +66,14 @@ def chunked(q, k, v, spans, logits_softcap=None):
   @jax.checkpoint
   def some(rows):
     q, first, last = rows
-    return einsum(q, k, v, _mask(first, last, spans.valid, length), logits_softcap)
-  out = jax.lax.map(some, jax.tree.map(split, (q, spans.first, spans.last)))
-  return keep(jnp.moveaxis(out, 0, 1).reshape(batch, -1, *q.shape[2:])[:, :length])
+    return einsum(q, k, v, _mask(first, last, ranges.valid, length), logits_softcap)
+  out = jax.lax.map(some, jax.tree.map(split, (q, ranges.first, ranges.last)))
+  out = jnp.moveaxis(out, 0, 1).reshape(batch, -1, *q.shape[2:])[:, :length]
+  return checkpoint_name(out, MODEL_WIDTH)
 
 
-def cudnn(q, k, v, spans, logits_softcap=None):
-  """NVIDIA's fused kernel; spans become a [B,1,T,T] addend, of which there is one for all heads.
+def cudnn(q, k, v, ranges, logits_softcap=None):
+  """NVIDIA's fused kernel; the ranges become a [B,1,T,T] addend that all heads share.
 
   16-bit dtypes, no soft-cap, heads of up to 128, from the H100 on 256. Raises what
   jax.nn.dot_product_attention raises where it does not serve.
@@ -79,35 +82,35 @@ def cudnn(q, k, v, spans, logits_softcap=None):
     raise ValueError(f"cuDNN's attention has no soft-cap, this model one of {logits_softcap}: take "
                      "attention='chunked' or 'auto'.")
   length = q.shape[1]
-  q, k, v, spans = _padded(q, k, v, spans, -length % 2)  # its gradient takes even lengths only
-  mask = _mask(spans.first, spans.last, spans.valid, q.shape[1])
+  q, k, v, ranges = _padded(q, k, v, ranges, -length % 2)  # its gradient takes even lengths only
+  mask = _mask(ranges.first, ranges.last, ranges.valid, q.shape[1])
   mask = None if mask is None else mask[:, None]
   out = jax.nn.dot_product_attention(q, k, v, mask=mask, scale=1., implementation="cudnn")
-  return keep(out[:, :length])
+  return checkpoint_name(out[:, :length], MODEL_WIDTH)
 
 
-def splash(q, k, v, spans, logits_softcap=None):
+def splash(q, k, v, ranges, logits_softcap=None):
   """The Pallas kernel for TPUs that ships with JAX; on other devices it is interpreted, slowly.
 
-  KVRanges go in as the numbers of the queries that it hands to a function with the indices of the
-  keys, made for causal masks of shuffled queries; padding as segments. A mesh that is set cuts
-  batch and heads.
+  KVRanges go in as the numbers of the queries, which it hands to a function with the indices of the
+  keys (made for causal masks of shuffled queries); padding goes in as segments. Batch and heads are
+  sharded as on the mesh that is set.
   """
   length = q.shape[1]
   if length > MAX_TOKENS:
     raise ValueError(f"attention='splash' takes {MAX_TOKENS:,} tokens at most, not {length:,}.")
   tile = min(TILES, key=lambda tile: -length % tile)
-  q, k, v, spans = _padded(q, k, v, spans, -length % tile)
-  sees, bounds = None, spans.last
-  if spans.first is not None:
-    sees, bounds = _within, spans.first << _BITS | spans.last
+  q, k, v, ranges = _padded(q, k, v, ranges, -length % tile)
+  sees, bounds = None, ranges.last
+  if ranges.first is not None:
+    sees, bounds = _within, ranges.first << _BITS | ranges.last
   elif bounds is not None:
     sees = _up_to
   kernel = functools.partial(_splash_one, tile=tile, sees=sees, cap=logits_softcap or None,
                              interpret=platform() != "tpu")
   call = lambda q, k, v, bounds, valid: jnp.moveaxis(jax.vmap(kernel)(
       *(jnp.moveaxis(x, 2, 1) for x in (q, k, v)), bounds, valid), 1, 2)
-  return _per_device(call, q, k, v, bounds, spans.valid)[:, :length]
+  return _per_device(call, q, k, v, bounds, ranges.valid)[:, :length]
 
 
 def _splash_one(q, k, v, bounds, valid, *, tile, sees, cap, interpret):
@@ -123,7 +126,7 @@ def _splash_one(q, k, v, bounds, valid, *, tile, sees, cap, interpret):
     return splash_ops.SplashAttentionKernel(
         mask, None, mask, is_mqa=False, save_residuals=False, mask_function=sees,
         mask_value=splash_ops.DEFAULT_MASK_VALUE, attn_logits_soft_cap=cap,
-        residual_checkpoint_name=NARROW, interpret=interpret,
+        residual_checkpoint_name=MODEL_WIDTH, interpret=interpret,
         block_sizes=splash_ops.BlockSizes(
             block_q=tile, block_kv=tile, block_q_dkv=tile, block_kv_dkv=stretch,
             block_kv_dkv_compute=tile, use_fused_bwd_kernel=True))(q, k, v, segments)
@@ -138,9 +141,9 @@ def _within(bounds, key):
 
 
 def _per_device(call, q, k, v, *rows):
-  """call(q, k, v, *rows) with batch and heads cut as the mesh that is set cuts them.
+  """call(q, k, v, *rows) with batch and heads sharded as on the mesh that is set.
 
-  XLA cannot cut a Pallas call by itself. A batch that does not divide is not cut.
+  XLA cannot shard a Pallas call by itself. A batch that does not divide is replicated.
   """
   mesh = jax.sharding.get_abstract_mesh()
   free = [axis for axis, kind in zip(mesh.axis_names, mesh.axis_types)
@@ -163,7 +166,7 @@ def _per_device(call, q, k, v, *rows):
 
 
 def _mask(first, last, valid, length):
-  """bool [B,T,S], or None where nothing bounds."""
+  """bool [B,T,S], or None where every key is seen."""
   key, parts = jnp.arange(length)[None, None], []
   if first is not None:
     parts.append(key >= first[..., None])
@@ -174,12 +177,12 @@ def _mask(first, last, valid, length):
   return functools.reduce(jnp.logical_and, parts) if parts else None
 
 
-def _padded(q, k, v, spans, rows):
-  """All of them with so many rows of padding more, which the others do not see."""
+def _padded(q, k, v, ranges, rows):
+  """All of them with `rows` more rows of padding, which the others do not see."""
   if not rows:
-    return q, k, v, spans
-  valid = jnp.ones(q.shape[:2], bool) if spans.valid is None else spans.valid
-  return jax.tree.map(lambda x: _pad(x, rows), (q, k, v, spans.replace(valid=valid)))
+    return q, k, v, ranges
+  valid = jnp.ones(q.shape[:2], bool) if ranges.valid is None else ranges.valid
+  return jax.tree.map(lambda x: _pad(x, rows), (q, k, v, ranges.replace(valid=valid)))
 
 
 def _pad(x, rows):

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from big_vlm import sharding
-from big_vlm.families import paligemma
-from big_vlm.families.gemma import model as gemma
+from big_vlm.families import gemma, paligemma
 from big_vlm.nn import attention, kernels
 
 
@@ -56,9 +55,9 @@ def with_gradients(attend, inputs, weight):
 
 def compare(kernel, tokens, inputs, weight, cap=None, **window):
   mask = attention.attention_mask(tokens, tokens, **window)
-  spans = attention.masks(kernel, tokens, tokens, **window)["local" if window else "global"]
+  ranges = attention.masks(kernel, tokens, tokens, **window)["local" if window else "global"]
   want = with_gradients(lambda *x: attention.attend(*x, mask, cap), inputs, weight)
-  got = with_gradients(lambda *x: attention.attend(*x, spans, cap), inputs, weight)
+  got = with_gradients(lambda *x: attention.attend(*x, ranges, cap), inputs, weight)
   for a, b in zip(got, want):
     np.testing.assert_allclose(a, b, atol=2e-5 * float(jnp.abs(b).max()), rtol=0)
 
@@ -79,11 +78,11 @@ def test_heads_and_softcap(kernel, heads, kv_heads, head_dim, cap, rng):
 
 
 @pytest.mark.parametrize("kernel", ["splash", "chunked"])
-@pytest.mark.parametrize("rule", attention.WINDOW_RULES)
+@pytest.mark.parametrize("mode", attention.SLIDING_WINDOW_MODES)
 @pytest.mark.parametrize("case", ["prefixes of two lengths", "a hole in an example"])
-def test_windows(kernel, rule, case, rng):
+def test_windows(kernel, mode, case, rng):
   tokens = TOKENS[case]
-  compare(kernel, tokens, *draw(rng, tokens, 2, 1, 8), window=50, rule=rule)
+  compare(kernel, tokens, *draw(rng, tokens, 2, 1, 8), window=50, mode=mode)
 
 
 @pytest.mark.parametrize("length", [256, 196])  # of 196 rows, 60 of padding are added
@@ -135,8 +134,8 @@ def test_cudnn_says_that_it_has_no_softcap(rng):
     compare("cudnn", tokens, *draw(rng, tokens, 2, 1, 8), 50.)
 
 
-CASE = attention.KernelContext(platform="tpu", length=4608, head_dim=256, softcap=False, dtype="bfloat16",
-                      masked=True, placed=True)
+CASE = attention.KernelContext(platform="tpu", length=4608, head_dim=256, softcap=False,
+                               dtype="bfloat16", masked=True, mesh_known=True)
 TOWER = dict(head_dim=72, masked=False, length=4096)
 
 
@@ -146,7 +145,7 @@ TOWER = dict(head_dim=72, masked=False, length=4096)
     (dict(softcap=True), "splash"),
     (dict(length=383), "splash"),
     (dict(length=256), "einsum"),
-    (dict(placed=False), "chunked"),  # a Pallas call must know how its batch is cut
+    (dict(mesh_known=False), "chunked"),  # a Pallas call must know how its batch is sharded
     (dict(platform="gpu"), "chunked"),
     (dict(TOWER, platform="gpu"), "cudnn"),
     (dict(TOWER, platform="gpu", dtype="float32"), "chunked"),
@@ -189,7 +188,7 @@ def test_a_model_gives_the_same_gradients(llm, kernel, rng):
     np.testing.assert_allclose(a, b, atol=float(floor + 1e-4 * jnp.abs(b).max()), rtol=0)
 
 
-def test_probabilities_are_tapped_whatever_the_kernel(rng):
+def test_probabilities_are_captured_whatever_the_kernel(rng):
   model = paligemma.PaliGemma(paligemma.config(
       dict(variant="tiny", attention="splash"), dict(variant="tiny", attention="splash")))
   text = rng.integers(4, 128, (1, 6)).astype(np.int32)

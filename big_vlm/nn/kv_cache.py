@@ -1,7 +1,7 @@
 """The key-value cache of decoding, an explicit value: passed in, passed out, never hidden state.
 
-N layers, B batch, S slots, K kv heads, H head dim. All rows write the same slots; padding between
-a short prompt and the first new token stays in its slots, masked.
+L layers, B batch, T new tokens, S cache positions, K kv heads, H head dim. All rows write the same
+positions; padding between a short prompt and the first new token keeps its positions, masked.
 """
 import flax.struct
 import jax
@@ -12,29 +12,29 @@ from big_vlm.nn.attention import AttentionMetadata
 
 @flax.struct.dataclass
 class KVCache:
-  k: dict  # of _pack(), each [N, B, S, K, H or 1]
+  k: dict  # of _pack(), each [L, B, S, K, H or 1]
   v: dict
-  tokens: AttentionMetadata  # [B, S]: who sits in the slots; valid is False in free ones
-  length: jax.Array  # int32 []: slots written so far
+  tokens: AttentionMetadata  # [B, S]: of the cached tokens; valid is False where it is free
+  length: jax.Array  # int32 []: positions written so far
 
   @classmethod
-  def empty(cls, layers, batch, slots, kv_heads, head_dim, dtype):
+  def empty(cls, layers, batch, length, kv_heads, head_dim, dtype):
     """dtype: "float32", "bfloat16", or "int8" with a scale for each vector of a head."""
-    zeros = jnp.zeros((batch, slots), jnp.int32)
+    zeros = jnp.zeros((batch, length), jnp.int32)
     store = jax.tree.map(
-        lambda x: jnp.zeros((layers, batch, slots, kv_heads, x.shape[-1]), x.dtype),
+        lambda x: jnp.zeros((layers, batch, length, kv_heads, x.shape[-1]), x.dtype),
         jax.eval_shape(lambda: _pack(jnp.zeros((1, 1, 1, head_dim)), jnp.dtype(dtype))))
     return cls(store, store, AttentionMetadata(zeros, zeros, zeros.astype(bool)), jnp.int32(0))
 
-  def seat(self, tokens):
-    """The cache with tokens [B, T] noted in the next T slots; their k and v follow by write()."""
-    seated = jax.tree.map(
+  def append(self, tokens):
+    """The cache with tokens [B, T] at the next T positions; write() adds their k and v."""
+    appended = jax.tree.map(
         lambda old, new: jax.lax.dynamic_update_slice(old, new.astype(old.dtype), (0, self.length)),
         self.tokens, tokens)
-    return self.replace(tokens=seated, length=self.length + tokens.position.shape[1])
+    return self.replace(tokens=appended, length=self.length + tokens.position.shape[1])
 
   def write(self, layer, k, v):
-    """Puts k, v [B, T, K, H] of one layer into the T slots seated last."""
+    """Puts k, v [B, T, K, H] of one layer at the T positions that were appended last."""
     at = (layer, 0, self.length - k.shape[1], 0, 0)
     put = lambda store, x: jax.tree.map(
         lambda old, new: jax.lax.dynamic_update_slice(old, new[None], at),
@@ -42,7 +42,7 @@ class KVCache:
     return self.replace(k=put(self.k, k), v=put(self.v, v))
 
   def read(self, layer, dtype):
-    """All slots of one layer: k, v [B, S, K, H]."""
+    """All positions of one layer: k, v [B, S, K, H]."""
     of_layer = lambda x: jax.lax.dynamic_index_in_dim(x, layer, keepdims=False)
     return [_unpack(jax.tree.map(of_layer, store), dtype) for store in (self.k, self.v)]
 
@@ -56,8 +56,8 @@ class KVCache:
 
   def _rows(self, f):
     stores = jax.tree.map(lambda x: f(x, 1), (self.k, self.v))
-    return self.replace(k=stores[0], v=stores[1], tokens=jax.tree.map(lambda x: f(x, 0),
-                                                                      self.tokens))
+    tokens = jax.tree.map(lambda x: f(x, 0), self.tokens)
+    return self.replace(k=stores[0], v=stores[1], tokens=tokens)
 
 
 def _pack(x, dtype):

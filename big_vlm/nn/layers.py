@@ -1,47 +1,47 @@
 """The parts that all towers share. Parameters start as float32; x.dtype is the compute dtype.
 
-Every weight product of every tower goes through `einsum`, and every row of an embedding table
-through `lookup`: adapted and quantized weights, the nodes of big_vlm/adapt, act there.
+Every matmul with a weight goes through `einsum`, and every row of an embedding table through
+`lookup`: there the weight wrappers of big_vlm/adapt (adapters, quantized weights) do their work.
 """
 import math
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.ad_checkpoint import checkpoint_name
 
-from big_vlm import cpu, sharding
+from big_vlm import cpu
+from big_vlm.nn import partitioning
 from pp.names import pick
 
 
 def einsum(eqn, x, w, dtype=None):
-  """jnp.einsum(eqn, x, w), multiplied in x's dtype, summed up and given in `dtype` (None: x's).
+  """jnp.einsum(eqn, x, w), multiplied in x's dtype, summed and returned in `dtype` (None: x's).
 
-  w: an array, or a node that stands for one and multiplies by itself. An axis X of it keeps
-  separate matrices side by side, such as keys and values; in the output it stands behind B and T:
-  in front of them it has XLA transpose, which on a CPU made the product of a decode step three
-  times as slow, and its gradient 13 to 18 % slower.
+  w: an array or a weight wrapper. An axis X of it keeps separate matrices side by side, such as
+  keys and values; in the output it stands behind B and T. In front of them it makes XLA transpose,
+  which on a CPU made the matmul of a decode step three times as slow and its gradient 13 to 18 %
+  slower.
   """
   if hasattr(w, "einsum"):
     return w.einsum(eqn, x, dtype)
   return jnp.einsum(eqn, x, w.astype(x.dtype), preferred_element_type=dtype)
 
 
-# Columns of an embedding table that are looked up at a time where devices share it.
+# Columns of an embedding table that are looked up at a time where devices shard it.
 COLUMNS = 512
 
 
 def lookup(table, ids):
-  """Rows [..., D] of a table [V, D] or of the node that stands for it; ids int32 [...].
+  """Rows [..., D] of a table [V, D] or of its weight wrapper; ids int32 [...].
 
-  Devices that share a table gather it for this, and make its gradient whole before they part it
-  again: some columns at a time, since the 3.7 GB in float32 of a 9B model are a quarter of a chip.
+  Devices that shard a table gather it for this, and gather its gradient before they shard it again:
+  some columns at a time, since the 3.7 GB in float32 of a 9B model are a quarter of a chip.
   """
   if hasattr(table, "lookup"):
     return table.lookup(ids)
   width = table.shape[1]
   columns = max((n for n in range(128, COLUMNS + 1, 128) if width % n == 0), default=width)
-  if columns == width or not sharding.is_sharded():
+  if columns == width or not partitioning.is_sharded():
     return table[ids]
   some = lambda first: jax.lax.dynamic_slice_in_dim(table, first, columns, axis=1)[ids]
   out = jax.lax.map(some, jnp.arange(0, width, columns))
@@ -120,36 +120,30 @@ def tied_head(x, table):
   return einsum("...D,VD->...V", x, table, jnp.float32)
 
 
-# What blocks give names by keep(): "narrow" products are about as wide as the model (queries, keys,
-# values, what attention and MLP add to their input), "wide" ones are those inside the MLP. On a
-# v5e a step of PaliGemma 3B at 224 px and 32 examples a chip holds 50 MB of each narrow one a
-# layer, and 805 MB of wide ones.
-NARROW, WIDE = "narrow", "wide"
+# Names that blocks give their activations by checkpoint_name: those about as wide as the model
+# (queries, keys, values, what attention and MLP add to their input) and those inside the MLP. On a
+# v5e a step of PaliGemma 3B at 224 px and 32 examples a chip holds 50 MB of each of the first a
+# layer, and 805 MB of the second.
+MODEL_WIDTH, MLP_WIDTH = "model_width", "mlp_width"
 _POLICIES = jax.checkpoint_policies
 
-# Which activations of a block the backward pass finds in memory; it computes the others anew. From
+# Which activations of a block are saved for the backward pass; it rematerializes the others. From
 # the slowest to the fastest, and from the smallest to the largest.
 REMAT = {
     "full": _POLICIES.nothing_saveable,  # but the block's input
-    "offload": _POLICIES.save_and_offload_only_these_names(  # narrow products in the host's memory
-        names_which_can_be_saved=[], names_which_can_be_offloaded=[NARROW], offload_src="device",
-        offload_dst="pinned_host"),
-    "dots": _POLICIES.save_only_these_names(NARROW),
-    "wide_dots": _POLICIES.save_only_these_names(NARROW, WIDE),
+    "offload": _POLICIES.save_and_offload_only_these_names(  # to the host's memory
+        names_which_can_be_saved=[], names_which_can_be_offloaded=[MODEL_WIDTH],
+        offload_src="device", offload_dst="pinned_host"),
+    "save_attn": _POLICIES.save_only_these_names(MODEL_WIDTH),
+    "save_mlp": _POLICIES.save_only_these_names(MODEL_WIDTH, MLP_WIDTH),
     "none": _POLICIES.everything_saveable,
 }
-
-
-def keep(x, name=NARROW):
-  """x, named for the rows of REMAT."""
-  return checkpoint_name(x, name)
-
 
 def stacked(block, config, train, in_axes=0):
   """The module class `block` scanned over config.depth layers of stacked parameters.
 
-  In training its activations are computed anew in the backward pass, by the row config.remat of
-  REMAT. What blocks sow into "intermediates" is stacked too.
+  In training the backward pass rematerializes their activations as the row config.remat of REMAT
+  says. What blocks sow into "intermediates" is stacked too.
   """
   if config.remat != "none" and train:
     block = nn.remat(block, policy=REMAT[config.remat], prevent_cse=False)
@@ -159,7 +153,7 @@ def stacked(block, config, train, in_axes=0):
 
 
 def check_remat(name):
-  """Raises ValueError if name is no row of REMAT."""
+  """Raises ValueError if name is not a row of REMAT."""
   pick(REMAT, name, "rematerialization")
 
 

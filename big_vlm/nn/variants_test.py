@@ -1,8 +1,7 @@
 import pytest
 
-from big_vlm.families.gemma import model as gemma
-from big_vlm.families.opt import model as opt
-from big_vlm.families.siglip import model as vit
+from big_vlm.families import gemma, opt
+from big_vlm.families import siglip as vit
 from big_vlm.nn import variants
 
 
@@ -19,7 +18,9 @@ def test_a_row_with_changes_there_and_back():
     (lambda: opt.config("opt_1.3"), "OPT variant 'opt_1.3'. Did you mean 'opt_1.3b'"),
     (lambda: vit.config("S/14", widht=1), "'S/14' has no field 'widht'. Did you mean 'width'"),
     (lambda: vit.config("S/14", pool="mpa"), "'mpa'. Did you mean 'map'"),
-    (lambda: gemma.config("tiny", window_rule="one_sided"), "'one_sided'. Did you mean"),
+    (lambda: gemma.config("tiny", sliding_window_mode="symetric"), "Did you mean 'symmetric'"),
+    (lambda: gemma.config("tiny", remat="dots"), "'dots' is now 'save_attn'"),
+    (lambda: opt.config("opt_tiny", remat="wide_dots"), "'wide_dots' is now 'save_mlp'"),
 ])
 def test_errors_offer_the_nearest_name(call, message):
   with pytest.raises(ValueError) as error:

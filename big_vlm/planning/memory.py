@@ -16,20 +16,20 @@ from big_vlm.training import losses, optim
 GIB = 2**30
 
 
-def static(s, batch, microbatches=1):
+def static(s, batch, grad_accum_steps=1):
   """Returns {part: bytes per device} of all that follows from shapes; without a TPU's padding.
 
   Args:
-    s: setup.Setup, whose mesh must be set (jax.set_mesh).
+    s: setup.TrainSetup, whose mesh must be set (jax.set_mesh).
     batch: {key: array or ShapeDtypeStruct}.
-    microbatches: parts of the batch that a step takes one after the other.
+    grad_accum_steps: parts of the batch that a step takes one after the other.
   """
   of = lambda tree, where: sum(jax.tree.leaves(jax.tree.map(
       lambda x, place: stored(place.shard_shape(x.shape), x.dtype), tree, where)))
-  trained, _ = optim.split(s.shapes.params, s.optimizer.trains)
-  placed, _ = optim.split(s.shardings.params, s.optimizer.trains)
+  trained, _ = optim.partition(s.shapes.params, s.optimizer.trainable)
+  placed, _ = optim.partition(s.shardings.params, s.optimizer.trainable)
   vocab = getattr(s.model.config.llm, "vocab_size", 0)
-  rows, length = batch["text"].shape[0] // microbatches, batch["text"].shape[1] - 1
+  rows, length = batch["text"].shape[0] // grad_accum_steps, batch["text"].shape[1] - 1
   local = -(-rows // sharding.batch_rows(s.mesh))
   rest = s.shapes.replace(params=None), s.shardings.replace(params=None)
   return {
@@ -76,7 +76,7 @@ def format_bytes(n):
   return f"{n / GIB:.2f} GiB" if n >= GIB / 10 else f"{n / 2**20:.3g} MiB"
 
 
-def explain(error, s, batch, microbatches=1):
+def explain(error, s, batch, grad_accum_steps=1):
   """Returns the message for a step that ran out of memory; None if `error` is another one.
 
   The other arguments are those of `static`.
@@ -86,10 +86,10 @@ def explain(error, s, batch, microbatches=1):
     return None
   device = s.mesh.devices.flat[0]
   of_device = (getattr(device, "memory_stats", lambda: None)() or {}).get("bytes_limit")
-  parts = static(s, batch, microbatches)
+  parts = static(s, batch, grad_accum_steps)
   return ("The step does not fit into the memory of the device. Memory per device:\n"
           f"{table(parts, required(message, parts), of_device)}\n"
           "To make it smaller, the cheapest change first: model.llm.remat='full' and "
-          f"model.img.remat='full'; microbatches={2 * microbatches} (same result, fewer examples "
-          "at a time); more devices on the fsdp axis of the mesh; a smaller input.batch_size. "
-          "`python -m tools.plan --config ...` tries them.")
+          f"model.img.remat='full'; grad_accum_steps={2 * grad_accum_steps} (same result, fewer "
+          "examples at a time); more devices on the fsdp axis of the mesh; a smaller "
+          "input.batch_size. `python -m tools.plan --config ...` tries them.")

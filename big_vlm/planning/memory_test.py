@@ -37,7 +37,7 @@ def test_the_table_of_a_step_that_ran_out_of_memory(made):
     text = memory.explain(error, s, batch)
   rows = [line.split() for line in text.splitlines()]
   assert ["total", "20.50", "GiB"] in rows and ["gradients", "0.196", "MiB"] in rows
-  assert "microbatches=2" in text and "python -m tools.plan" in text
+  assert "grad_accum_steps=2" in text and "python -m tools.plan" in text
   assert memory.explain(RuntimeError("INVALID_ARGUMENT"), s, batch) is None
 
 

@@ -14,9 +14,9 @@ import numpy as np
 from big_vlm import reporting, sharding, trees
 from big_vlm.adapt import lora
 from big_vlm.data import loader, mixture, source
-from big_vlm.training import finite, loop, optim, schedules
+from big_vlm.training import loop, nan_guard, optim, schedules
 from big_vlm.training import step as steps
-from big_vlm.training.setup import Setup
+from big_vlm.training.setup import TrainSetup
 from pp import builder
 from pp.context import Context
 
@@ -46,9 +46,9 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
     lr: the peak; None: 1e-4 where adapters train, else 1e-5.
     schedule: a name of training/schedules.py. weight_decay, optimizer: see training/optim.py.
     warmup: steps; None: a tenth of all.
-    trainable: a regex over parameter names that must match all of a name, such as "img/.*", or
-      rules ((regex, bool), ...). None: the LoRA adapters if there are any, else everything. Leaves
-      of integers, such as quantized weights, never train.
+    trainable: a regex that must match the whole name of a parameter, such as "img/.*", or rules
+      ((regex, bool), ...). None: the LoRA adapters if there are any, else everything. Integer
+      leaves, such as quantized weights, never train.
     text_len: tokens of a row (bos, prefix, newline, suffix); None: as the longest example needs.
     seed: of the order of the examples and of dropout.
     log_every: steps between progress lines; None: ten lines in all; 0: print nothing.
@@ -60,10 +60,13 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
           else dict(name="memory", examples=examples))
   count, text_len, images = _survey(vlm, data, text_len)
   total = math.ceil(epochs * count / max(batch_size, 1)) if steps is None else steps
-  _check_sizes(total, batch_size, vlm.mesh)
+  if total < 1 or batch_size < 1:
+    raise ValueError(f"fit() would take {total} steps of {batch_size} examples; give at least one "
+                     "of each.")
+  rows = sharding.local_batch_rows(vlm.mesh, batch_size)
   rules, adapters = _rules(vlm.params, trainable)
   how = dict(decay=schedule, warmup_steps=total // 10 if warmup is None else warmup)
-  horizon = schedules.Run(total)
+  horizon = schedules.TrainingHorizon(total)
   optimizer = optim.make(
       vlm.params, horizon, name=optimizer, lr=lr or (1e-4 if adapters else 1e-5),
       schedule=[(regex, how if trains else None) for regex, trains in rules],
@@ -75,7 +78,7 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
           flush=True)
   stream = mixture.Mixture([dict(data=data, pp=_pp(images))], seed,
                            context=_context(vlm, text_len))
-  batches = loader.train_batches(stream, batch_size)
+  batches = loader.train_batches(stream, batch_size, rows=rows)
   return _train(vlm, batches, optimizer, horizon, batch_size, seed, log_every)
 
 
@@ -89,7 +92,7 @@ def _pp(images, text="text_layout"):
 
 
 def _survey(vlm, data, text_len):
-  """(number of examples, length of their rows, whether they have images), after a look at all."""
+  """(number of examples, length of their rows, whether they have images); reads every example."""
   if not vlm.tokenizer_name:
     raise ValueError("fit() needs a tokenizer and this model has none: load it from a source that "
                      "ships one.")
@@ -131,19 +134,8 @@ def _count(shape):
   return "one 'image'" if len(shape) == 3 else f"{shape[0]} 'images'"
 
 
-def _check_sizes(total, batch_size, mesh):
-  if total < 1 or batch_size < 1:
-    raise ValueError(f"fit() would take {total} steps of {batch_size} examples; give at least one "
-                     "of each.")
-  rows = sharding.batch_rows(mesh)
-  if batch_size % rows:
-    raise ValueError(f"A batch of {batch_size} does not divide over the {rows} devices of the "
-                     f"mesh: give a batch_size that is a multiple of {rows}, or load the model on "
-                     "fewer devices with from_preset(..., mesh=...).")
-
-
 def _rules(params, trainable):
-  """(rules ((regex, does it train), ...), whether they are those of adapters)."""
+  """(rules ((regex, is it trainable), ...), whether they are those of adapters)."""
   if trainable is None:
     adapters = any(re.fullmatch(lora.TRAINABLE, name) for name in trees.names(params))
     return ((lora.TRAINABLE, True), (".*", False)) if adapters else ((".*", True),), adapters
@@ -156,12 +148,12 @@ def _train(vlm, batches, optimizer, horizon, batch_size, seed, log_every):
   like, total = jax.eval_shape(lambda x: x, vlm.params), horizon.total
   state, shardings = _start(vlm.params, optimizer, vlm.mesh)
   update = _Step(vlm.model, optimizer, seed, state, shardings)
-  s = Setup(vlm.model, vlm.mesh, horizon, optimizer, None, shardings, update)
+  s = TrainSetup(vlm.model, vlm.mesh, horizon, optimizer, None, shardings, update)
   vlm.params = None  # frees the arrays that only the VLM held
   progress = reporting.Progress(0, total, batch_size)
   try:
     for step, _, metrics, *_ in loop.run(
-        s, state, batches, progress, finite.Guard(s, seed, {}), first=0, total=total,
+        s, state, batches, progress, nan_guard.NaNGuard(s, seed, {}), first=0, total=total,
         batch_size=batch_size):
       if log_every and loop.due(step, log_every, total):
         progress.line(step, float(metrics["loss"]))
@@ -175,14 +167,15 @@ def _train(vlm, batches, optimizer, horizon, batch_size, seed, log_every):
 
 
 def _start(params, optimizer, mesh):
-  """(TrainState with a float32 copy of what trains, its shardings), on the mesh.
+  """(TrainState on the mesh, shardings of it without the frozen parameters).
 
-  The copy is what the step may overwrite: other VLMs can hold the same arrays.
+  Trainable parameters are float32 copies, which the step may donate: other VLMs can hold the
+  originals.
   """
   where = sharding.tree_sharding(mesh, params, note=lambda line: None)
   stays = lambda x: getattr(getattr(x, "sharding", None), "mesh", None) == mesh
   params = jax.tree.map(lambda x, s: x if stays(x) else jax.device_put(x, s), params, where)
-  trained, frozen = optim.split(params, optimizer.trains)
+  trained, frozen = optim.partition(params, optimizer.trainable)
 
   def begin(trained):
     copy = jax.tree.map(lambda x: jnp.array(x, jnp.float32, copy=True), trained)
@@ -191,20 +184,20 @@ def _start(params, optimizer, mesh):
       mesh, jax.eval_shape(begin, trained), note=lambda line: None)
   shardings = shardings.replace(params=jax.tree.map(lambda x: x.sharding, trained))
   state = jax.jit(begin, out_shardings=shardings)(trained)
-  return state.replace(params=optim.join(params, state.params, frozen)), shardings
+  return state.replace(params=optim.combine(params, state.params, frozen)), shardings
 
 
 class _Step:
-  """(state, batch) -> (state, metrics), which donates only what trains: other VLMs can hold the
-  frozen arrays. Remembers the last state and the metrics of all steps."""
+  """(state, batch) -> (state, metrics); donates the trainable parameters alone, as other VLMs can
+  hold the frozen ones. Keeps the last state and the metrics of all steps."""
 
   def __init__(self, model, optimizer, seed, state, shardings):
-    self.state, self.history, self._trains = state, [], optimizer.trains
-    self._jitted = _jit(steps.make_train_step(model, optimizer, seed), optimizer.trains,
+    self.state, self.history, self._trains = state, [], optimizer.trainable
+    self._jitted = _jit(steps.make_train_step(model, optimizer, seed), optimizer.trainable,
                         shardings, jax.eval_shape(lambda x: x, state.params))
 
   def _split(self, state):
-    trained, frozen = optim.split(state.params, self._trains)
+    trained, frozen = optim.partition(state.params, self._trains)
     return state.replace(params=trained), frozen
 
   def lower(self, state, batch):
@@ -214,7 +207,7 @@ class _Step:
     trained, frozen = self._split(state)
     with _uninterrupted():
       new, metrics = self._jitted(trained, frozen, batch)
-      self.state = new.replace(params=optim.join(state.params, new.params, frozen))
+      self.state = new.replace(params=optim.combine(state.params, new.params, frozen))
       step = len(self.history) + 1
       self.history.append({"step": step, "loss": metrics["loss"], "lr": metrics["lr"]})
     return self.state, metrics
@@ -222,9 +215,9 @@ class _Step:
 
 def _jit(train_step, trains, shardings, like):
   def update(state, frozen, batch):
-    whole = state.replace(params=optim.join(like, state.params, frozen))
+    whole = state.replace(params=optim.combine(like, state.params, frozen))
     new, metrics = train_step(whole, batch)
-    return new.replace(params=optim.split(new.params, trains)[0]), metrics
+    return new.replace(params=optim.partition(new.params, trains)[0]), metrics
   return jax.jit(update, donate_argnums=0, out_shardings=(shardings, None))
 
 

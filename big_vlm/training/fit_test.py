@@ -95,7 +95,8 @@ def test_a_text_only_model_learns_to_go_on(text_vlm):
 
 def as_the_trainer(vlm, examples, pp, n):
   """(parameters, losses) after n steps as trainers.train takes them."""
-  optimizer = optim.make(vlm.params, schedules.Run(n), lr=1e-3, schedule=dict(decay="constant"))
+  optimizer = optim.make(vlm.params, schedules.TrainingHorizon(n), lr=1e-3,
+                         schedule=dict(decay="constant"))
   step = jax.jit(steps.make_train_step(vlm.model, optimizer, 0))
   stream = mixture.Mixture([dict(data=dict(name="memory", examples=examples), pp=pp)], 0,
                            context=Context(vlm.tokenizer_name, 16, 16))

@@ -27,10 +27,10 @@ def run(setup, state, batches, progress, guard, *, first, total, batch_size,
   The first batch is checked, and the step is compiled for it, before anything is donated.
 
   Args:
-    setup: a setup.Setup.
+    setup: a setup.TrainSetup.
     state: the TrainState at step `first`; setup.step donates it.
     batches: iterator over this process's rows of batches (loader.train_batches).
-    progress: a reporting.Progress. guard: the finite.Guard, which raises ValueError within a few
+    progress: a reporting.Progress. guard: a nan_guard.NaNGuard, which raises ValueError within some
       steps after a loss that is not finite; the consumer flushes it before it saves a state.
     around: (step, batch) -> context manager around the step, which gives a function that hands the
       step's results on.

@@ -1,7 +1,7 @@
 """Losses over next tokens. B batch, T text, C positions of a chunk, D width, V vocabulary.
 
-A loss is a sum over tokens of weight * token loss. The weights say what the mean is over, and are
-known before the model runs: a sum over microbatches or over hosts is then the loss of the whole.
+A loss is a sum over tokens of weight * token loss. The weights normalize it, and are known before
+the model runs: a sum over parts of a batch or over hosts is then the loss of the whole.
 """
 import math
 
@@ -12,27 +12,28 @@ from big_vlm import sharding
 from pp.names import pick
 
 CHUNK_TOKENS = 1024  # of a device, whose logits exist at once: 1 GiB at V = 257,152
-
-
 LOOP = "supervised_chunks"  # name in a compiled program of the loop over chunks
 
 
-def _example_mean(mask):
+def _by_example(mask):
   return mask / jnp.maximum(jnp.sum(mask, axis=1, keepdims=True), 1) / len(mask)
 
 
-def _token_mean(mask):
+def _by_token(mask):
   return mask / jnp.maximum(jnp.sum(mask), 1)
 
 
-# What the loss is the mean of. "example": of the examples' means over their tokens, big_vision's,
-# in which a short answer weighs as much as a long one. "token": of all tokens of the batch.
-MEANS = {"example": _example_mean, "token": _token_mean}
+# "example": the mean of the examples' means over their tokens, as in big_vision: a short answer
+# weighs as much as a long one. "token": the mean over all tokens of the batch.
+NORMALIZATIONS = {"example": _by_example, "token": _by_token}
 
 
-def token_weights(mask, mean="example"):
-  """float32 [B, T] of mask_loss [B, T], 1 where a token is supervised; mean: a row of MEANS."""
-  return pick(MEANS, mean, "mean of the loss")(mask.astype(jnp.float32))
+def token_weights(mask, normalization="example"):
+  """float32 [B, T] of mask_loss [B, T], 1 where a token is supervised.
+
+  normalization: a row of NORMALIZATIONS.
+  """
+  return pick(NORMALIZATIONS, normalization, "loss_normalization")(mask.astype(jnp.float32))
 
 
 def token_loss(logits, targets, label_smoothing=0., z_loss=0.):
@@ -53,10 +54,10 @@ def token_loss(logits, targets, label_smoothing=0., z_loss=0.):
 def weighted_sum(logits_fn, hidden, targets, weights, *, chunk=None, **kw):
   """Sum of weights * token_loss(logits_fn(hidden), targets, **kw), float32 [].
 
-  The tokens that have a weight are brought to the front of their rows, and logits are made for
-  them alone, `chunk` positions of all rows at a time; the rounds of that loop are as many as the
-  row with the most such tokens needs. A chunk's gradient is taken while its logits are there: they
-  are never made twice, and never more than [B, chunk, V] of them exist.
+  The tokens that have a weight move to the front of their rows, and logits are computed for them
+  alone, `chunk` positions of all rows at a time; the loop iterates as often as the row with most
+  such tokens needs. It takes a chunk's gradient while its logits exist: they are never computed
+  twice, and never more than [B, chunk, V] of them exist.
 
   Args:
     logits_fn: [B, C, D] -> float32 [B, C, V]; its closure is differentiated too.
@@ -73,10 +74,10 @@ def weighted_sum(logits_fn, hidden, targets, weights, *, chunk=None, **kw):
   def of_chunk(closure, hidden, targets, weights):
     return jnp.sum(weights * token_loss(head(hidden, *closure), targets, **kw))
 
-  order = jnp.argsort(weights == 0, axis=1, stable=True)  # what has a weight comes first
+  order = jnp.argsort(weights == 0, axis=1, stable=True)  # tokens with a weight come first
   front = lambda x: jnp.take_along_axis(x, order.reshape(order.shape + (1,) * (x.ndim - 2)), axis=1)
   targets, weights = front(targets), front(weights)
-  rounds = -(-jnp.max(jnp.sum(weights != 0, axis=1)) // chunk)
+  iterations = -(-jnp.max(jnp.sum(weights != 0, axis=1)) // chunk)
 
   def at(i, *arrays):
     return [jax.lax.dynamic_slice_in_dim(x, i * chunk, chunk, axis=1) for x in arrays]
@@ -85,7 +86,7 @@ def weighted_sum(logits_fn, hidden, targets, weights, *, chunk=None, **kw):
   def total(closure, hidden):
     hidden = front(hidden)
     add = lambda i, loss: loss + of_chunk(closure, *at(i, hidden, targets, weights))
-    return jax.lax.fori_loop(0, rounds, add, jnp.float32(0))
+    return jax.lax.fori_loop(0, iterations, add, jnp.float32(0))
 
   def forward(closure, hidden):
     hidden = front(hidden)
@@ -99,7 +100,7 @@ def weighted_sum(logits_fn, hidden, targets, weights, *, chunk=None, **kw):
 
     zeros = jax.tree.map(jnp.zeros_like, (closure, hidden))
     with jax.named_scope(LOOP):
-      loss, of_closure, of_hidden = jax.lax.fori_loop(0, rounds, add, (jnp.float32(0), *zeros))
+      loss, of_closure, of_hidden = jax.lax.fori_loop(0, iterations, add, (jnp.float32(0), *zeros))
     back = jnp.argsort(order, axis=1)[..., None]
     return loss, (of_closure, jnp.take_along_axis(of_hidden, back, axis=1))
 
@@ -116,6 +117,6 @@ def chunk_size(rows, length):
   return max(min(CHUNK_TOKENS // local, math.ceil(length / 2)), 1)
 
 
-def most_rounds(rows, length):
-  """How often the loop over chunks runs where every token of a row is supervised."""
+def most_iterations(rows, length):
+  """Iterations of the loop over chunks where every token of a row is supervised."""
   return -(-length // chunk_size(rows, length))

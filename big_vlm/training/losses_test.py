@@ -36,10 +36,10 @@ def ours(table, hidden, targets, weights, **kw):
 
 @pytest.mark.parametrize("kw", [{}, dict(label_smoothing=0.1), dict(z_loss=1e-2)])
 @pytest.mark.parametrize("chunk", [None, 1, 4, 11])  # 4 does not divide 11
-@pytest.mark.parametrize("mean", losses.MEANS)
-def test_equals_the_definition_and_its_gradient(problem, kw, chunk, mean):
+@pytest.mark.parametrize("normalization", losses.NORMALIZATIONS)
+def test_equals_the_definition_and_its_gradient(problem, kw, chunk, normalization):
   table, hidden, targets = problem
-  weights = losses.token_weights(jnp.array(MASK), mean)
+  weights = losses.token_weights(jnp.array(MASK), normalization)
   value = jax.jit(jax.value_and_grad(lambda *p: ours(*p, targets, weights, chunk=chunk, **kw),
                                      (0, 1)))(table, hidden)
   want = jax.value_and_grad(lambda *p: plain(*p, targets, weights, **kw), (0, 1))(table, hidden)
@@ -70,13 +70,13 @@ def test_a_frozen_head_has_no_gradient_buffer(problem):
   assert buffers(of=0) and not buffers(of=1)
 
 
-@pytest.mark.parametrize("mean,want", [("example", (1 + 5) / 2), ("token", 9 / 5)])
-def test_what_a_mean_is_over(mean, want):
+@pytest.mark.parametrize("normalization,want", [("example", (1 + 5) / 2), ("token", 9 / 5)])
+def test_normalizations_weigh_examples_or_tokens_the_same(normalization, want):
   nll = jnp.array([[1., 1., 1., 1.], [5., 9., 9., 9.]])
   mask = jnp.array([[1, 1, 1, 1], [1, 0, 0, 0]])
-  assert jnp.sum(losses.token_weights(mask, mean) * nll) == pytest.approx(want)
+  assert jnp.sum(losses.token_weights(mask, normalization) * nll) == pytest.approx(want)
 
 
-def test_an_unknown_mean_names_its_neighbour():
-  with pytest.raises(ValueError, match="mean of the loss 'tokens'. Did you mean 'token'"):
+def test_an_unknown_normalization_names_its_neighbour():
+  with pytest.raises(ValueError, match="loss_normalization 'tokens'. Did you mean 'token'"):
     losses.token_weights(jnp.array(MASK), "tokens")

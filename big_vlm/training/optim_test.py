@@ -11,17 +11,19 @@ from big_vlm import trees
 from big_vlm.families import paligemma
 from big_vlm.training import optim, schedules
 
-PARAMS = {"kernel": jnp.ones((4, 4)), "bias": jnp.ones(4), "norm": {"scale": jnp.ones(4)}}
-
-
-RUN = schedules.Run(total=10)
+PARAMS = {"img": {"head": {"kernel": jnp.ones((4, 4)), "bias": jnp.ones(4)}},
+          "llm": {"final_norm": {"scale": jnp.ones(4)}}}
+HORIZON = schedules.TrainingHorizon(total=10)
 FLAT = dict(decay="constant")
 
 
 def update(schedule=FLAT, lr=0.1, **kw):
-  rule = optim.make(PARAMS, RUN, lr=lr, schedule=schedule, **kw).rule
-  grads = {"kernel": jnp.full((4, 4), 3.), "bias": jnp.zeros(4), "norm": {"scale": jnp.zeros(4)}}
-  return rule.update(grads, rule.init(PARAMS), PARAMS)[0]
+  """{"kernel", "bias", "scale"} of the first update."""
+  tx = optim.make(PARAMS, HORIZON, lr=lr, schedule=schedule, **kw).tx
+  grads = trees.map_with_names(
+      lambda name, x: jnp.full(x.shape, 3. if name.endswith("kernel") else 0.), PARAMS)
+  updates = tx.update(grads, tx.init(PARAMS), PARAMS)[0]
+  return {**updates["img"]["head"], **updates["llm"]["final_norm"]}
 
 
 def test_first_adam_update_is_the_learning_rate():
@@ -31,7 +33,7 @@ def test_first_adam_update_is_the_learning_rate():
 def test_scales_and_biases_do_not_decay():
   decayed = update(weight_decay=0.5)
   np.testing.assert_allclose(decayed["kernel"], -0.1 * (1 + 0.5), rtol=1e-4)
-  assert not decayed["bias"].any() and not decayed["norm"]["scale"].any()
+  assert not decayed["bias"].any() and not decayed["scale"].any()
 
 
 def test_gradients_are_clipped_by_their_global_norm():
@@ -48,11 +50,11 @@ def test_every_optimizer_descends(name):
 
 @pytest.mark.parametrize("name", optim.OPTIMIZERS)
 def test_where_it_is_told_that_something_is_not_finite_its_state_stays(name):
-  rule = optim.make(PARAMS, RUN, lr=0.1, name=name).rule
+  tx = optim.make(PARAMS, HORIZON, lr=0.1, name=name).tx
   grads = jax.tree.map(jnp.ones_like, PARAMS)
-  _, state = rule.update(grads, rule.init(PARAMS), PARAMS)
+  _, state = tx.update(grads, tx.init(PARAMS), PARAMS)
   bad = jax.tree.map(lambda g: g * jnp.nan, grads)
-  _, kept = rule.update(bad, state, PARAMS, finite=jnp.bool_(False))
+  _, kept = tx.update(bad, state, PARAMS, finite=jnp.bool_(False))
   jax.tree.map(np.testing.assert_array_equal, kept, state)
 
 
@@ -71,28 +73,28 @@ def test_adam_is_that_of_optax(rng, args):
 
 
 def test_rates_and_decay_by_regex():
-  changed = update(weight_decay=0.5, lr_mults=[("kernel", 0.5), (".*", 1.)],
-                   decay_mults=[("bias", 2.), (".*", 0.)])
+  changed = update(weight_decay=0.5, lr_mults=[(".*/kernel", 0.5), (".*", 1.)],
+                   weight_decay_mults=[(".*/bias", 2.), (".*", 0.)])
   np.testing.assert_allclose(changed["kernel"], -0.05, rtol=1e-4)
   np.testing.assert_allclose(changed["bias"], -0.1 * 0.5 * 2, rtol=1e-4)
 
 
 def test_schedules_by_regex():
-  optimizer = optim.make(PARAMS, RUN, lr=0.1, schedule=[
-      ("kernel", dict(decay="linear")), ("bias", None), (".*", FLAT)])
-  assert optimizer.trains == {"kernel", "norm/scale"}
+  optimizer = optim.make(PARAMS, HORIZON, lr=0.1, schedule=[
+      (".*/kernel", dict(decay="linear")), (".*/bias", None), (".*", FLAT)])
+  assert optimizer.trainable == {"img/head/kernel", "llm/final_norm/scale"}
   rates = optimizer.rates(5)
   assert {k: float(v) for k, v in rates.items()} == pytest.approx(
-      {"lr[kernel]": 0.05, "lr[.*]": 0.1})
+      {"lr[.*/kernel]": 0.05, "lr[.*]": 0.1})
 
 
 @pytest.mark.parametrize("kw,message", [
     (dict(name="adamv"), "Unknown optimizer 'adamv'. Did you mean 'adamw'"),
     (dict(args=dict(esp=1e-8)), "'adamw' has no 'esp'. Did you mean 'eps'"),
     (dict(schedule=dict(decay="cosin")), "Unknown schedule 'cosin'. Did you mean 'cosine'"),
-    (dict(schedule=[("kernel", FLAT)]), "No schedule rule covers 2 of 3 parameters"),
-    (dict(decay_mults=[("kernel", 1.)]), "No weight-decay rule covers 2 of 3 parameters"),
-    (dict(decay_mults=[("kernal", 1.), (".*", 0.)]), "'kernal' matches no parameter"),
+    (dict(schedule=[(".*/kernel", FLAT)]), "No schedule rule covers 2 of 3 parameters"),
+    (dict(weight_decay_mults=[(".*/kernel", 1.)]), "No weight-decay rule covers 2 of 3 parameters"),
+    (dict(weight_decay_mults=[("kernal", 1.), (".*", 0.)]), "'kernal' matches no parameter"),
     (dict(lr_mults=[("kernal", 1.), (".*", 0.)]), "learning-rate rule 'kernal' matches no"),
 ])
 def test_errors_name_the_mend(kw, message):
@@ -100,62 +102,80 @@ def test_errors_name_the_mend(kw, message):
     update(**kw)
 
 
-def test_muon_turns_the_matrices_of_the_blocks_orthogonal():
-  model = paligemma.PaliGemma(paligemma.config(dict(variant="tiny"), dict(variant="tiny")))
+@pytest.mark.parametrize("decoder, paths", [
+    ("tiny", {"attn/kv_einsum/w": lambda w: w[1, 1, 0],  # one layer's values: D = 32 to H = 16
+              "attn/attn_vec_einsum/w": lambda w: w[0].reshape(-1, 32),  # N and H together to D
+              "mlp/gating_einsum": lambda w: w[0, 1]}),
+    ("opt_tiny", {"attn/query/kernel": lambda w: w[1].reshape(32, -1),
+                  "attn/out/kernel": lambda w: w[0].reshape(-1, 32),
+                  "mlp/Dense_0/kernel": lambda w: w[0]})])
+def test_muon_makes_the_matrices_of_the_blocks_orthogonal(decoder, paths):
+  model = paligemma.PaliGemma(paligemma.config(dict(variant="tiny"), dict(variant=decoder)))
   params = jax.jit(lambda: paligemma.init_params(model, jax.random.key(0)))()
-  rule = optim.make(params, RUN, lr=1., schedule=FLAT, name="muon", args={"ratio": 1.}).rule
+  tx = optim.make(params, HORIZON, lr=1., schedule=FLAT, name="muon", args={"ratio": 1.}).tx
   grads = jax.tree.map(lambda x: jax.random.normal(jax.random.key(1), x.shape), params)
-  updates, _ = jax.jit(rule.update)(grads, rule.init(params), params)
-  attn, img = updates["llm"]["layers"]["attn"], updates["img"]["Transformer"]["encoderblock"]
-  k = attn["kv_einsum"]["w"][1, 0, 0]  # one layer's keys: D = 32 to H = 16
-  out = attn["attn_vec_einsum"]["w"][0].reshape(-1, 32)  # heads and H together to D
-  query = img["MultiHeadDotProductAttention_0"]["query"]["kernel"][1].reshape(32, -1)
-  for matrix in (k, out, query, updates["llm"]["layers"]["mlp"]["gating_einsum"][0, 1]):
+  updates, _ = jax.jit(tx.update)(grads, tx.init(params), params)
+  updates = dict(zip(trees.names(updates), jax.tree.leaves(updates)))
+  block = "img/Transformer/encoderblock/MultiHeadDotProductAttention_0"
+  query = updates[f"{block}/query/kernel"][1].reshape(32, -1)
+  for matrix in (query, *(of(updates[f"llm/layers/{path}"]) for path, of in paths.items())):
     size = np.linalg.svd(matrix, compute_uv=False)
     assert np.quantile(size, 0.25) > 0.5 * size.max()  # of a random square matrix it is 0.25
-  adam = jnp.abs(updates["llm"]["embedder"]["input_embedding"])  # Adam's first step: all alike
+  adam = jnp.abs(updates["llm/embedder/input_embedding"])  # Adam's first step: all alike
   np.testing.assert_allclose(adam, adam.mean(), rtol=1e-2)
 
 
-LEAVES = {"w": jnp.ones((2, 3)), "q": jnp.ones(3, jnp.int8), "norm": {"scale": jnp.ones(2)}}
+def test_muon_asks_that_every_leaf_be_declared():
+  params = {"llm": {"layers": {"mlp": {"up": jnp.ones((2, 4, 4))}}}}
+  tx = optim.make(params, HORIZON, lr=1., name="muon", weight_decay_mults=optim.EVEN).tx
+  with pytest.raises(ValueError, match="No family declares the parameter 'llm/layers/mlp/up'"):
+    tx.init(params)
+
+
+LEAVES = {"img": {"head": {"kernel": jnp.ones((2, 3))}},
+          "llm": {"embedder": {"input_embedding": {"q": jnp.ones(3, jnp.int8)}},
+                  "final_norm": {"scale": jnp.ones(2)}}}
+KERNEL, TABLE, SCALE = trees.names(LEAVES)
 
 
 @pytest.mark.parametrize("schedule,trains", [
-    (FLAT, {"w", "norm/scale"}),  # integers never train
-    ([("norm/.*", FLAT), (".*", None)], {"norm/scale"}),
-    ([("norm/.*", None), (".*", FLAT)], {"w"}),
+    (FLAT, {KERNEL, SCALE}),  # integers never train
+    ([(SCALE, FLAT), (".*", None)], {SCALE}),
+    ([(SCALE, None), (".*", FLAT)], {KERNEL}),
 ])
 def test_what_is_frozen_has_no_state(schedule, trains):
-  optimizer = optim.make(LEAVES, RUN, lr=1., schedule=schedule)
-  assert optimizer.trains == trains
-  trained, frozen = optim.split(LEAVES, optimizer.trains)
+  optimizer = optim.make(LEAVES, HORIZON, lr=1., schedule=schedule)
+  assert optimizer.trainable == trains
+  trained, frozen = optim.partition(LEAVES, optimizer.trainable)
   assert set(trees.names(trained)) == trains and len(trees.names(frozen)) == 3 - len(trains)
-  state = optimizer.rule.init(trained)
+  state = optimizer.tx.init(trained)
   assert {n.partition("mu/")[2] for n in trees.names(state) if "mu/" in n} == trains
-  whole = optim.join(LEAVES, trained, frozen)
+  whole = optim.combine(LEAVES, trained, frozen)
   jax.tree.map(np.testing.assert_array_equal, whole, LEAVES)
 
 
 def test_the_scale_of_a_quantized_weight_does_not_train():
-  leaves = {"w": {"q": jnp.ones(3, jnp.int8), "scale": jnp.ones(1)}, "norm": {"scale": jnp.ones(2)}}
-  assert optim.make(leaves, RUN, lr=1.).trains == {"norm/scale"}
+  small = {"q": jnp.ones(3, jnp.int8), "scale": jnp.ones(1)}
+  leaves = {"llm": {"layers": {"mlp": {"linear": small}}, "final_norm": {"scale": jnp.ones(2)}}}
+  assert optim.make(leaves, HORIZON, lr=1.).trainable == {SCALE}
 
 
 @pytest.mark.parametrize("schedule,message", [
     ([("v", FLAT), (".*", None)], "schedule rule 'v' matches no parameter"),
-    ([("q", FLAT), (".*", None)], "nothing train: the 1 leaves that it asks for hold integers"),
-    ([(".*", None)], "nothing train: no rule has a schedule"),
+    ([(TABLE, FLAT), (".*", None)], "no parameter trainable: the 1 leaves that it covers hold int"),
+    ([(".*", None)], "no parameter trainable: no rule has a schedule"),
 ])
 def test_wrong_rules_of_what_trains(schedule, message):
   with pytest.raises(ValueError, match=message):
-    optim.make(LEAVES, RUN, lr=1., schedule=schedule)
+    optim.make(LEAVES, HORIZON, lr=1., schedule=schedule)
 
 
 def test_the_table_says_what_trains_and_how():
-  params = {"img": {"w": jnp.ones((10, 100))}, "llm": {"w": jnp.ones((10, 100), jnp.bfloat16),
-                                                       "norm": {"scale": jnp.ones(100)}}}
-  optimizer = optim.make(params, RUN, lr=1e-3, weight_decay=0.1, lr_mults=[("llm/.*", 0.1),
-                                                                        (".*", 1.)],
+  params = {"img": {"embedding": {"kernel": jnp.ones((10, 100))}},
+            "llm": {"final_norm": {"scale": jnp.ones(100)},
+                    "layers": {"mlp": {"linear": jnp.ones((10, 100), jnp.bfloat16)}}}}
+  optimizer = optim.make(params, HORIZON, lr=1e-3, weight_decay=0.1,
+                         lr_mults=[("llm/.*", 0.1), (".*", 1.)],
                          schedule=[("img/.*", None), (".*", FLAT)])
   lines = [re.split(r"  +", line.strip()) for line in optim.table(params, optimizer).splitlines()]
   assert lines == [

@@ -1,12 +1,12 @@
-"""Learning-rate schedules, and durations in steps, examples, epochs or percent.
+"""Learning-rate schedules, and durations in steps, examples, epochs or as a fraction of a training.
 
 A schedule is a dict: decay names a row of DECAYS, whose arguments stand beside it; the rate rises
 over its warm-up and falls over its cool-down, both linearly:
 
-  dict(decay="cosine", warmup_percent=0.05)
+  dict(decay="cosine", warmup_fraction=0.05)
   dict(decay="rsqrt", warmup_steps=1000, timescale=10_000, cooldown_examples=1_000_000)
 
-Names are big_vision's. Where it starts at a rate of 0, the first update here is above 0.
+Where big_vision's schedule starts at a rate of 0, the first update here is above 0.
 """
 import inspect
 from typing import NamedTuple
@@ -15,21 +15,23 @@ import jax.numpy as jnp
 
 from pp.names import check_names, pick
 
-UNITS = ("steps", "examples", "epochs", "percent")
+UNITS = ("steps", "examples", "epochs", "fraction")
 
 
-class Run(NamedTuple):
-  """What durations refer to."""
+class TrainingHorizon(NamedTuple):
+  """How long a training is: durations refer to it."""
   total: int | None = None  # steps
   batch_size: int | None = None
   epoch: int | None = None  # examples
 
   def steps(self, prefix, settings, default=None):
-    """Steps of prefix_{steps, examples, epochs, percent} in the dict settings, at least 1 unless 0.
+    """Steps of prefix_{steps, examples, epochs, fraction} in settings, at least 1 unless 0.
 
-    percent is a fraction of all steps, 0 to 1. Raises ValueError for two units at once, and for
-    one that the run does not tell, such as epochs of an endless source.
+    fraction: of all steps, 0 to 1. Raises ValueError for two units at once, and for one that the
+    training does not define, such as epochs of an endless source.
     """
+    if settings.get(f"{prefix}_percent") is not None:
+      raise ValueError(f"{prefix}_percent is now {prefix}_fraction.")
     given = [u for u in UNITS if settings.get(f"{prefix}_{u}") is not None]
     if not given:
       return default
@@ -37,18 +39,15 @@ class Run(NamedTuple):
       raise ValueError(f"Give either {' or '.join(f'{prefix}_{u}' for u in given)}, and set the "
                        "other to None.")
     unit, value = given[0], settings[f"{prefix}_{given[0]}"]
-    needs = {"steps": 1, "examples": self.batch_size, "percent": self.total,
-             "epochs": self.epoch and self.batch_size}[unit]
-    if not needs:
-      raise ValueError(f"{prefix}_{unit}={value} cannot be told in steps here: give "
+    ratio = {"steps": (1, 1), "examples": (1, self.batch_size), "fraction": (self.total, 1),
+             "epochs": (self.epoch, self.batch_size)}[unit]
+    if not all(ratio):
+      raise ValueError(f"{prefix}_{unit}={value} cannot be converted to steps here: give "
                        f"{prefix}_steps.")
-    if value < 0 or unit == "percent" and value > 1:
-      bounds = "in 0 to 1" if unit == "percent" else "0 or above"
+    if value < 0 or unit == "fraction" and value > 1:
+      bounds = "in 0 to 1" if unit == "fraction" else "0 or above"
       raise ValueError(f"{prefix}_{unit}={value} is not {bounds}.")
-    steps = {"steps": lambda: value, "examples": lambda: value / self.batch_size,
-             "epochs": lambda: value * self.epoch / self.batch_size,
-             "percent": lambda: value * self.total}[unit]()
-    return max(round(steps), 1) if value else 0
+    return max(round(value * ratio[0] / ratio[1]), 1) if value else 0
 
 
 # Each is (progress from 0 to 1 after the warm-up, steps after the warm-up, arguments) -> factor.
@@ -67,15 +66,16 @@ def polynomial(progress, step, power=1., end=0.):
 def rsqrt(progress, step, timescale=10_000, shift=0):
   """1 / sqrt(1 + (step + shift) / timescale): never ends, so that stages can be chained.
 
-  A stage that goes on after n steps of another, without a warm-up, has shift n.
+  A stage that continues another after n steps, without a warm-up, has shift n.
   """
   return 1 / jnp.sqrt(1 + (step + shift) / timescale)
 
 
-def stair(progress, step, steps=(), mults=()):
+def piecewise_constant(progress, step, steps=(), mults=()):
   """mults[i] from steps[i] after the warm-up on."""
   if len(steps) != len(mults) or list(steps) != sorted(steps):
-    raise ValueError(f"A stair has a factor for each of its rising steps, not {steps=}, {mults=}.")
+    raise ValueError("piecewise_constant has a factor for each of its rising steps, not "
+                     f"{steps=}, {mults=}.")
   return jnp.array([1., *mults])[jnp.searchsorted(jnp.array(steps), step, side="right")]
 
 
@@ -84,27 +84,26 @@ def constant(progress, step):
 
 
 DECAYS = {"cosine": cosine, "linear": polynomial, "polynomial": polynomial, "rsqrt": rsqrt,
-          "stair": stair, "constant": constant}
+          "piecewise_constant": piecewise_constant, "constant": constant}
 
 
-def make(run, decay, **settings):
+def make(horizon, decay, **settings):
   """step (0: the first update) -> factor of the peak rate, float32 []; settings: see above."""
   shape = pick(DECAYS, decay, "schedule")
-  warmup, cooldown = (run.steps(p, settings, default=0) for p in ("warmup", "cooldown"))
-  args = {k: v for k, v in settings.items() if k.rpartition("_")[0] not in ("warmup", "cooldown")
-          or k.rpartition("_")[2] not in UNITS}
-  known = list(inspect.signature(shape).parameters)[2:]
-  known += [f"{p}_{u}" for p in ("warmup", "cooldown") for u in UNITS]
-  check_names(args, known, f"The schedule {decay!r}")
-  if warmup + cooldown > run.total:
-    raise ValueError(f"A warm-up of {warmup} steps and a cool-down of {cooldown} do not fit a run "
-                     f"of {run.total}.")
+  durations = [f"{p}_{u}" for p in ("warmup", "cooldown") for u in UNITS]
+  warmup, cooldown = (horizon.steps(p, settings, default=0) for p in ("warmup", "cooldown"))
+  args = {k: v for k, v in settings.items() if k not in durations}
+  check_names(args, [*list(inspect.signature(shape).parameters)[2:], *durations],
+              f"The schedule {decay!r}")
+  if warmup + cooldown > horizon.total:
+    raise ValueError(f"A warm-up of {warmup} steps and a cool-down of {cooldown} do not fit a "
+                     f"training of {horizon.total}.")
 
   def factor(step):
     after = jnp.maximum(step - warmup, 0.)
-    value = shape(jnp.clip(after / max(run.total - warmup, 1), 0, 1), after, **args)
+    value = shape(jnp.clip(after / max(horizon.total - warmup, 1), 0, 1), after, **args)
     rise = jnp.minimum((step + 1) / max(warmup, 1), 1.)
-    fall = jnp.clip((run.total - step) / max(cooldown, 1), 0., 1.) if cooldown else 1.
+    fall = jnp.clip((horizon.total - step) / max(cooldown, 1), 0., 1.) if cooldown else 1.
     return value * rise * fall
-  factor(0)  # an error in the arguments shows now
+  factor(0)  # raises for wrong arguments now
   return factor

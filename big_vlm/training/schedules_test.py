@@ -3,32 +3,33 @@ import pytest
 
 from big_vlm.training import schedules
 
-RUN = schedules.Run(total=100, batch_size=10, epoch=200)
+HORIZON = schedules.TrainingHorizon(total=100, batch_size=10, epoch=200)
 
 
 @pytest.mark.parametrize("settings,steps", [
     (dict(warmup_steps=7), 7), (dict(warmup_examples=55), 6), (dict(warmup_epochs=1.5), 30),
-    (dict(warmup_percent=0.05), 5), (dict(warmup_percent=1e-6), 1), (dict(warmup_steps=0), 0),
+    (dict(warmup_fraction=0.05), 5), (dict(warmup_fraction=1e-6), 1), (dict(warmup_steps=0), 0),
     (dict(warmup_steps=None, warmup_epochs=1), 20), ({}, "none")])
 def test_durations(settings, steps):
-  assert RUN.steps("warmup", settings, default="none") == steps
+  assert HORIZON.steps("warmup", settings, default="none") == steps
 
 
 @pytest.mark.parametrize("settings,message", [
-    (dict(warmup_steps=1, warmup_percent=0.1), "either warmup_steps or warmup_percent"),
-    (dict(warmup_percent=5), "not in 0 to 1"), (dict(warmup_steps=-1), "not 0 or above")])
+    (dict(warmup_percent=0.1), "warmup_percent is now warmup_fraction"),
+    (dict(warmup_steps=1, warmup_fraction=0.1), "either warmup_steps or warmup_fraction"),
+    (dict(warmup_fraction=5), "not in 0 to 1"), (dict(warmup_steps=-1), "not 0 or above")])
 def test_bad_durations(settings, message):
   with pytest.raises(ValueError, match=message):
-    RUN.steps("warmup", settings)
+    HORIZON.steps("warmup", settings)
 
 
 def test_epochs_of_an_endless_source():
-  with pytest.raises(ValueError, match="log_epochs=1 cannot be told in steps here"):
-    schedules.Run(100, 10).steps("log", dict(log_epochs=1))
+  with pytest.raises(ValueError, match="log_epochs=1 cannot be converted to steps here"):
+    schedules.TrainingHorizon(100, 10).steps("log", dict(log_epochs=1))
 
 
 def values(at, **spec):
-  rate = schedules.make(RUN, **spec)
+  rate = schedules.make(HORIZON, **spec)
   return [float(rate(step)) for step in at]
 
 
@@ -40,8 +41,9 @@ def values(at, **spec):
     (dict(decay="polynomial", power=2), [0, 50], [1, 0.25]),
     (dict(decay="rsqrt", timescale=100), [0, 100], [1, 2**-0.5]),
     (dict(decay="rsqrt", timescale=100, warmup_steps=10), [4, 10, 90], [0.5, 1, 1.8**-0.5]),
-    (dict(decay="stair", steps=[30, 60], mults=[0.1, 0.01]), [29, 30, 59, 60], [1, .1, .1, .01]),
-    (dict(decay="constant", cooldown_percent=0.1), [89, 90, 91, 99, 100], [1, 1, .9, .1, 0]),
+    (dict(decay="piecewise_constant", steps=[30, 60], mults=[0.1, 0.01]), [29, 30, 59, 60],
+     [1, .1, .1, .01]),
+    (dict(decay="constant", cooldown_fraction=0.1), [89, 90, 91, 99, 100], [1, 1, .9, .1, 0]),
 ])
 def test_values(spec, at, want):
   np.testing.assert_allclose(values(at, **spec), want, atol=1e-6)
@@ -62,10 +64,11 @@ def test_no_update_of_a_run_is_zero(name):
 @pytest.mark.parametrize("spec,message", [
     (dict(decay="cosin"), "Unknown schedule 'cosin'. Did you mean 'cosine'"),
     (dict(decay="rsqrt", timescal=1), "has no 'timescal'. Did you mean 'timescale'"),
+    (dict(decay="stair"), "'stair' is now 'piecewise_constant'"),
     (dict(decay="cosine", warmup=5), "has no 'warmup'. Did you mean 'warmup_"),
-    (dict(decay="cosine", warmup_steps=60, cooldown_steps=60), "do not fit a run of 100"),
-    (dict(decay="stair", steps=[5], mults=[]), "a factor for each"),
+    (dict(decay="cosine", warmup_steps=60, cooldown_steps=60), "do not fit a training of 100"),
+    (dict(decay="piecewise_constant", steps=[5], mults=[]), "a factor for each"),
 ])
 def test_errors_name_the_mend(spec, message):
   with pytest.raises(ValueError, match=message):
-    schedules.make(RUN, **spec)
+    schedules.make(HORIZON, **spec)

@@ -1,7 +1,7 @@
 """From a config to all that a training needs, on the devices at hand or on those of a topology.
 
-What trains is float32 whatever it was loaded from. Under LoRA nothing but the adapters trains, and
-the base stays in the dtype that the model computes in, or is quantized.
+Trainable parameters are float32 whatever the checkpoint's dtype. Under LoRA only the adapters are
+trainable, and the base stays in the compute dtype, or is quantized.
 """
 import inspect
 from typing import Any, NamedTuple
@@ -15,18 +15,18 @@ from big_vlm.data import mixture
 from big_vlm.families import paligemma
 from big_vlm.training import optim, schedules
 from big_vlm.training import step as steps
-from pp.names import check_names
+from pp.names import check_names, new_name
 
 ACCELERATORS = ("tpu", "gpu", "cuda", "rocm")
-# Weights are gathered and then multiplied, not multiplied piece by piece as they come in: with
-# fsdp=16 those pieces are 128 wide, and adding up their products takes two thirds of the step.
+# A TPU gathers weights before it multiplies, instead of multiplying the pieces as they arrive: with
+# fsdp=16 those pieces are 128 wide, and adding up their matmuls takes two thirds of the step.
 TPU_OPTIONS = {"xla_jf_spmd_threshold_for_windowed_einsum_mib": "1000000"}
 
 
-class Setup(NamedTuple):
+class TrainSetup(NamedTuple):
   model: paligemma.PaliGemma
   mesh: jax.sharding.Mesh
-  run: schedules.Run
+  horizon: schedules.TrainingHorizon
   optimizer: optim.Optimizer
   shapes: steps.TrainState  # of ShapeDtypeStruct
   shardings: steps.TrainState  # of NamedSharding
@@ -34,40 +34,45 @@ class Setup(NamedTuple):
 
 
 def make(config, devices=None, note=print):
-  """The Setup of a config for these devices (None: all that there are). Computes nothing.
+  """The TrainSetup of a config for these devices (None: all devices). Computes nothing.
 
-  Call its step under jax.set_mesh(setup.mesh). note: told of large leaves that stay whole.
+  Call its step under jax.set_mesh(setup.mesh). note: called with a line for each large leaf that is
+  replicated.
   """
-  mesh, run = sharding.make_mesh(config.mesh.to_dict(), devices), run_of(config)
-  parts = sharding.batch_rows(mesh) * config.microbatches
+  if old := [name for name in config if new_name(name, config)]:
+    raise ValueError(f"config.{old[0]} is now config.{new_name(old[0], config)}.")
+  mesh, horizon = sharding.make_mesh(config.mesh.to_dict(), devices), horizon_of(config)
+  parts = sharding.batch_rows(mesh) * config.grad_accum_steps
   if config.input.batch_size % parts:
     raise ValueError(f"A batch of {config.input.batch_size} does not divide over the mesh's "
                      f"{sharding.batch_rows(mesh)} devices of data and fsdp times "
-                     f"{config.microbatches} microbatches: give a multiple of {parts}.")
+                     f"grad_accum_steps={config.grad_accum_steps}: give a multiple of {parts}.")
   model = paligemma.PaliGemma(paligemma.config(**model_args(config, mesh)))
-  params = jax.eval_shape(lambda: _adapted(config, model, _fresh(config, model, 0)))
-  optimizer = optim.make(params, run, **_optimizer_args(config))
+  params = jax.eval_shape(lambda: _adapted(config, model, _random(config, model, 0)))
+  optimizer = optim.make(params, horizon, **_optimizer_args(config))
   shapes = jax.eval_shape(lambda p: steps.start(p, optimizer), params)
   shardings = sharding.tree_sharding(mesh, shapes, config.sharding, note=note)
-  check_names(config.loss, ("mean", "label_smoothing", "z_loss"), "config.loss")
-  step = steps.make_train_step(model, optimizer, config.seed, microbatches=config.microbatches,
-                               **config.loss.to_dict())
+  check_names(config.loss, ("loss_normalization", "label_smoothing", "z_loss"), "config.loss")
+  step = steps.make_train_step(
+      model, optimizer, config.seed, grad_accum_steps=config.grad_accum_steps,
+      **config.loss.to_dict())
   options = TPU_OPTIONS if mesh.devices.flat[0].platform == "tpu" else None
   step = jax.jit(step, donate_argnums=0, out_shardings=(shardings, None), compiler_options=options)
-  return Setup(model, mesh, run, optimizer, shapes, shardings, step)
+  return TrainSetup(model, mesh, horizon, optimizer, shapes, shardings, step)
 
 
-def run_of(config):
-  """schedules.Run: how long an epoch is, is looked up only where the config counts in epochs."""
+def horizon_of(config):
+  """The config's TrainingHorizon; it asks the data for an epoch only where the config counts in
+  epochs."""
   batch_size, settings = config.input.batch_size, config.to_dict()
   in_epochs = any(name.endswith("_epochs") and value is not None
                   for name, value in _flat(settings))
   epoch = mixture.epoch(config.input.mixture) if in_epochs else None
-  total = schedules.Run(None, batch_size, epoch).steps("total", settings)
+  total = schedules.TrainingHorizon(None, batch_size, epoch).steps("total", settings)
   if not total:
     raise ValueError("The config does not say how long to train: give total_steps, total_examples "
                      "or total_epochs.")
-  return schedules.Run(total, batch_size, epoch)
+  return schedules.TrainingHorizon(total, batch_size, epoch)
 
 
 def _flat(tree):
@@ -79,7 +84,7 @@ def _flat(tree):
 
 
 def model_args(config, mesh):
-  """config.model as paligemma.config takes it: "auto" becomes the dtype for the mesh's devices."""
+  """config.model as paligemma.config takes it, with the dtype that "auto" is on the mesh."""
   args = config.model.to_dict()
   if args["dtype"] == "auto":
     platform = mesh.devices.flat[0].platform
@@ -97,13 +102,13 @@ def _optimizer_args(config):
 
 def _one_schedule(rules):
   if len(rules) != 1 or not rules[0][1]:
-    raise ValueError("With config.lora only the adapters train: optimizer.schedule has one rule, "
-                     f"('.*', {{...}}), not {rules!r}.")
+    raise ValueError("With config.lora only the adapters are trainable: optimizer.schedule has one "
+                     f"rule, ('.*', {{...}}), not {rules!r}.")
   return rules[0][1]
 
 
-def _fresh(config, model, seed):
-  """Parameters from the seed, in the dtype in which they are kept."""
+def _random(config, model, seed):
+  """Randomly initialized parameters, in the dtype in which they are stored."""
   params = paligemma.init_params(model, jax.random.key(seed))
   if not config.lora.rank:
     return params
@@ -119,7 +124,7 @@ def lora_scale(config):
 def _adapted(config, model, params):
   if config.quantize:
     if not config.lora.rank:
-      raise ValueError(f"config.quantize={config.quantize!r} leaves nothing to train: give "
+      raise ValueError(f"config.quantize={config.quantize!r} leaves nothing trainable: give "
                        "config.lora.rank too.")
     params = quantize.quantize(model, params, config.quantize)
   if config.lora.rank:
@@ -129,29 +134,29 @@ def _adapted(config, model, params):
 
 def start(config, setup):
   """The TrainState before the first step: from config.init, the rest from the seed, on the mesh."""
-  shapes = jax.eval_shape(lambda: _fresh(config, setup.model, 0))
-  where = jax.tree.map(_of_base, setup.shardings.params, is_leaf=einsum_hook.is_node)
+  shapes = jax.eval_shape(lambda: _random(config, setup.model, 0))
+  where = jax.tree.map(_of_base, setup.shardings.params, is_leaf=einsum_hook.is_wrapper)
   wanted = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
                         shapes, where)
   loaded = load.start_from(config.init.to_dict(), wanted, setup.model.config)
   bare = {name for name, x in zip(trees.names(loaded), jax.tree.leaves(loaded))
           if isinstance(x, jax.ShapeDtypeStruct)}
-  fresh = _fresh_leaves(config, setup.model, bare, where)
-  params = trees.map_with_names(lambda name, x: fresh.get(name, x), loaded)
+  random = _random_leaves(config, setup.model, bare, where)
+  params = trees.map_with_names(lambda name, x: random.get(name, x), loaded)
   params = jax.device_put(_adapted(config, setup.model, params), setup.shardings.params)
   begin = jax.jit(lambda p: steps.start(p, setup.optimizer), out_shardings=setup.shardings,
                   donate_argnums=0)
   return begin(params)
 
 
-def _of_base(node):
-  base = getattr(node, "base", node)
+def _of_base(wrapper):
+  base = getattr(wrapper, "base", wrapper)
   return getattr(base, "q", base)
 
 
-def _fresh_leaves(config, model, names, where):
+def _random_leaves(config, model, names, where):
   """{name: array} of these leaves, made on their devices; no other leaf is computed."""
   pick = lambda tree: {n: x for n, x in zip(trees.names(tree), jax.tree.leaves(tree))
                        if n in names}
-  make = lambda seed: pick(_fresh(config, model, seed))
+  make = lambda seed: pick(_random(config, model, seed))
   return jax.jit(make, out_shardings=pick(where))(config.seed) if names else {}

@@ -52,7 +52,7 @@ def test_adapters_train_and_are_read_back_merged(config, tmp_path, quantize):
   config.init.model, config.lora.rank, config.lora.alpha = str(tmp_path / "base"), 2, 8.
   config.quantize = quantize
   s, state = start(config)
-  assert {n.rpartition("/")[2] for n in s.optimizer.trains} == {"lora_a", "lora_b"}
+  assert {n.rpartition("/")[2] for n in s.optimizer.trainable} == {"lora_a", "lora_b"}
   node = lora.adapters(state.params)["llm/layers/mlp/linear"]
   weight = node.base if not quantize else node.base.q
   assert weight.dtype == (quantize or "float32")
@@ -72,7 +72,7 @@ def test_durations_in_epochs_ask_the_sources(config):
   config.total_steps, config.total_epochs = None, 2.
   examples = [dict(prefix="a", suffix="b")] * 48
   config.input.mixture = [dict(data=dict(name="memory", examples=examples), pp="")]
-  assert setup.run_of(config).total == 48 * 2 / 32
+  assert setup.horizon_of(config).total == 48 * 2 / 32
 
 
 @pytest.mark.parametrize("change,message", [
@@ -81,7 +81,9 @@ def test_durations_in_epochs_ask_the_sources(config):
     (dict(optimizer=dict(warmup=2)), "config.optimizer has no 'warmup'. It takes lr, name"),
     (dict(loss=dict(zloss=2)), "config.loss has no 'zloss'. Did you mean 'z_loss'"),
     (dict(quantize="int8"), "leaves nothing to train: give config.lora.rank"),
-    (dict(microbatches=5), "does not divide over the mesh's 1 devices of data and fsdp times 5"),
+    (dict(grad_accum_steps=5),
+     "does not divide over the mesh's 1 devices of data and fsdp times grad_accum_steps=5"),
+    (dict(microbatches=5), "config.microbatches is now config.grad_accum_steps"),
 ])
 def test_errors_name_the_mend(config, change, message):
   config.update(change)

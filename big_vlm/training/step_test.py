@@ -29,7 +29,8 @@ def build(devices, llm, n, seed, dropout, ema=0., **loss):
   model = paligemma.PaliGemma(
       paligemma.config(dict(variant="tiny"), dict(variant=llm, dropout=dropout)))
   params = jax.eval_shape(lambda: paligemma.init_params(model, jax.random.key(0)))
-  optimizer = optim.make(params, schedules.Run(n), lr=1e-2, schedule=dict(decay="cosine"), ema=ema)
+  optimizer = optim.make(params, schedules.TrainingHorizon(n), lr=1e-2,
+                         schedule=dict(decay="cosine"), ema=ema)
   fresh = lambda: steps.start(paligemma.init_params(model, jax.random.key(0)), optimizer)
   shardings = sharding.tree_sharding(mesh, jax.eval_shape(fresh), min_bytes=0,
                                      note=lambda line: None)
@@ -90,7 +91,7 @@ def test_logits_exist_for_half_of_the_text_at_most():
   model = paligemma.PaliGemma(
       paligemma.config(dict(variant="tiny"), dict(variant="tiny", vocab_size=vocabulary)))
   params = jax.eval_shape(lambda: paligemma.init_params(model, jax.random.key(0)))
-  optimizer = optim.make(params, schedules.Run(1), lr=1.)
+  optimizer = optim.make(params, schedules.TrainingHorizon(1), lr=1.)
   state = jax.eval_shape(lambda p: steps.start(p, optimizer), params)
   row = jax.ShapeDtypeStruct((b, t), jnp.int32)
   batch = dict(text=row, mask_ar=row, mask_loss=row,
@@ -102,14 +103,14 @@ def test_logits_exist_for_half_of_the_text_at_most():
   assert max(sizes) == b * (t - 1) // 2 == 128  # and the table's, 32
 
 
-@pytest.mark.parametrize("mean", ["example", "token"])
+@pytest.mark.parametrize("normalization", ["example", "token"])
 @pytest.mark.parametrize("devices", [1, 2])
-def test_microbatches_equal_the_whole_batch(rng, mean, devices):
+def test_accumulated_gradients_equal_the_whole_batch(rng, normalization, devices):
   batch = make_batch(rng)
   length = np.array([5, 1, 0, 3, 2, 2, 4, 1])[:, None]  # of the answers, also none
   batch["mask_loss"] = batch["mask_loss"] * (np.arange(T) < 5 + length)
-  whole, state = run(batch, devices, mean=mean)
-  parts, cut = run(batch, devices, mean=mean, microbatches=4)
+  whole, state = run(batch, devices, loss_normalization=normalization)
+  parts, cut = run(batch, devices, loss_normalization=normalization, grad_accum_steps=4)
   np.testing.assert_allclose(parts, whole, rtol=1e-5)
   adam, cut_adam = state.opt_state[1], cut.opt_state[1]  # Adam's moments: the gradients
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6),
@@ -124,7 +125,7 @@ def test_the_moving_average_trails_the_parameters(rng):
   first, second = (jax.device_get(s.params["llm"]["final_norm"]["scale"]) for s in (one, state))
   want = 0.75 * (0.75 * start + 0.25 * first) + 0.25 * second
   optimizer = types.SimpleNamespace(trains=frozenset(trees.names(state.params)))
-  averaged = steps.averaged(state, optimizer)
+  averaged = steps.ema_params(state, optimizer)
   np.testing.assert_allclose(averaged["llm"]["final_norm"]["scale"], want, rtol=1e-5)
 
 
@@ -145,7 +146,8 @@ def test_frozen_leaves_of_any_dtype_pass_through_a_donated_step(rng, dtype):
     return jax.nn.one_hot(x, 8)
   q = jnp.asarray(rng.integers(-7, 8, (8, 128)), dtype)
   make = lambda: {"w": Adapted(q + 0, jnp.full((), 0.1), jnp.zeros((8, 128)), "BTD,DV->BTV")}
-  optimizer = optim.make(make(), schedules.Run(5), lr=1e-2, decay_mults=[(".*", 1.)],
+  optimizer = optim.make(make(), schedules.TrainingHorizon(5), lr=1e-2,
+                         weight_decay_mults=[(".*", 1.)],
                          schedule=[("w/lora", dict(decay="constant")), (".*", None)])
   state = steps.start(make(), optimizer)
   assert {x.shape for x in jax.tree.leaves(state.opt_state)} == {(), (8, 128)}

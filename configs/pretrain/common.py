@@ -16,12 +16,15 @@ LLM = {"paligemma_3b": "google/gemma-2b", "paligemma2_3b": "google/gemma-2-2b",
        "paligemma2_10b": "google/gemma-2-9b", "paligemma2_28b": "google/gemma-2-27b"}
 SIGLIP = "google/siglip-so400m-patch14-224"
 
-# (batch, microbatches, remat) by model and resolution. By python -m tools.plan --topology v5e:16x16
+# (batch, grad_accum_steps, remat) by model and resolution, from tools.plan --topology v5e:16x16
 # all of them fit 256 chips of TPU v5e, at an MFU of 47 to 65 %.
 PLANS = {
-    "paligemma_3b": {224: (8192, 2, "dots"), 448: (2048, 2, "dots"), 896: (256, 1, "dots")},
-    "paligemma2_3b": {224: (8192, 2, "dots"), 448: (2048, 2, "dots"), 896: (256, 1, "dots")},
-    "paligemma2_10b": {224: (2048, 1, "dots"), 448: (512, 2, "dots"), 896: (256, 1, "full")},
+    "paligemma_3b": {224: (8192, 2, "save_attn"), 448: (2048, 2, "save_attn"),
+                     896: (256, 1, "save_attn")},
+    "paligemma2_3b": {224: (8192, 2, "save_attn"), 448: (2048, 2, "save_attn"),
+                      896: (256, 1, "save_attn")},
+    "paligemma2_10b": {224: (2048, 1, "save_attn"), 448: (512, 2, "save_attn"),
+                       896: (256, 1, "full")},
     "paligemma2_28b": {224: (1024, 1, "full"), 448: (256, 1, "full"), 896: (256, 1, "full")},
 }
 
@@ -35,8 +38,8 @@ def pretrain(a, examples, before=0):
   examples: {res: of this stage}. before: those that earlier stages have seen.
   """
   examples = pick(examples, a.res, "resolution of this stage")
-  batch, microbatches, remat = pick(PLANS, a.model, "model")[a.res]
-  c = common.train(tokenizer=TOKENIZER, text_len=a.text_len, microbatches=microbatches,
+  batch, grad_accum_steps, remat = pick(PLANS, a.model, "model")[a.res]
+  c = common.train(tokenizer=TOKENIZER, text_len=a.text_len, grad_accum_steps=grad_accum_steps,
                    total_examples=examples)
   c.model.img = dict(variant="So400m/14", image_size=a.res, remat=remat, zero_head=True)
   # Of the transfers' decoders all but the soft-cap that they switch off.

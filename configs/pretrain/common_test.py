@@ -7,7 +7,7 @@ from configs.transfers.common import MODELS
 
 def rates(c, regex):
   """(steps, a function: step -> learning rate) of what a rule matches."""
-  run = schedules.Run(None, c.input.batch_size)
+  run = schedules.TrainingHorizon(None, c.input.batch_size)
   run = run._replace(total=run.steps("total", c.to_dict()))
   factor = schedules.make(run, **dict(c.optimizer.schedule)[regex])
   return run.total, lambda step: c.optimizer.lr * float(factor(step))

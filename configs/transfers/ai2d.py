@@ -20,6 +20,6 @@ def get_config(arg=None):
   splits = {"minitrain": "train[:1024]", "minival": "train[-1024:]", "test": "test"}
   # Evaluated without antialiasing, unlike training: so are the published scores.
   common.evaluate(c, a, "ai2d", splits, "vqa", f"decode|resize|{prompt}", keep=("answer",),
-                  metric="exact", batch_size=1024, percent=1/8)
-  common.perplexity(c, a, "ai2d", splits, f"decode|resize|{answer}", percent=1/8)
+                  metric="exact", batch_size=1024, fraction=1/8)
+  common.perplexity(c, a, "ai2d", splits, f"decode|resize|{answer}", fraction=1/8)
   return c

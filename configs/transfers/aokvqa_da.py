@@ -19,7 +19,7 @@ def get_config(arg=None):
       f"{prompt}|choice_no_replacement(inkey='direct_answers', outkey='suffix')")]
   splits = {"minitrain": "train[:5%]", "val": "val"}
   kw = dict(data="aokvqa", pp=f"{prompt}|copy('direct_answers', 'answers')")
-  common.evaluate(c, a, "aokvqa_da", splits, "vqa", metric="aokvqa_da", percent=1/4,
+  common.evaluate(c, a, "aokvqa_da", splits, "vqa", metric="aokvqa_da", fraction=1/4,
                   keep=("answers", "direct_answer_is_difficult", "question_id"), **kw)
   common.evaluate(c, a, "aokvqa_da", {"test": "test"}, "submission", keep=("question_id",),
                   format="aokvqa_da", **kw)

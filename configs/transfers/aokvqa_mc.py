@@ -22,7 +22,7 @@ def get_config(arg=None):
   splits = {"minitrain": "train[:5%]", "val": "val"}
   common.evaluate(c, a, "aokvqa_mc", splits, "vqa", f"{prompt}|{right('answer')}", data="aokvqa",
                   keep=("answer", options, "multiple_choice_correct_idx", "question_id"),
-                  metric="aokvqa_mc", percent=1/4)
+                  metric="aokvqa_mc", fraction=1/4)
   # The test split tells no right option, so none is looked up.
   common.evaluate(c, a, "aokvqa_mc", {"test": "test"}, "submission", prompt, data="aokvqa",
                   keep=("question_id",), format="aokvqa_mc")

@@ -24,7 +24,7 @@ def get_config(arg=None):
   splits = {"minitrain": "train[:5%]", "val": "val", "test": "test"}
   for kind in SIZES:
     common.evaluate(c, a, f"chartqa/{kind}", splits, "vqa", prompt, keep=("answer", "question_id"),
-                    metric="relaxed", to_lower=True, batch_size=1024, percent=0.1)
+                    metric="relaxed", to_lower=True, batch_size=1024, fraction=0.1)
     common.perplexity(c, a, f"chartqa/{kind}", splits, answer)
   common.mean(c, "chartqa/mean", [f"chartqa/{kind}/test" for kind in SIZES], "relaxed_accuracy")
   return c

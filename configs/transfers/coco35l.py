@@ -28,7 +28,7 @@ def get_config(arg=None):
     for lang in languages:
       common.evaluate(c, a, data, {lang: prefix + lang}, "caption", prompt[lang],
                       keep=("image/id", "captions"), language=lang, sampler=a.sampler,
-                      batch_size=1024, percent=0.25 if lang in OFTEN else None)
+                      batch_size=1024, fraction=0.25 if lang in OFTEN else None)
     others = [f"{data}/{lang}" for lang in languages if lang != "en"]
     common.mean(c, f"{data}/avg{len(others)}", others, "cider")
   common.perplexity(

@@ -22,6 +22,6 @@ def get_config(arg=None):
   splits = {"minitrain": "train[:5000]", "val": "val"}
   common.evaluate(c, a, "coco_detection", splits, "detection",
                   f"{image}|{common.prompt('detect all classes')}", keep=OBJECTS,
-                  confidence="label", prompt_len=16, batch_size=64, percent=0.1)
+                  confidence="label", prompt_len=16, batch_size=64, fraction=0.1)
   common.perplexity(c, a, "coco_detection", splits, f"{image}|{detect('raster')}")
   return c

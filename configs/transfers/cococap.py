@@ -18,7 +18,7 @@ def get_config(arg=None):
       a, "cococap", "train+restval" if a.train_on_val else "train[:98%]+restval",
       f"{prompt}|choice_no_replacement(inkey='captions', outkey='suffix')")]
   splits = {"minitrain": "train[:2%]", "minival": "train[-2%:]", "val": "val"}
-  kw = dict(keep=("image/id", "captions"), sampler=a.sampler, batch_size=1024, percent=0.1)
+  kw = dict(keep=("image/id", "captions"), sampler=a.sampler, batch_size=1024, fraction=0.1)
   common.evaluate(c, a, "cococap", splits, "caption", prompt, **kw)
   common.evaluate(c, a, "nocaps", {"val": "val"}, "caption",
                   f"{prompt}|copy('texts', 'captions')", **kw)

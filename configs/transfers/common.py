@@ -103,13 +103,13 @@ def transfer(a, settings, published, rates=RATES):
   c.model.llm = dict(decoder, dropout=best.pop("dropout", 0.))
   c.input.batch_size = best.pop("batch_size", 256)
   c.loss.label_smoothing = best.pop("label_smoothing", 0.)
-  schedule = ((".*", dict(decay="cosine", warmup_percent=0.05)),)
+  schedule = ((".*", dict(decay="cosine", warmup_fraction=0.05)),)
   if best.pop("freeze_img", False):
     schedule = (("img/.*", None), *schedule)
   # In big_vision's transfers the kernels of the image tower decay, and nothing of the decoder.
   c.optimizer.update(
       name="adamw", args=dict(b2=0.999), lr=best.pop("lr"), schedule=schedule, clip_norm=1.,
-      weight_decay=best.pop("wd", 0.), decay_mults=(("img/.*/kernel", 1.), (".*", 0.)))
+      weight_decay=best.pop("wd", 0.), weight_decay_mults=(("img/.*/kernel", 1.), (".*", 0.)))
   for unit in ("epochs", "steps", "examples"):
     if unit in best:
       c[f"total_{unit}"] = best.pop(unit)
@@ -176,7 +176,7 @@ def evaluate(c, a, name, splits, type, pp, keep=(), data=None, **kw):
 
   keep: keys of the example by which the evaluator type `type` scores.
   data: the data set, if it is not called `name`.
-  kw: arguments of the evaluator: batch_size, percent (of the run, by default at its end only),
+  kw: arguments of the evaluator: batch_size, fraction (of the steps, by default at their end),
   sampler, prompt_len and max_new_tokens (by default config.text_len), and those of its type.
   """
   for alias, split in splits.items():
@@ -185,12 +185,12 @@ def evaluate(c, a, name, splits, type, pp, keep=(), data=None, **kw):
         pp=f"{pp}|text_layout(keep={('prefix', *keep)})", **{"batch_size": 256, **kw})
 
 
-def perplexity(c, a, name, splits, pp, data=None, percent=0.05):
+def perplexity(c, a, name, splits, pp, data=None, fraction=0.05):
   """Adds evals NAME/ALIAS/pplx for splits {alias: split}: how likely pp's suffix is."""
   for alias, split in splits.items():
     c.evals[f"{name}/{alias}/pplx"] = dict(
         type="perplexity", data=source(a, data or name, split), pp=f"{pp}|text_layout",
-        batch_size=c.input.batch_size, percent=percent)
+        batch_size=c.input.batch_size, fraction=fraction)
 
 
 def video_task(c, a, name, data, type, prompt, answer, keep, fixed_answer=None, **kw):
@@ -202,10 +202,10 @@ def video_task(c, a, name, data, type, prompt, answer, keep, fixed_answer=None, 
   c.input.mixture = [component(a, data, train, f"{prompt}|{answer}")]
   often = {"minitrain": "train[:5%]", "minival": "valid[:25%]"}
   splits = {**often, "val": "valid", "test": "test"}
-  for (alias, split), percent in zip(splits.items(), (1/8, 1/4, None, None)):
-    evaluate(c, a, name, {alias: split}, type, prompt, keep, data, batch_size=128, percent=percent,
-             **kw)
-  perplexity(c, a, name, often, f"{prompt}|{fixed_answer or answer}", data, percent=1/8)
+  for (alias, split), fraction in zip(splits.items(), (1/8, 1/4, None, None)):
+    evaluate(c, a, name, {alias: split}, type, prompt, keep, data, batch_size=128,
+             fraction=fraction, **kw)
+  perplexity(c, a, name, often, f"{prompt}|{fixed_answer or answer}", data, fraction=1/8)
 
 
 def mean(c, name, evals, metric):

@@ -2,7 +2,7 @@
 from configs.transfers import common
 
 # Learning rate and epochs are not published. Of the published figures nes is the share of sentences
-# (in percent) that people found not to follow from the image: no program gives it.
+# (in fraction) that people found not to follow from the image: no program gives it.
 SETTINGS = {res: dict(epochs=10, lr=1e-5) for res in (224, 448)}
 PUBLISHED = common.table("""
                       paligemma_3b  paligemma2_3b  paligemma2_10b
@@ -23,6 +23,6 @@ def get_config(arg=None):
   common.evaluate(c, a, "docci", splits, "caption",
                   f"{prompt}|reshape([1], inkey='description', outkey='captions')",
                   keep=("captions", "example_id"), lengths=True, prompt_len=16,
-                  max_new_tokens=192, percent=1/4)
+                  max_new_tokens=192, fraction=1/4)
   common.perplexity(c, a, "docci", splits, answer)
   return c

@@ -22,6 +22,6 @@ def get_config(arg=None):
   splits = {"minitrain": "train[:5000]", "val": "val", "test": "test"}
   common.evaluate(c, a, "doclaynet", splits, "detection",
                   f"{image}|{common.prompt('detect all classes')}", keep=OBJECTS,
-                  confidence="label", prompt_len=16, batch_size=64, percent=0.1)
+                  confidence="label", prompt_len=16, batch_size=64, fraction=0.1)
   common.perplexity(c, a, "doclaynet", splits, f"{image}|{detect('raster')}")
   return c

@@ -18,7 +18,7 @@ def get_config(arg=None):
                                       f"{prompt}|choice(inkey='answers', outkey='suffix')")]
   splits = {"minitrain": "train[:5%]", "minival": "train[-5%:]", "val": "val"}
   common.evaluate(c, a, "docvqa", splits, "vqa", prompt, keep=("answers", "question_id"),
-                  metric="anls", to_lower=True, percent=1/8)
+                  metric="anls", to_lower=True, fraction=1/8)
   common.evaluate(c, a, "docvqa", {"test": "test"}, "submission", prompt, keep=("question_id",),
                   format="docvqa")
   common.perplexity(c, a, "docvqa", splits, f"{prompt}|{common.first('answers')}")

@@ -20,9 +20,9 @@ def get_config(arg=None):
   c.input.mixture = [common.component(a, "gqa", split, answer)]
   kw = dict(type="vqa", pp=prompt, keep=("answer", "example_id"), metric="exact", batch_size=1024)
   common.evaluate(c, a, "gqa", {"minitrain": "train_balanced[:10000]", "val": "val_balanced"},
-                  percent=1/8, **kw)
+                  fraction=1/8, **kw)
   common.evaluate(c, a, "gqa", {"testdev": "testdev_balanced"}, **kw)
-  common.evaluate(c, a, "xgqa", {lang: f"test_zs_{lang}" for lang in XGQA}, percent=1/8, **kw)
+  common.evaluate(c, a, "xgqa", {lang: f"test_zs_{lang}" for lang in XGQA}, fraction=1/8, **kw)
   common.mean(c, "xgqa/avg7", [f"xgqa/{lang}" for lang in XGQA if lang != "en"], "accuracy")
   common.perplexity(
       c, a, "gqa", {"minitrain": "train_balanced[:5%]", "minival": "val_balanced[:5%]"}, answer)

@@ -21,6 +21,6 @@ def get_config(arg=None):
   splits = {"minitrain": "train[:512]", "val": "val", "test": "test"}
   common.evaluate(c, a, "grandstaff", splits, "sequence_error",
                   f"{prompt}|copy('bekern', 'answer')", keep=("answer", "image/id"),
-                  prompt_len=16, batch_size=64, percent=0.1)
+                  prompt_len=16, batch_size=64, fraction=0.1)
   common.perplexity(c, a, "grandstaff", splits, answer)
   return c

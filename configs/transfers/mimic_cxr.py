@@ -23,6 +23,6 @@ def get_config(arg=None):
   common.evaluate(c, a, "mimic_cxr", splits, "caption",
                   f"{prompt}|reshape([1], inkey='report', outkey='captions')",
                   data="mimic_cxr/frontal", keep=("captions", "dicom_id"), prompt_len=128,
-                  batch_size=64, percent=1/8)
+                  batch_size=64, fraction=1/8)
   common.perplexity(c, a, "mimic_cxr", splits, answer, data="mimic_cxr/frontal")
   return c

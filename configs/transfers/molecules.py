@@ -18,10 +18,10 @@ def get_config(arg=None):
   sizes = {"uspto_mol": 680, "pubchem": 1000}  # in thousands; a component weighs by its examples
   c.input.mixture = [common.component(a, f"molecules/{name}", "train", answer, weight=float(size))
                      for name, size in sizes.items()]
-  for data, splits, percent in (("synthetic", ("indigo", "chemdraw"), 0.1),
+  for data, splits, fraction in (("synthetic", ("indigo", "chemdraw"), 0.1),
                                 ("real", ("CLEF", "UOB", "USPTO", "staker", "acs"), None)):
     common.evaluate(c, a, "molecules", dict(zip(splits, splits)), "vqa",
                     f"{prompt}|copy('smiles', 'answer')", data=f"molecules/{data}", metric="smiles",
-                    keep=("answer", "image/id"), prompt_len=16, percent=percent)
+                    keep=("answer", "image/id"), prompt_len=16, fraction=fraction)
   common.perplexity(c, a, "molecules", {"chemdraw": "chemdraw"}, answer, data="molecules/synthetic")
   return c

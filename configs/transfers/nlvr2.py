@@ -20,7 +20,7 @@ def get_config(arg=None):
   split = "train+dev" if a.train_on_val else "train"
   c.input.mixture = [common.component(a, "nlvr2", split, f"{prompt}|copy('label', 'suffix')")]
   kw = dict(type="vqa", pp=f"{prompt}|copy('label', 'answer')", keep=("answer", "example_id"),
-            batch_size=1024, percent=0.1)
+            batch_size=1024, fraction=0.1)
   splits = {"minitrain": "train[:10000]", "dev": "dev", "test": "test"}
   common.evaluate(c, a, "nlvr2", splits, metric="nlvr2", **kw)
   common.evaluate(c, a, "marvl", {lang: f"test_{lang}" for lang in MARVL}, metric="exact", **kw)

@@ -19,8 +19,8 @@ def get_config(arg=None):
   c.input.mixture = [common.component(a, "ocrvqa", "train+val" if a.train_on_val
                                       else "train+val[20_000:]", answer)]
   splits = {"minitrain": "train[:5120]", "minival": "val[:20_000]", "test": "test"}
-  for (alias, split), percent in zip(splits.items(), (1/8, 1/4, None)):
+  for (alias, split), fraction in zip(splits.items(), (1/8, 1/4, None)):
     common.evaluate(c, a, "ocrvqa", {alias: split}, "vqa", prompt, keep=("answer", "int_id"),
-                    metric="exact", to_lower=True, percent=percent)
-  common.perplexity(c, a, "ocrvqa", splits, answer, percent=0.1)
+                    metric="exact", to_lower=True, fraction=fraction)
+  common.perplexity(c, a, "ocrvqa", splits, answer, fraction=0.1)
   return c

@@ -18,6 +18,6 @@ def get_config(arg=None):
       f"{prompt}|choice_no_replacement(inkey='answers', outkey='suffix')")]
   splits = {"minitrain": "train[:5%]", "minival": "train[-10%:]", "val": "val"}
   common.evaluate(c, a, "okvqa", splits, "vqa", prompt, keep=("answers", "question_id"),
-                  metric="accuracy", batch_size=1024, percent=1/4)
+                  metric="accuracy", batch_size=1024, fraction=1/4)
   common.perplexity(c, a, "okvqa", splits, f"{prompt}|{common.first('answers')}")
   return c

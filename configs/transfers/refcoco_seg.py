@@ -41,7 +41,7 @@ def get_config(arg=None):
       common.evaluate(c, a, name, {alias: f"{split}_flat"}, "segmentation",
                       f"{one}|{common.prompt(a.prompt_prefix + '{objects/refs/sentence}')}",
                       data=f"refcoco/{data}", keep=("objects/mask", "objects/bbox"),
-                      percent=0.2 if (name, alias) == ("refcoco", "val") else None)
+                      fraction=0.2 if (name, alias) == ("refcoco", "val") else None)
   common.perplexity(
       c, a, "refcoco_seg", {"minitrain": "train_flat[:5%]", "val": "validation_flat"},
       f"{one}|refcoco_mask2str|{asked}", data="refcoco/combined")

@@ -20,11 +20,11 @@ def get_config(arg=None):
       "choice_no_replacement(inkey='answers', outkey='suffix')")]
   # Evaluated without antialiasing, unlike training: so are the published scores.
   prompt = f"decode|resize|{prompt}"
-  for alias, split, percent in (("minitrain", "train[:1280]", 0.1), ("val", "val", None),
+  for alias, split, fraction in (("minitrain", "train[:1280]", 0.1), ("val", "val", None),
                                 ("test", "test", None), ("test_2", "test_2", None)):
     common.evaluate(c, a, "rsvqa_hr", {alias: split}, "vqa", prompt, data="rsvqa_hr/nonum",
                     keep=("answers", "question_type", "question_id"), metric="rsvqa", to_lower=True,
-                    batch_size=1024, percent=percent)
+                    batch_size=1024, fraction=fraction)
   common.perplexity(c, a, "rsvqa_hr", {"minitrain": "train[:1280]", "val": "val"},
-                    f"{prompt}|{common.first('answers')}", data="rsvqa_hr/nonum", percent=0.1)
+                    f"{prompt}|{common.first('answers')}", data="rsvqa_hr/nonum", fraction=0.1)
   return c

@@ -22,7 +22,7 @@ def get_config(arg=None):
   common.evaluate(c, a, "rsvqa_lr", {"minitrain": "train[:1280]", "val": "val", "test": "test"},
                   "vqa", prompt, data="rsvqa_lr/nonum",
                   keep=("answers", "question_type", "question_id"), metric="rsvqa", to_lower=True,
-                  batch_size=1024, percent=0.1)
+                  batch_size=1024, fraction=0.1)
   common.perplexity(c, a, "rsvqa_lr", {"minitrain": "train[:1280]", "val": "val"},
-                    f"{prompt}|{common.first('answers')}", data="rsvqa_lr/nonum", percent=0.1)
+                    f"{prompt}|{common.first('answers')}", data="rsvqa_lr/nonum", fraction=0.1)
   return c

@@ -22,6 +22,6 @@ def get_config(arg=None):
   splits = {"minitrain": "train[:5%]", "val": "val", "test": "test"}
   common.evaluate(c, a, "scicap", splits, "caption",
                   f"{prompt}|reshape([1], inkey='{caption}', outkey='captions')", data=name,
-                  keep=("image/id", "captions"), batch_size=1024, percent=0.3)
+                  keep=("image/id", "captions"), batch_size=1024, fraction=0.3)
   common.perplexity(c, a, "scicap", splits, answer, data=name)
   return c

@@ -22,7 +22,7 @@ def get_config(arg=None):
   splits = {"minitrain": "train[:5%]", "val": "val", "test": "test"}
   # The rule compares the letters in "The answer is (letter)."
   common.evaluate(c, a, "science_qa", splits, "vqa", f"{image}|{prompt}|{answer('answer')}",
-                  keep=("answer",), metric="science_qa", batch_size=1024, percent=1/8)
+                  keep=("answer",), metric="science_qa", batch_size=1024, fraction=1/8)
   common.perplexity(c, a, "science_qa", {k: splits[k] for k in ("minitrain", "val")},
                     f"{image}|{prompt}|{answer('suffix')}")
   return c

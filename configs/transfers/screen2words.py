@@ -18,6 +18,6 @@ def get_config(arg=None):
       f"{prompt}|choice_no_replacement(inkey='summary', outkey='suffix')")]
   splits = {"minitrain": "train[:5%]", "dev": "dev", "test": "test"}
   common.evaluate(c, a, "screen2words", splits, "caption", f"{prompt}|copy('summary', 'captions')",
-                  keep=("image/id", "captions"), batch_size=1024, percent=0.1)
+                  keep=("image/id", "captions"), batch_size=1024, fraction=0.1)
   common.perplexity(c, a, "screen2words", splits, f"{prompt}|{common.first('summary')}")
   return c

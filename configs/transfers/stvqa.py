@@ -21,7 +21,7 @@ def get_config(arg=None):
       f"{prompt}|choice_no_replacement(inkey='answers', outkey='suffix')")]
   splits = {"minitrain": "train[:5%]", "val": "val"}
   common.evaluate(c, a, "stvqa", splits, "vqa", prompt, keep=("answers", "question_id"),
-                  metric="anls", to_lower=True, percent=0.1)
+                  metric="anls", to_lower=True, fraction=0.1)
   common.evaluate(c, a, "stvqa", {"test": "test"}, "submission", prompt, keep=("question_id",),
                   format="stvqa")
   common.perplexity(c, a, "stvqa", splits, f"{prompt}|{common.first('answers')}")

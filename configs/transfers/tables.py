@@ -29,6 +29,6 @@ def get_config(arg=None):
   answer = f"{prompt}|copy('html', 'suffix')"
   c.input.mixture = [common.component(a, a.data, "train", answer)]
   common.evaluate(c, a, a.data, SPLITS[a.data], "tables", prompt, keep=("html", "image/id"),
-                  prompt_len=16, batch_size=64, percent=1/4)
+                  prompt_len=16, batch_size=64, fraction=1/4)
   common.perplexity(c, a, a.data, SPLITS[a.data], answer)
   return c

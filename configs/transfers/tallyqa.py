@@ -19,10 +19,10 @@ def get_config(arg=None):
   count = f"{prompt}|strfmt('{{answer}}', outkey='suffix')"
   c.input.mixture = [common.component(a, "tallyqa", "train", count)]
   kw = dict(pp=f"{prompt}|strfmt('{{answer}}', outkey='answer')", keep=("answer", "issimple"))
-  common.evaluate(c, a, "tallyqa", {"minitrain": "train[:5%]"}, "counting", percent=0.1, **kw)
-  common.evaluate(c, a, "tallyqa", {"test": "test"}, "counting", percent=1/4, **kw)
+  common.evaluate(c, a, "tallyqa", {"minitrain": "train[:5%]"}, "counting", fraction=0.1, **kw)
+  common.evaluate(c, a, "tallyqa", {"test": "test"}, "counting", fraction=1/4, **kw)
   common.evaluate(c, a, "countbenchqa", {"test": "huggingface"}, "counting",
-                  f"{prompt}|strfmt('{{number}}', outkey='answer')", keep=("answer",), percent=0.1)
+                  f"{prompt}|strfmt('{{number}}', outkey='answer')", keep=("answer",), fraction=0.1)
   common.perplexity(c, a, "tallyqa", {"minitrain": "train[:5%]", "test": "test"}, count,
-                    percent=0.1)
+                    fraction=0.1)
   return c

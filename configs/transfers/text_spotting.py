@@ -29,5 +29,5 @@ def get_config(arg=None):
   for name in sizes:
     common.evaluate(c, a, name, {"minitrain": "train[:5%]", "test": "test"}, "text_spotting",
                     f"{image}|{common.prompt('ocr')}", keep=WORDS, prompt_len=16, batch_size=64,
-                    percent=0.1)
+                    fraction=0.1)
   return c

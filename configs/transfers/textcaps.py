@@ -18,7 +18,7 @@ def get_config(arg=None):
       f"{prompt}|choice_no_replacement(inkey='texts', outkey='suffix')|lower(key='suffix')")]
   splits = {"minitrain": "train[:2%]", "minival": "train[-2%:]", "val": "val"}
   common.evaluate(c, a, "textcaps", splits, "caption", f"{prompt}|copy('texts', 'captions')",
-                  keep=("image/id", "captions"), sampler=a.sampler, batch_size=1024, percent=0.1)
+                  keep=("image/id", "captions"), sampler=a.sampler, batch_size=1024, fraction=0.1)
   common.perplexity(c, a, "textcaps", splits,
                     f"{prompt}|{common.first('texts')}|lower(key='suffix')")
   return c

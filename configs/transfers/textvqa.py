@@ -19,7 +19,7 @@ def get_config(arg=None):
       a, "textvqa", "train+val" if a.train_on_val else "train",
       f"{prompt}|choice_no_replacement(inkey='answers', outkey='suffix')")]
   common.evaluate(c, a, "textvqa", {"minitrain": "train[:5120]", "val": "val"}, "vqa", prompt,
-                  keep=("answers", "question_id"), metric="textvqa", percent=1/8)
+                  keep=("answers", "question_id"), metric="textvqa", fraction=1/8)
   common.evaluate(c, a, "textvqa", {"test": "test"}, "submission", prompt, keep=("question_id",),
                   format="textvqa")
   common.perplexity(c, a, "textvqa", {"minitrain": "train[:5%]", "val": "val"},

@@ -21,11 +21,11 @@ def get_config(arg=None):
       "choice_no_replacement(inkey='answers', outkey='suffix')")]
   # Evaluated without antialiasing, unlike training: so are the published scores.
   prompt, splits = f"decode|resize|{prompt}", {"minitrain": "train[:5120]", "val": "val"}
-  for (alias, split), percent in zip(splits.items(), (1/8, 0.1)):
+  for (alias, split), fraction in zip(splits.items(), (1/8, 0.1)):
     common.evaluate(c, a, "vizwizvqa", {alias: split}, "vqa", prompt, metric="vizwiz",
-                    keep=("answers", "image/filename"), batch_size=1024, percent=percent)
+                    keep=("answers", "image/filename"), batch_size=1024, fraction=fraction)
   common.evaluate(c, a, "vizwizvqa", {"test": "test"}, "submission", prompt,
                   keep=("image/filename",), format="vizwiz", batch_size=1024)
   common.perplexity(c, a, "vizwizvqa", {"minitrain": "train", "val": "val"},
-                    f"{prompt}|{common.first('answers')}", percent=1/8)
+                    f"{prompt}|{common.first('answers')}", fraction=1/8)
   return c

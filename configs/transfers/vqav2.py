@@ -26,12 +26,12 @@ def get_config(arg=None):
       f"{prompt}|choice_no_replacement(inkey='answers', outkey='suffix')")]
   common.evaluate(c, a, "vqav2", {"minitrain": "train[:5120]", "minival": "validation[-10240:]"},
                   "vqa", prompt, keep=("answers", "answer_type", "question_type", "question_id"),
-                  metric="vqav2", batch_size=1024, percent=1/4)
+                  metric="vqav2", batch_size=1024, fraction=1/4)
   common.evaluate(c, a, "vqav2", {"test": "test"}, "submission", prompt, keep=("question_id",),
                   format="vqav2", batch_size=1024)
   common.perplexity(
       c, a, "vqav2", {"minitrain": "train[:20_864]", "minival": "validation[-10240:]"},
-      f"{prompt}|{common.first('answers')}", percent=1/4)
+      f"{prompt}|{common.first('answers')}", fraction=1/4)
   for kind in POPE:  # asked without "answer en" and antialiasing, as released
     common.evaluate(c, a, "pope", {kind: "test"}, "vqa",
                     f"decode|resize|{common.prompt('{question}')}", data=f"pope/{kind}",

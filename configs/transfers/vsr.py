@@ -22,6 +22,6 @@ def get_config(arg=None):
   c.input.mixture = [common.component(a, data, "train+dev" if a.train_on_val else "train", answer)]
   splits = {"minitrain": "train[:5%]", "dev": "dev", "test": "test"}
   common.evaluate(c, a, name, splits, "vqa", f"{prompt}|copy('label', 'answer')", data=data,
-                  keep=("answer", "relation"), metric="exact", batch_size=1024, percent=0.1)
+                  keep=("answer", "relation"), metric="exact", batch_size=1024, fraction=0.1)
   common.perplexity(c, a, name, splits, answer, data=data)
   return c

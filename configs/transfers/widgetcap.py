@@ -21,6 +21,6 @@ def get_config(arg=None):
   splits = {"minitrain": "train[:5%]", "dev": "dev", "test": "test"}
   common.evaluate(c, a, "widgetcap", {k: splits[k] for k in ("dev", "test")}, "caption",
                   f"{prompt}|copy('texts', 'captions')", keep=("image/id", "captions"),
-                  batch_size=1024, percent=0.1)
+                  batch_size=1024, fraction=0.1)
   common.perplexity(c, a, "widgetcap", splits, f"{prompt}|{common.first('texts')}")
   return c

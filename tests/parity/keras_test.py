@@ -11,10 +11,8 @@ import pytest
 
 from big_vlm import trees
 from big_vlm.checkpoints import checkpoint, keras
-from big_vlm.families import paligemma
-from big_vlm.families.gemma import model as gemma
-from big_vlm.families.opt import model as opt
-from big_vlm.families.siglip import model as vit
+from big_vlm.families import gemma, opt, paligemma
+from big_vlm.families import siglip as vit
 from big_vlm.formats import h5
 from pp import ops_image
 

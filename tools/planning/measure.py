@@ -12,7 +12,6 @@ runs in a process of its own, because JAX sets its backend once per process.
 import ast
 import json
 import math
-import os
 import pathlib
 import re
 import sys
@@ -22,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from big_vlm import sharding
+from big_vlm import families, files, sharding
 from big_vlm.planning import devices, flops, memory
 from big_vlm.training import losses, setup
 from tools.planning import program, roofline
@@ -66,14 +65,14 @@ def measure(config, topology=None, device=None, count=1, text_len=64, images=1, 
   state = jax.tree.map(lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where),
                        s.shapes, s.shardings)
   out = {"devices": s.mesh.size, "mesh": dict(s.mesh.shape), "batch": config.input.batch_size,
-         "microbatches": config.microbatches, "text_len": text_len, "images": images,
+         "grad_accum_steps": config.grad_accum_steps, "text_len": text_len, "images": images,
          "notes": [n for n in notes if not n.startswith("replicated: opt_state")],
          "limit": row.memory * row.usable,
          "tokens": flops.tokens(s.model.config, text_len, images)}
   with jax.set_mesh(s.mesh):
-    rows = config.input.batch_size // config.microbatches
-    trips = {rf"{losses.LOOP}\)*/while$": losses.most_rounds(rows, text_len)}
-    out["static"] = memory.static(s, batch, config.microbatches)
+    rows = config.input.batch_size // config.grad_accum_steps
+    trips = {rf"{losses.LOOP}\)*/while$": losses.most_iterations(rows, text_len)}
+    out["static"] = memory.static(s, batch, config.grad_accum_steps)
     began = time.perf_counter()
     try:
       compiled = s.step.lower(state, batch).compile()
@@ -100,10 +99,10 @@ def measure(config, topology=None, device=None, count=1, text_len=64, images=1, 
   per_device = config.input.batch_size / s.mesh.size
   model_flops = per_device * flops.per_example(s.model.config, text_len, images)
   by_category = dict.fromkeys(program.CATEGORIES, 0.)
-  by_place = {}
+  by_place, parts = {}, places(s.model.config)
   for cost in costs:
     by_category[cost.category] += seconds(cost)
-    name = place(cost.source)
+    name = place(cost.source, parts)
     by_place[name] = by_place.get(name, 0.) + seconds(cost)
   used, moved = program.memory(compiled), program.collectives(costs)
   return out | {
@@ -165,19 +164,17 @@ def kernel_cycles(config, text_len, images, peak, clock):
   return cycles
 
 
-# Parts of the model by what their names in the program hold, the first that does counts.
-PLACES = (
-    ("tower: attention", r"/img/.*(attend|MultiHeadDotProductAttention_0/(B|reduce|exp|div))"),
-    ("tower: MLP", r"/img/.*MlpBlock"), ("tower: query, key, value, out", r"/img/.*MultiHead"),
-    ("tower: else", r"/img/"), ("decoder: MLP", r"/layers/mlp/"),
-    ("decoder: query, key, value, out", r"/attn/\w+(_einsum|query|key|value|out)"),
-    ("decoder: attention", r"/attn/"), ("decoder: norms and else", r"/layers/"),
-    ("head and loss", rf"{losses.LOOP}|logits"), ("embedding", r"embedder"))
+def places(config):
+  """((part of the model, regex over the names of its operations), ...); the first match counts."""
+  of = {"tower": config.img, "decoder": config.llm}
+  parts = ((f"{part}: {what}", regex) for part, c in of.items() if c
+           for what, regex in families.of(c).PLACES)
+  return (*parts, ("head and loss", rf"{losses.LOOP}|logits"), ("embedding", "embedder"))
 
 
-def place(source):
-  found = next((name for name, regex in PLACES if re.search(regex, source)), None)
-  return found or ("optimizer and else" if source else "copies without a source")
+def place(source, places):
+  found = next((name for name, regex in places if re.search(regex, source)), None)
+  return found or ("optimizer and other" if source else "copies without a source")
 
 
 if __name__ == "__main__":
@@ -187,6 +184,4 @@ if __name__ == "__main__":
     result = measure(config, **request)
   except ValueError as e:
     result = {"error": str(e)}
-  temporary = pathlib.Path(sys.argv[1] + ".tmp")
-  temporary.write_text(json.dumps(result))
-  os.replace(temporary, sys.argv[1])
+  files.write_atomic(sys.argv[1], json.dumps(result))

@@ -27,15 +27,21 @@ def test_kernels_cost_their_visible_pairs_at_half_of_the_peak(config, name, sour
 
 
 @pytest.mark.parametrize("source, part", [
-    ("jit(train_step)/jvp(PaliGemma)/embed_image/img/Transformer/encoderblock/MlpBlock_0/Dense_0/dot",
-     "tower: MLP"),
+    ("jit(train_step)/jvp(PaliGemma)/embed_image/img/Transformer/encoderblock/MlpBlock_0/Dense_0/"
+     "dot", "tower: MLP"),
     ("jit(train_step)/jvp(PaliGemma)/llm/while/body/layers/mlp/BTD,XDF->BTXF/dot_general",
      "decoder: MLP"),
     ("x/llm/layers/attn/q_einsum/dot", "decoder: query, key, value, out"),
     ("x/llm/layers/attn/shard_map/pallas_call", "decoder: attention"),
-    ("x/llm/layers/pre_ffw_norm/mul", "decoder: norms and else"),
+    ("x/llm/layers/pre_ffw_norm/mul", "decoder: norms, other"),
     (f"jit(train_step)/jvp({losses.LOOP})/while/body/dot", "head and loss"),
     ("x/llm.embed/embedder.encode/gather", "embedding"),
-    ("jit(train_step)/mul", "optimizer and else"), ("", "copies without a source")])
-def test_parts_of_the_model(source, part):
-  assert measure.place(source) == part
+    ("jit(train_step)/mul", "optimizer and other"), ("", "copies without a source")])
+def test_parts_of_the_model(source, part, config):
+  assert measure.place(source, measure.places(config)) == part
+
+
+def test_parts_of_an_opt():
+  places = measure.places(paligemma.config(llm=dict(variant="opt_tiny")))
+  for layer, part in (("query", "query, key, value, out"), ("mul", "attention")):
+    assert measure.place(f"x/llm/layers/attn/{layer}/dot", places) == f"decoder: {part}"

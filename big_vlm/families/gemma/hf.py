@@ -4,7 +4,7 @@ A config.json lists only what differs from the defaults of its class, and keys m
 versions: DEFAULTS has the defaults, import_config knows both spellings. Whatever would change the
 numbers and has no counterpart here is refused.
 """
-from big_vlm.families.gemma.model import GemmaConfig
+from big_vlm.families.gemma.variants import GemmaConfig
 from big_vlm.formats import config_json
 from big_vlm.formats.param_map import ParamMapping
 

@@ -4,7 +4,7 @@ Absent keys have the defaults of KerasHub 0.32: what a file from before Gemma 2 
 """
 import math
 
-from big_vlm.families.gemma.model import GemmaConfig
+from big_vlm.families.gemma.variants import GemmaConfig
 from big_vlm.formats import config_json
 from big_vlm.formats.param_map import ParamMapping, keras_numbers
 
@@ -36,8 +36,8 @@ def import_config(c, where, in_paligemma=False):
 
 
 def export_config(c, in_paligemma=False):
-  if in_paligemma and c.window is not None and c.window_rule != "two_sided":
-    raise ValueError(f"a PaliGemma with a window that cuts by the rule {c.window_rule!r}")
+  if in_paligemma and c.window is not None and c.sliding_window_mode != "symmetric":
+    raise ValueError(f"a PaliGemma with the sliding window mode {c.sliding_window_mode!r}")
   by_head_dim = c.query_scale is None or math.isclose(c.query_scale, c.head_dim**-0.5)
   if not by_head_dim and not math.isclose(c.query_scale, (c.width / c.heads)**-0.5):
     raise ValueError(f"a decoder of query scale {c.query_scale}, which is neither head_dim**-0.5 "

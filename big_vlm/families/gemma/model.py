@@ -1,72 +1,50 @@
-"""Gemma 1 and 2 (arXiv 2403.08295, 2408.00118): a variant is a row of VARIANTS.
+"""Gemma's decoder, and its parameters.
 
 B batch, T tokens, D width, N query heads, K kv heads, H head dim, F mlp width, V vocabulary.
-One road to logits: __call__ serves training (no cache), prefill (cache, many tokens) and a decode
-step (cache, one token).
 """
-import dataclasses
 import functools
-from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
-from big_vlm import sharding
-from big_vlm.nn import attention, layers, variants
-from big_vlm.nn.kv_cache import KVCache
-from pp.names import pick
+from big_vlm.families.gemma.variants import GemmaConfig
+from big_vlm.families.spec import ParamSpec
+from big_vlm.nn import attention, decoder, layers, partitioning
 
+_ONE_MATRIX = lambda config: config.kv_heads == config.heads
+_QUERY_APART = lambda config: config.kv_heads != config.heads
+_POST_NORMS = lambda config: config.post_norms
+_QK_NORM = lambda config: config.qk_norm
 
-@dataclasses.dataclass(frozen=True)
-class GemmaConfig:
-  width: int
-  depth: int
-  mlp: int
-  heads: int
-  kv_heads: int
-  head_dim: int
-  vocab_size: int = 256_000
-  query_scale: float | None = None  # None: head_dim ** -0.5
-  post_norms: bool = False
-  attn_softcap: float | None = None
-  final_softcap: float | None = None
-  window: int | None = None  # of the even layers; None: all layers are global
-  window_rule: str = "two_sided"  # a row of attention.WINDOW_RULES
-  dropout: float = 0.0
-  dtype: str = "float32"  # of activations; parameters, norms, softmax and logits are float32
-  remat: str = "full"  # a row of layers.REMAT
-  attention: str = "auto"  # a row of attention.KERNELS, or "auto", the best here and now
-  unroll: int = 1  # layers per round of the scan; all of a small model on a CPU is 20 % faster
-  eos_token: ClassVar[int] = 1  # where there is no tokenizer to ask
-  max_positions: ClassVar[int] = 8192  # what it was trained on at most
-
-  def __post_init__(self):
-    pick(attention.WINDOW_RULES, self.window_rule, "window rule")
-    attention.check(self.attention)
-    layers.check_remat(self.remat)
-
-
-_GEMMA2 = dict(post_norms=True, attn_softcap=50., final_softcap=30., window=4096)
-VARIANTS = {
-    "tiny": GemmaConfig(32, 2, 64, 4, 1, 16, vocab_size=128),
-    "tiny2": GemmaConfig(32, 3, 64, 4, 2, 8, vocab_size=128, **{**_GEMMA2, "window": 6}),
-    "gemma_2b": GemmaConfig(2048, 18, 16_384, 8, 1, 256),
-    "gemma_7b": GemmaConfig(3072, 28, 24_576, 16, 16, 256),
-    "gemma2_2b": GemmaConfig(2304, 26, 9_216, 8, 4, 256, **_GEMMA2),
-    "gemma2_9b": GemmaConfig(3584, 42, 14_336, 16, 8, 256, **_GEMMA2),
-    # 27B divides by the width per head, 144, where the others divide by head_dim.
-    "gemma2_27b": GemmaConfig(4608, 46, 36_864, 32, 16, 128, query_scale=144**-0.5, **_GEMMA2),
-    # Gemma 2 without post norms, caps and local layers, trained on 1,024 tokens. The released
-    # config.json has sliding_window 512 and makes all its layers full_attention; the defaults of
-    # transformers' VaultGemmaConfig (caps 50 and 30, every other layer local) are not its values.
-    "vault_gemma_1b": GemmaConfig(1152, 26, 6_912, 4, 4, 256),
+PARAMS = {
+    "embedder/input_embedding": ParamSpec("V D", "embedding", ins="D"),
+    "layers/pre_attention_norm/scale": ParamSpec("L D", "scale"),
+    "layers/attn/qkv_einsum/w": ParamSpec("L 3 N D H", "projection", ins="D", when=_ONE_MATRIX),
+    "layers/attn/q_einsum/w": ParamSpec("L N D H", "projection", ins="D", when=_QUERY_APART),
+    "layers/attn/kv_einsum/w": ParamSpec("L 2 K D H", "projection", ins="D", when=_QUERY_APART),
+    "layers/attn/q_norm/scale": ParamSpec("L H", "scale", when=_QK_NORM),
+    "layers/attn/k_norm/scale": ParamSpec("L H", "scale", when=_QK_NORM),
+    "layers/attn/attn_vec_einsum/w": ParamSpec("L N H D", "projection", ins="NH"),
+    "layers/post_attention_norm/scale": ParamSpec("L D", "scale", when=_POST_NORMS),
+    "layers/pre_ffw_norm/scale": ParamSpec("L D", "scale"),
+    "layers/mlp/gating_einsum": ParamSpec("L 2 D F", "projection", ins="D"),
+    "layers/mlp/linear": ParamSpec("L F D", "projection", ins="F"),
+    "layers/post_ffw_norm/scale": ParamSpec("L D", "scale", when=_POST_NORMS),
+    "final_norm/scale": ParamSpec("D", "scale"),
 }
 
 
-def config(variant, **changes):
-  """GemmaConfig of a row of VARIANTS with some fields changed."""
-  return variants.config(VARIANTS, "Gemma variant", variant, **changes)
+# Parts of the model in a profile, by the names of operations; the first that matches counts.
+PLACES = (
+    ("MLP", r"/layers/mlp/"), ("query, key, value, out", r"/attn/\w+_einsum"),
+    ("attention", r"/attn/"), ("norms, other", r"/layers/"))
+
+
+def axis_sizes(config):
+  return dict(V=config.vocab_size, L=config.depth, D=config.width, N=config.heads,
+              K=config.kv_heads, H=config.head_dim, F=config.mlp)
 
 
 class Attention(nn.Module):
@@ -84,16 +62,28 @@ class Attention(nn.Module):
       kv = layers.Weight((2, c.kv_heads, c.width, c.head_dim), layers.fan_in(-2, (-4, -3)),
                          name="kv_einsum")
       q, (k, v) = q("BTD,NDH->BTNH", x), jnp.moveaxis(kv("BTD,XKDH->BTXKH", x), 2, 0)
-    q = attention.rope(q, tokens.position) * (c.query_scale or c.head_dim**-0.5)
-    q, k, v = layers.keep(q), layers.keep(attention.rope(k, tokens.position)), layers.keep(v)
+    if c.qk_norm:
+      q, k = layers.RMSNorm(name="q_norm")(q), layers.RMSNorm(name="k_norm")(k)
+    rope = functools.partial(attention.rope, position=tokens.position, **self._rope(layer))
+    q = rope(q) * (c.query_scale or c.head_dim**-0.5)
+    q, k, v = (checkpoint_name(x, layers.MODEL_WIDTH) for x in (q, rope(k), v))
     if cache is not None:
       cache = cache.write(layer, k, v)
       k, v = cache.read(layer, x.dtype)
     y = attention.attend(q, k, v, mask, c.attn_softcap,
-                         tap=lambda probs: self.sow("intermediates", "attention", probs))
+                         capture=lambda probs: self.sow("intermediates", "attention", probs))
     out = layers.Weight((c.heads, c.head_dim, c.width), layers.fan_in((-3, -2)),
                         name="attn_vec_einsum")
-    return layers.keep(out("BTNH,NHD->BTD", y)), cache
+    return checkpoint_name(out("BTNH,NHD->BTD", y), layers.MODEL_WIDTH), cache
+
+  def _rope(self, layer):
+    """The arguments of attention.rope in a layer, int32 []."""
+    c = self.config
+    if c.global_rope_base is None and c.global_rope_scale == 1:
+      return dict(base=c.rope_base)
+    local = jnp.array(c.is_local)[layer]
+    return dict(base=jnp.where(local, c.rope_base, c.global_rope_base or c.rope_base),
+                scale=jnp.where(local, 1, c.global_rope_scale))
 
 
 class Mlp(nn.Module):
@@ -105,9 +95,10 @@ class Mlp(nn.Module):
     c = self.config
     gating = self.param("gating_einsum", layers.fan_in(-2, -3), (2, c.width, c.mlp))
     linear = self.param("linear", layers.fan_in(-2), (c.mlp, c.width))
-    wide = layers.keep(layers.einsum("BTD,XDF->BTXF", x, gating), layers.WIDE)
+    wide = checkpoint_name(layers.einsum("BTD,XDF->BTXF", x, gating), layers.MLP_WIDTH)
     gate, up = jnp.moveaxis(wide, 2, 0)
-    return layers.keep(layers.einsum("BTF,FD->BTD", nn.gelu(gate) * up, linear))
+    down = layers.einsum("BTF,FD->BTD", nn.gelu(gate) * up, linear)
+    return checkpoint_name(down, layers.MODEL_WIDTH)
 
 
 class Block(nn.Module):
@@ -121,13 +112,14 @@ class Block(nn.Module):
     post = norm if c.post_norms else lambda name, y: y
     drop = nn.Dropout(c.dropout, deterministic=not self.train)
     mask = masks["global"]
-    if c.window is not None:  # even layers are local
-      mask = jax.tree.map(functools.partial(jnp.where, layer % 2 == 0), masks["local"], mask)
+    if c.window is not None:
+      local = jnp.array(c.is_local)[layer]
+      mask = jax.tree.map(functools.partial(jnp.where, local), masks["local"], mask)
     y, cache = Attention(c, name="attn")(norm("pre_attention_norm", x), tokens, mask, layer, cache)
-    x = sharding.shard_activations(x + drop(post("post_attention_norm", y)))
+    x = partitioning.shard_activations(x + drop(post("post_attention_norm", y)))
     y = Mlp(c, name="mlp")(norm("pre_ffw_norm", x))
     # big_vision's order: it differs between the halves.
-    x = sharding.shard_activations(x + post("post_ffw_norm", drop(y)))
+    x = partitioning.shard_activations(x + post("post_ffw_norm", drop(y)))
     self.sow("intermediates", "hidden", x)
     return (x, cache), None
 
@@ -141,64 +133,24 @@ class Embedder(nn.Module):
         "input_embedding", nn.initializers.normal(c.width**-0.5), (c.vocab_size, c.width))
 
   def encode(self, text):
+    """int32 [B, T] -> [B, T, D], scaled by sqrt(D)."""
     x = layers.lookup(self.input_embedding, text)
     x = (x * jnp.sqrt(self.config.width).astype(x.dtype)).astype(self.config.dtype)
-    return sharding.shard_activations(x)
+    return partitioning.shard_activations(x)
 
   def decode(self, x):
-    return layers.tied_head(x, self.input_embedding)
+    logits = layers.tied_head(x, self.input_embedding)
+    return layers.softcap(logits, self.config.final_softcap)
 
 
-class Gemma(nn.Module):
-  """A decoder over embeddings: x [B, T, D] -> hidden states [B, T, D] -> logits."""
+class Gemma(decoder.Decoder):
   config: GemmaConfig
+  block = Block
 
   def setup(self):
     self.embedder = Embedder(self.config)
     self.final_norm = layers.RMSNorm()
 
-  def embed(self, text):
-    """int32 [B, T] -> [B, T, D], scaled by sqrt(D)."""
-    return self.embedder.encode(text)
-
-  def positioned(self, x, tokens):
-    """What the first block reads: x itself, since RoPE is in the blocks."""
-    del tokens
-    return x
-
-  block = Block
-
   @staticmethod
   def block_args(config, tokens, keys, kernel="einsum"):
-    """What a Block reads besides its x, cache and index, when tokens [B, T] see keys [B, S].
-
-    kernel: a row of attention.KERNELS; all but "einsum" are for tokens that see themselves.
-    """
-    return tokens, attention.masks(kernel, tokens, keys, config.window, config.window_rule)
-
-  @nn.compact
-  def __call__(self, x, tokens, cache: KVCache | None = None, train: bool = False) -> Any:
-    """x [B, T, D], tokens [B, T] -> (hidden states after the final norm [B, T, D], cache).
-
-    With a cache, x continues what the cache holds.
-    """
-    c = self.config
-    if cache is not None:
-      cache = cache.seat(tokens)
-    self.sow("intermediates", "embedded", x)
-    kernel = "einsum"
-    if cache is None and not self.is_mutable_collection("intermediates"):
-      kernel = attention.select_kernel(c.attention, x.shape[1], c.head_dim, c.attn_softcap, c.dtype)
-    blocks = layers.stacked(Block, c, train, in_axes=(0, nn.broadcast, nn.broadcast))
-    (x, cache), _ = blocks(c, train, name="layers")(
-        (x, cache), jnp.arange(c.depth),
-        *self.block_args(c, tokens, tokens if cache is None else cache.tokens, kernel))
-    return self.final_norm(x), cache
-
-  def logits(self, hidden):
-    """[..., D] -> float32 [..., V]."""
-    return layers.softcap(self.embedder.decode(hidden), self.config.final_softcap)
-
-  def empty_cache(self, batch, slots, dtype):
-    c = self.config
-    return KVCache.empty(c.depth, batch, slots, c.kv_heads, c.head_dim, dtype)
+    return tokens, attention.masks(kernel, tokens, keys, config.window, config.sliding_window_mode)

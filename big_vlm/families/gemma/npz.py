@@ -1,7 +1,7 @@
 """Gemma in big_vision's .npz files, whose names are ours: its config told from shapes."""
 import dataclasses
 
-from big_vlm.families.gemma import model
+from big_vlm.families.gemma import variants
 
 MARKS = ("llm/embedder/input_embedding",)
 
@@ -17,9 +17,9 @@ def config_from_shapes(shapes, multimodal):
   known = dict(width=width, depth=depth, mlp=shapes["llm/layers/mlp/linear"][1], heads=heads,
                kv_heads=kv_heads, head_dim=head_dim,
                post_norms="llm/layers/post_attention_norm/scale" in shapes)
-  same = [row for row in model.VARIANTS.values()
+  same = [row for row in variants.VARIANTS.values()
           if all(getattr(row, k) == v for k, v in known.items())]
   # Unknown sizes: what the releases with and without these norms have in common.
-  like = same[0] if same else model.config("gemma2_2b" if known["post_norms"] else "gemma_2b")
+  like = same[0] if same else variants.config("gemma2_2b" if known["post_norms"] else "gemma_2b")
   window = None if multimodal else like.window  # PaliGemma 2 was trained without
   return dataclasses.replace(like, **known, vocab_size=vocab, window=window)

@@ -1,5 +1,5 @@
 """OPT in KerasHub."""
-from big_vlm.families.opt.model import OPTConfig
+from big_vlm.families.opt.variants import OPTConfig
 from big_vlm.formats import config_json
 from big_vlm.formats.param_map import KERAS, ParamMapping, keras_numbers
 

@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from big_vlm.families import paligemma
-from big_vlm.families.opt import model as opt
+from big_vlm.families import opt, paligemma
 
 B, T = 2, 7
 

@@ -1,5 +1,5 @@
 """OPT in .npz files, whose names are ours: its config told from shapes."""
-from big_vlm.families.opt.model import OPTConfig
+from big_vlm.families.opt.variants import OPTConfig
 
 MARKS = ("llm/embedder/input_embedding", "llm/embedder/pos_embedding")
 

@@ -1,5 +1,5 @@
 """SigLIP's vision tower in transformers, alone or out of a folder that has the text tower too."""
-from big_vlm.families.siglip.model import ViTConfig
+from big_vlm.families.siglip.variants import ViTConfig
 from big_vlm.formats import config_json
 from big_vlm.formats.param_map import TORCH, ParamMapping
 

@@ -1,7 +1,7 @@
 """SigLIP's vision tower in KerasHub: alone, out of a pair of towers, and inside a PaliGemma."""
 import numpy as np
 
-from big_vlm.families.siglip.model import ViTConfig
+from big_vlm.families.siglip.variants import ViTConfig
 from big_vlm.formats import config_json
 from big_vlm.formats.param_map import KERAS, ParamMapping, keras_numbers
 

@@ -1,81 +1,88 @@
-"""SigLIP's vision transformer (arXiv 2303.15343): a variant is a row of VARIANTS.
+"""The vision transformer, and its parameters.
 
-B batch, h and w patch rows and columns, L patches, D width, N heads, H head dim, F mlp width.
+B batch, T queries, P patches in h rows and w columns, p x q pixels of a patch with C channels,
+D width, N heads, H head dim, F mlp width, E width of the output.
 """
-import dataclasses
-
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
-from big_vlm import sharding
-from big_vlm.nn import attention, layers, variants
-from pp.names import pick
-
-POOLS = {"none": "a vector per patch", "map": "a vector per image, by attention of a learned probe"}
-
-
-@dataclasses.dataclass(frozen=True)
-class ViTConfig:
-  width: int
-  depth: int
-  mlp: int
-  heads: int
-  patch: int
-  image_size: int = 224  # side in pixels
-  pool: str = "none"  # a row of POOLS
-  out_width: int | None = None  # of the linear head after the pooling; None: no head
-  zero_head: bool = False  # the head starts at 0, as PaliGemma's connector did in stage 1
-  dropout: float = 0.0
-  dtype: str = "float32"  # of activations; patch and position embeddings stay float32
-  remat: str = "full"  # as in gemma.py
-  attention: str = "auto"  # as in gemma.py
-  unroll: int = 1  # as in gemma.py
-
-  def __post_init__(self):
-    pick(POOLS, self.pool, "pooling of the vision tower")
-    attention.check(self.attention)
-    layers.check_remat(self.remat)
-
-  @property
-  def patches(self):
-    return (self.image_size // self.patch) ** 2
-
-  @property
-  def tokens(self):
-    """Vectors per image that the tower gives."""
-    return 1 if self.pool == "map" else self.patches
+from big_vlm.families.siglip.variants import ViTConfig
+from big_vlm.families.spec import ParamSpec
+from big_vlm.nn import attention, layers, partitioning
 
 
-VARIANTS = {
-    "tiny": ViTConfig(32, 2, 64, 4, 8, image_size=16),
-    "S/14": ViTConfig(384, 12, 1536, 6, 14),
-    "B/16": ViTConfig(768, 12, 3072, 12, 16),
-    "L/16": ViTConfig(1024, 24, 4096, 16, 16),
-    "So400m/14": ViTConfig(1152, 27, 4304, 16, 14),
+def _block(prefix, layer, when=None):
+  """The leaves of an attention and an MLP; layer: "L " where they are stacked."""
+  row = lambda axes, role, ins="": ParamSpec(layer + axes, role, ins, when)
+  attn, mlp = f"{prefix}/MultiHeadDotProductAttention_0", f"{prefix}/MlpBlock_0"
+  params = {}
+  for name in ("query", "key", "value"):
+    params[f"{attn}/{name}/kernel"] = row("D N H", "projection", "D")
+    params[f"{attn}/{name}/bias"] = row("N H", "bias")
+  return params | {
+      f"{attn}/out/kernel": row("N H D", "projection", "NH"),
+      f"{attn}/out/bias": row("D", "bias"),
+      f"{mlp}/Dense_0/kernel": row("D F", "projection", "D"),
+      f"{mlp}/Dense_0/bias": row("F", "bias"),
+      f"{mlp}/Dense_1/kernel": row("F D", "projection", "F"),
+      f"{mlp}/Dense_1/bias": row("D", "bias"),
+  }
+
+
+_POOLED = lambda config: config.pool == "map"
+_HEAD = lambda config: bool(config.out_width)
+
+PARAMS = {
+    "embedding/kernel": ParamSpec("p q C D", "patch", ins="pqC"),
+    "embedding/bias": ParamSpec("D", "bias"),
+    "pos_embedding": ParamSpec("1 P D", "position"),
+    "Transformer/encoderblock/LayerNorm_0/scale": ParamSpec("L D", "scale"),
+    "Transformer/encoderblock/LayerNorm_0/bias": ParamSpec("L D", "bias"),
+    "Transformer/encoderblock/LayerNorm_1/scale": ParamSpec("L D", "scale"),
+    "Transformer/encoderblock/LayerNorm_1/bias": ParamSpec("L D", "bias"),
+    **_block("Transformer/encoderblock", "L "),
+    "Transformer/encoder_norm/scale": ParamSpec("D", "scale"),
+    "Transformer/encoder_norm/bias": ParamSpec("D", "bias"),
+    "MAPHead_0/probe": ParamSpec("1 1 D", "probe", when=_POOLED),
+    "MAPHead_0/LayerNorm_0/scale": ParamSpec("D", "scale", when=_POOLED),
+    "MAPHead_0/LayerNorm_0/bias": ParamSpec("D", "bias", when=_POOLED),
+    **_block("MAPHead_0", "", _POOLED),
+    "head/kernel": ParamSpec("D E", "projection", ins="D", when=_HEAD),
+    "head/bias": ParamSpec("E", "bias", when=_HEAD),
 }
 
 
-def config(variant, **changes):
-  """ViTConfig of a row of VARIANTS with some fields changed."""
-  return variants.config(VARIANTS, "ViT variant", variant, **changes)
+# Parts of the model in a profile, by the names of operations; the first that matches counts.
+PLACES = (
+    ("attention", r"/img/.*(attend|MultiHeadDotProductAttention_0/(B|reduce|exp|div))"),
+    ("MLP", r"/img/.*MlpBlock"), ("query, key, value, out", r"/img/.*MultiHead"),
+    ("other", r"/img/"))
+
+
+def axis_sizes(config):
+  return dict(p=config.patch, q=config.patch, C=3, P=config.patches, L=config.depth,
+              D=config.width, N=config.heads, H=config.head_dim, F=config.mlp, E=config.out_width)
 
 
 class Attention(nn.Module):
-  """Queries x [B, T, D] read y [B, L, D]."""
+  """Queries x [B, T, D] read y [B, P, D]."""
   config: ViTConfig
 
   @nn.compact
   def __call__(self, x, y):
-    c = self.config
-    heads = (c.heads, c.width // c.heads)
-    q, k, v = (layers.keep(layers.Dense("BLD,DNH->BLNH", (c.width,), heads, name=name)(z))
-               for name, z in (("query", x), ("key", y), ("value", y)))
+    c, heads = self.config, (self.config.heads, self.config.head_dim)
+    project = lambda name, z: checkpoint_name(
+        layers.Dense("BPD,DNH->BPNH", (c.width,), heads, name=name)(z), layers.MODEL_WIDTH)
+    q, k, v = project("query", x), project("key", y), project("value", y)
     kernel = "einsum"
     if x.shape == y.shape and not self.is_mutable_collection("intermediates"):
-      kernel = attention.select_kernel(c.attention, x.shape[1], heads[1], dtype=c.dtype, masked=False)
-    out = attention.attend(q * heads[1]**-0.5, k, v, attention.unmasked(kernel),
-                           tap=lambda probs: self.sow("intermediates", "attention", probs))
-    return layers.keep(layers.Dense("BLNH,NHD->BLD", heads, (c.width,), name="out")(out))
+      kernel = attention.select_kernel(c.attention, x.shape[1], c.head_dim, dtype=c.dtype,
+                                       masked=False)
+    y = attention.attend(q * c.head_dim**-0.5, k, v, attention.unmasked(kernel),
+                         capture=lambda probs: self.sow("intermediates", "attention", probs))
+    out = layers.Dense("BPNH,NHD->BPD", heads, (c.width,), name="out")
+    return checkpoint_name(out(y), layers.MODEL_WIDTH)
 
 
 class MlpBlock(nn.Module):
@@ -85,10 +92,10 @@ class MlpBlock(nn.Module):
   @nn.compact
   def __call__(self, x):
     c, small = self.config, nn.initializers.normal(1e-6)
-    x = layers.Dense("BLD,DF->BLF", (c.width,), (c.mlp,), bias_init=small, name="Dense_0")(x)
-    x = layers.keep(x, layers.WIDE)
+    x = layers.Dense("BPD,DF->BPF", (c.width,), (c.mlp,), bias_init=small, name="Dense_0")(x)
+    x = checkpoint_name(x, layers.MLP_WIDTH)
     x = nn.Dropout(c.dropout, deterministic=not self.train)(nn.gelu(x))
-    return layers.Dense("BLF,FD->BLD", (c.mlp,), (c.width,), bias_init=small, name="Dense_1")(x)
+    return layers.Dense("BPF,FD->BPD", (c.mlp,), (c.width,), bias_init=small, name="Dense_1")(x)
 
 
 class EncoderBlock(nn.Module):
@@ -100,9 +107,10 @@ class EncoderBlock(nn.Module):
     c = self.config
     drop = nn.Dropout(c.dropout, deterministic=not self.train)
     y = layers.LayerNorm(name="LayerNorm_0")(x)
-    x = sharding.shard_activations(x + drop(Attention(c, name="MultiHeadDotProductAttention_0")(y, y)))
+    y = Attention(c, name="MultiHeadDotProductAttention_0")(y, y)
+    x = partitioning.shard_activations(x + drop(y))
     y = MlpBlock(c, self.train, name="MlpBlock_0")(layers.LayerNorm(name="LayerNorm_1")(x))
-    x = sharding.shard_activations(x + drop(y))
+    x = partitioning.shard_activations(x + drop(y))
     self.sow("intermediates", "hidden", x)
     return x, None
 
@@ -118,7 +126,7 @@ class Encoder(nn.Module):
 
 
 class MAPHead(nn.Module):
-  """[B, L, D] -> [B, D]: attention of a learned probe, then an MLP; no residual from the probe."""
+  """[B, P, D] -> [B, D]: attention of a learned probe, then an MLP; no residual from the probe."""
   config: ViTConfig
   train: bool
 
@@ -137,7 +145,7 @@ class ViT(nn.Module):
 
   @nn.compact
   def __call__(self, image, train=False):
-    """uint8 0..255 or float [-1, 1] image [B, H, W, 3] -> [B, L, out_width or width].
+    """uint8 0..255 or float [-1, 1] image [B, H, W, 3] -> [B, P, out_width or width].
 
     Pooled, it is [B, out_width or width].
     """
@@ -150,13 +158,13 @@ class ViT(nn.Module):
     side, p = c.image_size // c.patch, c.patch
     image = image[:, :side * p, :side * p].astype(jnp.float32)  # a conv's VALID rest
     patches = image.reshape(-1, side, p, side, p, 3)
-    x = layers.Dense("Bhpwqc,pqcD->BhwD", (p, p, 3), (c.width,),
+    x = layers.Dense("BhpwqC,pqCD->BhwD", (p, p, 3), (c.width,),
                      nn.initializers.lecun_normal(), name="embedding")(patches)
     x = x.reshape(-1, c.patches, c.width)
     x = x + self.param("pos_embedding", nn.initializers.normal(c.width**-0.5),
                        (1, c.patches, c.width), jnp.float32)
     x = nn.Dropout(c.dropout, deterministic=not train)(x)
-    x = sharding.shard_activations(x.astype(c.dtype))
+    x = partitioning.shard_activations(x.astype(c.dtype))
     self.sow("intermediates", "embedded", x)
     x = Encoder(c, name="Transformer")(x, train)
     self.sow("intermediates", "encoded", x)

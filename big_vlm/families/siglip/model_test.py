@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from big_vlm.families import paligemma
-from big_vlm.families.siglip import model as vit
+from big_vlm.families import siglip as vit
 
 
 def build(**changes):

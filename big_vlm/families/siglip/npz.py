@@ -2,7 +2,7 @@
 import math
 import re
 
-from big_vlm.families.siglip.model import ViTConfig
+from big_vlm.families.siglip.variants import ViTConfig
 from big_vlm.formats.param_map import ParamMapping, import_
 
 MARKS = ("img/embedding/kernel",)

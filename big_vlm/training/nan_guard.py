@@ -1,32 +1,27 @@
-"""When loss or gradients are no numbers any more: noticed without waiting, and told where it began.
+"""The NaN guard: finds a non-finite loss or gradient without waiting, and reports where it began.
 
-The step itself leaves the state as it was when its loss or its gradient is not finite (step.py), so
-what explains a bad batch is still there after it.
+The step itself keeps the state when its loss or its gradient is not finite (step.py), so that the
+guard can still trace the bad batch through the model afterwards.
 """
 import collections
 import json
-import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from big_vlm import distributed, sharding, trees
+from big_vlm import distributed, families, sharding, trees
 from big_vlm.training import losses, optim
 from big_vlm.training import step as steps
 
-LAG = 2  # steps that may be under way before the oldest is looked at: the device never waits
-STACKED = r".*/(layers|encoderblock)/.*"  # leaves with a leading axis of layers
-# Gradients are made from the loss to the pixels: the first bad one is the one nearest to the loss.
-BACKWARD = (r"llm/final_norm/.*", r"llm/layers/.*", r"llm/.*", r"img/head/.*",
-            r"img/Transformer/encoder_norm/.*", r"img/Transformer/encoderblock/.*", r".*")
+LAG = 2  # steps under way before the guard looks at the oldest: the device never waits
 
 
-class Guard:
+class NaNGuard:
   """Looks at the metrics of steps once they are there; raises for the first that is not finite."""
 
   def __init__(self, setup, seed, loss):
-    """loss: the config's, as make_train_step takes it."""
+    """setup: a TrainSetup; loss: the config's, as make_train_step takes it."""
     self._setup, self._seed, self._loss = setup, seed, loss
     self._pending = collections.deque()
 
@@ -49,11 +44,12 @@ class Guard:
       return
     rows = sharding.local_batch_rows(self._setup.mesh, len(batch["text"])).tolist()
     mine = json.dumps(list(zip(rows, ids))).encode()
-    everyone = dict(pair for part in distributed.all_gather_bytes(mine) for pair in json.loads(part))
+    parts = distributed.all_gather_bytes(mine)
+    everyone = dict(pair for part in parts for pair in json.loads(part))
     everyone = [everyone[row] for row in sorted(everyone)]
     loss, norm, moved = (float(metrics[k]) for k in ("loss", "l2_grads", "l2_updates"))
     if np.isfinite(loss) and np.isfinite(norm):
-      found = {"where": "the optimizer's update; loss and gradients are numbers", "rows": []}
+      found = {"where": "the optimizer's update; loss and gradients are finite", "rows": []}
     else:
       found = explain(self._setup, state, batch, step, self._seed, self._loss)
     rows = [everyone[i] for i in found["rows"]]
@@ -61,8 +57,8 @@ class Guard:
         f"Step {step}: the loss is {loss:.4g}, the gradient's norm {norm:.4g} and the update's "
         f"{moved:.4g}, so there is no update. First bad: {found['where']}."
         + (f" In the examples {_few(rows)}." if rows and len(rows) < len(everyone) else "")
-        + f" The batch: {_few(everyone)}. Nothing was saved since; the last checkpoint is as it "
-        "was. What mostly helps: a lower optimizer.lr, a longer warm-up, optimizer.clip_norm, "
+        + f" The batch: {_few(everyone)}. Nothing was saved since; the last checkpoint is "
+        "intact. What mostly helps: a lower optimizer.lr, a longer warm-up, optimizer.clip_norm, "
         "model.dtype='float32', or leaving these examples out.")
 
 
@@ -75,15 +71,15 @@ def explain(setup, state, batch, step, seed, loss):
 
 
 def first_bad(setup, params, batch, step, seed, loss):
-  """{"where": the first bad thing on the way of a step, "rows": [row of the batch]}."""
-  model, mean = setup.model, loss.pop("mean", "example")
+  """{"where": the first non-finite value of a step, "rows": [row of the batch]}."""
+  model, normalization = setup.model, loss.pop("loss_normalization", "example")
   if bad := _bad_leaves(jax.jit(_leaf_flags)(params)):
     name = min(bad)
     return {"where": _named("parameter", name, bad[name]), "rows": []}
   rng = jax.random.fold_in(jax.random.key(seed), step - 1)
 
   def weights(batch):
-    return losses.token_weights(batch["mask_loss"][:, 1:], mean)
+    return losses.token_weights(batch["mask_loss"][:, 1:], normalization)
 
   def images(params, batch):
     return _row_flags(model.apply({"params": params}, batch["image"], method="embed_image"))
@@ -108,22 +104,21 @@ def first_bad(setup, params, batch, step, seed, loss):
     if not flags.all():
       return {"where": where, "rows": np.flatnonzero(~flags).tolist()}
 
-  def of(trained, params, batch):
-    frozen = optim.split(params, setup.optimizer.trains)[1]
-    whole = optim.join(params, trained, frozen)
+  trainable = optim.partition(params, setup.optimizer.trainable)[0]
+
+  def of(trainable, params, batch):
+    frozen = optim.partition(params, setup.optimizer.trainable)[1]
+    whole = optim.combine(params, trainable, frozen)
     return steps.loss_fn(model, whole, batch, weights(batch), rng, **loss)
-  trained = optim.split(params, setup.optimizer.trains)[0]
-  bad = _bad_leaves(jax.jit(lambda *a: _leaf_flags(jax.grad(of)(*a)))(trained, params, batch))
+  bad = _bad_leaves(jax.jit(lambda *a: _leaf_flags(jax.grad(of)(*a)))(trainable, params, batch))
   return {"where": first_gradient(bad) if bad else
-          "nothing that can be found again with the parameters of the step after", "rows": []}
+          "not found again with the parameters of the step after", "rows": []}
 
 
 def first_gradient(bad):
   """The bad gradient nearest to the loss, of {leaf's name: layers that are bad, or None}."""
-  def order(name):
-    block = next(i for i, regex in enumerate(BACKWARD) if re.fullmatch(regex, name))
-    return block, -max(bad[name] or [0]), name
-  name = min(bad, key=order)
+  name = min(bad, key=lambda name: (
+      families.backward_order(name), -max(bad[name] or [0]), name))
   others = f", as {len(bad) - 1} other leaves' are" if len(bad) > 1 else ""
   layers = bad[name] and [max(bad[name])]
   return _named("gradient of", name, layers) + others
@@ -134,11 +129,11 @@ def _named(what, name, layers):
 
 
 def _leaf_flags(tree):
-  """{name: bool [] or, where layers are stacked, [layers]}: all numbers? Of floats only."""
+  """{name: bool [] or, where layers are stacked, [L]}: all finite? Of floats only."""
   flags = {}
   for name, x in zip(trees.names(tree), jax.tree.leaves(tree)):
     if jnp.issubdtype(x.dtype, jnp.inexact):
-      stacked = re.fullmatch(STACKED, name) and x.ndim > 1
+      stacked = families.param(name)[1].stacked
       flags[name] = jnp.all(jnp.isfinite(x), axis=tuple(range(1 if stacked else 0, x.ndim)))
   return flags
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from big_vlm import sharding
-from big_vlm.training import finite, setup
+from big_vlm.training import nan_guard, setup
 from configs import common
 
 B, T, SIZE = 4, 10, 16
@@ -60,7 +60,7 @@ def poison(index, value):
 
 def step(made, config, state, batch):
   """(state after, what the guard raises or None)."""
-  guard = finite.Guard(made, config.seed, config.loss.to_dict())
+  guard = nan_guard.NaNGuard(made, config.seed, config.loss.to_dict())
   new, metrics = made.step(jax.tree.map(jnp.copy, state), batch)
   guard.watch(1, new, metrics, batch, IDS)
   assert "finite" not in metrics  # which is no metric to log
@@ -109,9 +109,9 @@ def test_the_examples_that_are_bad_alone(made, config, state, batch):
 
 
 def test_earlier_steps_are_looked_at_without_waiting(made, config, state, batch):
-  guard = finite.Guard(made, config.seed, config.loss.to_dict())
+  guard = nan_guard.NaNGuard(made, config.seed, config.loss.to_dict())
   state = with_leaf(jax.tree.map(jnp.copy, state), "llm/final_norm/scale", poison(0, np.nan))
-  for number in range(1, finite.LAG + 1):
+  for number in range(1, nan_guard.LAG + 1):
     state, metrics = made.step(state, batch)
     guard.watch(number, state, metrics, batch, IDS)
   state, metrics = made.step(state, batch)
@@ -122,11 +122,12 @@ def test_earlier_steps_are_looked_at_without_waiting(made, config, state, batch)
 @pytest.mark.parametrize("bad, words", [
     ({"img/head/kernel": None, "llm/layers/mlp/linear": [0, 1], "llm/final_norm/scale": None},
      "the gradient of llm/final_norm/scale, as 2 other leaves' are"),
-    ({"img/embedding/kernel": None, "llm/layers/mlp/linear": [0, 3], "llm/layers/attn/w": [0]},
+    ({"img/embedding/kernel": None, "llm/layers/mlp/linear": [0, 3],
+      "llm/layers/attn/q_einsum/w": [0]},
      "the gradient of llm/layers/mlp/linear, layer 3, as 2 other leaves' are"),
     ({"img/embedding/kernel": None,
       "img/Transformer/encoderblock/LayerNorm_0/scale": [0, 1, 2]},
      "the gradient of img/Transformer/encoderblock/LayerNorm_0/scale, layer 2, as 1 other"),
     ({"img/pos_embedding": None}, "the gradient of img/pos_embedding")])
 def test_the_first_bad_gradient_is_the_one_nearest_to_the_loss(bad, words):
-  assert finite.first_gradient(bad).startswith(words)
+  assert nan_guard.first_gradient(bad).startswith(words)

@@ -1,0 +1,50 @@
+"""OPT's config, and its sizes: a variant is a row of VARIANTS."""
+import dataclasses
+from typing import ClassVar
+
+from big_vlm.nn import attention, layers, variants
+
+
+@dataclasses.dataclass(frozen=True)
+class OPTConfig:
+  """See nn/decoder.py for the fields that all decoders have."""
+  width: int
+  depth: int
+  mlp: int
+  heads: int
+  vocab_size: int = 50_272
+  max_positions: int = 2048  # rows of the position table
+  dropout: float = 0.0
+  dtype: str = "float32"
+  remat: str = "full"
+  attention: str = "auto"
+  unroll: int = 1
+  eos_token: ClassVar[int] = 2
+  attn_softcap: ClassVar[float | None] = None
+
+  def __post_init__(self):
+    attention.check(self.attention)
+    layers.check_remat(self.remat)
+
+  @property
+  def head_dim(self):
+    return self.width // self.heads
+
+  @property
+  def kv_heads(self):
+    return self.heads
+
+
+# There is no opt-350m: it is post-norm, with narrower embeddings.
+VARIANTS = {
+    "opt_tiny": OPTConfig(32, 2, 64, 4, vocab_size=128, max_positions=64),
+    "opt_125m": OPTConfig(768, 12, 3_072, 12),
+    "opt_1.3b": OPTConfig(2048, 24, 8_192, 32),
+    "opt_2.7b": OPTConfig(2560, 32, 10_240, 32),
+    "opt_6.7b": OPTConfig(4096, 32, 16_384, 32),
+}
+
+
+def config(variant, **changes):
+  """OPTConfig of a row of VARIANTS with some fields changed."""
+  return variants.config(VARIANTS, "OPT variant", variant, **changes)
