@@ -36,7 +36,7 @@ class Fake:
     self.asked.append(settings)
     return [Generation(ANSWERS[prompt], [5] * 9, [], "length" if prompt == "long" else "eos")]
 
-  def objects(self, generation, image, vqvae=None):
+  def detections(self, generation, image, vqvae=None):
     return from_generation(generation, self.tokenizer, image.shape[:2], vqvae)
 
 
