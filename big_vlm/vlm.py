@@ -21,7 +21,7 @@ from big_vlm.decode.answers import Generation as Generation
 from big_vlm.decode.session import MAX_PROMPTS, GenerationConfig, GenerationSession
 from big_vlm.families import paligemma
 from pp import text_layout
-from pp.tokenizer import PieceTokenizer, get_tokenizer
+from pp.tokenizer import Tokenizer, get_tokenizer
 
 
 def from_preset(source: str | os.PathLike, *, dtype: str = "float32", load_weights: bool = True,
@@ -65,7 +65,7 @@ class VLM:
   """fit() trains it in place; with_lora(), merge_lora() and quantize() return another one."""
   model: paligemma.PaliGemma
   params: dict
-  tokenizer: PieceTokenizer | None  # None where the source has none
+  tokenizer: Tokenizer | None  # None where the source has none
   mesh: jax.sharding.Mesh
   tokenizer_name: str | None  # for pp.tokenizer.get_tokenizer
   source: str  # of the parameters

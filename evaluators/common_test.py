@@ -249,7 +249,9 @@ def test_a_mean_is_due_with_all_its_parts_and_takes_their_metrics():
 def test_means_come_last_and_know_their_parts(config):
   evals = {"a/mean": dict(type="mean", evals=("b", "c"), metric="accuracy"),
            "b": quick(config), "c": quick(config)}
-  asked = types.SimpleNamespace(evals=types.SimpleNamespace(to_dict=lambda: evals))
+  asked = types.SimpleNamespace(
+      evals=types.SimpleNamespace(to_dict=lambda: evals), model=config.model, tokenizer="nowhere",
+      get={}.get)
   b, c, mean = common.evaluators(asked, None, "nowhere", None)
   assert (b.name, c.name, mean.name, mean.parts) == ("b", "c", "a/mean", [b, c])
   assert mean.in_percent("accuracy") and not common.in_percent("perplexity", "nll")

@@ -8,7 +8,7 @@ from PIL import Image
 import big_vlm
 from big_vlm.checkpoints import native
 from big_vlm.decode.answers import Generation
-from big_vlm.decode.detections import objects
+from big_vlm.decode.detections import from_generation
 from pp import locations
 from tools import predict
 
@@ -36,8 +36,8 @@ class Fake:
     self.asked.append(settings)
     return [Generation(ANSWERS[prompt], [5] * 9, [], "length" if prompt == "long" else "eos")]
 
-  def objects(self, generation, image, vqvae=None):
-    return objects(generation, self.tokenizer, image.shape[:2], vqvae)
+  def detections(self, generation, image, vqvae=None):
+    return from_generation(generation, self.tokenizer, image.shape[:2], vqvae)
 
 
 @pytest.fixture
