@@ -147,9 +147,9 @@ def main():
     how = ("saving" if i % 2 else "starting" if rng.random() < 0.2 else "anywhere")
     inside += kill(victim, PER_KILL * (i + 1), how, rng)
     counts[how] += 1
-    whole = max(steps.steps(victim.folder / "checkpoints"), default=0)
-    lost.append(victim.step() - whole)
-    print(f"kill {i + 1} ({how}): at step {victim.step()}, newest whole checkpoint {whole}",
+    complete = max(steps.steps(victim.folder / "checkpoints"), default=0)
+    lost.append(victim.step() - complete)
+    print(f"kill {i + 1} ({how}): at step {victim.step()}, newest complete checkpoint {complete}",
           flush=True)
   victim.finish()
   leaves, other_losses, found = compare(victim.folder, straight.folder, total)

@@ -12,7 +12,6 @@ import contextlib
 import ipaddress
 import json
 import os
-import pathlib
 import socket
 import sys
 import threading
@@ -20,13 +19,13 @@ import zlib
 
 import jax
 import numpy as np
+import psutil
 from jax._src import distributed as jax_distributed
 from jax.experimental import multihost_utils
 
 from big_vlm import hardware
 
 TIMEOUT = 300.0  # seconds until a start that hangs is given up
-ESTABLISHED = "01"  # a state in /proc/net/tcp
 VARIABLES = {"coordinator_address": ("JAX_COORDINATOR_ADDRESS",),
              "num_processes": ("JAX_NUM_PROCESSES",),
              "process_id": ("JAX_PROCESS_ID", "JOB_COMPLETION_INDEX")}
@@ -133,50 +132,31 @@ def _deadline(timeout, explain):
 def _not_all_there(timeout):
   """Why the processes did not meet: process 0 tells its connections, others the way to it."""
   state = jax_distributed.global_state
-  address, count = state.coordinator_address, state.num_processes
-  if address is None:
-    said, where = "", "what the cluster says of itself (SLURM_* or TPU_WORKER_* variables)"
+  address, count, said = state.coordinator_address, state.num_processes, ""
+  if address is None:  # JAX is still asking the cluster
+    count, address = "", "the coordinator"
   elif state.process_id == 0:
     others = connected(int(address.rpartition(":")[2]))
-    said = (f" This is process 0; {len(others)} of {count - 1} others are connected"
-            + (f": from {', '.join(others)}." if others else "."))
+    said = f"This is process 0; {len(others)} of {count - 1} others are connected"
+    said += f": from {', '.join(others)}. " if others else ". "
   else:
-    said = f" This is process {state.process_id}; {reach(address)}"
-  if address is not None:
-    where = "--num_processes and --process_id of each, or the cluster's variables"
+    said = f"This is process {state.process_id}; {reach(address)} "
   return (
-      f"After {timeout:.0f} s not all {count if address else ''} processes of this run have come "
-      f"together{f' at {address}' if address else ''}.{said} Usual causes: a machine that did not "
-      "start its process or failed at once (see its log), a port closed by a firewall, a name that "
-      f"resolves to another network card, or counts that differ: check {where}. "
-      "--initialization_timeout SECONDS waits longer.")
+      f"After {timeout:.0f} s not all {count} processes of this run have come together at "
+      f"{address}. {said}Usual causes: a machine that did not start its process or failed at once "
+      "(see its log), a port closed by a firewall, a name that resolves to another network card, "
+      "or counts that differ: check --num_processes and --process_id of each, or the variables of "
+      "the cluster (SLURM_*, TPU_WORKER_*). --initialization_timeout SECONDS waits longer.")
 
 
-def connected(port, table="/proc/net/tcp"):
+def connected(port):
   """Addresses of those that hold a connection to this port; of this machine's own, with ports."""
-  here, others = set(), set()
-  for name in (table, table + "6"):
-    try:
-      rows = [line.split() for line in pathlib.Path(name).read_text().splitlines()[1:]]
-    except OSError:
-      continue
-    for _, local, remote, state, *_ in rows:
-      if state == ESTABLISHED and int(local.rpartition(":")[2], 16) == port:
-        host, _, remote_port = remote.rpartition(":")
-        address = _address(host)
-        if address.is_loopback:
-          here.add(f"{address}:{int(remote_port, 16)}")
-        else:
-          others.add(str(address))
+  ends = [c.raddr for c in psutil.net_connections("tcp")
+          if c.status == psutil.CONN_ESTABLISHED and c.laddr.port == port]
+  ends = [(ipaddress.ip_address(end.ip.removeprefix("::ffff:")), end.port) for end in ends]
   # Process 0 is its own client: of its own machine one connection is not another's.
-  return sorted(others) + sorted(here)[1:]
-
-
-def _address(text):
-  """The address of /proc/net/tcp: words of 32 bits in hexadecimal, each with its bytes reversed."""
-  raw = bytes.fromhex(text)
-  address = ipaddress.ip_address(b"".join(raw[i:i + 4][::-1] for i in range(0, len(raw), 4)))
-  return getattr(address, "ipv4_mapped", None) or address
+  return (sorted({str(ip) for ip, _ in ends if not ip.is_loopback})
+          + sorted(f"{ip}:{remote}" for ip, remote in ends if ip.is_loopback)[1:])
 
 
 def reach(address, seconds=5):
@@ -225,12 +205,7 @@ def broadcast_from_primary(make):
       said = {"value": make()}
     except (ValueError, OSError) as e:
       said = {"error": str(e), "os": isinstance(e, OSError)}
-  text = json.dumps(said).encode()
-  size = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
-  padded = np.zeros(size, np.uint8)
-  if is_primary_process():
-    padded[:] = np.frombuffer(text, np.uint8)
-  said = json.loads(bytes(np.asarray(multihost_utils.broadcast_one_to_all(padded))))
+  said = json.loads(all_gather_bytes(json.dumps(said).encode())[0])
   if "error" in said:
     raise (OSError if said["os"] else ValueError)(said["error"])
   return said["value"]

@@ -3,7 +3,9 @@ import os
 import socket
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from big_vlm import distributed, hardware
@@ -82,17 +84,16 @@ def test_who_is_connected_to_a_port():
   assert "it does not reach" in distributed.reach(f"127.0.0.1:{port}", seconds=1)
 
 
-def test_addresses_of_the_kernel_s_table(tmp_path):
-  row = "   0: {}:20FB {}:C350 {} 00000000:00000000 00:00000000 00000000 0 0 1\n"
-  here, peer, mapped = "0100007F", "0200000A", "0000000000000000FFFF00000300000A"
-  own, six = "00000000000000000000000001000000", "B80D0120000000000000000001000000"
-  (tmp_path / "tcp").write_text("head\n" + row.format(here, peer, "01") + row.format(
-      here, "0900000A", "0A"))  # one that only listens
-  (tmp_path / "tcp6").write_text("head\n" + "".join(row.format(own, x, "01") for x in
-                                                    (mapped, own, six)))
-  assert distributed.connected(0x20FB, str(tmp_path / "tcp")) == [
-      "10.0.0.2", "10.0.0.3", "2001:db8::1"]
-  assert distributed.connected(1, str(tmp_path / "tcp")) == []
+def test_addresses_of_other_machines(monkeypatch):
+  def connection(ip, port, status="ESTABLISHED", local=8443):
+    return SimpleNamespace(status=status, laddr=SimpleNamespace(port=local),
+                           raddr=SimpleNamespace(ip=ip, port=port))
+  monkeypatch.setattr(psutil, "net_connections", lambda kind: [
+      connection("10.0.0.2", 5000), connection("::ffff:10.0.0.3", 5000),
+      connection("2001:db8::1", 5000), connection("127.0.0.1", 5000), connection("::1", 6000),
+      connection("10.0.0.9", 5000, "LISTEN"), connection("10.0.0.9", 5000, local=22)])
+  assert distributed.connected(8443) == ["10.0.0.2", "10.0.0.3", "2001:db8::1", "::1:6000"]
+  assert distributed.connected(1) == []
 
 
 # Two processes with different configs, and one that fails where the other waits for it.

@@ -168,12 +168,13 @@ def test_unknown_names(source, hint):
 
 
 def test_npz_files():
-  assert paligemma_presets.npz_files("pt_448.f16") == ["pt_448.f16.npz", "paligemma-3b-pt-448.f16.npz"]
-  assert paligemma_presets.npz_files("mix_10b_448.bf16") == [
+  npz_files = paligemma_presets.npz_files
+  assert npz_files("pt_448.f16") == ["pt_448.f16.npz", "paligemma-3b-pt-448.f16.npz"]
+  assert npz_files("mix_10b_448.bf16") == [
       "mix_10b_448.bf16.npz", "paligemma2-10b-mix-448.bf16.npz",
       "mix_10b_448.b16.npz", "paligemma2-10b-mix-448.b16.npz"]
-  assert paligemma_presets.npz_files("pt_224")[0] == "pt_224.npz"  # float32, the reference
-  assert set(paligemma_presets.npz_files("pt_224.bf16")) < set(paligemma_presets.npz_files("pt_224"))
+  assert npz_files("pt_224")[0] == "pt_224.npz"  # float32, the reference
+  assert set(npz_files("pt_224.bf16")) < set(npz_files("pt_224"))
 
 
 TINY = {"img": {"variant": "tiny"}, "llm": {"variant": "tiny"}}

@@ -3,10 +3,14 @@
 B batch, T text length in tokens, F images or frames of an example, V vocabulary.
 """
 import dataclasses
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from big_vlm import inputs, presets, scoring, sharding, trees
 from big_vlm.adapt import lora, quantize
@@ -17,20 +21,19 @@ from big_vlm.decode.answers import Generation as Generation
 from big_vlm.decode.session import MAX_PROMPTS, GenerationConfig, GenerationSession
 from big_vlm.families import paligemma
 from pp import text_layout
-from pp.tokenizer import get_tokenizer
+from pp.tokenizer import Tokenizer, get_tokenizer
 
 
-def from_preset(source, *, dtype="float32", load_weights=True, mesh=None,
-                rules=sharding.RULES):
-  """The VLM of a preset's name, a handle (hf://, kaggle://, gs://) or a local checkpoint.
+def from_preset(source: str | os.PathLike, *, dtype: str = "float32", load_weights: bool = True,
+                mesh: jax.sharding.Mesh | None = None, rules: Sequence = sharding.RULES) -> "VLM":
+  """The VLM of a preset's name, a URI (hf://, kaggle://, gs://) or a local checkpoint.
 
   source: see `python -m big_vlm.presets` for names; a local one is a big_vision .npz, a Hugging
     Face folder, a KerasHub preset folder, or a work folder of trainers.train (its newest step).
-  dtype: of activations and of parameters, but for vectors and the patch and position embeddings,
-    which stay float32.
-  load_weights=False: fresh parameters from seed 0; a preset's name then needs no network, and has
-    no tokenizer.
-  mesh: a jax Mesh to shard the parameters over; default: all devices. rules: how, see sharding.py.
+  dtype: of activations and parameters; vectors and the patch and position embeddings stay float32.
+  load_weights=False: parameters are randomly initialized from seed 0; a preset's name then needs no
+    network, and has no tokenizer.
+  mesh: a jax Mesh to shard the parameters over; default: all devices. rules: see sharding.py.
   Raises ValueError for an unknown name or a checkpoint that does not fit, and FileNotFoundError.
   """
   preset = presets.resolve(str(source))
@@ -39,7 +42,7 @@ def from_preset(source, *, dtype="float32", load_weights=True, mesh=None,
   else:
     opened = load.open_source(uris.fetch(preset.uri if preset else source))
     config, tokenizer, place = opened.config, opened.tokenizer, opened.path
-    if preset:  # a name promises a model; another one behind it is an error
+    if preset:  # another model behind the name is an error
       config = paligemma.config(**preset.config)
     leaves = load.fit(opened, config) if load_weights else None
   config = paligemma.with_dtype(config, dtype)
@@ -59,30 +62,34 @@ def from_preset(source, *, dtype="float32", load_weights=True, mesh=None,
 
 @dataclasses.dataclass
 class VLM:
-  """fit() trains it in place; with_lora(), merge_lora() and quantize() give another one."""
+  """fit() trains it in place; with_lora(), merge_lora() and quantize() return another one."""
   model: paligemma.PaliGemma
   params: dict
-  tokenizer: object  # None where the source has none
+  tokenizer: Tokenizer | None  # None where the source has none
   mesh: jax.sharding.Mesh
   tokenizer_name: str | None  # for pp.tokenizer.get_tokenizer
-  source: str  # where the parameters come from
+  source: str  # of the parameters
 
   @property
-  def config(self):
+  def config(self) -> paligemma.PaliGemmaConfig:
     return self.model.config
 
   @property
-  def image_size(self):
+  def image_size(self) -> int | None:
     """Side in pixels; None for a text-only model."""
     return self.config.img and self.config.img.image_size
 
-  def generate(self, prompts, images=None, *, max_new_tokens=GenerationConfig.max_new_tokens,
-               max_length=GenerationConfig.max_length, sampler=GenerationConfig.sampler,
-               stop=GenerationConfig.stop, seed=GenerationConfig.seed,
-               num_samples=GenerationConfig.num_samples,
-               strip_prompt=GenerationConfig.strip_prompt, grammar=GenerationConfig.grammar,
-               no_repeat_ngram=GenerationConfig.no_repeat_ngram,
-               cache_dtype=GenerationConfig.cache_dtype):
+  def generate(self, prompts: str | Sequence, images: Any = None, *,
+               max_new_tokens: int = GenerationConfig.max_new_tokens,
+               max_length: int | None = GenerationConfig.max_length,
+               sampler: str = GenerationConfig.sampler,
+               stop: str | int | Sequence[str | int] = GenerationConfig.stop,
+               seed: int | Sequence[int] = GenerationConfig.seed,
+               num_samples: int = GenerationConfig.num_samples,
+               strip_prompt: bool = GenerationConfig.strip_prompt,
+               grammar: str | None = GenerationConfig.grammar,
+               no_repeat_ngram: int = GenerationConfig.no_repeat_ngram,
+               cache_dtype: str | None = GenerationConfig.cache_dtype) -> list[Generation]:
     """[Generation] of prompts about images; num_samples of the first prompt, then of the next.
 
     prompts: a string or several; lists of token ids are taken as they are, bos included.
@@ -112,7 +119,7 @@ class VLM:
     return [dataclasses.replace(g, text=session.prompt_text(prompts[i // num_samples]) + g.text)
             for i, g in enumerate(found)]
 
-  def stream(self, prompts, images=None, **options):
+  def stream(self, prompts: str | Sequence, images: Any = None, **options) -> Iterator:
     """Yields the text that generate() gives, with the same arguments, piece by piece as it is
     decoded; pairs (answer, piece) where there are several answers. The value of the generator, as
     `yield from` gives it, is the [Generation]; their text is without the prompt."""
@@ -130,7 +137,8 @@ class VLM:
       except StopIteration as end:
         return end.value
 
-  def logits(self, tokens, images=None, mask_ar=None):
+  def logits(self, tokens: ArrayLike, images: Any = None,
+             mask_ar: ArrayLike | None = None) -> jax.Array:
     """float32 [B, T, V]: next-token logits at each text position.
 
     tokens: int32 [B, T], used unchanged. images: [B, H, W, 3] or [B, F, H, W, 3], uint8 0..255
@@ -142,7 +150,8 @@ class VLM:
       mask_ar = np.full(np.shape(tokens), 0 if self.config.img else 1)
     return scoring.token_logits(self.model, self.params, self._batch(tokens, images, mask_ar))
 
-  def score(self, prompts, suffixes, images=None):
+  def score(self, prompts: str | Sequence, suffixes: str | Sequence,
+            images: Any = None) -> tuple[np.ndarray, list]:
     """(totals [B], [[float]] per token): log-probability of each suffix after its prompt.
 
     A suffix that is a string gets the eos appended; a list of ids is used unchanged. One prompt
@@ -162,8 +171,10 @@ class VLM:
                                       images[part], self.tokenizer, self.mesh)
     return np.array([sum(row) for row in rows]), rows
 
-  def score_tokens(self, tokens, images=None, *, mode="logits", targets=None, mask_ar=None,
-                   layer_intercept_fn=None):
+  def score_tokens(self, tokens: ArrayLike, images: Any = None, *,
+                   mode: Literal["logits", "loss"] = "logits", targets: ArrayLike | None = None,
+                   mask_ar: ArrayLike | None = None,
+                   layer_intercept_fn: Callable | None = None) -> jax.Array:
     """mode "logits": float32 [B, T, V]; "loss": -log p(target) float32 [B, T] of targets [B, T].
 
     As KerasHub's GemmaCausalLM.score. layer_intercept_fn(x, i) gets the activations [B, (F *) P +
@@ -188,7 +199,8 @@ class VLM:
                        f"{None if targets is None else list(np.shape(targets))}.")
     return scoring.token_losses(*args, jnp.asarray(targets, jnp.int32), layer_intercept_fn)
 
-  def detections(self, generation, image, vqvae=None):
+  def detections(self, generation: Generation, image: Any,
+                 vqvae: dict | None = None) -> list[detections.Detection]:
     """[Detection] of an answer with locations: boxes in pixels, labels, masks, confidences.
 
     image: the one that the answer is about, or its (height, width). vqvae: parameters of
@@ -210,29 +222,31 @@ class VLM:
     """An image as generate() takes it -> [image_size, image_size, 3], squashed, bilinear."""
     return inputs.pixels(image, self.image_size)
 
-  def with_lora(self, rank=8, targets=".*attn.*|.*mlp.*", alpha=None, seed=0):
-    """The VLM with fresh adapters (arXiv 2106.09685) on all weights whose names match `targets`.
+  def with_lora(self, rank: int = 8, targets: str = ".*attn.*|.*mlp.*", alpha: float | None = None,
+                seed: int = 0) -> "VLM":
+    """The VLM with new adapters (arXiv 2106.09685) on all weights whose names match `targets`.
 
-    It answers as before; fit() trains the adapters only. alpha: the adapters' scale times rank,
-    default: rank. Raises ValueError for a pattern that matches no weight.
+    Its answers do not change; fit() trains the adapters only. alpha: the adapters' scale times
+    rank, default: rank. Raises ValueError for a pattern that matches no weight.
     """
     return self._replace(lora.add(self.model, self.params, rank, targets, alpha, seed))
 
-  def merge_lora(self):
-    """The VLM with the adapters added into the weights, which have their usual form again."""
+  def merge_lora(self) -> "VLM":
+    """The VLM with the adapters added to the weights."""
     return self._replace(lora.merge(self.params))
 
-  def quantize(self, kind):
+  def quantize(self, kind: Literal["int8", "int4"]) -> "VLM":
     """The VLM with "int8" or "int4" weights, see adapt/quantize.py."""
     return self._replace(quantize.quantize(self.model, self.params, kind))
 
-  def fit(self, examples, **args):
+  def fit(self, examples: Any, **args) -> dict[str, list]:
     """Trains in place and returns the history {"step": [...], "loss": [...], ...}; for all
     arguments see training/fit.py."""
     from big_vlm.training import fit  # here: the loader takes a second to import
     return fit.fit(self, examples, **args)
 
-  def export(self, path, format="hf", note=lambda done, total: None):
+  def export(self, path: str | os.PathLike, format: Literal["hf", "npz", "keras", "native"] = "hf",
+             note: Callable[[int, int], None] = lambda done, total: None) -> str:
     """Writes the model for another framework: format "hf", "npz", "keras" or "native"."""
     if names := [n for n in trees.names(self.params) if n.rsplit("/", 1)[-1] in ("lora_a", "q")]:
       raise ValueError(

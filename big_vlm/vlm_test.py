@@ -3,6 +3,9 @@ import dataclasses
 import inspect
 import io
 import math
+import pathlib
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -415,3 +418,18 @@ def test_a_folder_without_a_checkpoint_is_named(source, tmp_path):
     big_vlm.from_preset(tmp_path)
   with pytest.raises(FileNotFoundError, match="no finished checkpoint yet"):
     big_vlm.from_preset(source)
+
+
+def test_using_a_model_imports_neither_training_nor_plots():
+  folder = pathlib.Path(__file__).parents[1] / "tests/golden/hf_gemma"
+  code = (f"import sys, big_vlm; vlm = big_vlm.from_preset({str(folder)!r})\n"
+          "vlm.generate([[2, 5]], max_new_tokens=1, stop=()); vlm.score([[2, 5]], [[7]])\n"
+          "assert not [m for m in sys.modules if m.startswith('big_vlm.training') or\n"
+          "            m.partition('.')[0] in ('matplotlib', 'grain', 'orbax', 'evaluators')]")
+  done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                        cwd=folder.parents[2])
+  assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_objects_is_the_old_name_of_detections():
+  assert big_vlm.VLM.objects is big_vlm.VLM.detections

@@ -37,7 +37,7 @@ ROWS = {"question_id": (1, 2), "image/filename": ("a/1.jpg", "a/2.jpg"), "html":
         "objects/polygon": (WORDS, WORDS), "ignored/polygon": (WORDS, WORDS), "width": (8, 8),
         "height": (6, 6), "issimple": (1, 0), "question_type": ("comp", "count"),
         "choices": (["x", "y"], ["x", "z"]), "example_id": ("dev-1-0-1", "dev-1-1-1")}
-# RadGraph's own model (see evaluators/metrics/reports.py) and people say these.
+# RadGraph's own model and people say these.
 UNSCORED = ("mimic_cxr/test/radgraph_f1", "docci/test/nes")
 
 

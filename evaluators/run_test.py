@@ -167,7 +167,7 @@ def test_another_tokenizer_than_the_checkpoints_stops_the_run(make_config, init,
   copy_of.write_bytes((init / "tokenizer.model").read_bytes())
   config = make_config()
   config.tokenizer = f"sp('{copy_of}')"  # the same file without <loc> and <seg>
-  with pytest.raises(ValueError, match="tokenizer is not the checkpoint's: piece 480 is missing in"):
+  with pytest.raises(ValueError, match="is not the checkpoint's: piece 480 is missing in"):
     run.run(config, init, tmp_path / "out", evals="ocr")
 
 

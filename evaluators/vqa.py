@@ -138,7 +138,7 @@ def _rsvqa(answers, targets, predictions):
 def _mmvp(answers, targets, predictions):
   scores = [choices.mmvp_accuracy(answer, target, p["choices"])
             for answer, target, p in zip(answers, targets, predictions, strict=True)]
-  return scores, {"pair_accuracy": groups.all_right(scores, [p["pair"] for p in predictions]),
+  return scores, {"pair_accuracy": groups.all_correct(scores, [p["pair"] for p in predictions]),
                   "accuracy": groups.mean(scores)}
 
 

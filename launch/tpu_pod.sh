@@ -26,7 +26,7 @@ on_all "mkdir -p big_vlm && tar xzf big_vlm.tar.gz -C big_vlm && cd big_vlm &&
   if [ ! -e .venv/installed ]; then
     (command -v python3.11 || sudo apt-get -qq install -y python3.11-venv) &&
     python3.11 -m venv .venv &&
-    .venv/bin/pip install -q -r requirements.txt 'jax[tpu]==$JAX' && touch .venv/installed
+    .venv/bin/pip install -q -r requirements.txt gcsfs 'jax[tpu]==$JAX' && touch .venv/installed
   fi"
 # Quoted for the remote shell, so that arguments with spaces and brackets arrive as they are.
 arguments=$(printf '%q ' "$@")

@@ -18,7 +18,6 @@ import io
 import itertools
 import os
 import pathlib
-from typing import Protocol
 
 import numpy as np
 import sentencepiece
@@ -28,24 +27,6 @@ from sentencepiece import sentencepiece_model_pb2
 from pp.registry import TOKENIZERS, TOKENSETS
 
 GEMMA_MODEL = "BIG_VLM_GEMMA_TOKENIZER"  # environment variable: where Gemma's model file lies
-
-
-class Tokenizer(Protocol):
-  """What the ops, the models and the evaluators ask of a tokenizer."""
-
-  pad_token: int
-  bos_token: int
-  eos_token: int
-  vocab_size: int
-
-  def to_int(self, text, *, bos=False, eos=False):
-    """str -> list of ids; list of str -> list of such lists."""
-
-  def to_str(self, ids, *, stop_at_eos=True):
-    """Ids [L] -> str; [N,L] or a list of lists -> list of str. Control pieces are left out."""
-
-  def piece(self, i):
-    """The piece of one id as the vocabulary spells it."""
 
 
 def get_tokenizer(name):
@@ -104,7 +85,7 @@ def seg_pieces(n=128):
 
 
 class PieceTokenizer:
-  """What all kinds share: lists, bytes, bos and eos. A kind gives _encode, _decode, _spelling.
+  """What ops, models and evaluators ask of a tokenizer. A kind gives _encode, _decode, _spelling.
 
   path: the file it was read from, for messages. A control token that it lacks is -1.
   """

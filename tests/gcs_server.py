@@ -10,6 +10,7 @@ import http.server
 import itertools
 import json
 import re
+import sys
 import threading
 import urllib.parse
 
@@ -24,6 +25,11 @@ class Server(http.server.ThreadingHTTPServer):
     super().__init__(("127.0.0.1", 0), Handler)
     self.objects, self.lock = {}, threading.Lock()
     self.uploads, self.numbers = {}, itertools.count(1)
+
+  def handle_error(self, request, client_address):
+    """A client that was killed, or that no longer needs an answer, is not an error."""
+    if not isinstance(sys.exc_info()[1], ConnectionError):
+      super().handle_error(request, client_address)
 
   @property
   def url(self):

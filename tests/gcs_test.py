@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests import commands, gcs_server
-from tests.resume_test import losses, write_config
+from tests.resume_test import write_config
 
 pytest.importorskip("gcsfs")  # pip install gcsfs, as for any gs:// path
 
@@ -27,6 +27,13 @@ def finish(process):
   said = process.communicate(timeout=300)[0]
   assert process.returncode == 0, said[-3000:]
   return said
+
+
+def losses(data):
+  """{step: loss} of the bytes of a metrics.jsonl, which has each step once."""
+  rows = [row for row in map(json.loads, data.decode().splitlines()) if "loss" in row]
+  assert len({row["step"] for row in rows}) == len(rows)
+  return {row["step"]: row["loss"] for row in rows}
 
 
 def test_a_workdir_in_an_object_store(tmp_path, data_dir):
@@ -48,8 +55,8 @@ def test_a_workdir_in_an_object_store(tmp_path, data_dir):
          "gs://bucket/E"], env=server.environment()),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
 
-    rows = [json.loads(line) for line in there("W/metrics.jsonl").decode().splitlines()]
-    assert {r["step"]: r["loss"] for r in rows if "loss" in r} == losses(tmp_path / "local")
+    local = (tmp_path / "local" / "metrics.jsonl").read_bytes()
+    assert losses(there("W/metrics.jsonl")) == losses(local) and len(losses(local)) == STEPS
     names = [name for _, name in server.objects]
     for pattern in ("W/config.json", "W/model.json", "W/tokenizer.model", "W/training.png",
                     "W/tensorboard/events.*", f"W/predictions/ocr-{STEPS}.jsonl",

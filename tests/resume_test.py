@@ -1,4 +1,4 @@
-"""Stopped anywhere, a run goes on as if nothing had been: same losses and parameters, exactly."""
+"""Stopped anywhere, a run resumes as if nothing had happened: same losses and parameters, exactly."""
 import json
 import random
 import signal

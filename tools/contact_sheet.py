@@ -14,7 +14,7 @@ MOST = 2000  # cards with a problem: a page of 20 MB
 PICTURES = 4  # of a line
 
 
-def write(found, path, sample=200, seed=0):
+def write_sheet(found, path, sample=200, seed=0):
   """Writes the page of Findings; returns its path."""
   by_line = collections.defaultdict(list)
   for kind, some in found.problems.items():
@@ -24,7 +24,7 @@ def write(found, path, sample=200, seed=0):
     some.sort(key=lambda p: LEVELS.index(p[0]))
   rank = lambda i: (LEVELS.index(by_line[i][0][0]), i)
   wrong = sorted((i for i in by_line if by_line[i][0][0] != "note"), key=rank)
-  rest = [i for i in range(found.count) if i not in set(wrong)]
+  rest = sorted(set(range(found.count)) - set(wrong))
   some = np.sort(np.random.default_rng(seed).permutation(len(rest))[:sample])
   chosen = [*wrong[:MOST], *(rest[i] for i in some)]
   cards = jsonl_images.each(lambda i: card(found, i, by_line.get(i, [])), chosen, "contact sheet")
@@ -33,8 +33,8 @@ def write(found, path, sample=200, seed=0):
              for kind, (level, heading) in KINDS.items() if found.problems.get(kind)]
   subtitle = (f"{len(wrong[:MOST]):,} lines with a problem{left_out}, then {len(some):,} of the "
               f"{len(rest):,} others (seed {seed})")
-  return example_page.write(path, "Contact sheet", subtitle, cards, summary,
-                            {kind: heading for kind, (_, heading) in KINDS.items()})
+  return example_page.write_examples(path, "Contact sheet", subtitle, cards, summary,
+                                     {kind: heading for kind, (_, heading) in KINDS.items()})
 
 
 def card(found, index, problems):

@@ -1,8 +1,8 @@
 """A page to ask a model about images: python -m tools.demo W, then open http://127.0.0.1:7860
 
 Drop an image, type a prompt; the answer comes as it is decoded, boxes and masks drawn, with a table
-of how sure the model is. Only this machine can open the page, and it asks nothing of any other one.
-The page itself is in demo_page.py.
+of the model's confidences. Only this machine can open the page, and it fetches nothing from
+elsewhere. The page itself is in demo_page.py.
 """
 import importlib.util
 import pathlib
@@ -35,7 +35,7 @@ def serve(source, port, decoder=None):
   if not importlib.util.find_spec("streamlit"):
     raise ValueError(MISSING)
   check_port(port)
-  predict.load(source)  # here, so that what is wrong with it is said on the terminal
+  predict.load(source)  # here, so that an error shows on the terminal
   predict.read_vqvae(decoder)
   from streamlit.web import cli  # here: the extra may be missing
   options = [f"--{name}={value}" for name, value in OPTIONS.items()]

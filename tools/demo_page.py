@@ -1,4 +1,4 @@
-"""The page of tools/demo.py. Streamlit runs this file anew for each thing that a person does."""
+"""The page of tools/demo.py. Streamlit runs this file again after each action of the user."""
 import sys
 
 from pp import ops_image
@@ -59,14 +59,14 @@ def question():
 
 
 def respond(source, decoder, prompt, image, arguments):
-  """The predict.Reply; what is decoded of it is shown meanwhile."""
+  """The predict.Reply; the page shows its text while the model decodes it."""
   if not prompt:
     raise ValueError("Type a prompt first.")
-  said, place = [], st.empty()
+  pieces, place = [], st.empty()
 
   def show_piece(piece):
-    said.append(piece)
-    place.code("".join(said), language=None, wrap_lines=True)
+    pieces.append(piece)
+    place.code("".join(pieces), language=None, wrap_lines=True)
 
   reply = predict.respond(predict.load(source), prompt, image, show=show_piece,
                           decoder=predict.read_vqvae(decoder), **arguments)

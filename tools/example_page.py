@@ -39,7 +39,7 @@ class Card:
   findings: list = dataclasses.field(default_factory=list)  # of (level, kind, text)
 
 
-def write(path, title, subtitle, cards, summary=(), kinds=None, side=SMALL, legend=""):
+def write_examples(path, title, subtitle, cards, summary=(), kinds=None, side=SMALL, legend=""):
   """Writes the page, replacing an older one in one step; returns its path.
 
   summary: [(level, text)] above the cards. kinds: {kind: heading} for the choice of a finding.

@@ -31,7 +31,7 @@ READERS = {
 def convert(pictures, classes, out, root=None, split=(), options=None, encode=None):
   """Writes OUT.jsonl, or OUT_train.jsonl, ... -> (ImportResult, {path: number of lines}).
 
-  split: [(name, share)]; an image goes by the hash of its file name, whatever else there is.
+  split: [(name, fraction)]; the hash of an image's file name alone decides its part.
   encode: of importers/codes.py. Raises ValueError, FileNotFoundError, OSError.
   """
   out = pathlib.Path(out)
@@ -70,8 +70,8 @@ def relative(path, base):
 def which(name, split):
   """The part of a split that a file name belongs to; None without a split."""
   place = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest()) / 2**64
-  for part, share in split:
-    place -= share
+  for part, fraction in split:
+    place -= fraction
     if place < 0:
       return part
   return split[-1][0] if split else None
@@ -80,19 +80,19 @@ def which(name, split):
 def parse_split(text):
   """"train=0.9,val=0.1" -> [("train", 0.9), ("val", 0.1)]; ValueError unless they add up to 1."""
   try:
-    parts = [(name.strip(), float(share)) for name, share in
+    parts = [(name.strip(), float(fraction)) for name, fraction in
              (part.split("=") for part in text.split(","))]
   except ValueError:
     parts = []
-  shares = [share for _, share in parts]
-  if not parts or abs(sum(shares) - 1) > 1e-6 or min(shares) <= 0:
-    raise ValueError(f"--split {text!r} is not of the form train=0.9,val=0.1 with shares that add "
-                     "up to 1.")
+  fractions = [fraction for _, fraction in parts]
+  if not parts or abs(sum(fractions) - 1) > 1e-6 or min(fractions) <= 0:
+    raise ValueError(f"--split {text!r} is not of the form train=0.9,val=0.1 with fractions that "
+                     "add up to 1.")
   return parts
 
 
 def summary(result, written):
-  """What was done, as text."""
+  """A summary of the import as text."""
   table = [("class", "objects", "images"), *((c, f"{n:,}", f"{result.images[c]:,}")
                                              for c, n in result.objects.most_common())]
   notes = [f"{what}: {n:,}" for what, n in result.counts.items()]

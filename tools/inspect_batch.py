@@ -33,8 +33,8 @@ SIDE = 320  # pixels of a picture on the page
 SHOWN = 400  # characters of a field
 PARTS = {  # of a row: (colour on a terminal, what it is)
     "prefix": ("36", "prompt, with bos"), "separator": ("35", "ends the prompt"),
-    "suffix": ("32", "answer, learnt"), "eos": ("33", "ends the answer, learnt"),
-    "pad": ("90", "filling")}
+    "suffix": ("32", "answer, supervised"), "eos": ("33", "ends the answer, supervised"),
+    "pad": ("90", "padding")}
 
 
 @dataclasses.dataclass
@@ -44,7 +44,7 @@ class Row:
   tokens: list  # ids
   parts: list  # of PARTS
   mask_ar: list
-  learnt: list  # mask_loss, or in an evaluation mask_input
+  mask: list  # mask_loss, or in an evaluation mask_input
   weights: list  # of the loss; [] in an evaluation
   images: list  # uint8 [H, W, 3]
   note: str  # of the images' values
@@ -88,11 +88,11 @@ def rows(batch, tokenizer, count, mean):
 def _row(batch, i, tokenizer, weights):
   tokens = batch["text"][i].tolist()
   train = weights is not None
-  learnt = batch["mask_loss" if train else "mask_input"][i].tolist()
-  parts = parts_of(tokens, learnt, train, tokenizer)
+  mask = batch["mask_loss" if train else "mask_input"][i].tolist()
+  parts = parts_of(tokens, mask, train, tokenizer)
   problem = ""
   if train and "suffix" not in parts and "eos" not in parts:
-    problem = "nothing is learnt from it: no token is left of the answer"
+    problem = "nothing is supervised: no token is left of the answer"
   elif train and "eos" not in parts:
     problem = "its eos is cut off: text_len is too small, and the model would not learn to stop"
   elif not train and "separator" not in parts:
@@ -102,26 +102,26 @@ def _row(batch, i, tokenizer, weights):
   if "_source" in batch:
     title += f" of {batch['_source'][i]}"
   texts = {k: v[i] for k, v in batch.items() if k not in BATCH and not k.startswith("_")}
-  return Row(title, tokens, parts, batch["mask_ar"][i].tolist(), learnt,
+  return Row(title, tokens, parts, batch["mask_ar"][i].tolist(), mask,
              [0., *weights[i].tolist()] if train else [], images, note, texts, problem)
 
 
-def parts_of(tokens, learnt, train, tokenizer):
+def parts_of(tokens, mask, train, tokenizer):
   """The part of PARTS that each token belongs to.
 
-  learnt: mask_loss in training: what is learnt is suffix, the rest before it prefix, that after it
-  filling. In an evaluation mask_input: what is 1 is prefix.
+  mask: in training mask_loss, which is 1 on the suffix; tokens before it are prefix, those after it
+  padding. In an evaluation mask_input, which is 1 on the prefix.
   """
-  found = np.flatnonzero(learnt)
+  found = np.flatnonzero(mask)
   if train:
     last = found[-1] if len(found) else max(np.flatnonzero(
         np.array(tokens) != tokenizer.pad_token), default=-1)
-    parts = ["suffix" if m else "prefix" if i <= last else "pad" for i, m in enumerate(learnt)]
+    parts = ["suffix" if m else "prefix" if i <= last else "pad" for i, m in enumerate(mask)]
     parts = ["eos" if p == "suffix" and t == tokenizer.eos_token else p
              for p, t in zip(parts, tokens)]
     end = found[0] if len(found) else last + 1
   else:
-    parts = ["prefix" if m else "pad" for m in learnt]
+    parts = ["prefix" if m else "pad" for m in mask]
     end = found[-1] + 1 if len(found) else 0
   separator = tokenizer.to_int(text_layout.SEPARATOR)
   begin = end - len(separator)
@@ -160,15 +160,15 @@ def facts(batch, tokenizer):
   if "mask_loss" not in batch:
     used = batch["mask_input"].sum(axis=1)
     return [("note", f"prompts of {used.min()} to {used.max()} tokens in rows of {text.shape[1]}")]
-  learnt = batch["mask_loss"] > 0
-  cut = int((~((text == tokenizer.eos_token) & learnt).any(axis=1)).sum())
-  # Padding is causal and not learnt; a pad token within a text is not.
-  filled = text.shape[1] - np.argmax((learnt | (text != tokenizer.pad_token))[:, ::-1], axis=1)
+  supervised = batch["mask_loss"] > 0
+  cut = int((~((text == tokenizer.eos_token) & supervised).any(axis=1)).sum())
+  # A pad token within a text is not padding.
+  used = text.shape[1] - np.argmax((supervised | (text != tokenizer.pad_token))[:, ::-1], axis=1)
   return [
       ("error" if cut else "note", f"{cut} of {len(text)} rows without their eos"),
-      ("note", f"{learnt.mean():.1%} of all positions are learnt, "
-               f"{learnt.sum() / max(filled.sum(), 1):.1%} of those that are filled"),
-      ("note", f"rows of {filled.min()} to {filled.max()} tokens in {text.shape[1]}")]
+      ("note", f"{supervised.mean():.1%} of all positions are supervised, "
+               f"{supervised.sum() / max(used.sum(), 1):.1%} of those that are not padding"),
+      ("note", f"rows of {used.min()} to {used.max()} tokens in {text.shape[1]}")]
 
 
 def runs(values):
@@ -179,7 +179,7 @@ def runs(values):
 def weight_of(row):
   """What the tokens of a Row weigh, as text."""
   return (f"{runs(row.weights)}: {sum(row.weights):.2%} of the batch's loss, "
-          f"{np.mean(row.learnt):.0%} of its positions are learnt")
+          f"{np.mean(row.mask):.0%} of its positions are supervised")
 
 
 def spelled(tokenizer, token):
@@ -203,7 +203,7 @@ def describe(row, tokenizer, colours):
     lines.append(f"  {part:10}{n:4}  {words}".rstrip())
     at += n
   lines.append(f"  mask_ar         {runs(row.mask_ar)}")
-  lines.append(f"  {'mask_loss ' if row.weights else 'mask_input'}      {runs(row.learnt)}")
+  lines.append(f"  {'mask_loss ' if row.weights else 'mask_input'}      {runs(row.mask)}")
   if row.weights:
     lines.append(f"  loss weight     {weight_of(row)}")
   lines += [f"  {key:16}{_shortened(value)}" for key, value in row.texts.items()]
@@ -232,7 +232,7 @@ def card(row, tokenizer):
   texts += [(key, _shortened(value)) for key, value in row.texts.items()]
   texts.append(("tokens", _spans(row, tokenizer)))
   texts.append(("mask_ar", runs(row.mask_ar)))
-  texts.append(("mask_loss" if row.weights else "mask_input", runs(row.learnt)))
+  texts.append(("mask_loss" if row.weights else "mask_input", runs(row.mask)))
   if row.weights:
     texts.append(("loss weight", weight_of(row)))
   problems = [("error", "cut", row.problem)] if row.problem else []
@@ -244,8 +244,8 @@ def _spans(row, tokenizer):
   spans, span = [], Markup('<span class="tok {}" title="{}">{}</span>').format
   for i, (token, part) in enumerate(zip(row.tokens, row.parts)):
     tip = f"position {i}, id {token}, mask_ar {row.mask_ar[i]}, " + (
-        f"mask_loss {row.learnt[i]}, weight {row.weights[i]:.4g}" if row.weights else
-        f"mask_input {row.learnt[i]}")
+        f"mask_loss {row.mask[i]}, weight {row.weights[i]:.4g}" if row.weights else
+        f"mask_input {row.mask[i]}")
     if part != "pad":
       spans.append(span(part, tip, spelled(tokenizer, token)))
   if pads := row.parts.count("pad"):
@@ -271,7 +271,7 @@ def inspect(config, step=0, examples=4, html=None, eval=None):
     legend = Markup().join(Markup('<span class="tok {}">{}: {}</span>').format(part, part, what)
                            for part, (_, what) in PARTS.items())
     legend = Markup('<div class="toks">{}</div><pre>{}</pre>').format(legend, table(batch))
-    path = example_page.write(
+    path = example_page.write_examples(
         html, title[0].upper() + title[1:], f"{len(found)} of {size} examples",
         [card(row, tokenizer) for row in found], known, side=SIDE, legend=legend)
     print(f"page: {path}")

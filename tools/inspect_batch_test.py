@@ -54,10 +54,10 @@ def test_parts_masks_and_what_is_cut(tmp_path):
   assert tok.to_str(first.ids("prefix")) == "detect cat" and first.ids("eos") == [tok.eos_token]
   assert tok.to_str(first.ids("suffix")) == f"{BOX} cat"
   assert tok.to_str(first.ids("separator")) == "\n"
-  assert all((part in ("suffix", "eos")) == bool(m) for part, m in zip(first.parts, first.learnt))
+  assert all((part in ("suffix", "eos")) == bool(m) for part, m in zip(first.parts, first.mask))
   assert not first.problem and "pad" in first.parts
   assert "eos is cut off" in found[2].problem and "eos" not in found[2].parts
-  assert "nothing is learnt" in found[3].problem and set(found[3].parts) == {"prefix"}
+  assert "nothing is supervised" in found[3].problem and set(found[3].parts) == {"prefix"}
   assert inspect_batch.facts(batch, tok)[0] == ("error", "2 of 4 rows without their eos")
 
 

@@ -1,6 +1,6 @@
-"""The files that the lines of a JSONL name: decoded in full by threads, hashed, made thumbnails of.
+"""The image and video files of a JSONL: threads read, hash and decode them in full.
 
-Decoders work outside of Python's lock, so that threads use all cores.
+Decoders release Python's lock, so that threads use all cores.
 """
 import concurrent.futures
 import hashlib
@@ -15,7 +15,7 @@ from pp.decode import decode_image
 FRAMES = 4  # of a video that are decoded
 
 
-class Seen(NamedTuple):
+class ImageCheck(NamedTuple):
   digest: bytes  # of the content; b"" if it cannot be read
   problem: str | None = None  # why it cannot be used
   size: tuple | None = None  # (height, width), of a video's first frame
@@ -47,26 +47,26 @@ def frames(kind, data):
   return [decode_image(data)]
 
 
-def look(wanted, decode=True, name="images"):
-  """{(kind, path): Seen} of such pairs, with a line of progress; decode=False: only hashed."""
+def check_files(wanted, decode=True, name="images"):
+  """{(kind, path): ImageCheck} of such pairs, with a progress bar; decode=False: only hashes."""
   def one(pair):
     kind, path = pair
     try:
       data = read(path)
     except OSError as e:
-      return pair, Seen(b"", f"cannot read {path}: {e}")
+      return pair, ImageCheck(b"", f"cannot read {path}: {e}")
     digest = hashlib.blake2b(data, digest_size=16).digest()
     try:
       size = frames(kind, data)[0].shape[:2] if decode else None
     except ValueError as e:
-      return pair, Seen(digest, f"{path}: {e}")
-    return pair, Seen(digest, size=size)
+      return pair, ImageCheck(digest, f"{path}: {e}")
+    return pair, ImageCheck(digest, size=size)
 
   return dict(each(one, list(dict.fromkeys(wanted)), name))
 
 
 def each(fn, items, name):
-  """[fn of each item], by threads; a line of progress on a terminal, else one at the end."""
+  """[fn of each item], by threads, with a progress bar."""
   results, note = [], reporting.counter(name, "files")
   with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     for i in range(0, len(items), 256):  # in parts, so that Ctrl-C is heard

@@ -1,4 +1,4 @@
-"""What can be wrong with the text and the boxes of one line of a JSONL: plain checks, no files.
+"""Checks of the text and the boxes of one line of a JSONL, without its files.
 
 Each check yields (kind, reason); a kind is a row of KINDS. Only form is looked at: that four
 locations make a box, that an answer names what its prompt asks for, that fields are in 0..1.
@@ -12,9 +12,9 @@ import numpy as np
 from pp.locations import BINS, PIECE, SEGS
 from pp.names import near_miss
 
-# kind: (level, heading). An error makes training fail or teaches what is wrong.
+# kind: (level, heading). An error makes training fail, or trains a wrong answer.
 KINDS = {
-    "line": ("error", "lines that are no example"),
+    "line": ("error", "lines that are not an example"),
     "file": ("error", "files that are missing or refused"),
     "image": ("error", "images and videos that cannot be decoded"),
     "text": ("error", "prefix or suffix that is missing, empty or no string"),
@@ -38,7 +38,7 @@ BOXES = ("bbox", "boxes", "box")  # keys of a line that may hold boxes beside ob
 
 
 def problems(example):
-  """Yields (kind, reason) of all that is wrong in a line's object."""
+  """Yields (kind, reason) of all problems of a line's object."""
   yield from _strings(example)
   prefix, suffix = (example[k] if isinstance(example.get(k), str) else ""
                     for k in ("prefix", "suffix"))
@@ -58,7 +58,7 @@ def task(prefix):
 
 
 def unknown_task(prefix):
-  """None for a known first word, else what to say about it."""
+  """None for a known first word, else a warning."""
   word = task(prefix)
   if not word or word in TASKS:
     return None
@@ -83,7 +83,7 @@ def _strings(example):
 
 
 def _malformed(text):
-  """What is wrong with the spelling of single pieces; None if nothing is."""
+  """The problem in the spelling of single pieces, or None."""
   odd = [p for p in PIECE_LIKE.findall(text) if not is_piece(p)]
   if not odd:
     return None
@@ -97,7 +97,7 @@ def is_piece(text):
 
 
 def _runs(text):
-  """What is wrong with runs of well spelled pieces: a box is four, a mask 16 after them."""
+  """Yields the problems of runs of well spelled pieces: a box is four, a mask 16 after them."""
   for run in RUN.finditer(text):
     pieces = PIECE.findall(run[0])
     after = text[run.end():run.end() + 20].strip()
@@ -117,7 +117,7 @@ def _runs(text):
 
 
 def _answer(prefix, suffix):
-  """What is wrong with the objects of an answer to "detect cat ; dog" or "segment cat"."""
+  """Yields the problems of the objects in an answer to "detect cat ; dog" or "segment cat"."""
   asked_task = task(prefix)
   if asked_task not in OBJECTS or not suffix.strip():
     return
@@ -142,7 +142,7 @@ def _answer(prefix, suffix):
 
 
 def _fields(example):
-  """What is wrong with objects/{bbox, label, mask} and with other fields that are boxes."""
+  """Yields the problems of objects/{bbox, label, mask} and of other fields that are boxes."""
   objects = example.get("objects")
   if isinstance(objects, dict):
     yield from _objects(objects)
@@ -179,7 +179,7 @@ def _boxes(key, boxes):
 
 
 def mask_problem(mask, size=None):
-  """What is wrong with a mask, COCO's [[x, y, x, y, ...], ...] or {"size", "counts"} in pixels.
+  """The problem of a mask, [[x, y, x, y, ...], ...] or {"size", "counts"} in pixels, or None.
 
   size: (height, width) of the image, where it is known.
   """
@@ -187,7 +187,7 @@ def mask_problem(mask, size=None):
     return None
   if isinstance(mask, dict):
     if not {"size", "counts"} <= set(mask):
-      return "is no run-length code {size, counts}"
+      return "is not a run-length code {size, counts}"
     wrong = size and list(mask["size"]) != list(size)
     return f"is of {mask['size']}, the image of {list(size)} rows and columns" if wrong else None
   if not isinstance(mask, list) or not mask:
@@ -207,7 +207,7 @@ def mask_problem(mask, size=None):
 
 
 def mask_problems(example, size):
-  """Yields what is wrong with objects/mask, given the image's (height, width) or None."""
+  """Yields the problems of objects/mask, given the image's (height, width) or None."""
   objects = example.get("objects")
   masks = objects.get("mask") if isinstance(objects, dict) else None
   for i, mask in enumerate(masks if isinstance(masks, list) else ()):

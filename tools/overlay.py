@@ -1,4 +1,4 @@
-"""Pictures of answers: boxes, masks and text on the image; where the words of an answer look.
+"""Pictures of answers: boxes, masks and text on the image; the attention of each token.
 
 Coordinates are pixels of the image as it was given. The page is the image scaled up by a whole
 number, or down, so that its longer side is 512 to 1600 pixels, with the text below it.
@@ -88,8 +88,8 @@ def _glow(picture, heat):
 
 def caption(prompt, answer, found=()):
   """The text of a page: the prompt, and below it the answer or, of objects, their labels."""
-  said = " ; ".join(o.label for o in found) if found else answer
-  return f"{prompt}\n{said or '(an empty answer)'}"
+  names = " ; ".join(o.label for o in found) if found else answer
+  return f"{prompt}\n{names or '(an empty answer)'}"
 
 
 def confidence(o):

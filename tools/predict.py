@@ -83,7 +83,7 @@ def decode(vlm, prompt, image, show, *, sampler="greedy", **settings):
 class Reply:
   generation: object  # big_vlm's Generation
   found: list  # of the objects that it names, in pixels
-  notes: list  # of str: what a person should know
+  notes: list  # of str, for the user
 
 
 def respond(vlm, prompt, image, *, decoder=None, show, **settings):
@@ -143,7 +143,7 @@ def save(page, path, what):
 
 
 def converse(answer_one, prompts, out):
-  """Answers prompts one after another; what is wrong with one is said, and the next one asked."""
+  """Answers prompts one after another; an error is printed, and the next prompt asked."""
   for i, prompt in enumerate(prompts, 1):
     try:
       answer_one(prompt, numbered(out, i))

@@ -1,10 +1,10 @@
-"""Looks for everything wrong in JSONL data before a training does.
+"""Checks JSONL data before a training reads it.
 
   python -m tools.validate_jsonl my/train.jsonl
   python -m tools.validate_jsonl 'my/*.jsonl.gz' --check_overlap my/val.jsonl --text_len 128 \\
     --tokenizer gemma.model --html sheet.html
 
-Reports file, line and reason of lines that are no JSON, of files that are missing, refused or do
+Reports file, line and reason of lines that are not JSON, of files that are missing, refused or do
 not decode, of texts that are missing, of malformed boxes and masks, and of answers that are too
 long for --text_len; warns of prompts that the released models do not know and of repeated lines;
 and gives the lengths of texts. --html writes a contact sheet. The exit status is 1 if there is an
@@ -23,19 +23,20 @@ import numpy as np
 from big_vlm import cli, reporting
 from big_vlm.data import jsonl
 from pp.locations import PIECE
+from pp.text_layout import prompt_ids, suffix_ids
 from pp.tokenizer import check_single_ids, get_tokenizer
 from tools import contact_sheet, jsonl_images, jsonl_text
 from tools.jsonl_text import KINDS
 
-SHOWN = 20  # of a kind
-SHARES = (0.5, 0.9, 0.99)
+SHOWN = 20  # findings of a kind
+QUANTILES = (0.5, 0.9, 0.99)
 NO_TEXT = hashlib.blake2b(b"", digest_size=16).digest()
 WORD = re.compile(rf"{PIECE.pattern}|\w+|[^\w\s]")
 
 
 @dataclasses.dataclass
 class Findings:
-  """What was found. Lines are those of data (a Jsonl), of which the first `count` were read."""
+  """The findings on data (a Jsonl), of which the first `count` lines were read."""
   data: jsonl.Jsonl
   count: int
   problems: dict  # {kind: [(index, text)]}
@@ -50,8 +51,8 @@ class Findings:
 
 
 @dataclasses.dataclass
-class _Line:
-  """What is kept of a line beside its problems."""
+class _LineDigests:
+  """Digests of a line, to compare it with all others."""
   index: int
   paths: list  # of (field, path)
   whole: bytes  # digests, as all lines are kept
@@ -93,21 +94,21 @@ def validate(path, root=None, allow=(), tokenizer=None, text_len=128, against=No
       add(i, "cut", reason)
     whole = _digest(json.dumps(example, sort_keys=True))
     objects = example.get("objects")
-    lines.append(_Line(i, _resolved(data, i, example, add), whole, *map(_digest, texts),
+    lines.append(_LineDigests(i, _resolved(data, i, example, add), whole, *map(_digest, texts),
                        masks=isinstance(objects, dict) and "mask" in objects))
   found.lengths = np.array(lengths, int).reshape(-1, 3)
-  seen = jsonl_images.look([p for line in lines for p in line.paths])
-  found.files = len(seen)
+  checks = jsonl_images.check_files([p for line in lines for p in line.paths])
+  found.files = len(checks)
   for line in lines:
     for p in line.paths:
-      if seen[p].problem:
-        add(line.index, "image", seen[p].problem)
+      if checks[p].problem:
+        add(line.index, "image", checks[p].problem)
     if line.masks:
-      size = seen[line.paths[0]].size if line.paths else None
+      size = checks[line.paths[0]].size if line.paths else None
       for reason in jsonl_text.mask_problems(data.line(line.index), size):
         add(line.index, "fields", reason)
-  _compare(found, lines, seen, add)
-  _leaks(found, lines, seen, others, add)
+  _compare(found, lines, checks, add)
+  _leaks(found, lines, checks, others, add)
   return found
 
 
@@ -143,20 +144,20 @@ def _lengths(tok, prefix, suffix):
   if not tok:
     words = len(WORD.findall(prefix)), len(WORD.findall(suffix))
     return *words, sum(words)
-  tokens = len(tok.to_int(prefix)), len(tok.to_int(suffix))
-  return *tokens, sum(tokens) + 3
+  prompt, answer = prompt_ids(tok, prefix), suffix_ids(tok, suffix)
+  return len(prompt) - len(prompt_ids(tok, "")), len(answer) - 1, len(prompt) + len(answer)
 
 
 def _cut(prefix, suffix, total, text_len):
   if total <= text_len + 1:  # the last token is only predicted
     return None
-  left = max(text_len + 1 - prefix - 2, 0)
+  left = max(text_len + 1 - (total - suffix - 1), 0)
   return (f"{total - 1} tokens do not fit text_len {text_len}: {left} are left of the answer's "
           f"{suffix} and its eos")
 
 
 def _split(tok, text, single):
-  """What to say about the <loc> and <seg> of a text that are not one token each, or None.
+  """A warning of the <loc> and <seg> of a text that are not one token each, or None.
 
   single: {piece: whether it is one}, of those that came before.
   """
@@ -175,14 +176,14 @@ def _split(tok, text, single):
           "characters: name the tokensets, e.g. gemma(tokensets=('loc', 'seg'))")
 
 
-def _compare(found, lines, seen, add):
+def _compare(found, lines, checks, add):
   """Lines and images that are there twice, and answers that contradict each other."""
   wheres, whole, names, answers = found.data.where, {}, {}, {}
   for line in lines:
     first = whole.setdefault(line.whole, line.index)
     if first != line.index:
       add(line.index, "repeated", f"is the same as {wheres(first)}")
-    digests = tuple(seen[p].digest for p in line.paths)
+    digests = tuple(checks[p].digest for p in line.paths)
     for digest, (_, path) in zip(digests, line.paths):
       other = names.setdefault(digest, path) if digest else path
       if other != path:
@@ -200,15 +201,15 @@ def _hashes(against, root, allow):
       for field, name in jsonl_images.named(data.line(i)):
         wanted.setdefault((field, data.resolve(i, name)), i)
     except (ValueError, FileNotFoundError):
-      continue  # those lines are not what is looked at here
-  seen = jsonl_images.look(wanted, decode=False, name="images of --check_overlap")
-  return {s.digest: data.where(wanted[p]) for p, s in seen.items() if s.digest}
+      continue  # the other files are not checked here
+  checks = jsonl_images.check_files(wanted, decode=False, name="images of --check_overlap")
+  return {s.digest: data.where(wanted[p]) for p, s in checks.items() if s.digest}
 
 
-def _leaks(found, lines, seen, others, add):
+def _leaks(found, lines, checks, others, add):
   for line in lines:
     for p in line.paths:
-      if where := others.get(seen[p].digest):
+      if where := others.get(checks[p].digest):
         add(line.index, "leak", f"{p[1]} is an image of {where}")
 
 
@@ -246,17 +247,17 @@ def _show_tasks(found, some, most):
   if len(ordered) > most:
     print(f"  and {len(ordered) - most:,} more words (--all shows them)")
   print(f"  {len(some) / max(found.count, 1):.0%} of the lines; the released models know "
-        f"{', '.join(jsonl_text.TASKS)}. A word of your own is learnt too, but says nothing yet.")
+        f"{', '.join(jsonl_text.TASKS)}. You can train another word, but it means nothing to them.")
 
 
 def lengths_table(found):
-  """The percentiles of the lengths as text, and what they mean for text_len."""
+  """The percentiles of the lengths as text, and the lines that text_len cuts."""
   if not len(found.lengths):
     return "lengths: no line could be read"
-  rows = [[f"lengths in {found.unit}", *(f"{s:.0%}" for s in SHARES), "longest"]]
+  rows = [[f"lengths in {found.unit}", *(f"{s:.0%}" for s in QUANTILES), "longest"]]
   for i, name in enumerate(("prefix", "suffix", "row")):
     column = found.lengths[:, i] - (i == 2 and found.unit == "tokens")
-    values = [int(np.quantile(column, s, method="higher")) for s in SHARES]
+    values = [int(np.quantile(column, s, method="higher")) for s in QUANTILES]
     rows.append([name, *map(str, values), str(column.max())])
   table = reporting.columns(rows)
   if found.unit == "words":
@@ -265,10 +266,10 @@ def lengths_table(found):
   needed = found.lengths[:, 2] - 1
   cut = float(np.mean(needed > found.text_len))
   most = math.ceil(np.quantile(needed, 0.999, method="higher"))
-  said = (f"text_len {found.text_len} cuts {cut:.2%} of the lines" if cut else
-          f"text_len {found.text_len} holds every line")
-  return (f"{table}\nA row is bos, prefix, separator and suffix. {said}; {most} would hold 99.9 % "
-          "of them.")
+  summary = (f"text_len {found.text_len} cuts {cut:.2%} of the lines" if cut else
+             f"text_len {found.text_len} holds every line")
+  return (f"{table}\nA row is bos, prefix, separator and suffix. {summary}; {most} would hold "
+          "99.9 % of them.")
 
 
 def main(argv=None):
@@ -276,7 +277,7 @@ def main(argv=None):
   parser.add_argument("path", nargs="+", help="files or patterns such as 'my/*.jsonl'")
   parser.add_argument("--root", help="folder that paths in the lines are relative to")
   parser.add_argument("--allow", nargs="*", default=(), choices=jsonl.ALLOW, metavar="WHAT",
-                      help=f"what is refused otherwise: {', '.join(jsonl.ALLOW)}")
+                      help=f"allow, which is refused otherwise: {', '.join(jsonl.ALLOW)}")
   parser.add_argument("--tokenizer", help="e.g. \"gemma(tokensets=('loc', 'seg'))\", or a "
                                           "SentencePiece .model or a tokenizer.json")
   parser.add_argument("--text_len", type=int, default=128, help="tokens that the model reads")
@@ -293,7 +294,7 @@ def main(argv=None):
                    args.check_overlap, args.limit)
   show(found, sys.maxsize if args.all else SHOWN)
   if args.html:
-    print(f"contact sheet: {contact_sheet.write(found, args.html, args.sample, args.seed)}")
+    print(f"contact sheet: {contact_sheet.write_sheet(found, args.html, args.sample, args.seed)}")
   if found.failed:
     sys.exit(1)
 

@@ -105,7 +105,7 @@ def test_a_missing_prefix_is_one_problem_unless_the_ops_write_it():
     ([[1, 1, 70, 1, 50, 30]], "leaves the image of 60x40"),
     ([[1, 1, 50, 1]], "not [x, y, x, y, x, y, ...]"),
     ({"size": [60, 40], "counts": "PPd0"}, "is of [60, 40], the image of [40, 60] rows"),
-    ({"counts": "PPd0"}, "is no run-length code"), ("mask.png", "not a list of polygons"),
+    ({"counts": "PPd0"}, "is not a run-length code"), ("mask.png", "not a list of polygons"),
 ])
 def test_masks(mask, complaint):
   found = jsonl_text.mask_problem(mask, (40, 60))
@@ -220,7 +220,7 @@ def test_root_allow_and_several_files(write, tmp_path):
   assert list(found.problems) == ["repeated"] and found.count == 2
   path = tmp_path / "lists" / "3.jsonl"
   path.write_text(json.dumps({**GOOD, "image": "../a.png"}))
-  assert "lies outside" in validate_jsonl.validate(str(path)).problems["file"][0][1]
+  assert "is outside" in validate_jsonl.validate(str(path)).problems["file"][0][1]
   assert not validate_jsonl.validate(str(path), allow=["outside"]).problems
 
 
@@ -250,11 +250,11 @@ def test_the_sheet_is_one_escaped_file_with_problems_first(write, tmp_path, caps
 def test_shapes_are_drawn_in_the_shrunk_picture(tmp_path, annotation, shape):
   image = np.zeros((200, 400, 3), np.uint8)
   card = example_page.Card("one", [example_page.Picture(image, [annotation])])
-  page = example_page.write(tmp_path / "p.html", "t", "s", [card]).read_text()
+  page = example_page.write_examples(tmp_path / "p.html", "t", "s", [card]).read_text()
   assert 'viewBox="0 0 160 80"' in page and shape in page
 
 
 def test_a_page_that_cannot_be_written(tmp_path):
   (tmp_path / "file").write_text("in the way")
   with pytest.raises(OSError, match="Cannot write .*p.html"):
-    example_page.write(tmp_path / "file" / "p.html", "t", "s", [])
+    example_page.write_examples(tmp_path / "file" / "p.html", "t", "s", [])

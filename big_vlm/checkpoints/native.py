@@ -5,7 +5,7 @@
     W/checkpoints/1200/params  one folder a step, see steps.py
     W/checkpoints/1200/train   step and optimizer state, which only a resumed training reads
 
-The mesh is no part of the format: any device count restores what any other saved.
+The mesh is not part of the format: any device count restores what any other saved.
 """
 import functools
 import json

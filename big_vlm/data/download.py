@@ -1,4 +1,4 @@
-"""Files that a URL names, each downloaded once."""
+"""Downloads the files of URLs, each once."""
 import hashlib
 import os
 import pathlib
@@ -9,10 +9,10 @@ CHUNK = 2**20
 
 
 def fetch(url, most):
-  """The bytes behind an http(s) URL; raises OSError, also where they are more than `most`.
+  """Returns the bytes of an http(s) URL; OSError if that fails or they are more than `most`.
 
-  They are kept in ~/.cache/big_vlm/downloads ($BIG_VLM_CACHE/downloads) under the hash of the URL
-  and are not asked for again.
+  It keeps them in ~/.cache/big_vlm/downloads ($BIG_VLM_CACHE/downloads) under the hash of the URL,
+  and does not download them again.
   """
   cache = pathlib.Path(os.environ.get("BIG_VLM_CACHE") or "~/.cache/big_vlm").expanduser()
   path = cache / "downloads" / hashlib.sha256(url.encode()).hexdigest()
@@ -27,7 +27,7 @@ def fetch(url, most):
         raise OSError(f"more than {most >> 20} MiB")
   data = b"".join(parts)
   path.parent.mkdir(parents=True, exist_ok=True)
-  unfinished = path.with_suffix(f".{os.getpid()}")
+  unfinished = path.with_suffix(f".{os.getpid()}")  # another worker may download the same URL
   unfinished.write_bytes(data)
   os.replace(unfinished, path)
   return data

@@ -1,9 +1,10 @@
 """JSONL: one example per line, {"image": "cat.png", "prefix": "caption en", "suffix": "a cat"}.
 
 "image" is a path relative to the file's folder (or to root), "images" a list of paths, "video" a
-path, or a list of paths of its frames. The files' bytes take the paths' places. Every other field
-is passed on: numbers, text, boxes, polygons; lists of numbers or of strings become arrays, as a
-TFDS data set has them. Lines may differ in keys. All lines are checked before training starts.
+path, or a list of the paths of its frames. In the example, the bytes of the files replace the
+paths. All other fields stay: numbers, text, boxes, polygons; lists of numbers or strings become
+arrays, as in a TFDS data set. Lines may have different keys. The source checks all lines before
+training starts.
 """
 import glob
 import gzip
@@ -19,28 +20,31 @@ import numpy as np
 from big_vlm.data import download
 from pp.names import check_names
 
-FILES = ("image", "images", "video")  # the fields that name files
+FILES = ("image", "images", "video")  # the fields with paths
 ALLOW = ("outside", "links", "urls")
 MAX_LINE = 2**26  # bytes
-MAX_FILE = 2**31  # bytes: no image comes near it, and a video is read whole
-NOTE = 10  # seconds between lines that say how far a check is
-CHUNK = 2**26  # bytes that are searched for line ends at a time
+MAX_FILE = 2**31  # bytes; images are far smaller, and a video is read whole
+NOTE = 10  # seconds between lines about the progress of a check
+CHUNK = 2**26  # bytes in which the search for line ends takes a file
 
 
 class Jsonl:
   """Random access to the lines of one file or several; errors name the file and the line.
 
+  By default a line can read only files below the root, because a JSONL file from elsewhere must not
+  read other files of this machine. `allow` lifts that.
+
   Args:
-    path: of a file, or a pattern with * in it, or a list of these. Files that end in .gz are
+    path: of a file, or a pattern with * in it, or a list of these. Files with the suffix .gz are
       held in memory, others are mapped.
     root: the folder that paths in the lines are relative to; by default that of the file.
-    allow: what is refused otherwise, because a file from elsewhere should not be able to read
-      any file of this machine: "outside" (absolute paths and ".." that leave the root), "links"
-      (symbolic links below the root), "urls" (http and https; downloaded once, then kept).
-    check: look at all lines now, and whether their files are there.
+    allow: "outside" (absolute paths, and ".." that leave the root), "links" (symbolic links below
+      the root), "urls" (http and https; each is downloaded once).
+    check: check all lines now, and that their files exist.
 
   Raises:
-    ValueError, FileNotFoundError: a line that is no example, a file that is missing or refused.
+    ValueError: a line is not an example, or names a file that is not allowed.
+    FileNotFoundError: a file does not exist.
   """
 
   def __init__(self, path, root=None, allow=(), check=True):
@@ -50,7 +54,7 @@ class Jsonl:
     self._names = _short_names(self._paths)
     self._maps = [None] * len(self._paths)
     ends = [_line_ends(self._bytes(i)) for i in range(len(self._paths))]
-    # One row per line that is not blank: [file, line number from 1, first byte, byte after it].
+    # A row for each line that is not blank: [file, line number from 1, first byte, last byte + 1].
     self._lines = np.concatenate([self._lines_of(i, e) for i, e in enumerate(ends)])
     if not len(self._lines):
       raise ValueError(f"{path} has no lines: expected one JSON object per line.")
@@ -72,19 +76,19 @@ class Jsonl:
     return {**{k: _as_array(v) for k, v in example.items()}, "_id": self._id(index)}
 
   def __getstate__(self):
-    return {**self.__dict__, "_maps": [None] * len(self._paths)}  # workers map the files anew
+    return {**self.__dict__, "_maps": [None] * len(self._paths)}  # workers map the files again
 
   def line(self, index):
-    """The JSON object of an example as it is written; raises ValueError where it is none."""
+    """The JSON object of a line; ValueError if it is not an example."""
     file, _, start, end = self._lines[index]
     where = self.where(index)
     if end - start > MAX_LINE:
-      raise ValueError(f"{where} is {(end - start) >> 20} MiB long, the most is {MAX_LINE >> 20}.")
+      raise ValueError(f"{where} is {(end - start) >> 20} MiB long; the limit is {MAX_LINE >> 20}.")
     text = bytes(self._bytes(file)[start:end])
     try:
       example = json.loads(text, object_pairs_hook=_unique)
       if b"\\ud" in text.lower():
-        json.dumps(example, ensure_ascii=False).encode()  # half a character, as "\ud83d" alone
+        json.dumps(example, ensure_ascii=False).encode()  # a lone surrogate, such as "\ud83d"
     except (ValueError, RecursionError) as e:
       raise ValueError(f"{where} is not JSON: {e}. The line begins with "
                        f"{text[:60].decode('utf-8', 'replace')!r}.") from e
@@ -92,7 +96,8 @@ class Jsonl:
       raise ValueError(f"{where} is a JSON {type(example).__name__}, not an object "
                        '{"image": ..., "prefix": ..., "suffix": ...}.')
     if odd := next((key for key in example if key.startswith("_")), None):
-      raise ValueError(f"{where} has the key {odd!r}: keys with _ belong to the loader; rename it.")
+      raise ValueError(f"{where} has the key {odd!r}: keys that start with _ belong to the loader; "
+                       "rename it.")
     if "image" in example and "images" in example:
       raise ValueError(f"{where} has both 'image' and 'images'; keep one.")
     if not isinstance(example.get("images", []), list):
@@ -101,18 +106,18 @@ class Jsonl:
     return example
 
   def files(self, index):
-    """[path or URL] that an example names, each checked; raises the first complaint."""
+    """The [path or URL] of the files of an example; the first error of `line` or `resolve`."""
     return [self.resolve(index, name) for name in _names(self.line(index))]
 
   def problems(self):
     """Yields (index, ValueError or FileNotFoundError) for each line that cannot be used.
 
-    A million lines take 15 s or so; where it takes longer, it says how far it is.
+    A million lines take about 15 s; a longer check prints its progress.
     """
-    said = time.monotonic()
+    printed = time.monotonic()
     for index in range(len(self)):
-      if time.monotonic() - said > NOTE:
-        said = time.monotonic()
+      if time.monotonic() - printed > NOTE:
+        printed = time.monotonic()
         print(f"checked {index:,} of {len(self):,} lines of {self._paths[0]}"
               + " and others" * (len(self._paths) > 1), flush=True)
       try:
@@ -121,32 +126,37 @@ class Jsonl:
         yield index, e
 
   def where(self, index):
-    """"data/train.jsonl, line 3"."""
+    """The place of an example: "data/train.jsonl, line 3"."""
     file, number = self._lines[index, :2]
     return f"{self._paths[file]}, line {number}"
 
   def resolve(self, index, name):
-    """The path (or URL, as a str) of a name in a line; raises ValueError, FileNotFoundError."""
+    """The path of a name in a line, or a URL as a str.
+
+    Raises:
+      ValueError: it is not a path, or not allowed.
+      FileNotFoundError: there is no such file.
+    """
     where, root = self.where(index), self._roots[self._lines[index, 0]]
     if not isinstance(name, str):
       raise ValueError(f"{where}: an image is a path, not {name!r}.")
     if name.lower().startswith(("http://", "https://")):
       if "urls" not in self._allow:
-        raise ValueError(f"{where}: {name[:200]!r} is a URL. Download the files first, or give "
+        raise ValueError(f"{where}: {name[:200]!r} is a URL. Download the files first, or set "
                          "allow=('urls',) in the config's data.")
       return name
     try:
       path = pathlib.Path(os.path.normpath(root / name))
       self._refuse(where, name, root, path)
       found = stat.S_ISREG(mode := path.stat().st_mode)
-      what = f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'no file'}, not an image. "
+      what = f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'not a file'}, not an image. "
     except FileNotFoundError:
       found, what = False, f"there is no image file {path}. "
     except (ValueError, OSError) as e:
       if isinstance(e, _Refused):
         raise
-      # a NUL, a lone surrogate, a name that is too long
-      raise ValueError(f"{where}: {name[:60]!r} is no path of an image: {e}.") from e
+      # The name has a NUL or a lone surrogate, or is too long.
+      raise ValueError(f"{where}: {name[:60]!r} is not the path of an image: {e}.") from e
     if not found:
       raise FileNotFoundError(f"{where}: {what}Paths are relative to {root}.")
     return path
@@ -154,15 +164,15 @@ class Jsonl:
   def _refuse(self, where, name, root, path):
     outside = not path.is_relative_to(root) or ".." in pathlib.PurePath(name).parts
     if outside and "outside" not in self._allow:
-      raise _Refused(f"{where}: image {name!r} lies outside of {root}, or says so by '..'. If that "
-                     "is meant, give the common folder as root=... in the config's data, to which "
-                     "paths are then relative, or allow=('outside',).")
+      raise _Refused(f"{where}: image {name!r} is outside of {root}, or has '..' in it. If that is "
+                     "intended, set root=... in the config's data to the common folder, to which "
+                     "paths are then relative, or set allow=('outside',).")
     if "links" not in self._allow:
       below = path.relative_to(root).parts if path.is_relative_to(root) else ()
       for i in range(len(below)):
         if (link := root.joinpath(*below[:i + 1])).is_symlink():
           raise _Refused(f"{where}: {link} is a symbolic link, to {os.readlink(link)}. If that is "
-                         "meant, give allow=('links',) in the config's data.")
+                         "intended, set allow=('links',) in the config's data.")
 
   def _read(self, index, name):
     path = self.resolve(index, name)
@@ -170,7 +180,7 @@ class Jsonl:
       if isinstance(path, str):
         return download.fetch(path, MAX_FILE)
       if (size := path.stat().st_size) > MAX_FILE:
-        raise OSError(f"{size >> 20} MiB are more than the {MAX_FILE >> 20} allowed")
+        raise OSError(f"its {size >> 20} MiB are more than the {MAX_FILE >> 20} MiB allowed")
       return path.read_bytes()
     except OSError as e:
       raise OSError(f"{self.where(index)}: cannot read {path}: {e}.") from e
@@ -194,11 +204,11 @@ class Jsonl:
 
 
 class _Refused(ValueError):
-  """A name of a file that a line may not have."""
+  """A line names a file that is not allowed."""
 
 
 def _matching(path):
-  """The files of a path, a pattern, or a list of them, in order; raises FileNotFoundError."""
+  """The files of a path, a pattern, or a list of these, in order; FileNotFoundError for none."""
   found = []
   for p in [path] if isinstance(path, (str, os.PathLike)) else path:
     pattern = os.fspath(p)
@@ -212,7 +222,7 @@ def _matching(path):
 
 
 def _short_names(paths):
-  """File names, with as many folders before them as tell them apart."""
+  """The names of the files, or their paths below the common folder if two names are equal."""
   if len({p.name for p in paths}) == len(paths):
     return [p.name for p in paths]
   common = os.path.commonpath([p.absolute().parent for p in paths])
@@ -220,7 +230,7 @@ def _short_names(paths):
 
 
 def _contents(path):
-  """The bytes of a file, as bytes or a map of it; raises FileNotFoundError with the reason."""
+  """The bytes of a file, as bytes or as a memory map; FileNotFoundError with the reason."""
   try:
     with path.open("rb") as f:
       if path.suffix == ".gz":
@@ -236,7 +246,7 @@ def _contents(path):
 
 
 def _line_ends(data):
-  """int64 offsets of the newlines, and of the end; only \\n ends a line."""
+  """int64 offsets of the newlines and of the end of the data; only \\n ends a line."""
   found = [np.flatnonzero(np.frombuffer(data, np.uint8, min(CHUNK, len(data) - at), at) == 10) + at
            for at in range(0, len(data), CHUNK)]
   return np.concatenate([*found, [len(data)]]).astype(np.int64)
@@ -246,7 +256,7 @@ def _unique(pairs):
   example = dict(pairs)
   if len(example) < len(pairs):
     keys = [key for key, _ in pairs]
-    raise ValueError(f"{next(k for k in keys if keys.count(k) > 1)!r} stands twice in an object")
+    raise ValueError(f"an object has {next(k for k in keys if keys.count(k) > 1)!r} twice")
   return example
 
 
@@ -257,7 +267,7 @@ def _names(example):
 
 
 def _as_array(value):
-  """A list of numbers, equally long lists of them, or strings, as an array; all else as it is."""
+  """A list of numbers, of equally long lists of them, or of strings as an array; others as is."""
   if isinstance(value, dict):
     return {k: _as_array(v) for k, v in value.items()}
   if not isinstance(value, list):

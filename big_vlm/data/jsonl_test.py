@@ -74,12 +74,12 @@ def test_only_a_newline_ends_a_line(write, text, ids, last):
     ({"images": ["a.png", 3]}, "an image is a path, not 3"),
     ({"image": "c.png"}, "there is no image file .*c.png. Paths are relative to "),
     ({"image": ""}, "is a folder, not an image"),
-    ('{"image": "a.png", "image": "b.png"}', "'image' stands twice in an object"),
-    ({"_rng": 3}, "has the key '_rng': keys with _ belong to the loader"),
-    ({"image": "a\0.png"}, "is no path of an image"),
+    ('{"image": "a.png", "image": "b.png"}', "an object has 'image' twice"),
+    ({"_rng": 3}, "has the key '_rng': keys that start with _ belong to the loader"),
+    ({"image": "a\0.png"}, "is not the path of an image"),
     ({"image": "\ud800.png"}, "is not JSON: .*surrogates"),
     ({"video": 3}, "is a path, not 3"),
-    ({"image": "a" * 5000}, "is no path of an image: .*too long"),
+    ({"image": "a" * 5000}, "is not the path of an image: .*too long"),
 ])
 def test_a_bad_line_is_named_before_training(write, bad, complaint):
   path = write({"image": "a.png"}, "", bad)
@@ -128,7 +128,7 @@ def test_several_files_patterns_and_gzip(tmp_path):
 def test_names_that_leave_the_folder_are_refused(write, tmp_path):
   outside = str(tmp_path / "outside.png")
   for name in ("../outside.png", outside, "/etc/passwd", "x/../a.png"):
-    with pytest.raises(ValueError, match="line 1: image .* lies outside of .*root="):
+    with pytest.raises(ValueError, match="line 1: image .* is outside of .*root="):
       Jsonl(write({"image": name}))
   assert Jsonl(write({"image": "outside.png"}), root=tmp_path)[0]["image"] == b"outside"
   assert Jsonl(write({"image": outside}), root=tmp_path)[0]["image"] == b"outside"

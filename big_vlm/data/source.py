@@ -1,4 +1,4 @@
-"""What a source of examples is, and how a config names one.
+"""Sources of examples, and the `data` of a config that opens one.
 
     dict(name="digits/small", split="train", data_dir="data")      a prepared TFDS data set
     dict(name="jsonl", path="my/train.jsonl")                      one JSON object per line
@@ -14,7 +14,7 @@ OURS = {"jsonl": jsonl.Jsonl, "memory": memory.Memory}
 class Source(Protocol):
   """Random access to examples; an example is a dict of numpy arrays, bytes and strings.
 
-  It always holds "_id", a string that says where the example stands ("train.jsonl:12").
+  It always has "_id", a string with the place of the example ("train.jsonl:12").
   """
 
   def __len__(self) -> int: ...
@@ -23,5 +23,5 @@ class Source(Protocol):
 
 
 def get(name, **kw):
-  """The source that a config's `data` names; other keys are arguments of its class."""
+  """Returns the Source of a config's `data`; its other keys are arguments of the class."""
   return OURS[name](**kw) if name in OURS else tfds.Tfds(name, **kw)

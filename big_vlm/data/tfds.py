@@ -1,4 +1,4 @@
-"""Prepared TFDS data sets, read from ArrayRecord without TensorFlow; images stay encoded."""
+"""Reads prepared TFDS data sets from ArrayRecord, without TensorFlow; images stay encoded."""
 import importlib
 import importlib.util
 import os
@@ -11,10 +11,12 @@ with epy.lazy_imports():  # slow to import
 
 
 def builder(name, data_dir=None):
-  """The TFDS builder called name ("digits/small"); our own are in big_vlm/datasets.
+  """Returns the TFDS builder of a name such as "digits/small"; this project's are in datasets/.
 
-  What is not prepared yet will be as ArrayRecord. Raises ValueError for an unknown name, and for a
-  data set that is stored without random access.
+  A builder that is not prepared yet will write ArrayRecord.
+
+  Raises:
+    ValueError: the name is unknown, or the data set is stored without random access.
   """
   own = name.split("/")[0].split(":")[0]
   if own.isidentifier() and importlib.util.find_spec(f"big_vlm.datasets.{own}"):
@@ -29,8 +31,8 @@ def builder(name, data_dir=None):
     b.info.set_file_format("array_record", override=True)
   elif not b.info.available_file_formats() & tfds.core.FileFormat.with_random_access():
     raise ValueError(
-        f"The data set {name} in {b.data_dir} is stored as {b.info.file_format.value}, which has "
-        "no random access. Convert it once, where TensorFlow is installed, with: python -m "
+        f"The data set {name} in {b.data_dir} is stored as {b.info.file_format.value}, which does "
+        "not have random access. Convert it once, where TensorFlow is installed, with: python -m "
         f"tensorflow_datasets.scripts.convert_format --dataset_version_dir={b.data_dir} "
         "--out_file_format=array_record")
   return b
@@ -47,7 +49,7 @@ class Tfds:
           f"The data set {name} is not prepared in {os.path.dirname(str(b.data_dir))}. Prepare it "
           f"with: python -m big_vlm.datasets.prepare {name}{where}")
     if not b.info.splits[split].num_examples:
-      raise ValueError(f"The split {split!r} of the data set {name} holds no example.")
+      raise ValueError(f"The split {split!r} of the data set {name} has no examples.")
     self.name, self._features = f"{name}/{split}", b.info.features
     self._images = b.as_data_source(split, decoders=_undecoded(b.info.features))
 
@@ -60,7 +62,7 @@ class Tfds:
 
 
 def _skip_decoding():
-  """SkipDecoding that can also stand in a sequence, which TFDS's own cannot without TensorFlow."""
+  """SkipDecoding that also works in a sequence, where TFDS's own needs TensorFlow."""
   class SkipDecoding(tfds.decode.SkipDecoding):  # here: TFDS is imported on first use
     def decode_batch_example_np(self, examples):
       return list(examples)
@@ -68,7 +70,7 @@ def _skip_decoding():
 
 
 def _undecoded(features):
-  """SkipDecoding for every image and video feature, wherever it is nested."""
+  """SkipDecoding for every image and video feature at any depth; None if there is none."""
   if isinstance(features, (tfds.features.Image, tfds.features.Video)):
     return _skip_decoding()
   if isinstance(features, tfds.features.Sequence):
@@ -80,7 +82,7 @@ def _undecoded(features):
 
 
 def _columns(feature, value):
-  """Sequences as arrays (also empty ones, with their dtype and inner shape), texts as str."""
+  """Decodes texts to str and sequences to arrays; empty ones keep their dtype and inner shape."""
   if isinstance(feature, tfds.features.FeaturesDict):
     return {k: _columns(feature[k], v) for k, v in value.items()}
   if isinstance(feature, tfds.features.Text):
@@ -102,7 +104,7 @@ def _columns(feature, value):
 
 
 def _aligned(column):
-  """A list beside other columns (images, or columns of different lengths) as an array too."""
+  """A list as an array of objects: images, or columns of different lengths."""
   if not isinstance(column, list):
     return column
   array = np.empty(len(column), object)

@@ -91,7 +91,7 @@ def test_not_prepared_names_the_command(tmp_path):
     ("a.b/c", "train", "a.b/c"),
     ("digits/tiny", "trian", "Unknown split 'trian'. Should be one of .'train', 'val', 'test'"),
     ("digits/tiny", "train[:", "parsing split"),
-    ("digits/tiny", "train[:0]", r"The split 'train\[:0\]' of .* digits/tiny holds no example"),
+    ("digits/tiny", "train[:0]", r"The split 'train\[:0\]' of .* digits/tiny has no examples"),
 ])
 def test_wrong_names_and_splits(data_dir, name, split, complaint):
   with pytest.raises(ValueError, match=complaint):

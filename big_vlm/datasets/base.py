@@ -124,12 +124,12 @@ class Builder(dataset_builder.FileReaderBuilder, skip_registration=True):
           f"{len(records):,}: the download is incomplete, or it is another release. "
           "--allow_incomplete prepares it all the same.")
     if not records:
-      raise ValueError(f"{self.name}: {raw.folder} holds no example of {split}.")
+      raise ValueError(f"{self.name}: {raw.folder} has no examples of {split}.")
     hasher = hashing.Hasher(split)
     hashed = sorted(((hasher.hash_key(key), i) for i, (key, _) in enumerate(records)))
     for (one, i), (other, j) in zip(hashed, hashed[1:]):
       if one == other:
-        raise ValueError(f"{self.name}: the key {records[i][0]!r} stands twice in {split}, at "
+        raise ValueError(f"{self.name}: the key {records[i][0]!r} is twice in {split}, at "
                          f"records {i} and {j}.")
     return [records[i] for _, i in hashed]
 

@@ -112,8 +112,8 @@ def test_shards_of_other_keys_are_not_taken(raw, monkeypatch):
 @pytest.mark.parametrize("file, content, complaint", [
     ("train.jsonl", '{"key": 1}\n', "the release has 50 examples in train, .* has 1: the download"),
     ("train.jsonl", "", "has 0: the download is incomplete"),
-    ("test.jsonl", "", "holds no example of test"),
-    ("test.jsonl", '{"key": 1}\n{"key": 2}\n{"key": 1}\n', "the key 1 stands twice in test, at "
+    ("test.jsonl", "", "has no examples of test"),
+    ("test.jsonl", '{"key": 1}\n{"key": 2}\n{"key": 1}\n', "the key 1 is twice in test, at "
      "records [02] and [02]"),
     ("test.jsonl", '{"key": 1}\n', "numbers, test, example 1: the release is not laid out as "
      "expected, KeyError: 'id'"),

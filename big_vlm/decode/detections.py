@@ -1,14 +1,13 @@
-"""An answer -> boxes, labels, masks in pixels, each with the probability that the model gave it.
+"""Answers -> boxes, labels and masks in pixels, each with the probability that the model gave it.
 
   <loc0102><loc0204><loc0511><loc1023> cat ; <loc0000>...      an object ends at the ";" or the end
 
   box_score    product of the probabilities of the four <loc> tokens
-  label_score  product of those of the label's tokens, the space before it being one of them or a
-               part of one; None without a label
-  score        product of the two. The codes of a mask have no part in it: sixteen tokens of which
-               many spell nearly the same mask say little about the object.
+  label_score  product of those of the label's tokens and the space before it; None without a label
+  score        product of the two, without the sixteen codes of a mask: many of them spell nearly
+               the same mask, so their probabilities say little about the object
 
-Objects are what pp/locations.py can read; a malformed one is skipped and takes its tokens along.
+pp/locations.py parses the objects; a malformed one is skipped together with its tokens.
 """
 import dataclasses
 import math
@@ -24,7 +23,7 @@ MASKS_AT_ONCE = 8  # the VQ-VAE is compiled for one batch size, which few answer
 
 @dataclasses.dataclass(frozen=True)
 class Detection:
-  """One object of an answer. The scores are None where the answer has no tokens to tell by."""
+  """One object of an answer. The scores are None where the answer has no log-probabilities."""
   box: tuple  # four floats in pixels: ymin, xmin, ymax, xmax
   label: str  # "" if there is none
   mask: np.ndarray | None = dataclasses.field(compare=False)  # bool [H, W]
@@ -94,7 +93,7 @@ def read(tokens, logprobs, tokenizer):
 
 @dataclasses.dataclass
 class _Part:
-  """What stands between two separators: its tokens and what their neighbours hold of it."""
+  """The tokens between two separators, and the parts of it that their neighbours hold."""
   before: str = ""
   ids: list = dataclasses.field(default_factory=list)
   after: str = ""

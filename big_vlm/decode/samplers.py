@@ -110,7 +110,7 @@ def top_p(p=0.9, t=1.0):
 @SAMPLERS.register("min_p")
 def min_p(p=0.1, t=1.0):
   """Draws from tokens at least p times as likely as the argmax (arXiv 2407.01082)."""
-  _check(0 < p <= 1, f"min_p({p})", "p is a fraction of the largest probability, above 0, at most 1")
+  _check(0 < p <= 1, f"min_p({p})", "p is a fraction of the top probability, above 0, at most 1")
   return _after_temperature(MinP(float(p)), t)
 
 

@@ -46,9 +46,9 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
     lr: the peak; None: 1e-4 where adapters train, else 1e-5.
     schedule: a name of training/schedules.py. weight_decay, optimizer: see training/optim.py.
     warmup: steps; None: a tenth of all.
-    trainable: a regex over parameter names that must match all of a name, such as "img/.*", or
-      rules ((regex, bool), ...). None: the LoRA adapters if there are any, else everything. Leaves
-      of integers, such as quantized weights, never train.
+    trainable: a regex that must match the whole name of a parameter, such as "img/.*", or rules
+      ((regex, bool), ...). None: the LoRA adapters if there are any, else everything. Integer
+      leaves, such as quantized weights, never train.
     text_len: tokens of a row (bos, prefix, newline, suffix); None: as the longest example needs.
     seed: of the order of the examples and of dropout.
     log_every: steps between progress lines; None: ten lines in all; 0: print nothing.
@@ -60,7 +60,10 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
           else dict(name="memory", examples=examples))
   count, text_len, images = _survey(vlm, data, text_len)
   total = math.ceil(epochs * count / max(batch_size, 1)) if steps is None else steps
-  _check_sizes(total, batch_size, vlm.mesh)
+  if total < 1 or batch_size < 1:
+    raise ValueError(f"fit() would take {total} steps of {batch_size} examples; give at least one "
+                     "of each.")
+  rows = sharding.local_batch_rows(vlm.mesh, batch_size)
   rules, adapters = _rules(vlm.params, trainable)
   how = dict(decay=schedule, warmup_steps=total // 10 if warmup is None else warmup)
   horizon = schedules.TrainingHorizon(total)
@@ -75,7 +78,7 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
           flush=True)
   stream = mixture.Mixture([dict(data=data, pp=_pp(images))], seed,
                            context=_context(vlm, text_len))
-  batches = loader.train_batches(stream, batch_size)
+  batches = loader.train_batches(stream, batch_size, rows=rows)
   return _train(vlm, batches, optimizer, horizon, batch_size, seed, log_every)
 
 
@@ -89,7 +92,7 @@ def _pp(images, text="text_layout"):
 
 
 def _survey(vlm, data, text_len):
-  """(number of examples, length of their rows, whether they have images), after a look at all."""
+  """(number of examples, length of their rows, whether they have images); reads every example."""
   if not vlm.tokenizer_name:
     raise ValueError("fit() needs a tokenizer and this model has none: load it from a source that "
                      "ships one.")
@@ -131,19 +134,8 @@ def _count(shape):
   return "one 'image'" if len(shape) == 3 else f"{shape[0]} 'images'"
 
 
-def _check_sizes(total, batch_size, mesh):
-  if total < 1 or batch_size < 1:
-    raise ValueError(f"fit() would take {total} steps of {batch_size} examples; give at least one "
-                     "of each.")
-  rows = sharding.batch_rows(mesh)
-  if batch_size % rows:
-    raise ValueError(f"A batch of {batch_size} does not divide over the {rows} devices of the "
-                     f"mesh: give a batch_size that is a multiple of {rows}, or load the model on "
-                     "fewer devices with from_preset(..., mesh=...).")
-
-
 def _rules(params, trainable):
-  """(rules ((regex, does it train), ...), whether they are those of adapters)."""
+  """(rules ((regex, is it trainable), ...), whether they are those of adapters)."""
   if trainable is None:
     adapters = any(re.fullmatch(lora.TRAINABLE, name) for name in trees.names(params))
     return ((lora.TRAINABLE, True), (".*", False)) if adapters else ((".*", True),), adapters
@@ -175,9 +167,10 @@ def _train(vlm, batches, optimizer, horizon, batch_size, seed, log_every):
 
 
 def _start(params, optimizer, mesh):
-  """(TrainState with a float32 copy of what trains, its shardings), on the mesh.
+  """(TrainState on the mesh, shardings of it without the frozen parameters).
 
-  The copy is what the step may overwrite: other VLMs can hold the same arrays.
+  Trainable parameters are float32 copies, which the step may donate: other VLMs can hold the
+  originals.
   """
   where = sharding.tree_sharding(mesh, params, note=lambda line: None)
   stays = lambda x: getattr(getattr(x, "sharding", None), "mesh", None) == mesh
@@ -195,8 +188,8 @@ def _start(params, optimizer, mesh):
 
 
 class _Step:
-  """(state, batch) -> (state, metrics), which donates only what trains: other VLMs can hold the
-  frozen arrays. Remembers the last state and the metrics of all steps."""
+  """(state, batch) -> (state, metrics); donates the trainable parameters alone, as other VLMs can
+  hold the frozen ones. Keeps the last state and the metrics of all steps."""
 
   def __init__(self, model, optimizer, seed, state, shardings):
     self.state, self.history, self._trains = state, [], optimizer.trainable

@@ -1,6 +1,9 @@
 """Confidence intervals: how far a metric would move with other examples of the same kind."""
 import numpy as np
-import scipy.stats
+from etils import epy
+
+with epy.lazy_imports():  # slow to import
+  import scipy.stats
 
 DRAWN_AT_ONCE = 2_000_000  # indices: 16 MB, however many examples there are
 

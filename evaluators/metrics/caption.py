@@ -4,7 +4,7 @@ The numbers are those of pycocoevalcap 1.2 with its Java tokenizer, on its scale
 times 100 (a CIDEr of 1.419 as 141.9). Its METEOR and SPICE are not here: both are Java programs.
 
 For text without spaces (Chinese, Japanese, Thai) the stock tokenizer makes one token of a whole
-caption. Published averages over languages were made so; `scores` adds figures by character.
+caption. Published averages over languages were made so; `scores` adds metrics by character.
 """
 import collections
 import functools
@@ -12,6 +12,7 @@ import math
 import operator
 import re
 
+from evaluators.metrics.ids import paired
 from evaluators.metrics.ptb import ptb_tokenize
 
 _MAX_N = 4
@@ -56,10 +57,10 @@ def cider(candidates, references, *, tokenize=ptb_tokenize):
 
   Raises:
     ValueError: where the sets are empty, the ids differ, or an id has no reference.
-    TypeError: where a caption is no string, or the references of an id are one string instead
+    TypeError: where a caption is not a string, or the references of an id are one string instead
       of a list.
   """
-  return _cider(*_tokens(candidates, references, tokenize, "CIDEr"))
+  return _cider(*_tokens(candidates, references, tokenize))
 
 
 def bleu(candidates, references, *, tokenize=ptb_tokenize):
@@ -75,7 +76,7 @@ def bleu(candidates, references, *, tokenize=ptb_tokenize):
   Returns:
     ([4 corpus scores], {id: [4 scores]}), floats on the 0 to 1 scale.
   """
-  return _bleu(*_tokens(candidates, references, tokenize, "BLEU"))
+  return _bleu(*_tokens(candidates, references, tokenize))
 
 
 def rouge_l(candidates, references, *, tokenize=ptb_tokenize):
@@ -90,7 +91,7 @@ def rouge_l(candidates, references, *, tokenize=ptb_tokenize):
   Returns:
     (corpus, {id: score}): the mean and the score of each id, floats on the 0 to 1 scale.
   """
-  return _rouge_l(*_tokens(candidates, references, tokenize, "ROUGE-L"))
+  return _rouge_l(*_tokens(candidates, references, tokenize))
 
 
 def scores(candidates, references, *, language=None):
@@ -98,7 +99,7 @@ def scores(candidates, references, *, language=None):
 
   Args:
     candidates, references: as in `cider`.
-    language: code of the captions' language. For "ja", "th" and "zh" the figures by character
+    language: code of the captions' language. For "ja", "th" and "zh" the metrics by character
       (`character_tokenize`) are given beside the stock ones.
 
   Returns:
@@ -113,32 +114,22 @@ def scores(candidates, references, *, language=None):
     ways["_characters"] = character_tokenize
   out = {}
   for suffix, tokenize in ways.items():
-    tokens = _tokens(candidates, references, tokenize, "The caption metrics")
+    tokens = _tokens(candidates, references, tokenize)
     out["cider" + suffix] = _cider(*tokens)[0]
     out.update({f"bleu_{n + 1}{suffix}": value for n, value in enumerate(_bleu(*tokens)[0])})
     out["rouge_l" + suffix] = _rouge_l(*tokens)[0]
   return out
 
 
-def _tokens(candidates, references, tokenize, metric):
+def _tokens(candidates, references, tokenize):
   """Checked captions -> the same two dictionaries with lists of words in place of strings."""
-  _check(candidates, references, metric)
+  _check(candidates, references)
   return ({i: tokenize(text) for i, text in candidates.items()},
           {i: [tokenize(text) for text in texts] for i, texts in references.items()})
 
 
-def _check(candidates, references, metric):
-  if not candidates or not references:
-    raise ValueError(f"{metric} needs captions: got {len(candidates)} candidates and "
-                     f"{len(references)} images with references.")
-  lonely = [i for i in candidates if i not in references]
-  missing = [i for i in references if i not in candidates]
-  if lonely or missing:
-    raise ValueError(
-        f"Candidates and references must have the same ids. {len(lonely)} of "
-        f"{len(candidates)} candidates have no references, e.g. {lonely[:3]}; {len(missing)} "
-        f"of {len(references)} images have no candidate, e.g. {missing[:3]}. "
-        "An id 1 is not an id '1'.")
+def _check(candidates, references):
+  paired(candidates, references)
   for i, texts in references.items():
     if isinstance(texts, str):
       raise TypeError(f"The references of id {i!r} are the string {texts!r}; give a list of "

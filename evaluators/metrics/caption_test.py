@@ -156,9 +156,9 @@ def test_another_segmenter_can_be_given():
 
 
 @pytest.mark.parametrize("candidates, references, named", [
-    ({}, {}, "0 candidates"),
-    ({1: "a", 2: "b"}, {1: ["a"]}, r"1 of 2 candidates have no references, e.g. \[2\]"),
-    ({1: "a"}, {1: ["a"], 3: ["b"]}, r"1 of 2 images have no candidate, e.g. \[3\]"),
+    ({}, {}, "the set is empty"),
+    ({1: "a", 2: "b"}, {1: ["a"]}, r"1 of 2 predictions are for unknown ids, e.g. \[2\]"),
+    ({1: "a"}, {1: ["a"], 3: ["b"]}, r"1 of 2 ids have no prediction, e.g. \[3\]"),
     ({1: "a"}, {"1": ["a"]}, "An id 1 is not an id '1'"),
     ({1: "a", 2: "b"}, {1: ["a"], 2: []}, r"1 ids have an empty list of references, e.g. \[2\]"),
 ])

@@ -18,9 +18,9 @@ def named_choice(prediction, choices):
   their text names neither.
   """
   plain = lambda text: text.strip().removesuffix(".").strip().lower()
-  said, texts = plain(prediction), [plain(c) for c in check_answers(prediction, choices)]
-  if texts.count(said) == 1:
-    return texts.index(said)
+  answer, texts = plain(prediction), [plain(c) for c in check_answers(prediction, choices)]
+  if texts.count(answer) == 1:
+    return texts.index(answer)
   if not (match := _LABEL.fullmatch(prediction.strip().lower())):
     return None
   index = ord(match[1] or match[3] or match[4]) - ord("a")
@@ -31,10 +31,10 @@ def named_choice(prediction, choices):
 def mmvp_accuracy(prediction, answer, choices):
   """1.0 if the prediction names the right option of an MMVP question, else 0.0.
 
-  Feed the scores and the pairs' numbers to `groups.all_right`: a pair counts if both of its
+  Feed the scores and the pairs' numbers to `groups.all_correct`: a pair counts if both of its
   questions are right; chance is 25 %. The benchmark's own grader is GPT-4, and PaliGemma's rule is
   not published: this one, `named_choice`, is ours. Questions 99, 100, 279 and 280 have wrong labels
-  in the original data; say whether yours are mended.
+  in the original data; say whether yours are corrected.
 
   Args:
     prediction: str.
@@ -45,10 +45,10 @@ def mmvp_accuracy(prediction, answer, choices):
     ValueError: where the answer names none of the choices.
     TypeError: where a string is given for the list.
   """
-  right = named_choice(answer, choices)
-  if right is None:
+  target = named_choice(answer, choices)
+  if target is None:
     raise ValueError(f"The answer {answer!r} is none of the choices {list(choices)}.")
-  return float(named_choice(prediction, choices) == right)
+  return float(named_choice(prediction, choices) == target)
 
 
 def nearest_choice(prediction, choices, distance=None):
@@ -71,10 +71,10 @@ def nearest_choice(prediction, choices, distance=None):
 
 
 def aokvqa_mc(predictions, choices, correct, distance=None):
-  """A-OKVQA, multiple choice: shares in 0..1.
+  """A-OKVQA, multiple choice: fractions in 0..1.
 
     accuracy           the prediction is the right option, character for character: the official
-                       figure, and PaliGemma's
+                       metric, and PaliGemma's
     nearest_accuracy   the right option is the one nearest to the prediction (`nearest_choice`)
     valid              the prediction is one of the options; below 1 the official script, in its
                        strict mode, takes no submission
@@ -89,14 +89,14 @@ def aokvqa_mc(predictions, choices, correct, distance=None):
     ValueError: where the lists are empty or differ in length, or an index is out of range.
   """
   rows = ids.rows(predictions=predictions, choices=choices, correct=correct)
-  for _, options, right in rows:
-    if not 0 <= right < len(options):
-      raise ValueError(f"The right option is number {right} of {len(options)}: out of range. The "
+  for _, options, index in rows:
+    if not 0 <= index < len(options):
+      raise ValueError(f"The right option is number {index} of {len(options)}: out of range. The "
                        "test split has no labels.")
-  return {"accuracy": groups.mean(said == options[right] for said, options, right in rows),
+  return {"accuracy": groups.mean(text == options[index] for text, options, index in rows),
           "nearest_accuracy": groups.mean(
-              nearest_choice(said, options, distance) == right for said, options, right in rows),
-          "valid": groups.mean(said in options for said, options, _ in rows)}
+              nearest_choice(text, options, distance) == index for text, options, index in rows),
+          "valid": groups.mean(text in options for text, options, _ in rows)}
 
 
 def aokvqa_da(predictions, answers, difficult):
@@ -117,7 +117,7 @@ def aokvqa_da(predictions, answers, difficult):
     ValueError: where the lists are empty or differ in length.
   """
   rows = ids.rows(predictions=predictions, answers=answers, difficult=difficult)
-  scores = [vqa_accuracy(said, given) for said, given, _ in rows]
+  scores = [vqa_accuracy(text, given) for text, given, _ in rows]
   kept = [score for score, (*_, hard) in zip(scores, rows) if not hard]
   official = {"official_accuracy": groups.mean(kept)} if kept else {}
   return {"accuracy": groups.mean(scores), **official}

@@ -34,7 +34,7 @@ def test_mmvp_counts_pairs():
   options, said, right = ["Open", "Closed"], ["Open", "open", "(a) Open", "(b)"], "(a) (b) (a) (b)"
   scores = [choices.mmvp_accuracy(s, r, options) for s, r in zip(said, right.split())]
   assert scores == [1, 0, 1, 1]
-  assert groups.all_right(scores, [1, 1, 2, 2]) == 0.5
+  assert groups.all_correct(scores, [1, 1, 2, 2]) == 0.5
 
 
 def test_a_label_without_an_option_is_an_error():

@@ -4,13 +4,13 @@ Boxes of predictions are (ymin, xmin, ymax, xmax) in 0..1 of the image; boxes of
 are COCO's [x, y, width, height] in pixels. Scoring is pycocotools' with its own settings:
 IoU .50:.05:.95, areas all/small/medium/large, at most 100 detections per image and class.
 """
-import collections
 import contextlib
 import io
 import math
 
 from pycocotools import coco, cocoeval
 
+from evaluators.metrics import ids
 from pp import locations
 
 # The order of COCOeval.stats. COCO's own names, shortened as detection papers do.
@@ -44,8 +44,8 @@ def coco_map(predictions, images, annotations, categories, denominator=locations
       scores other than that of the objects, a score, box or bbox that is not finite, and for
       a set without images or annotations.
   """
-  sizes = _unique(images, "images")
-  names = _unique(categories, "categories")
+  sizes = ids.unique(images, "images")
+  names = ids.unique(categories, "categories")
   if not annotations:
     raise ValueError("No annotations: average precision of an unlabelled set is undefined.")
   # pycocotools takes an annotation with id 0 for "unmatched" and sorts ids of one type only,
@@ -61,16 +61,6 @@ def coco_map(predictions, images, annotations, categories, denominator=locations
     evaluation.summarize()
   stats = {name: float(value) for name, value in zip(STATS, evaluation.stats, strict=True)}
   return {**stats, "unknown_labels": unknown, "detections": len(found)}
-
-
-def _unique(rows, what):
-  """{id: row}, or an error that names what repeats."""
-  if not rows:
-    raise ValueError(f"No {what}: nothing to evaluate.")
-  counts = collections.Counter(row["id"] for row in rows)
-  if twice := [i for i, n in counts.items() if n > 1]:
-    raise ValueError(f"{len(twice)} ids stand more than once in {what}, e.g. {twice[:3]}.")
-  return {row["id"]: row for row in rows}
 
 
 def _annotation(i, annotation, number, names):
@@ -89,20 +79,13 @@ def _annotation(i, annotation, number, names):
 
 
 def _detections(predictions, sizes, number, names, denominator):
-  """-> (list of COCO detections, how many objects had a label that is no category)."""
+  """-> (list of COCO detections, number of objects whose label is not a category)."""
   category = {row["name"]: i for i, row in names.items()}
   if len(category) < len(names):
     raise ValueError("Two categories have the same name, so a label does not tell which is "
                      "meant: rename or merge them.")
-  found, unknown, seen = [], 0, set()
-  for prediction in predictions:
-    image_id = prediction["image_id"]
-    if image_id not in sizes:
-      raise ValueError(f"Prediction for image {image_id!r}, which is not among the {len(sizes)} "
-                       f"images, e.g. {list(sizes)[:3]}. An id 1 is not an id '1'.")
-    if image_id in seen:
-      raise ValueError(f"Two predictions for image {image_id!r}: give one, with all objects.")
-    seen.add(image_id)
+  found, unknown = [], 0
+  for image_id, prediction in ids.by_image(predictions, sizes).items():
     objects = _objects(prediction, (locations.BINS - 1) / denominator)
     for (box, label), score in zip(objects, _scores(prediction, len(objects)), strict=True):
       if label not in category:

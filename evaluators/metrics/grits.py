@@ -44,12 +44,12 @@ def grits(prediction_html, truth_html, kinds=("top", "con")):
   Returns:
     {"grits_top", "grits_precision_top", "grits_recall_top", "grits_top_upper_bound", and the same
     with con}: floats in 0..1. Where the official code breaks off: all are 0 for a prediction that
-    is no XML or whose grid has more than MAX_POSITIONS; a position without a cell is an empty
-    cell; cells before the first <tr> belong to it; a span that is no integer from 1 to MAX_SPAN
+    is not XML or whose grid has more than MAX_POSITIONS; a position without a cell is an empty
+    cell; cells before the first <tr> belong to it; a span that is not an integer from 1 to MAX_SPAN
     counts as 1 or as MAX_SPAN. Two tables without a cell score 1, one without against another 0.
 
   Raises:
-    ValueError: for a truth that is no well-formed XML or too large.
+    ValueError: for a truth that is not well-formed XML or too large.
   """
   try:
     truth = _cells(truth_html)

@@ -1,11 +1,8 @@
-"""Grounding: does the box that an answer gives for an expression lie on the object it means?
+"""Boxes that answers give for expressions, against the objects that these refer to.
 
 Boxes are (ymin, xmin, ymax, xmax) in 0..1 of the image.
 """
 import math
-
-from evaluators.metrics.ids import paired
-from pp import locations
 
 
 def box_iou(a, b):
@@ -20,45 +17,10 @@ def box_iou(a, b):
   return shared / union if union > 0 else 0.
 
 
-def first_box(text):
-  """The box of an answer's first well-formed object "<loc....>x4 label", or None."""
-  objects = locations.parse_objects(text)
-  return objects[0].box if objects else None
-
-
-def box_accuracy(predictions, truths, ious=(.5, .75)):
-  """Referring-expression comprehension: share of expressions whose box reaches an IoU.
-
-  IoU at least 0.5 is the field's rule since RefCOCO (Yu et al. 2016) and big_vision's boxacc.
-
-  Args:
-    predictions: {id: answer, a str of which the first object counts, or a box}.
-    truths: {id: box}, the same ids.
-    ious: thresholds.
-
-  Returns:
-    ({"boxacc/0.5", ..: 0..1, "mean_iou": 0..1, "invalid": answers without a box, "total"},
-     {id: IoU})
-
-  Raises:
-    ValueError: for ids that differ or no ids, and a box that is not four finite numbers.
-  """
-  scores, invalid = {}, 0
-  for name, prediction, truth in paired(predictions, truths):
-    box = first_box(prediction) if isinstance(prediction, str) else prediction
-    check_box(truth, name)
-    if box is not None:
-      check_box(box, name)
-    invalid += box is None
-    scores[name] = 0. if box is None else box_iou(box, truth)
-  return {**shares(scores.values(), ious), "mean_iou": sum(scores.values()) / len(scores),
-          "invalid": invalid, "total": len(scores)}, scores
-
-
-def shares(values, thresholds):
-  """{"boxacc/T": share of the values that are at least T} for each threshold."""
-  values = list(values)
-  return {f"boxacc/{t}": sum(v >= t for v in values) / len(values) for t in thresholds}
+def fractions_reaching(ious, thresholds):
+  """{"boxacc/T": fraction of the IoUs that are at least T} for each threshold."""
+  ious = list(ious)
+  return {f"boxacc/{t}": sum(iou >= t for iou in ious) / len(ious) for t in thresholds}
 
 
 def check_box(box, name):

@@ -1,4 +1,4 @@
-"""Scores of questions summed up: the mean, the mean of each kind, the share of groups all right."""
+"""Scores of questions: their mean, the mean of each group, the fraction of groups all correct."""
 import math
 
 
@@ -30,8 +30,8 @@ def by_group(scores, groups):
   return {group: (mean(values), len(values)) for group, values in split.items()}
 
 
-def all_right(scores, groups):
-  """The share of groups in which every score is 1: NLVR2's consistency, MMVP's pairs.
+def all_correct(scores, groups):
+  """The fraction of groups in which every score is 1: NLVR2's consistency, MMVP's pairs.
 
   Chance is below that of single questions: .25 for pairs of two options each.
 

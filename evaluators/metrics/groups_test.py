@@ -18,11 +18,11 @@ def test_by_group():
 
 
 def test_all_right():
-  assert groups.all_right([1, 1, 1, 0, 0, 0], "aabbcc") == pytest.approx(1 / 3)
-  assert groups.all_right([1, 0.9], "aa") == 0  # nearly right is not right
+  assert groups.all_correct([1, 1, 1, 0, 0, 0], "aabbcc") == pytest.approx(1 / 3)
+  assert groups.all_correct([1, 0.9], "aa") == 0  # nearly right is not right
 
 
-@pytest.mark.parametrize("call", [groups.by_group, groups.all_right])
+@pytest.mark.parametrize("call", [groups.by_group, groups.all_correct])
 def test_bad_input(call):
   with pytest.raises(ValueError, match="2 scores but 1 groups"):
     call([1, 0], ["a"])

@@ -40,6 +40,38 @@ def paired(predictions, references):
   return [(i, predictions[i], reference) for i, reference in references.items()]
 
 
+def unique(records, what):
+  """{record["id"]: record}, such as images or categories.
+
+  Raises:
+    ValueError: where there are none, or an id comes twice.
+  """
+  if not records:
+    raise ValueError(f"No {what}: nothing to evaluate.")
+  counts = collections.Counter(record["id"] for record in records)
+  if twice := [i for i, n in counts.items() if n > 1]:
+    raise ValueError(f"{len(twice)} ids stand more than once in {what}, e.g. {twice[:3]}.")
+  return {record["id"]: record for record in records}
+
+
+def by_image(predictions, images):
+  """{image_id: prediction} of predictions with an "image_id" each; images: {id: anything}.
+
+  Raises:
+    ValueError: where an image is unknown or has two predictions.
+  """
+  found = {}
+  for prediction in predictions:
+    image_id = prediction["image_id"]
+    if image_id not in images:
+      raise ValueError(f"Prediction for image {image_id!r}, which is not among the {len(images)} "
+                       f"images, e.g. {list(images)[:3]}. An id 1 is not an id '1'.")
+    if image_id in found:
+      raise ValueError(f"Two predictions for image {image_id!r}: give one, with all objects.")
+    found[image_id] = prediction
+  return found
+
+
 def rows(**columns):
   """Lists of equal length as a list of tuples: rows(predictions=[...], targets=[...]).
 

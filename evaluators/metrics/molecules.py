@@ -4,7 +4,7 @@ import re
 
 from evaluators.metrics import groups, ids, text
 
-# What a SMILES string is made of; any other character is dropped before reading, as in MolScribe.
+# The tokens of a SMILES string; any other character is dropped before reading, as in MolScribe.
 _TOKEN = re.compile(r"\[[^\]]+\]|Br|Cl|%[0-9]{2}|[BCNOSPFIbcnosp0-9().=#\-+\\/:~@?>*$]")
 
 
@@ -31,9 +31,9 @@ def smiles_canonical_match(prediction, target, *, chirality=True, cis_trans=True
     ModuleNotFoundError: where RDKit is not installed.
   """
   text.exact_match(prediction, target)  # for its errors
-  said, right = (canonical(s, chirality=chirality, cis_trans=cis_trans)
-                 for s in (prediction, target))
-  return float(said == right != "")
+  answer, reference = (canonical(s, chirality=chirality, cis_trans=cis_trans)
+                       for s in (prediction, target))
+  return float(answer == reference != "")
 
 
 def canonical(smiles, *, chirality=True, cis_trans=True):
@@ -41,7 +41,7 @@ def canonical(smiles, *, chirality=True, cis_trans=True):
 
   Before that, as in MolScribe (thomas0809/MolScribe, molscribe/evaluate.py): characters that SMILES
   does not know are dropped, and nothing may remain; "[R1]" becomes "[1*]" and any other bracket
-  that is no atom ("[Ph]") becomes "*".
+  that is not an atom ("[Ph]") becomes "*".
 
   Args:
     smiles: str.
@@ -61,15 +61,15 @@ def canonical(smiles, *, chirality=True, cis_trans=True):
 
 
 def smiles(predictions, targets):
-  """Shares of molecules, 0..1:
+  """Fractions of molecules, 0..1:
 
     exact_match       by `smiles_exact_match`
   and, only where RDKit is installed, by `smiles_canonical_match`:
     canonical_match   with all stereochemistry (MolScribe's canon_smiles_em)
-    no_cis_trans_match  without the sides of double bonds: MolScribe's main figure, canon_smiles
+    no_cis_trans_match  without the sides of double bonds: MolScribe's main metric, canon_smiles
     graph_match       without stereochemistry (MolScribe's graph)
 
-  PaliGemma 2 reports an exact match in per cent; which of these is not published.
+  PaliGemma 2 reports an exact match in per cent and does not say which of these.
 
   Args:
     predictions, targets: lists of str, as long as each other.
@@ -79,16 +79,16 @@ def smiles(predictions, targets):
     TypeError: where one holds something else than strings.
   """
   rows = ids.rows(predictions=predictions, targets=targets)
-  figures = {"exact_match": groups.mean(smiles_exact_match(*row) for row in rows)}
+  metrics = {"exact_match": groups.mean(smiles_exact_match(*row) for row in rows)}
   if importlib.util.find_spec("rdkit"):
     for name, kw in (("canonical_match", {}), ("no_cis_trans_match", {"cis_trans": False}),
                      ("graph_match", {"chirality": False})):
-      figures[name] = groups.mean(smiles_canonical_match(*row, **kw) for row in rows)
-  return figures
+      metrics[name] = groups.mean(smiles_canonical_match(*row, **kw) for row in rows)
+  return metrics
 
 
 def _group(token, Chem):
-  """A token as RDKit can read it: what is in brackets and no atom is a group of unknown atoms."""
+  """A token as RDKit can read it: a bracket that is not an atom is a group of unknown atoms."""
   if token[0] != "[":
     return token
   if found := re.fullmatch(r"\[R(\d+)\]", token):

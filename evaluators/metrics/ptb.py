@@ -14,7 +14,7 @@ ROUGE of the literature rests on those tokens, so their oddities are kept:
 
 The rules are in `ptb_rules`. They were held against the Java program on every character up to
 U+FFFF, on 72,994 sentences of programs' translations into about a hundred languages and on
-600,000 random lines of awkward pieces; what differs is told at `ptb_tokenize`.
+600,000 random lines of awkward pieces; `ptb_tokenize` lists the differences.
 """
 import functools
 import re

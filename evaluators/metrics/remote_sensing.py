@@ -3,7 +3,7 @@ from evaluators.metrics import groups, vqa
 from evaluators.metrics.text import check_answers
 from pp.names import pick
 
-# Type of question: is its answer a number? Those are no part of the published figure.
+# Type of question: whether its answer is a number. The published score leaves those out.
 _NUMERIC = {"comp": False, "presence": False, "rural_urban": False, "count": True, "area": True}
 
 
@@ -17,16 +17,16 @@ def rsvqa_accuracy(prediction, answers):
 
 
 def rsvqa(scores, question_types):
-  """The figures of RSVQA-LR and -HR from the scores of their questions; all in 0..1.
+  """The metrics of RSVQA-LR and -HR from the scores of their questions; all in 0..1.
 
-    accuracy          what PaliGemma reports: the mean over the types whose answer is no number
+    accuracy          what PaliGemma reports: the mean over the types whose answer is not a number
                       (comp, presence, and in LR rural_urban) of the mean of each type
     accuracy/TYPE     the mean of a type
     overall_accuracy  the mean over all questions (OA in other papers), numbers included if asked
     average_accuracy  the mean over all types (AA), numbers included
 
   big_vision gives the name of the first to the mean of comp and presence where rural_urban is there
-  too: its log of LR is not the published figure.
+  too: its log of LR is not the published score.
 
   Args:
     scores: list of float, by `rsvqa_accuracy`.
@@ -42,7 +42,7 @@ def rsvqa(scores, question_types):
   plain = [mean for kind, mean in means.items() if not _NUMERIC[kind]]
   if not plain:
     raise ValueError(f"All questions are of the types {', '.join(means)}, whose answers are "
-                     "numbers; the published figure is over the others.")
+                     "numbers; the published score is over the others.")
   return {"accuracy": groups.mean(plain), **{f"accuracy/{k}": mean for k, mean in means.items()},
           "overall_accuracy": groups.mean(scores),
           "average_accuracy": groups.mean(means.values())}

@@ -23,15 +23,15 @@ def science_qa_accuracy(prediction, target):
     ValueError: where the target names no letter: that is a fault of the config, and counting two
       failures as equal would show as 100 %.
   """
-  right = letter(target)
-  if right is None:
+  correct = letter(target)
+  if correct is None:
     raise ValueError(f"The target {target!r} is not of the form 'The answer is b.'. Have the "
                      "config write targets so: strfmt('The answer is {indexed_answer}.').")
-  return float(letter(prediction) == right)
+  return float(letter(prediction) == correct)
 
 
 def science_qa(predictions, targets):
-  """{"accuracy", "parse_failures"}: shares of the questions, 0..1.
+  """{"accuracy", "parse_failures"}: fractions of the questions, 0..1.
 
   Report the second: a model that answers well in other words scores 0.
 

@@ -16,7 +16,7 @@ import re
 
 import numpy as np
 
-from evaluators.metrics.grounding import box_iou, check_box, shares
+from evaluators.metrics.grounding import box_iou, check_box, fractions_reaching
 from evaluators.metrics.ids import paired
 from pp import locations, mask_codes
 
@@ -83,7 +83,8 @@ def referring(predictions, truths, decode=None, box_ious=(.5, .75)):
     ious[name] = float(overlap[0] / overlap[1])
     box_overlaps.append(0. if box is None else box_iou(box, truth["box"]))
   return {"miou": sum(ious.values()) / len(ious), "ciou": float(sums[0] / sums[1]),
-          **shares(box_overlaps, box_ious), "invalid": invalid, "total": len(ious)}, ious
+          **fractions_reaching(box_overlaps, box_ious),
+          "invalid": invalid, "total": len(ious)}, ious
 
 
 def parse_answer(text):
@@ -105,7 +106,7 @@ def _holds_a_pixel(box, size):
 
 
 def bounding_box(mask):
-  """(ymin, xmin, ymax, xmax) in 0..1 around what is above 0 in a mask [H, W]; None if nothing."""
+  """(ymin, xmin, ymax, xmax) in 0..1 around the object of a mask [H, W]; None without one."""
   edges = []
   for axis in (0, 1):
     at = np.flatnonzero((np.asarray(mask) > 0).any(axis=1 - axis))

@@ -25,8 +25,8 @@ def sequence_errors(prediction, target):
                       f"({type(value).__name__}). Join its tokens first.")
   found = {}
   for rate, cut in _UNITS.items():
-    said, right = cut(prediction), cut(target)
-    found[rate] = edit_distance(said, right), len(right)
+    ours, reference = cut(prediction), cut(target)
+    found[rate] = edit_distance(ours, reference), len(reference)
   return found
 
 
@@ -37,7 +37,7 @@ def error_rates(predictions, targets):
   texts' own rates; above 100 where much is inserted. Source: antoniorv6/SMT (Sheet Music
   Transformer), eval_functions.py. The rates depend much on how the text is written: kern or bekern,
   with or without its header and the separators of its sub-tokens; give both sides in one form. The
-  form behind PaliGemma 2's figures is not published. This is not jiwer's WER, which cleans its
+  form behind PaliGemma 2's numbers is not published. This is not jiwer's WER, which cleans its
   input.
 
   Args:

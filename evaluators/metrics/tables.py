@@ -27,7 +27,7 @@ def teds(prediction_html, truth_html, structure_only=False):
   colspan or rowspan differ, and otherwise, for <td>, the edit distance of the contents over the
   longer length, where a character is a symbol and so is a tag like <b>. Only <td> has contents:
   what stands in a <th> does not count, but tags in it are nodes. Attributes other than the two
-  spans do not count. Zero is no lower limit: two unlike trees may cost more than n edits.
+  spans do not count. Zero is not a lower limit: two unlike trees may cost more than n edits.
 
   Args:
     prediction_html, truth_html: str, documents "<html><body><table>...". The table is the first

@@ -15,7 +15,7 @@ def exact_match(prediction, target):
     target: str, the reference.
 
   Raises:
-    TypeError: where either is not a string: 2 == "2" is False for a reason nobody sees.
+    TypeError: where either is not a string: 2 == "2" is False, and nobody would see why.
   """
   for name, value in (("prediction", prediction), ("target", target)):
     if not isinstance(value, str):
@@ -81,7 +81,7 @@ def anls_server(prediction, answers, threshold=0.5):
   """ANLS as the script of the DocVQA challenge computes it; 0..1.
 
   Both sides are lower-cased and runs of whitespace become one space, none at the ends, before the
-  edit distance, but the length it is divided by is that of the strings as they came. A similarity
+  edit distance, but it is divided by the length of the original strings. A similarity
   of exactly `threshold` counts: "ab" against "ad" scores .5 here and 0 in `anls`. Two empty strings
   score 1. Source: infographicvqa_eval.py of rrc.cvc.uab.es. Arguments and errors as in `anls`.
   """
@@ -101,7 +101,7 @@ def relaxed_accuracy(prediction, target, tolerance=0.05):
 
   "x%" is read as x / 100. Where both are numbers and the target is not 0, |p - t| / |t| must be at
   most `tolerance`; else the lower-case strings must be equal. So, by this rule:
-    "12%" is not 12, "1,000" and "$5" are no numbers (right only if spelled alike),
+    "12%" is not 12, "1,000" and "$5" are not numbers (correct only if spelled alike),
     "0.0" is not "0", and 2019 is right for 2000: within 1 %.
   The functions below name each of these otherwise. Source: ChartQA (arXiv 2203.10244), section 5.1,
   as pix2struct and big_vision (lower-casing both sides) compute it. "nan" and "inf" parse as
@@ -122,7 +122,7 @@ def relaxed_accuracy(prediction, target, tolerance=0.05):
 
 
 def relaxed_accuracy_without_units(prediction, target, tolerance=0.05):
-  """`relaxed_accuracy` of what is left without %, $ and the commas of thousands.
+  """`relaxed_accuracy` of the texts without %, $ and the commas of thousands.
 
   12% is 12 (and not 0.12), "$1,000" is 1000. Several public scripts count so; not comparable.
   """
@@ -134,7 +134,7 @@ def relaxed_accuracy_without_units(prediction, target, tolerance=0.05):
 def relaxed_accuracy_exact_years(prediction, target, tolerance=0.05):
   """`relaxed_accuracy`, but a target that reads as a year (1900 to 2099) must be met exactly.
 
-  What separates a right year from a near one; counts of 1900 to 2099 are caught with them.
+  This separates a right year from a near one, but also affects counts of 1900 to 2099.
   """
   exact = exact_match(prediction, target)
   if re.fullmatch(r"(19|20)[0-9]{2}", target):
@@ -143,10 +143,10 @@ def relaxed_accuracy_exact_years(prediction, target, tolerance=0.05):
 
 
 def _relaxed(prediction, target, number, tolerance):
-  said, right = number(prediction), number(target)
-  if said is None or not right:
+  ours, reference = number(prediction), number(target)
+  if ours is None or not reference:
     return float(prediction == target)
-  return float(abs(said - right) / abs(right) <= tolerance)
+  return float(abs(ours - reference) / abs(reference) <= tolerance)
 
 
 def _fraction(text):

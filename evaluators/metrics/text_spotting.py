@@ -11,11 +11,11 @@ Precision and recall are over all words of the set together.
 
 import numpy as np
 
-from evaluators.metrics import polygons
+from evaluators.metrics import ids, polygons
 from pp import locations
 
 IOU = .5
-IGNORED_SHARE = .5
+IGNORED_FRACTION = .5
 EPSILON = 1e-5  # square pixels: HierText's guard of divisions, which makes an IoU of 1/2 a miss
 
 
@@ -40,22 +40,8 @@ def word_scores(predictions, images):
     ValueError: for no images, ids that repeat or are unknown, a polygon of fewer than 3 points or
       with a number that is not finite.
   """
-  if not images:
-    raise ValueError("No images: nothing to evaluate.")
-  by_id = {}
-  for image in images:
-    if image["id"] in by_id:
-      raise ValueError(f"The id {image['id']!r} stands more than once in images.")
-    by_id[image["id"]] = image
-  given = {}
-  for prediction in predictions:
-    image_id = prediction["image_id"]
-    if image_id not in by_id:
-      raise ValueError(f"Prediction for image {image_id!r}, which is not among the {len(by_id)} "
-                       f"images, e.g. {list(by_id)[:3]}. An id 1 is not an id '1'.")
-    if image_id in given:
-      raise ValueError(f"Two predictions for image {image_id!r}: give one, with all words.")
-    given[image_id] = prediction
+  by_id = ids.unique(images, "images")
+  given = ids.by_image(predictions, by_id)
   counts, tightness = np.zeros(4, int), 0.
   for image_id, image in by_id.items():
     words = predicted_words(given[image_id], image) if image_id in given else []
@@ -105,7 +91,7 @@ def match_words(predicted, truth):
   if ignored and predicted:
     shared, areas, _ = _areas(predicted, ignored)
     inside = (shared / (areas[:, None] + EPSILON)).max(axis=1)
-    predicted = [w for w, share in zip(predicted, inside, strict=True) if share < IGNORED_SHARE]
+    predicted = [w for w, part in zip(predicted, inside, strict=True) if part < IGNORED_FRACTION]
   if not predicted or not truth:
     return predicted, truth, []
   shared, true_areas, areas = _areas(truth, predicted)

@@ -95,7 +95,7 @@ def test_nothing_to_find_and_nothing_found():
     ([{"image_id": 1, "text": ""}] * 2, [IMAGE], "Two predictions for image 1"),
     ([{"image_id": 1}], [IMAGE], "needs 'text' or 'objects'"),
     ([], [], "No images"),
-    ([], [IMAGE, IMAGE], "The id 1 stands more than once"),
+    ([], [IMAGE, IMAGE], r"1 ids stand more than once in images, e.g. \[1\]"),
     ([], [{**IMAGE, "words": [word([(0, 0), (1, 1)], "x")]}], "'x' is not a list of three or more"),
     ([], [{**IMAGE, "words": [word([(0, 0), (1, 1), (0, float("nan"))], "x")]}], "is not finite"),
 ])

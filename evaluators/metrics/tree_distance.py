@@ -60,7 +60,7 @@ def _fill(trees, first1, root, rename, nodes, before, inside):
     above = forests[row - 1]
     lefts = first1[node] - begin
     joined = forests[lefts][batch, before] + trees[node, nodes]
-    if not lefts:  # both are trees: their own distance is what is being computed
+    if not lefts:  # both are trees: their own distance is being computed here
       joined = np.where(before == 0, above[:, :-1] + rename[node, nodes], joined)
     forests[row, :, 0] = row
     forests[row, :, 1:] = np.minimum(joined, above[:, 1:] + 1)

@@ -12,19 +12,19 @@ def nlvr2_sentence(identifier):
   """
   parts = identifier.split("-")
   if len(parts) != 4:
-    raise ValueError(f"{identifier!r} is no identifier of NLVR2, such as 'test1-0-3-1'.")
+    raise ValueError(f"{identifier!r} is not an identifier of NLVR2, such as 'test1-0-3-1'.")
   return f"{parts[0]}-{parts[1]}--{parts[3]}"
 
 
 def true_false(predictions, targets, sentences=None):
-  """Accuracy of "True" and "False"; shares in 0..1.
+  """Accuracy of "True" and "False"; fractions in 0..1.
 
     accuracy                character for character: what PaliGemma reports (big_vision)
     accuracy_ignoring_case  as NLVR2's script compares
-    consistency             with `sentences`: the share of sentences right, ignoring case, with all
-                            of their images (NLVR2's second figure)
+    consistency             with `sentences`: the fraction of sentences correct, ignoring case, with
+                            all of their images (NLVR2's second metric)
 
-  MaRVL's figure is the mean of its five languages' accuracies, not of all questions. Say which
+  MaRVL's score is the mean of its five languages' accuracies, not of all questions. Say which
   split of VSR (random, zero-shot) and which test file of NLVR2 (test-P is test1) a number is of.
   Source: lil-lab/nlvr, nlvr2/eval/metrics.py.
 
@@ -37,8 +37,8 @@ def true_false(predictions, targets, sentences=None):
   """
   pairs = ids.rows(predictions=predictions, targets=targets)
   loose = [text.exact_match_ignoring_case(*pair) for pair in pairs]
-  figures = {"accuracy": groups.mean(text.exact_match(*pair) for pair in pairs),
+  metrics = {"accuracy": groups.mean(text.exact_match(*pair) for pair in pairs),
              "accuracy_ignoring_case": groups.mean(loose)}
   if sentences is not None:
-    figures["consistency"] = groups.all_right(loose, sentences)
-  return figures
+    metrics["consistency"] = groups.all_correct(loose, sentences)
+  return metrics

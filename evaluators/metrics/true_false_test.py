@@ -30,7 +30,7 @@ def test_sentences():
   name = true_false.nlvr2_sentence
   assert name("test1-0-1-0") == name("test1-0-3-0") == "test1-0--0"
   assert name("test1-0-1-0") != name("test1-0-1-1")
-  with pytest.raises(ValueError, match="'dev-1' is no identifier"):
+  with pytest.raises(ValueError, match="'dev-1' is not an identifier"):
     name("dev-1")
 
 

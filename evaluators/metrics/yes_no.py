@@ -1,4 +1,4 @@
-"""Questions of yes or no: POPE, does the model name things that are not in the image?"""
+"""Questions of yes or no: POPE, whether a model names objects that are not in the image."""
 from evaluators.metrics import groups, ids, text
 
 
@@ -19,7 +19,7 @@ def yes_no_accuracy(prediction, target):
 def official_reading(prediction):
   """"yes" or "no", as POPE's own script reads an answer: "no" if no, No or not is a word of it.
 
-  Only what is before the first point counts, commas are removed, words are split at single spaces.
+  Only the text before the first point counts, commas are removed, words are split at single spaces.
   All else is a yes: "NO", "nope", "no!", "I am not sure" is no, "" is yes.
   Source: AoiDragon/POPE (formerly RUCAIBox/POPE), evaluate.py.
   """
@@ -28,7 +28,7 @@ def official_reading(prediction):
 
 
 def pope(predictions, targets):
-  """All figures of one set of POPE, by both rules; shares in 0..1.
+  """All metrics of one set of POPE, by both rules; fractions in 0..1.
 
     accuracy, precision, recall, f1, yes_ratio            by `yes_no_accuracy`; yes is positive
     valid                                                 answers that are yes or no by that rule
@@ -49,38 +49,15 @@ def pope(predictions, targets):
   for target in targets:
     _check(target)
   lower = [prediction.lower() for prediction in predictions]
-  official = _figures([official_reading(p) for p in predictions], targets)
-  return {**_figures(lower, targets), "valid": groups.mean(p in ("yes", "no") for p in lower),
+  official = _rates([official_reading(p) for p in predictions], targets)
+  return {**_rates(lower, targets), "valid": groups.mean(p in ("yes", "no") for p in lower),
           **{f"official_{name}": value for name, value in official.items()}}
 
 
-def pope_sets(predictions, targets, sets):
-  """{"SET/figure": value} for each set (random, popular, adversarial) and "avgN/figure".
-
-  The last is the mean over the N sets, which PaliGemma's table gives for accuracy.
-
-  Args:
-    predictions, targets: as in `pope`.
-    sets: list of str as long: the set of each question.
-
-  Raises: as `pope`; ValueError too where `sets` differs in length.
-  """
-  by_set = {}
-  for prediction, target, name in ids.rows(
-      predictions=predictions, targets=targets, sets=sets):
-    by_set.setdefault(name, ([], []))
-    by_set[name][0].append(prediction)
-    by_set[name][1].append(target)
-  figures = {name: pope(*lists) for name, lists in by_set.items()}
-  figures[f"avg{len(figures)}"] = {
-      key: groups.mean(f[key] for f in figures.values()) for key in next(iter(figures.values()))}
-  return {f"{name}/{key}": value for name, part in figures.items() for key, value in part.items()}
-
-
-def _figures(said, targets):
-  pairs = list(zip(said, targets))
+def _rates(answers, targets):
+  pairs = list(zip(answers, targets))
   hits = sum(s == t == "yes" for s, t in pairs)
-  yes, positives = said.count("yes"), targets.count("yes")
+  yes, positives = answers.count("yes"), targets.count("yes")
   return {"accuracy": groups.mean(s == t for s, t in pairs),
           "precision": hits / yes if yes else 0.0,
           "recall": hits / positives if positives else 0.0,

@@ -43,13 +43,6 @@ def test_who_always_says_no_has_no_precision():
   assert (got["accuracy"], got["precision"], got["f1"], got["official_f1"]) == (0.5, 0, 0, 0)
 
 
-def test_the_mean_of_the_sets():
-  got = yes_no.pope_sets(["yes", "yes", "no", "no"], ["yes", "no", "no", "no"],
-                         ["random", "popular", "popular", "adversarial"])
-  assert [got[f"{name}/accuracy"] for name in ("random", "popular", "adversarial")] == [1, 0.5, 1]
-  assert got["avg3/accuracy"] == pytest.approx(2.5 / 3)  # of sets, not 3/4 of all questions
-
-
 @pytest.mark.parametrize("predictions, targets, match", [
     (["yes"], ["Yes"], "target is 'Yes'"),
     (["yes"], ["yes", "no"], "1 predictions, 2 targets"),
@@ -60,8 +53,6 @@ def test_bad_input(predictions, targets, match):
     yes_no.pope(predictions, targets)
 
 
-def test_bad_sets():
-  with pytest.raises(ValueError, match="1 predictions, 1 targets, 2 sets"):
-    yes_no.pope_sets(["yes"], ["yes"], ["random", "popular"])
+def test_a_bad_target():
   with pytest.raises(ValueError, match="target is 'maybe'"):
     yes_no.yes_no_accuracy("yes", "maybe")

@@ -8,7 +8,7 @@
 Everything is inside the file (images as data URIs), so it opens from disk and can be mailed. A
 content policy forbids it to fetch anything and to run any script but its own, and all text is
 escaped: a model may well write "<script>". It stays below 15 MB however many predictions there
-are: gallery.py says what is left out.
+are: gallery.py says which are left out.
 """
 import json
 

@@ -16,7 +16,7 @@ VERDICTS = {"wrong": "\u2717", "right": "\u2713", "unscored": "\u00b7"}
 
 
 def panels(predictions):
-  """[what the template draws of a task's predictions], in order of first appearance."""
+  """[the template's values for a task], in order of first appearance."""
   by_task = collections.defaultdict(list)
   for p in predictions:
     by_task[str(p["task"])].append(p)

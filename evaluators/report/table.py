@@ -5,12 +5,12 @@ import numbers
 
 
 def table(results):
-  """What the template draws of the results that write_report takes, in their order.
+  """The template's values for the results that write_report takes, in their order.
 
   Returns {"tasks": [(name, lines)], "warned": how many results have warnings}, a line being
   {"metric", "value", "interval", "bar", "published", "difference", "inside", "baseline", "n",
   "warnings"}, texts but for "bar", see _bar, and "inside": bool, whether the CI holds the
-  published score. None and "" stand for what is not known.
+  published score. None and "" stand for unknown values.
   """
   tasks = [(task, list(map(_line, some)))
            for task, some in itertools.groupby(results, key=lambda r: str(r["task"]))]

@@ -4,7 +4,7 @@ of tests/golden/NAME, float32.
   KERAS_BACKEND=jax .venv-parity/bin/python tests/golden/make_generate.py
   (after make_hf and make_keras)
 
-  prompts  [[id]]  of unequal lengths, each given to the peer alone; prompt i reads image i % n of
+  prompts  [[id]]  of unequal lengths, each given to the reference alone; prompt i reads image i % n of
                    the n in NAME/golden.npz, where the model reads images
   cases    [{"sampler", "stop": [id], "max_new_tokens", "tokens": [[id]], "scores": [float]}]
                    tokens are the new ones, the stop included; scores their summed log-probability

@@ -8,7 +8,7 @@
                            with <image> added as PaliGemmaProcessor does
   opt/vocab.json, merges.txt      byte-level BPE with OPT's ids 0..3
   opt/tokenizer.json, tokenizer_config.json       the same as transformers' GPT2Tokenizer saves it
-  golden.json              {"texts": [...], "<peer>": [ids of each text, without bos and eos]}
+  golden.json              {"texts": [...], "<reference>": [ids of each text, without bos and eos]}
 """
 import io
 import json
@@ -139,7 +139,7 @@ def main():
   proto = (gemma / "tokenizer.model").read_bytes()
   vocab = json.loads((opt / "vocab.json").read_text())
   merges = [m for m in (opt / "merges.txt").read_text().split("\n") if m and m[:8] != "#version"]
-  peers = {
+  references = {
       "hf gemma": transformers.GemmaTokenizer.from_pretrained(gemma),
       "hf opt": transformers.GPT2Tokenizer.from_pretrained(opt),
       "keras gemma": keras_hub.tokenizers.GemmaTokenizer(proto),
@@ -147,7 +147,7 @@ def main():
       "keras opt": keras_hub.tokenizers.OPTTokenizer(vocab, merges),
   }
   golden = {"texts": TEXTS}
-  for name, tokenizer in peers.items():
+  for name, tokenizer in references.items():
     kwargs = {"add_special_tokens": False} if name.startswith("hf") else {}
     encode = tokenizer.encode if kwargs else tokenizer
     golden[name] = [[int(i) for i in encode(t, **kwargs)] for t in TEXTS]

@@ -7,11 +7,11 @@ import jax
 import numpy as np
 import pytest
 
-for peer in ("torch", "transformers", "keras_hub"):
-  pytest.importorskip(peer, reason="`make parity` runs these tests in their own venv")
+for reference in ("torch", "transformers", "keras_hub"):
+  pytest.importorskip(reference, reason="`make parity` runs these tests in their own venv")
 
 import big_vlm  # noqa: E402
-from tests.golden import make_generate as peers  # noqa: E402
+from tests.golden import make_generate as references  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -20,11 +20,11 @@ def _keras_promotes_ranks():
     yield
 
 
-def compare(name, peer, sampler="greedy", stop=(), **options):
-  prompts, images = peers.prompts_and_images(name, min(peer.vocab, 128), 50)
-  wanted = [peer.generate(p, x, stop=stop, **options) for p, x in zip(prompts, images)]
-  got = big_vlm.from_preset(str(peers.HERE / name)).generate(
-      [p.tolist() for p in prompts], images, sampler=sampler, stop=stop, max_new_tokens=peers.NEW)
+def compare(name, reference, sampler="greedy", stop=(), **options):
+  prompts, images = references.prompts_and_images(name, min(reference.vocab, 128), 50)
+  wanted = [reference.generate(p, x, stop=stop, **options) for p, x in zip(prompts, images)]
+  got = big_vlm.from_preset(str(references.HERE / name)).generate(
+      [p.tolist() for p in prompts], images, sampler=sampler, stop=stop, max_new_tokens=references.NEW)
   assert [g.tokens for g in got] == [tokens.tolist() for tokens, _ in wanted]
   if wanted[0][1] is not None:
     np.testing.assert_allclose([sum(g.logprobs) for g in got], [score for _, score in wanted],
@@ -32,18 +32,18 @@ def compare(name, peer, sampler="greedy", stop=(), **options):
   return got
 
 
-@pytest.mark.parametrize("name", peers.HF)
+@pytest.mark.parametrize("name", references.HF)
 def test_transformers(name):
-  peer = peers.Transformers(name)
-  got = compare(name, peer)
+  reference = references.Transformers(name)
+  got = compare(name, reference)
   stop = got[0].tokens[3]
-  assert compare(name, peer, stop=(stop,))[0].finish_reason == "stop"
+  assert compare(name, reference, stop=(stop,))[0].finish_reason == "stop"
   for n in (2, 5):
-    compare(name, peer, f"beam(n={n})", beams=n)
+    compare(name, reference, f"beam(n={n})", beams=n)
 
 
-@pytest.mark.parametrize("name", peers.KERAS)
+@pytest.mark.parametrize("name", references.KERAS)
 def test_kerashub(name):
-  peer = peers.KerasHub(name)
-  got = compare(name, peer)
-  assert compare(name, peer, stop=(got[0].tokens[3],))[0].finish_reason == "stop"
+  reference = references.KerasHub(name)
+  got = compare(name, reference)
+  assert compare(name, reference, stop=(got[0].tokens[3],))[0].finish_reason == "stop"

@@ -4,8 +4,8 @@ import pathlib
 import numpy as np
 import pytest
 
-for peer in ("torch", "transformers"):
-  pytest.importorskip(peer, reason="`make parity` runs these tests in their own venv")
+for reference in ("torch", "transformers"):
+  pytest.importorskip(reference, reason="`make parity` runs these tests in their own venv")
 
 import dataclasses  # noqa: E402
 

@@ -15,7 +15,7 @@ def read(annotations, images):
   """
   found = records.read_json(annotations)
   if missing := [k for k in ("images", "annotations", "categories") if k not in found]:
-    raise ValueError(f"{annotations} is no COCO file of objects: it lacks {', '.join(missing)}.")
+    raise ValueError(f"{annotations} is not a COCO file of objects: it lacks {', '.join(missing)}.")
   folder = pathlib.Path(images)
   need = lambda record, key, kind=object: records.field(record, key, annotations, kind)
   names = {need(c, "id", int): need(c, "name", str) for c in need(found, "categories", list)}
@@ -23,7 +23,7 @@ def read(annotations, images):
   for image in need(found, "images", list):
     size = need(image, "height", int), need(image, "width", int)
     path = folder / need(image, "file_name", str)
-    pictures[need(image, "id", int)] = records.Picture(path, size, [], str(annotations))
+    pictures[need(image, "id", int)] = records.AnnotatedImage(path, size, [], str(annotations))
   for a in need(found, "annotations", list):
     where = f"{annotations}, annotation {need(a, 'id')}"
     for key, known in (("image_id", pictures), ("category_id", names)):
@@ -40,7 +40,7 @@ def _annotation(a, label, size, where):
     mask = _code(mask, size, where)
   elif mask:
     if not isinstance(mask, list) or not all(isinstance(ring, list) for ring in mask):
-      raise ValueError(f"{where}: the segmentation is no list of polygons [x, y, x, y, ...].")
+      raise ValueError(f"{where}: the segmentation is not a list of polygons [x, y, x, y, ...].")
     mask = [records.numbers(ring, where) for ring in mask if len(ring) >= 6] or None
     if mask and any(len(ring) % 2 for ring in mask):
       raise ValueError(f"{where}: a polygon has an odd count of numbers, not pairs x, y.")
@@ -70,5 +70,5 @@ def _code(code, size, where):
       counts = coco_mask.frPyObjects(code, *size)["counts"].decode()
     coco_mask.decode({"size": list(size), "counts": counts.encode()})
   except (AttributeError, TypeError, ValueError, OverflowError) as e:
-    raise ValueError(f"{where}: the mask is no run-length code: {e}.") from e
+    raise ValueError(f"{where}: the mask is not a run-length code: {e}.") from e
   return {"size": list(size), "counts": counts}

@@ -26,7 +26,7 @@ TURNED = (5, 6, 7, 8)  # by a quarter: height and width change places
 
 @dataclasses.dataclass
 class Options:
-  """What of the pictures is written, and how; see the arguments of tools/import_boxes.py."""
+  """Which objects to write, and how; see the arguments of tools/import_boxes.py."""
   prompt: str = "per_image"
   order: str = "raster"
   classes: tuple = ()

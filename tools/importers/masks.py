@@ -1,6 +1,6 @@
 """Mask images: one for each picture, or a folder of them for each picture.
 
-  MASKS/a.png       of IMAGES/a.jpg: a pixel's value (its index, in a palette) says what is there.
+  MASKS/a.png       of IMAGES/a.jpg: a pixel's value (its index, in a palette) names its content.
                     By default it is a class, and each connected region of it an object; with
                     instances=True each value is one object. 0 is the background, 255 is left out.
   MASKS/a/cat_1.png of IMAGES/a.jpg: one object, not 0 where it is; the label is the name of the
@@ -41,10 +41,11 @@ def read(images, masks, names=(), instances=False):
     if len(sizes) > 1:
       raise ValueError(f"The masks in {stem} differ in size: {sorted(sizes)}.")
     labels |= dict.fromkeys(a.label for a in annotations)
-    pictures.append(records.Picture(path, sizes.pop() if sizes else None, annotations, str(stem)))
+    pictures.append(records.AnnotatedImage(path, sizes.pop() if sizes else None, annotations,
+                                           str(stem)))
   if not used:
-    raise FileNotFoundError(f"No image in {images} has a mask in {masks}: that of a.jpg is a.png, "
-                            "or the folder a.")
+    raise FileNotFoundError(f"No image in {images} has a mask in {masks}: the mask of a.jpg is "
+                            "a.png, or the folder a.")
   return pictures, list(labels)
 
 
@@ -86,7 +87,7 @@ def _annotation(label, mask):
 
 
 def _values(path):
-  """int [H, W]: the values of a gray or palette image; of colours, what is not black."""
+  """int [H, W]: the values of a gray or palette image; of colours, above 0 unless black."""
   try:
     with Image.open(path) as image:
       if image.mode == "RGBA":

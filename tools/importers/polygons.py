@@ -49,7 +49,7 @@ def _picture(path, images):
         continue
       groups[group] = annotation
     annotations.append(annotation)
-  return records.Picture(image, size, annotations, str(path))
+  return records.AnnotatedImage(image, size, annotations, str(path))
 
 
 def _annotation(shape, where):

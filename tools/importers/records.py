@@ -1,4 +1,4 @@
-"""What every reader of annotations gives: pictures with objects, in pixels or in fractions."""
+"""The result of every reader: images with annotated objects, in pixels or in fractions."""
 import dataclasses
 import json
 import pathlib
@@ -21,7 +21,7 @@ class Annotation:
 
 
 @dataclasses.dataclass
-class Picture:
+class AnnotatedImage:
   path: pathlib.Path  # of the image
   size: tuple | None  # (height, width) that its coordinates are pixels of; None: they are in 0..1
   annotations: list

@@ -11,7 +11,7 @@ from tools.importers import records
 def read(folder, image_set=None):
   """(pictures, classes) of a folder, or of the images that ImageSets/Main/SET.txt lists.
 
-  Raises FileNotFoundError, and ValueError for an XML that is none of VOC's.
+  Raises FileNotFoundError, and ValueError for an XML that is not one of VOC's.
   """
   folder = pathlib.Path(folder)
   annotations = folder / "Annotations" if (folder / "Annotations").is_dir() else folder
@@ -47,7 +47,7 @@ def _picture(path, folder):
     annotations.append(records.Annotation(label, (y0 - 1, x0 - 1, y1, x1)))
   name = (root.findtext("filename") or "").strip()
   image = _image(path, folder, pathlib.PurePath(name.replace("\\", "/")).name)
-  return records.Picture(image, size, annotations, str(path))
+  return records.AnnotatedImage(image, size, annotations, str(path))
 
 
 def _image(path, folder, name):

@@ -29,7 +29,7 @@ def read(folder):
       for n, line in enumerate(text.splitlines(), 1):
         if line.strip():
           annotations.append(_annotation(line.split(), classes, f"{labels}, line {n}"))
-    pictures.append(records.Picture(path, None, annotations, str(labels)))
+    pictures.append(records.AnnotatedImage(path, None, annotations, str(labels)))
   alone = [p for p in sorted(folder.rglob("labels/**/*.txt"))
            if p not in used and p.name not in LISTS]
   if alone:
@@ -47,7 +47,7 @@ def class_names(folder):
       try:
         names = (yaml.safe_load(path.read_bytes()) or {}).get("names")
       except (yaml.YAMLError, AttributeError, ValueError) as e:
-        raise ValueError(f"{path} is no YAML of a data set: {e}") from e
+        raise ValueError(f"{path} is not a YAML of a data set: {e}") from e
       if isinstance(names, dict) and set(names) == set(range(len(names))):
         names = [names[i] for i in range(len(names))]
       if not isinstance(names, list) or not names:

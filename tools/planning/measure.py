@@ -12,7 +12,6 @@ runs in a process of its own, because JAX sets its backend once per process.
 import ast
 import json
 import math
-import os
 import pathlib
 import re
 import sys
@@ -22,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from big_vlm import families, sharding
+from big_vlm import families, files, sharding
 from big_vlm.planning import devices, flops, memory
 from big_vlm.training import losses, setup
 from tools.planning import program, roofline
@@ -185,6 +184,4 @@ if __name__ == "__main__":
     result = measure(config, **request)
   except ValueError as e:
     result = {"error": str(e)}
-  temporary = pathlib.Path(sys.argv[1] + ".tmp")
-  temporary.write_text(json.dumps(result))
-  os.replace(temporary, sys.argv[1])
+  files.write_atomic(sys.argv[1], json.dumps(result))
