@@ -91,8 +91,8 @@ def add(model, params, rank=8, targets=None, alpha=None, seed=0):
   """params with a LoRA in place of each weight whose name the regex `targets` matches.
 
   targets: must match all of a name of trees.names, as in ".*attn.*|img/head/kernel"; what it
-  matches beside weights that multiply (biases, norms) is left out. None or "": the projections of
-  the decoder's layers. alpha: None is rank, that is, scale 1. A weight's A depends on seed and its
+  matches beside weights that multiply (biases, norms) is left out. None: the projections of the
+  decoder's layers. alpha: None is rank, that is, scale 1. A weight's A depends on seed and its
   name alone. Quantized weights stay so (QLoRA). Raises ValueError for a pattern that matches no
   weight, for a rank below 1, and for params that have adapters.
   """
@@ -103,7 +103,7 @@ def add(model, params, rank=8, targets=None, alpha=None, seed=0):
     raise ValueError(f"{len(adapted)} weights have adapters already, e.g. {adapted[0]}: merge them "
                      "first, or add new ones to the parameters from before.")
   specs = einsum_hook.multiplying(model)
-  names = _matches(targets, list(specs)) if targets else [
+  names = _matches(targets, list(specs)) if targets is not None else [
       n for n, spec in specs.items() if n.startswith("llm/") and spec.stacked]
   scale = float(rank if alpha is None else alpha) / rank
   return einsum_hook.replace(params, {

@@ -128,7 +128,8 @@ def _adapted(config, model, params):
                        "config.lora.rank too.")
     params = quantize.quantize(model, params, config.quantize)
   if config.lora.rank:
-    params = lora.add(model, params, **config.lora.to_dict(), seed=config.seed)
+    args = config.lora.to_dict() | {"targets": config.lora.targets or None}
+    params = lora.add(model, params, **args, seed=config.seed)
   return params
 
 
