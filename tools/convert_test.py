@@ -13,6 +13,7 @@ FAMILIES = {
     "gemma": dict(llm=dict(variant="tiny")),
     "gemma_mha": dict(llm=dict(variant="tiny", kv_heads=4)),
     "gemma2": dict(llm=dict(variant="tiny2")),
+    "gemma3": dict(llm=dict(variant="gemma3_tiny", global_every=6)),
     "opt": dict(llm=dict(variant="opt_tiny")),
     "siglip": dict(img=dict(variant="tiny", pool="map")),
 }

@@ -10,13 +10,13 @@ import pytest
 
 from big_vlm import trees
 from big_vlm.checkpoints import checkpoint, keras
-from big_vlm.families import gemma, opt, paligemma
+from big_vlm.families import gemma, gemma3, opt, paligemma
 from big_vlm.families import siglip as vit
 from big_vlm.formats import h5
 from pp.tokenizer import get_tokenizer
 
 GOLDEN = pathlib.Path(__file__).parents[2] / "tests" / "golden"  # of tests/golden/make_keras.py
-DECODERS = ["paligemma", "paligemma2", "gemma", "gemma2", "opt"]
+DECODERS = ["paligemma", "paligemma2", "gemma", "gemma2", "gemma3", "opt"]
 TOWERS = ["siglip_vision", "siglip"]
 silent = lambda done, total: None
 
@@ -204,6 +204,7 @@ def test_the_query_scale_of_27b():
 
 @pytest.mark.parametrize("img,llm", [
     *((None, row) for row in gemma.VARIANTS.values()), *((None, r) for r in opt.VARIANTS.values()),
+    *((None, row) for name, row in gemma3.VARIANTS.items() if name != "gemma3_tiny"),
     (vit.config("So400m/14", image_size=384, pool="map"), None)])
 def test_every_variant_there_and_back(img, llm):
   config = paligemma.PaliGemmaConfig(img, llm)
@@ -212,8 +213,9 @@ def test_every_variant_there_and_back(img, llm):
 
 
 @pytest.mark.parametrize("cls,change,message", [
-    ("Gemma3Backbone", {}, r"class 'Gemma3Backbone', which is not supported\. Did you mean "
+    ("Gemma4Backbone", {}, r"class 'Gemma4Backbone', which is not supported\. Did you mean "
                            r"'GemmaBackbone'\? Known: .*OPTBackbone"),
+    ("Gemma3Backbone", {"vision_encoder": {}}, "vision_encoder is {}; only None is supported"),
     ("GemmaBackbone", {"use_post_ffw_norm": True}, "both norms or neither"),
     ("GemmaBackbone", {"layer_norm_epsilon": 1e-5}, "layer_norm_epsilon is 1e-05; only 1e-06"),
     ("GemmaBackbone", {"dtype": {"class_name": "QuantizedDTypePolicy", "config": {

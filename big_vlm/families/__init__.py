@@ -14,10 +14,10 @@ paligemma.py composes any tower with any decoder.
 """
 import re
 
-from big_vlm.families import gemma, opt, siglip
+from big_vlm.families import gemma, gemma3, opt, siglip
 from pp.names import near_miss
 
-DECODERS = (gemma, opt)
+DECODERS = (gemma, gemma3, opt)
 TOWERS = (siglip,)
 
 DECODER_VARIANTS = {name: row for family in DECODERS for name, row in family.VARIANTS.items()}

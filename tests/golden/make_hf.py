@@ -30,6 +30,10 @@ GEMMA = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_atte
              num_key_value_heads=1, head_dim=16, vocab_size=160)  # 4 * 16 is not 32
 GEMMA2 = dict(GEMMA, num_key_value_heads=2, query_pre_attn_scalar=24, sliding_window=WINDOW,
               attn_logit_softcapping=4.0, final_logit_softcapping=8.0)
+# One global layer in three, the last local; a window of 4; RoPE with two bases, stretched by 8.
+GEMMA3 = dict(GEMMA, vocab_size=128, num_hidden_layers=4, num_key_value_heads=2,
+              query_pre_attn_scalar=24, sliding_window=4, sliding_window_pattern=3,
+              rope_scaling=dict(rope_type="linear", factor=8.0))
 SIGLIP = dict(hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
               image_size=14, patch_size=7)
 OPT = dict(hidden_size=32, ffn_dim=48, num_hidden_layers=2, num_attention_heads=4, vocab_size=160,
@@ -194,6 +198,7 @@ def main():
   decoder(transformers.OPTForCausalLM, transformers.OPTConfig(**OPT), "hf_opt", 8)
   decoder(transformers.VaultGemmaForCausalLM, transformers.VaultGemmaConfig(**GEMMA2),
           "hf_vaultgemma", 10)
+  decoder(transformers.Gemma3ForCausalLM, transformers.Gemma3TextConfig(**GEMMA3), "hf_gemma3", 11)
   bfloat16()
   size = sum(f.stat().st_size for f in HERE.glob("hf_*/*"))
   print(f"tests/golden/hf_*: {size / 1e6:.2f} MB")

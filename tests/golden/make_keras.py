@@ -37,6 +37,13 @@ GEMMA = dict(vocabulary_size=90, num_layers=2, num_query_heads=4, num_key_value_
 GEMMA2 = dict(GEMMA, num_layers=3, num_key_value_heads=2, use_post_ffw_norm=True,
               use_post_attention_norm=True, attention_logit_soft_cap=5., final_logit_soft_cap=10.)
 
+# Seven layers: the sixth is global, the last local. The size of images counts for nothing.
+GEMMA3 = dict(vocabulary_size=90, image_size=None, num_layers=7, num_query_heads=4,
+              num_key_value_heads=2, hidden_dim=24, intermediate_dim=20, head_dim=8,
+              use_post_ffw_norm=True, use_post_attention_norm=True,
+              use_sliding_window_attention=True, sliding_window_size=WINDOW,
+              global_rope_scaling_factor=8.)
+
 
 def perturb(model, seed):
   """Random weights of a size at which no mistake hides: norms and biases are far from 1 and 0.
@@ -176,6 +183,7 @@ def main():
   language("gemma2", M.GemmaBackbone(**GEMMA2, use_sliding_window_attention=True,
                                      sliding_window_size=WINDOW), gemma_task,
            [WINDOW - 1, WINDOW, WINDOW + 1, 2 * WINDOW])
+  language("gemma3", M.Gemma3Backbone(**GEMMA3), None, [WINDOW, 2 * WINDOW])
   language("opt", M.OPTBackbone(vocabulary_size=39, num_layers=2, num_heads=4, hidden_dim=32,
                                 intermediate_dim=40, max_sequence_length=40), opt_task, [12, 5])
   vision = dict(patch_size=4, hidden_dim=24, num_layers=2, num_heads=2, intermediate_dim=40,

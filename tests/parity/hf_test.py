@@ -20,7 +20,7 @@ CLASSES = {
     "hf_paligemma2": transformers.AutoModelForImageTextToText,
     "hf_siglip": transformers.SiglipVisionModel,
     **dict.fromkeys(("hf_gemma", "hf_gemma_mha", "hf_gemma2", "hf_vaultgemma", "hf_opt",
-                     "hf_gemma_bf16"), transformers.AutoModelForCausalLM)}
+                     "hf_gemma_bf16", "hf_gemma3"), transformers.AutoModelForCausalLM)}
 TEXTS = ["detect cat ; dog<loc0001><loc1023><seg127>", "caption en\n", "héllo  wörld   zwei",
          "日本語 と 한국어 العربية", "12345 3.14\t\n\n x", "🦒 giraffe", " leading", "trailing ",
          ""]
@@ -42,7 +42,7 @@ def reopened(name, folder, **kw):
                                   if c is transformers.AutoModelForCausalLM])
 def test_decoders(name, max_shard, tmp_path):
   source, model = reopened(name, tmp_path, max_shard=max_shard)
-  ids = np.random.default_rng(0).integers(4, 160, (2, 17)).astype(np.int32)
+  ids = np.random.default_rng(0).integers(4, 128, (2, 17)).astype(np.int32)
   with torch.no_grad():
     wanted = model(torch.tensor(ids)).logits.numpy()
   np.testing.assert_allclose(logits(source, ids, 0), wanted, **CLOSE)

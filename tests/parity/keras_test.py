@@ -11,7 +11,7 @@ import pytest
 
 from big_vlm import trees
 from big_vlm.checkpoints import checkpoint, keras
-from big_vlm.families import gemma, opt, paligemma
+from big_vlm.families import gemma, gemma3, opt, paligemma
 from big_vlm.families import siglip as vit
 from big_vlm.formats import h5
 from pp import ops_image
@@ -26,6 +26,7 @@ CONFIGS = {  # heads * head_dim is not the width, and depth not that of the gold
     "Gemma": (None, gemma.config("tiny", heads=4, kv_heads=4, depth=3)),
     "Gemma 2": (None, gemma.config("tiny2", window=4)),
     "VaultGemma": (None, gemma.config("tiny", kv_heads=4, final_softcap=5.)),
+    "Gemma 3": (None, gemma3.config("gemma3_tiny", depth=7, global_every=6)),
     "OPT": (None, opt.config("opt_tiny", depth=3)),
 }
 GREY_LEVEL = 1.01 / 127.5

@@ -74,27 +74,40 @@ def _window(config, where):
   return config["sliding_window"]
 
 
+def check_fields(c):
+  """Raises ValueError for a Gemma 1 or 2 with what only Gemma 3 has."""
+  if c.qk_norm or c.global_every != 2 or c.rope_base != 10_000 or c.global_rope_base or (
+      c.global_rope_scale != 1):
+    raise ValueError("a Gemma 1 or 2 with Gemma 3's norms, positions or pattern of layers")
+
+
 def _is_gemma1(c):
   return not c.post_norms and {c.query_scale, c.attn_softcap, c.final_softcap, c.window} == {None}
 
 
+def query_pre_attn_scalar(c):
+  """What transformers divides queries by the root of. Raises ValueError if it is not whole."""
+  scalar = c.head_dim if c.query_scale is None else c.query_scale**-2
+  if abs(scalar - round(scalar)) > 1e-6:
+    raise ValueError(f"a decoder of query scale {c.query_scale}, which is not n**-0.5 of a whole n")
+  return round(scalar)
+
+
 def export_config(c):
   """config.json's dict, in the spellings of transformers 4.51 to 5.23."""
+  check_fields(c)
   body = config_json.export_fields(FIELDS, c) | dict(
       max_position_embeddings=MAX_POSITIONS, rms_norm_eps=1e-6, hidden_act=TANH_GELU,
       hidden_activation=TANH_GELU, attention_bias=False, rope_theta=10_000.0,
       rope_parameters=dict(rope_theta=10_000.0, rope_type="default"), **IDS)
   if _is_gemma1(c):
     return dict(model_type="gemma", **body)
-  scalar = c.head_dim if c.query_scale is None else c.query_scale**-2
-  if abs(scalar - round(scalar)) > 1e-6:
-    raise ValueError(f"a decoder of query scale {c.query_scale}, which is not n**-0.5 of a whole n")
   # Transformers 4 takes every second layer as local whatever layer_types says: a window that no
   # text fills makes it global there too.
   local = GLOBAL if c.window is None else LOCAL
   return dict(
       model_type="gemma2" if c.post_norms else "vaultgemma", **body,
-      query_pre_attn_scalar=round(scalar), sliding_window=c.window or MAX_POSITIONS,
+      query_pre_attn_scalar=query_pre_attn_scalar(c), sliding_window=c.window or MAX_POSITIONS,
       layer_types=[GLOBAL if i % 2 else local for i in range(c.depth)],
       attn_logit_softcapping=c.attn_softcap, final_logit_softcapping=c.final_softcap)
 

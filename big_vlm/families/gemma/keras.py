@@ -4,6 +4,7 @@ Absent keys have the defaults of KerasHub 0.32: what a file from before Gemma 2 
 """
 import math
 
+from big_vlm.families.gemma import hf
 from big_vlm.families.gemma.variants import GemmaConfig
 from big_vlm.formats import config_json
 from big_vlm.formats.param_map import ParamMapping, keras_numbers
@@ -24,18 +25,28 @@ def import_config(c, where, in_paligemma=False):
     raise ValueError(f"{where}: use_post_ffw_norm and use_post_attention_norm differ; a Gemma has "
                      "both norms or neither.")
   fields = config_json.import_fields(FIELDS, c)
-  # KerasHub keeps this flag and scales by head_dim all the same, which is wrong for 27B.
-  by_head_dim = c.get("query_head_dim_normalize", True)
   # PaliGemma 2 was trained without a window, whatever its preset says.
   local = not in_paligemma and c.get("use_sliding_window_attention")
   return GemmaConfig(
       **fields, mlp=c["intermediate_dim"] // 2, post_norms=post_norms,
-      query_scale=None if by_head_dim else (fields["width"] / fields["heads"])**-0.5,
+      query_scale=query_scale(c, fields),
       attn_softcap=c.get("attention_logit_soft_cap"), final_softcap=c.get("final_logit_soft_cap"),
       window=c.get("sliding_window_size", WINDOW) if local else None)
 
 
+def query_scale(c, fields):
+  """KerasHub keeps this flag and scales by head_dim all the same, which is wrong for 27B."""
+  by_head_dim = c.get("query_head_dim_normalize", True)
+  return None if by_head_dim else (fields["width"] / fields["heads"])**-0.5
+
+
 def export_config(c, in_paligemma=False):
+  hf.check_fields(c)
+  return export_fields(c, in_paligemma)
+
+
+def export_fields(c, in_paligemma=False):
+  """What the configs of all Gemmas have."""
   if in_paligemma and c.window is not None and c.sliding_window_mode != "symmetric":
     raise ValueError(f"a PaliGemma with the sliding window mode {c.sliding_window_mode!r}")
   by_head_dim = c.query_scale is None or math.isclose(c.query_scale, c.head_dim**-0.5)
@@ -50,8 +61,8 @@ def export_config(c, in_paligemma=False):
       use_sliding_window_attention=c.window is not None)
 
 
-def param_map(c, in_paligemma=False):
-  layer = "layers/pali_gemma_decoder_block{}" if in_paligemma else "layers/gemma_decoder_block{}"
+def param_map(c, in_paligemma=False, layer="layers/gemma_decoder_block{}"):
+  layer = "layers/pali_gemma_decoder_block{}" if in_paligemma else layer
   norms = ["pre_attention_norm", "pre_ffw_norm"]
   norms += ["post_attention_norm", "post_ffw_norm"] if c.post_norms else []
 
