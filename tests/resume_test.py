@@ -1,4 +1,4 @@
-"""Stopped anywhere, a run resumes as if nothing had happened: same losses and parameters, exactly."""
+"""Stopped anywhere, a run resumes with the losses and parameters of an undisturbed one, exactly."""
 import json
 import random
 import signal

@@ -30,8 +30,9 @@ def adapted(name, targets, folder, seed=0):
   hf.write(folder / "base", opened, lambda done, total: None)
   model = paligemma.PaliGemma(opened.config)
   whole = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+  is_leaf = lambda x: isinstance(x, checkpoint.LazyArray)
   params = load.params(opened.leaves, jax.tree.map(
-      lambda _: whole, trees.nested(opened.leaves), is_leaf=lambda x: isinstance(x, checkpoint.LazyArray)))
+      lambda _: whole, trees.nested(opened.leaves), is_leaf=is_leaf))
   params = lora.add(model, params, rank=3, targets=targets, alpha=7.5, seed=seed)
   rng = np.random.default_rng(seed)
   return model, trees.map_with_names(

@@ -30,7 +30,8 @@ def import_config(c, where, in_paligemma=False):
   like = next((row for row in VARIANTS.values()
                if all(getattr(row, name) == fields[name] for name in sizes)), Gemma3Config)
   return Gemma3Config(
-      **fields, **CONSTANTS, max_positions=like.max_positions, query_scale=gemma.query_scale(c, fields),
+      **fields, **CONSTANTS, max_positions=like.max_positions,
+      query_scale=gemma.query_scale(c, fields),
       attn_softcap=c.get("attention_logit_soft_cap"), final_softcap=c.get("final_logit_soft_cap"),
       global_rope_scale=c.get("global_rope_scaling_factor", 1.0),
       window=c.get("sliding_window_size", WINDOW) if local else None)
