@@ -238,7 +238,7 @@ def test_a_bad_example_is_named_before_the_first_step(vlm, bad, message):
     (dict(batch_size=0, steps=1), "would take 1 steps of 0"),
     (dict(trainable="imgs/.*"), "schedule rule 'imgs/.*' matches no parameter"),
     (dict(optimizer="adam"), "Unknown optimizer 'adam'. Did you mean 'adamw'"),
-    (dict(warmup=9, steps=8), "warm-up of 9 steps and a cool-down of 0 do not fit a run of 8"),
+    (dict(warmup=9, steps=8), "warm-up of 9 steps and a cool-down of 0 do not fit a training of 8"),
 ])
 def test_wrong_arguments(vlm, kw, message):
   with pytest.raises(ValueError, match=message):

@@ -80,7 +80,7 @@ def test_durations_in_epochs_ask_the_sources(config):
     (dict(total_epochs=1.), "Give either total_steps or total_epochs"),
     (dict(optimizer=dict(warmup=2)), "config.optimizer has no 'warmup'. It takes lr, name"),
     (dict(loss=dict(zloss=2)), "config.loss has no 'zloss'. Did you mean 'z_loss'"),
-    (dict(quantize="int8"), "leaves nothing to train: give config.lora.rank"),
+    (dict(quantize="int8"), "leaves nothing trainable: give config.lora.rank"),
     (dict(grad_accum_steps=5),
      "does not divide over the mesh's 1 devices of data and fsdp times grad_accum_steps=5"),
     (dict(microbatches=5), "config.microbatches is now config.grad_accum_steps"),
@@ -96,5 +96,5 @@ def test_errors_name_the_mend(config, change, message):
 def test_adapters_take_one_schedule(config):
   config.lora.rank = 2
   config.optimizer.schedule = (("img/.*", None), (".*", dict(decay="cosine")))
-  with pytest.raises(ValueError, match="only the adapters train: optimizer.schedule has one rule"):
+  with pytest.raises(ValueError, match="only the adapters are trainable: optimizer.schedule has one"):
     setup.make(config, jax.devices()[:1])

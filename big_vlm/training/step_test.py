@@ -124,7 +124,7 @@ def test_the_moving_average_trails_the_parameters(rng):
   one, _ = step(fresh(), sharding.make_global_array(mesh, make_batch(np.random.default_rng(0))))
   first, second = (jax.device_get(s.params["llm"]["final_norm"]["scale"]) for s in (one, state))
   want = 0.75 * (0.75 * start + 0.25 * first) + 0.25 * second
-  optimizer = types.SimpleNamespace(trains=frozenset(trees.names(state.params)))
+  optimizer = types.SimpleNamespace(trainable=frozenset(trees.names(state.params)))
   averaged = steps.ema_params(state, optimizer)
   np.testing.assert_allclose(averaged["llm"]["final_norm"]["scale"], want, rtol=1e-5)
 
