@@ -26,7 +26,7 @@ def test_good_batches(changes):
     (TRAIN, True, {"text": INTS.astype(np.int64)}, "'text' is int64, not int32"),
     (TRAIN, True, {"image": IMAGE.astype(np.float64)}, "'image' is float64, not uint8 or float32"),
     (EVAL, False, {"_mask": np.ones(2, np.int32)}, "'_mask' is int32, not bool"),
-    (TRAIN, True, {"text": INTS[0]}, r"'text' has shape \(5,\), not \[B, L\]"),
+    (TRAIN, True, {"text": INTS[0]}, r"'text' has shape \(5,\), not \[B, T\]"),
     (TRAIN, True, {"image": IMAGE[0]}, r"not \[B, H, W, C\] or \[B, F, H, W, C\]"),
     (TRAIN, True, {"image": IMAGE[..., :1]}, "'image' has 1 channels, not 3"),
     (TRAIN, True, {"mask_ar": INTS[:, :4]}, "axis T is 4 in 'mask_ar' but 5 in 'text'"),

@@ -14,9 +14,13 @@ from tests import commands
 
 def test_one_process_needs_nothing():
   assert distributed.arguments(env={}) == {}  # JAX looks for a cluster
-  distributed.start()  # and no network
   assert distributed.is_primary_process() and distributed.broadcast_from_primary(lambda: 3) == 3
   assert distributed.all_gather_bytes(b"x") == [b"x"]
+  # A process of its own: here JAX holds devices already.
+  code = "import jax; from big_vlm.distributed import start; start(); print(jax.process_count())"
+  done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                        cwd=commands.ROOT)
+  assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
 
 
 JAX = {"JAX_COORDINATOR_ADDRESS": "pod-0.job:8476", "JAX_NUM_PROCESSES": "4"}

@@ -414,7 +414,7 @@ def test_the_arguments_of_generate_are_the_options():
 
 
 def test_a_folder_without_a_checkpoint_is_named(source, tmp_path):
-  with pytest.raises(ValueError, match="is no checkpoint that can be read"):
+  with pytest.raises(ValueError, match="is not a checkpoint that can be read"):
     big_vlm.from_preset(tmp_path)
   with pytest.raises(FileNotFoundError, match="no finished checkpoint yet"):
     big_vlm.from_preset(source)

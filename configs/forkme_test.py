@@ -67,6 +67,15 @@ def test_released_models(arg, model, size, frozen):
   assert not builder.random_ops(c.evals.val.pp)
 
 
+def test_a_decoder_of_ones_own():
+  c = forkme.get_config("decoder=gemma3_270m,tokenizer=T/tokenizer.model")
+  shapes = paligemma.param_shapes(paligemma.config(**c.model.to_dict() | {"dtype": "float32"}))
+  assert shapes["llm/embedder/input_embedding"].shape == (262_144 + 1152, 640)
+  assert shapes["img/head/kernel"].shape == (1152, 640)
+  assert (c.init.model, c.init.llm) == ("", "gemma3_270m")
+  assert c.tokenizer == "sp('T/tokenizer.model', tokensets=('loc', 'seg'))"
+
+
 def test_how_long():
   assert (forkme.get_config().total_epochs, forkme.get_config().total_steps) == (10, None)
   assert forkme.get_config("epochs=0.5").total_epochs == 0.5
@@ -81,6 +90,7 @@ def test_how_long():
     ("final_split", "'final_split' is now 'train_on_val'"), ("freze=vit", "Did you mean 'freeze'"),
     ("freeze=img", "Unknown part to freeze 'img'"),
     ("lora=x", "lora=x of the config is not a int"),
+    ("decoder=gemma3_1b", "decoder=gemma3_1b needs tokenizer=PATH"),
     ("init=nowhere", "init=nowhere is not a workdir of a training"),
 ])
 def test_wrong_arguments(arg, complaint):

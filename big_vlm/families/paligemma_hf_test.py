@@ -122,7 +122,7 @@ def test_paligemma_2_has_no_window_but_its_query_scale():
 
 @pytest.mark.parametrize("external,message", [
     ({"model_type": "gema2"}, "Unknown model_type in F: 'gema2'. Did you mean 'gemma2'"),
-    ({"model_type": "llama"}, "Known: gemma, gemma2, opt, paligemma, siglip"),
+    ({"model_type": "llama"}, "Known: gemma, gemma2, gemma3_text, opt, paligemma, siglip"),
     (text(rope_theta=1e6), "rope_theta 10000"),
     (text(rope_parameters={"rope_theta": 1e6, "rope_type": "default"}), "rope_theta 10000"),
     (text(rope_scaling={"type": "linear", "factor": 2.0}), "without scaling"),

@@ -235,8 +235,8 @@ def test_each_row_of_remat_trains_a_text_model(batch, llm, remat):
 
 
 def test_an_unknown_row_of_remat_names_the_known_ones():
-  with pytest.raises(ValueError, match="Did you mean 'dots'.*Known: .*full"):
-    paligemma.config(dict(variant="tiny", remat="dot"), dict(variant="tiny"))
+  with pytest.raises(ValueError, match="Did you mean 'save_mlp'.*Known: full"):
+    paligemma.config(dict(variant="tiny", remat="save_mpl"), dict(variant="tiny"))
 
 
 def test_bfloat16_activations_keep_float32_parameters_and_logits(batch):

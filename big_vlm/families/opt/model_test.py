@@ -93,7 +93,7 @@ def test_more_tokens_than_positions_are_refused():
 
 
 def test_bfloat16_adds_positions_in_float32():
-  model = opt.OPT(opt.config("opt_tiny", dtype="bfloat16"))
+  model = opt.Model(opt.config("opt_tiny", dtype="bfloat16"))
   text = jnp.zeros((1, 4), jnp.int32)
   x = jnp.full((1, 4, 32), 8, jnp.bfloat16)  # bfloat16 has steps of 0.06 here
   embedder = opt.Embedder(model.config)
