@@ -62,7 +62,7 @@ def test_unstacked_blocks_are_stacked(tmp_path):
     np.testing.assert_array_equal(leaves[name].read(()), x)
 
 
-@pytest.mark.parametrize("llm", ["tiny", "tiny2", "opt_tiny"])
+@pytest.mark.parametrize("llm", ["tiny", "tiny2", "gemma3_tiny", "opt_tiny"])
 @pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16])
 def test_written_files_read_back_and_numpy_reads_them(tmp_path, llm, dtype):
   config = paligemma.config(dict(variant="tiny"), dict(variant=llm))

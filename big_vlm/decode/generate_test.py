@@ -12,7 +12,7 @@ SAMPLERS = ["greedy", "temperature(1.5)", "top_k(k=3, t=2.)", "top_p(.7)|tempera
             "min_p(.2)", "beam(n=3)", "contrastive(k=3, alpha=.5)"]
 
 
-@pytest.fixture(scope="module", params=["tiny", "tiny2"])
+@pytest.fixture(scope="module", params=["tiny", "gemma3_tiny"])
 def model_and_params(request):
   model = paligemma.PaliGemma(paligemma.config(dict(variant="tiny"), dict(variant=request.param)))
   params = jax.jit(lambda: paligemma.init_params(model, jax.random.key(0)))()

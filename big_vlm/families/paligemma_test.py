@@ -22,7 +22,7 @@ def build(llm="tiny", **changes):
   return model, params
 
 
-@pytest.fixture(params=["tiny", "tiny2", "opt_tiny"], scope="module")
+@pytest.fixture(params=["tiny", "tiny2", "gemma3_tiny", "opt_tiny"], scope="module")
 def model_and_params(request):
   return build(request.param)
 
