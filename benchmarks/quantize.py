@@ -90,10 +90,18 @@ def first_prompts(config):
 
 def logits_errors(reference, forms, batches):
   """{form: mean of its errors over the batches (tokens, images)}."""
-  error = lambda vlm, tokens, images: quantize.report(
-      reference.model, reference.params, vlm.params, jnp.asarray(tokens, jnp.int32),
-      images)["logits_error"]
-  return {name: statistics.mean(error(vlm, *batch) for batch in batches)
+  @jax.jit
+  def logits(params, tokens, images):
+    mask_ar = jnp.full(tokens.shape, 0 if reference.config.img else 1, jnp.int32)
+    hidden = reference.model.apply({"params": params}, tokens, mask_ar, images)
+    return reference.model.apply({"params": params}, hidden, method="logits")
+
+  def error(params, tokens, images):
+    """|difference| / |logits|, Euclidean norms over all tokens, read as a prompt is."""
+    want, got = (logits(p, jnp.asarray(tokens, jnp.int32), images)
+                 for p in (reference.params, params))
+    return float(jnp.linalg.norm(got - want) / jnp.linalg.norm(want))
+  return {name: statistics.mean(error(vlm.params, *batch) for batch in batches)
           for name, vlm in forms.items()}
 
 

@@ -154,21 +154,3 @@ def nbytes(params):
 
 def _bits(dtype):
   return 4 if dtype == jnp.int4 else jnp.dtype(dtype).itemsize * 8
-
-
-def report(model, before, after, tokens, images=None):
-  """What quantizing cost: {"bytes_before", "bytes_after", "ratio", "logits_error"}.
-
-  logits_error: |difference| / |logits|, Euclidean norms over the logits at all of tokens int32
-  [B, L], read as a prompt is; images as in VLM.logits.
-  """
-  mask_ar = jnp.full(tokens.shape, 0 if model.config.img else 1, jnp.int32)
-
-  @jax.jit
-  def logits(params):
-    hidden = model.apply({"params": params}, tokens, mask_ar, images)
-    return model.apply({"params": params}, hidden, method="logits")
-
-  want, got, sizes = logits(before), logits(after), (nbytes(before), nbytes(after))
-  return {"bytes_before": sizes[0], "bytes_after": sizes[1], "ratio": sizes[1] / sizes[0],
-          "logits_error": float(jnp.linalg.norm(got - want) / jnp.linalg.norm(want))}

@@ -126,14 +126,11 @@ def test_shardings_stay():
     assert np.linalg.norm(got - want) < error * np.linalg.norm(want)
 
 
-def test_report():
+def test_bytes():
   model, params = fresh("paligemma")
-  text, image = np.ones((1, 5), np.int32), np.zeros((1, 16, 16, 3), np.uint8)
-  r = quantize.report(model, params, quantize.quantize(model, params, "int8"), text, image)
-  assert r["bytes_before"] == sum(x.nbytes for x in jax.tree.leaves(params))
-  assert r["ratio"] == r["bytes_after"] / r["bytes_before"] < 0.5  # of float32
-  assert 0 < r["logits_error"] < 0.03
-  assert quantize.report(model, params, params, text, image)["logits_error"] == 0
+  before = quantize.nbytes(params)
+  assert before == sum(x.nbytes for x in jax.tree.leaves(params))
+  assert quantize.nbytes(quantize.quantize(model, params, "int8")) / before < 0.5  # of float32
 
 
 def test_mistakes():

@@ -101,6 +101,18 @@ class ParamSpec:
     return tuple(tuple(i % rank for i in self.at(letters)) for letters in (self.ins, self.outs))
 
 
+def dense(name, axes, ins, when=None):
+  """The rows of a layers.Dense: a kernel and the bias of its outputs."""
+  kernel = ParamSpec(axes, "projection", ins, when)
+  bias = " ".join(("L" if kernel.stacked else "") + kernel.outs)
+  return {f"{name}/kernel": kernel, f"{name}/bias": ParamSpec(bias, "bias", when=when)}
+
+
+def layer_norm(name, axes, when=None):
+  """The rows of a layers.LayerNorm."""
+  return {f"{name}/{role}": ParamSpec(axes, role, when=when) for role in ("scale", "bias")}
+
+
 def of(params, config):
   """The rows of PARAMS that the model of this config has."""
   return {name: spec for name, spec in params.items() if spec.when is None or spec.when(config)}

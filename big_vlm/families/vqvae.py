@@ -1,7 +1,7 @@
-"""The VQ-VAE behind the 128 <seg> tokens (arXiv 2301.02229): a 64x64 mask <-> 16 codes.
+"""The VQ-VAE behind the 128 <seg> tokens (arXiv 2301.02229): 16 codes -> a 64x64 mask.
 
 Pure functions of the parameters in big_vision's `vae-oid.npz`, in that file's names and layout,
-which are PyTorch's:
+which are PyTorch's; pp/mask_codes.py has the encoder.
 
   encoder.{0,2,4,6}          convolutions of stride 2, SAME padding, each followed by a ReLU
   encoder.{8,9}.net.{0,2,4}  residual blocks: three convolutions, ReLU between, none after the sum
@@ -20,7 +20,6 @@ import jax.numpy as jnp
 import numpy as np
 
 GRID = 4  # codes per side
-SIZE = 64  # of the mask
 _DOWN, _UP = (0, 2, 4, 6), (4, 6, 8, 10)
 _CODEBOOK = "_vq_vae._embedding"
 _TRAINING_ONLY = "_vq_vae._ema_"  # moving averages that the codebook was trained by
@@ -86,24 +85,6 @@ def load(path):
 
 
 @jax.jit
-def encode(params, masks):
-  """Masks [B, 64, 64, 1] in [0, 1] -> codes int32 [B, 16]."""
-  if masks.shape[1:] != (SIZE, SIZE, 1):
-    raise ValueError(f"The VQ-VAE takes masks [B, {SIZE}, {SIZE}, 1], not {list(masks.shape)}: "
-                     f"crop the mask to its box and resize that to {SIZE}x{SIZE}.")
-  x = 2 * masks.astype(jnp.float32) - 1
-  for n in _DOWN:
-    x = jax.nn.relu(_conv(params, f"encoder.{n}", x, stride=2))
-  for n in (8, 9):
-    x = _residual(params, f"encoder.{n}.net", x)
-  x = _conv(params, "encoder.10", x).reshape(-1, GRID**2, params[_CODEBOOK].shape[1])
-  rows = params[_CODEBOOK]
-  product = jnp.einsum("BGD,KD->BGK", x, rows, precision="highest")
-  # |x - row|^2 without |x|^2, which is the same for all rows.
-  return jnp.argmin(jnp.sum(rows**2, axis=1)[None, None] - 2 * product, axis=-1).astype(jnp.int32)
-
-
-@jax.jit
 def decode(params, codes):
   """Codes int32 [B, 16], each in 0..K-1 -> masks float32 [B, 64, 64, 1] in about [-1, 1].
 
@@ -120,10 +101,9 @@ def decode(params, codes):
   return _conv(params, "decoder.12", x)
 
 
-def _conv(params, name, x, stride=1):
-  """SAME as TensorFlow pads it: where the padding is odd, the end gets the larger part."""
+def _conv(params, name, x):
   return _add_bias(params, name, jax.lax.conv_general_dilated(
-      x, params[f"{name}.weight"], (stride, stride), "SAME", precision="highest",
+      x, params[f"{name}.weight"], (1, 1), "SAME", precision="highest",
       dimension_numbers=("NHWC", "OIHW", "NHWC")))
 
 

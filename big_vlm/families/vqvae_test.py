@@ -27,18 +27,15 @@ def params(tmp_path, golden):
   return vqvae.load(write(tmp_path, golden))
 
 
-def test_codes_and_masks_are_those_of_pytorch(params, golden):
-  codes = vqvae.encode(params, golden["masks"] / np.float32(255))
-  assert codes.dtype == np.int32
-  np.testing.assert_array_equal(codes, golden["codes"])
+def test_masks_are_those_of_pytorch(params, golden):
   masks = vqvae.decode(params, golden["codes"])
   assert masks.dtype == np.float32
   np.testing.assert_allclose(masks, golden["decoded"], atol=1e-5)
 
 
 def test_a_mask_does_not_depend_on_its_batch(params, golden):
-  masks = golden["masks"] / np.float32(255)
-  np.testing.assert_array_equal(vqvae.encode(params, masks[1:2]), golden["codes"][1:2])
+  masks = vqvae.decode(params, golden["codes"][1:2])
+  np.testing.assert_allclose(masks, golden["decoded"][1:2], atol=1e-5)
 
 
 def test_moving_averages_of_the_training_are_passed_over(tmp_path, golden):
@@ -65,8 +62,6 @@ def test_pickles_are_refused(tmp_path, golden):
     vqvae.load(path)
 
 
-def test_wrong_shapes_say_how_to_mend(params):
-  with pytest.raises(ValueError, match=r"masks \[B, 64, 64, 1\], not \[1, 32, 32, 1\]: crop"):
-    vqvae.encode(params, np.zeros((1, 32, 32, 1)))
+def test_wrong_shapes_are_refused(params):
   with pytest.raises(ValueError, match="16 codes"):
     vqvae.decode(params, np.zeros((1, 15), np.int32))

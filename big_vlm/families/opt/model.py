@@ -7,32 +7,22 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
 from big_vlm.families.opt.variants import OPTConfig
-from big_vlm.families.spec import ParamSpec
+from big_vlm.families.spec import ParamSpec, dense, layer_norm
 from big_vlm.nn import attention, decoder, layers, partitioning
 
 PARAMS = {
     "embedder/input_embedding": ParamSpec("V D", "embedding", ins="D"),
     "embedder/pos_embedding": ParamSpec("P D", "position"),
-    "layers/attn_norm/scale": ParamSpec("L D", "scale"),
-    "layers/attn_norm/bias": ParamSpec("L D", "bias"),
-    "layers/attn/query/kernel": ParamSpec("L D N H", "projection", ins="D"),
-    "layers/attn/query/bias": ParamSpec("L N H", "bias"),
-    "layers/attn/key/kernel": ParamSpec("L D N H", "projection", ins="D"),
-    "layers/attn/key/bias": ParamSpec("L N H", "bias"),
-    "layers/attn/value/kernel": ParamSpec("L D N H", "projection", ins="D"),
-    "layers/attn/value/bias": ParamSpec("L N H", "bias"),
-    "layers/attn/out/kernel": ParamSpec("L N H D", "projection", ins="NH"),
-    "layers/attn/out/bias": ParamSpec("L D", "bias"),
-    "layers/mlp_norm/scale": ParamSpec("L D", "scale"),
-    "layers/mlp_norm/bias": ParamSpec("L D", "bias"),
-    "layers/mlp/Dense_0/kernel": ParamSpec("L D F", "projection", ins="D"),
-    "layers/mlp/Dense_0/bias": ParamSpec("L F", "bias"),
-    "layers/mlp/Dense_1/kernel": ParamSpec("L F D", "projection", ins="F"),
-    "layers/mlp/Dense_1/bias": ParamSpec("L D", "bias"),
-    "final_norm/scale": ParamSpec("D", "scale"),
-    "final_norm/bias": ParamSpec("D", "bias"),
+    **layer_norm("layers/attn_norm", "L D"),
+    **dense("layers/attn/query", "L D N H", ins="D"),
+    **dense("layers/attn/key", "L D N H", ins="D"),
+    **dense("layers/attn/value", "L D N H", ins="D"),
+    **dense("layers/attn/out", "L N H D", ins="NH"),
+    **layer_norm("layers/mlp_norm", "L D"),
+    **dense("layers/mlp/Dense_0", "L D F", ins="D"),
+    **dense("layers/mlp/Dense_1", "L F D", ins="F"),
+    **layer_norm("final_norm", "D"),
 }
-
 
 # Parts of the model in a profile, by the names of operations; the first that matches counts.
 PLACES = (

@@ -8,51 +8,38 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
 from big_vlm.families.siglip.variants import ViTConfig
-from big_vlm.families.spec import ParamSpec
+from big_vlm.families.spec import ParamSpec, dense, layer_norm
 from big_vlm.nn import attention, layers, partitioning
 
 
-def _block(prefix, layer, when=None):
-  """The leaves of an attention and an MLP; layer: "L " where they are stacked."""
-  row = lambda axes, role, ins="": ParamSpec(layer + axes, role, ins, when)
-  attn, mlp = f"{prefix}/MultiHeadDotProductAttention_0", f"{prefix}/MlpBlock_0"
-  params = {}
-  for name in ("query", "key", "value"):
-    params[f"{attn}/{name}/kernel"] = row("D N H", "projection", "D")
-    params[f"{attn}/{name}/bias"] = row("N H", "bias")
-  return params | {
-      f"{attn}/out/kernel": row("N H D", "projection", "NH"),
-      f"{attn}/out/bias": row("D", "bias"),
-      f"{mlp}/Dense_0/kernel": row("D F", "projection", "D"),
-      f"{mlp}/Dense_0/bias": row("F", "bias"),
-      f"{mlp}/Dense_1/kernel": row("F D", "projection", "F"),
-      f"{mlp}/Dense_1/bias": row("D", "bias"),
+def _block(name, layers="", when=None):
+  """The rows of an attention and an MLP; layers: "L " where they are stacked."""
+  attn, mlp = f"{name}/MultiHeadDotProductAttention_0", f"{name}/MlpBlock_0"
+  return {
+      **dense(f"{attn}/query", layers + "D N H", "D", when),
+      **dense(f"{attn}/key", layers + "D N H", "D", when),
+      **dense(f"{attn}/value", layers + "D N H", "D", when),
+      **dense(f"{attn}/out", layers + "N H D", "NH", when),
+      **dense(f"{mlp}/Dense_0", layers + "D F", "D", when),
+      **dense(f"{mlp}/Dense_1", layers + "F D", "F", when),
   }
 
 
 _POOLED = lambda config: config.pool == "map"
-_HEAD = lambda config: bool(config.out_width)
 
 PARAMS = {
     "embedding/kernel": ParamSpec("p q C D", "patch", ins="pqC"),
     "embedding/bias": ParamSpec("D", "bias"),
     "pos_embedding": ParamSpec("1 P D", "position"),
-    "Transformer/encoderblock/LayerNorm_0/scale": ParamSpec("L D", "scale"),
-    "Transformer/encoderblock/LayerNorm_0/bias": ParamSpec("L D", "bias"),
-    "Transformer/encoderblock/LayerNorm_1/scale": ParamSpec("L D", "scale"),
-    "Transformer/encoderblock/LayerNorm_1/bias": ParamSpec("L D", "bias"),
+    **layer_norm("Transformer/encoderblock/LayerNorm_0", "L D"),
+    **layer_norm("Transformer/encoderblock/LayerNorm_1", "L D"),
     **_block("Transformer/encoderblock", "L "),
-    "Transformer/encoder_norm/scale": ParamSpec("D", "scale"),
-    "Transformer/encoder_norm/bias": ParamSpec("D", "bias"),
+    **layer_norm("Transformer/encoder_norm", "D"),
     "MAPHead_0/probe": ParamSpec("1 1 D", "probe", when=_POOLED),
-    "MAPHead_0/LayerNorm_0/scale": ParamSpec("D", "scale", when=_POOLED),
-    "MAPHead_0/LayerNorm_0/bias": ParamSpec("D", "bias", when=_POOLED),
-    **_block("MAPHead_0", "", _POOLED),
-    "head/kernel": ParamSpec("D E", "projection", ins="D", when=_HEAD),
-    "head/bias": ParamSpec("E", "bias", when=_HEAD),
+    **layer_norm("MAPHead_0/LayerNorm_0", "D", when=_POOLED),
+    **_block("MAPHead_0", when=_POOLED),
+    **dense("head", "D E", "D", when=lambda config: bool(config.out_width)),
 }
-
-
 # Parts of the model in a profile, by the names of operations; the first that matches counts.
 PLACES = (
     ("attention", r"/img/.*(attend|MultiHeadDotProductAttention_0/(B|reduce|exp|div))"),
