@@ -13,8 +13,8 @@ Arguments, as in configs/forkme.py:res=448,model=paligemma2_3b,data=my/train.jso
   task         answer: right or wrong; caption: CIDEr; detect: average precision
   model        paligemma_3b, paligemma2_3b, paligemma2_10b or paligemma2_28b
   res          224, 448 or 896 pixels
-  decoder      gemma3_270m, gemma3_1b, ...: a new PaliGemma of SigLIP and this decoder, whose projector
-               is randomly initialized; give its tokenizer.model too
+  decoder      gemma3_270m, gemma3_1b, ...: a new PaliGemma of SigLIP and this decoder, with a
+               randomly initialized projector; give its tokenizer.model too
   init         a workdir of trainers.train instead of a released model; brings its tokenizer
   tokenizer    Gemma's tokenizer.model, unless $BIG_VLM_GEMMA_TOKENIZER names it
   epochs       times that each example is seen; or steps, of a batch each
@@ -43,7 +43,8 @@ GEMMA3_VOCABULARY = 262_144 + 1024 + 128  # its pieces, then <loc> and <seg>
 
 def get_config(arg=None):
   a = transfers.parse(arg, res=0, data="my/train.jsonl", val="my/val.jsonl", task="answer",
-                      init="", decoder="", tokenizer="", epochs=10., steps=0, text_len=128, freeze="", lora=0)
+                      init="", decoder="", tokenizer="", epochs=10., steps=0, text_len=128,
+                      freeze="", lora=0)
   # The defaults of a run; configs/common.py lists all fields.
   c = common.train(text_len=a.text_len)
 

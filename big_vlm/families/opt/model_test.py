@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from big_vlm.families import opt, paligemma
+from big_vlm.families.opt.model import Embedder
 
 B, T = 2, 7
 
@@ -93,10 +94,9 @@ def test_more_tokens_than_positions_are_refused():
 
 
 def test_bfloat16_adds_positions_in_float32():
-  model = opt.Model(opt.config("opt_tiny", dtype="bfloat16"))
   text = jnp.zeros((1, 4), jnp.int32)
   x = jnp.full((1, 4, 32), 8, jnp.bfloat16)  # bfloat16 has steps of 0.06 here
-  embedder = opt.Embedder(model.config)
+  embedder = Embedder(opt.config("opt_tiny", dtype="bfloat16"))
   params = jax.jit(lambda: embedder.init(jax.random.key(0), text, method="encode"))()
   params["params"]["pos_embedding"] = jnp.full((64, 32), 0.04)
   got = embedder.apply(params, x, text, method="add_position")
