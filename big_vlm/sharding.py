@@ -20,8 +20,8 @@ from big_vlm.nn.partitioning import BATCH_AXES, batch_rows
 AXES = ("data", "fsdp", "tensor")
 RULES = ((".*", "fsdp"),)
 
-# A TPU stores an array in tiles of 8 x 128 over its last two dimensions; a part
-# of a tile takes as many bytes as a whole one.
+# A TPU stores an array in tiles of 8 x 128 over its last two dimensions; a part of a tile takes as
+# many bytes as a whole one.
 TILE = (8, 128)
 
 

@@ -122,8 +122,8 @@ def parts(sources, config):
   """{name: LazyArray} for a model from {"img": Checkpoint, "llm": Checkpoint}.
 
   Of each the named tower is taken. What none has, such as the projector img/head of a new
-  PaliGemma, is left out and is randomly
-  initialized; a pooling head that the model lacks is dropped.
+  PaliGemma, is left out and is randomly initialized. A pooling head that the model lacks is
+  dropped.
   """
   wanted = shapes(config)
   found = {}

@@ -15,6 +15,7 @@ import numpy as np
 from etils import epath, epy
 
 from big_vlm import files, trees
+from big_vlm.adapt import materialize
 from big_vlm.checkpoints import steps
 from big_vlm.checkpoints.checkpoint import Checkpoint, LazyArray
 from big_vlm.checkpoints.steps import Checkpoints
@@ -100,7 +101,6 @@ def open_source(path):
   leaves = {name: LazyArray(tuple(x.shape), np.dtype(x.dtype), read(name))
             for name, x in steps.metadata(params).items()}
   if lora_scale:
-    from big_vlm.adapt import materialize  # here: big_vlm.adapt reads checkpoints too
     leaves = materialize.materialize_weights(leaves, config, lora_scale)
   return Checkpoint(str(step_folder), config, leaves, tokenizer)
 

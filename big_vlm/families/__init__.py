@@ -10,7 +10,8 @@ A family is a package with
 
 of a decoder (nn/decoder.py has the interface of its Model) or of a vision tower, whose Model takes
 images [B, H, W, 3] and whose config has the properties `patches` and `tokens` (per image).
-paligemma.py composes any tower with any decoder.
+paligemma.py composes a tower with a decoder. How the whole model's leaves lie in another format is
+in the paligemma_*.py beside it; how formats are read is big_vlm/formats/.
 """
 import re
 

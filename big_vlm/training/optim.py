@@ -21,6 +21,7 @@ from pp.names import check_names, pick
 SCHEDULE = {"decay": "cosine", "warmup_fraction": 0.05}
 EVEN = ((".*", 1.0),)
 
+
 def adam(b1=0.9, b2=0.999, eps=1e-8, mu_dtype=None):
   """Adam (arXiv 1412.6980) as optax.scale_by_adam, with a state of the same type.
 
