@@ -14,6 +14,7 @@ import numpy as np
 
 from pp.decode import decode_image
 from pp.ops_crop import ATTEMPTS, as_list, check_image, random_box
+from pp.ops_general import take
 from pp.ops_image import is_list
 from pp.registry import OPS, rng_of
 
@@ -135,9 +136,7 @@ def box_crop(boxkey="bbox", margin=0.0, jitter=0.0, key="image", bboxkey=None, a
       covered = _covered(np.asarray(example[boxes]).reshape(-1, 4), window)
       left = np.flatnonzero((covered > 0) & (covered >= min_visible))
       changed[boxes] = changed[boxes].reshape(-1, 4)[left]
-      for k in labelkeys:
-        value = changed.get(k, example[k])
-        changed[k] = value[left] if isinstance(value, np.ndarray) else [value[i] for i in left]
+      changed |= {k: take(changed.get(k, example[k]), left) for k in labelkeys}
     return {**example, **changed}
   return op
 

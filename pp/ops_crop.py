@@ -17,17 +17,7 @@ ATTEMPTS = 100  # to draw a crop that fits; then the op takes the whole image
 
 def _each(fn):
   """Extends fn(image or frames, generator) to a list of images, each by itself."""
-  return lambda image, rng: [fn(i, rng) for i in image] if is_list(image) else (
-      fn(image, rng))
-
-
-def _resized(image, size, method, antialias):
-  """Image or frames [...,H,W,C] -> [...,height,width,C]; unchanged if size is None."""
-  if size is None:
-    return image
-  if image.ndim == 4:
-    return np.stack([resize_image(i, size, method, antialias) for i in image])
-  return resize_image(image, size, method, antialias)
+  return lambda image, rng: [fn(i, rng) for i in image] if is_list(image) else fn(image, rng)
 
 
 def random_box(rng, height, width, area, aspect):
@@ -80,12 +70,13 @@ def _inception_crop(size, area_min, area_max, ratio_min, ratio_max, method, anti
                      f"percent, or the aspect {ratio_min}..{ratio_max} is not positive.")
   pick(METHODS, method, "resize method")
   size = pair(size, "inception_crop") if size else None
+  resize = each(lambda image: resize_image(image, size, method, antialias) if size else image)
 
   def fn(image, rng):
     check_image(image, "inception_crop")
     top, left, h, w = random_box(rng, *image.shape[-3:-1], (area_min / 100, area_max / 100),
                                  (ratio_min, ratio_max))
-    return _resized(image[..., top:top + h, left:left + w, :], size, method, antialias)
+    return resize(image[..., top:top + h, left:left + w, :])
   return _each(fn)
 
 

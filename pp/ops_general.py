@@ -117,20 +117,17 @@ def choice(n="single", key=None, allow_fewer=False, inkey=None, outkey=None):
   """
   low, high = _bounds(n)
   pairs = _key_pairs("choice", key, inkey, outkey)
+  single = n == "single"
 
   def op(example):
-    size = _common_length(example, pairs)
-    if n == "single" and size == 1:
-      return _pick_one(example, pairs, 0)
-    rng = rng_of(example, "choice")
-    if n == "single":
-      _require(size, 1, pairs)
-      return _pick_one(example, pairs, int(rng.integers(size)))
-    if not allow_fewer:
-      _require(size, high, pairs)
-    count = min(int(rng.integers(low, high + 1)), size)
-    picked = np.sort(rng.permutation(size)[:count])
-    return {**example, **{out: _take(example[i], picked) for i, out in pairs}}
+    size = _common_length(example, pairs, least=0 if allow_fewer and not single else high)
+    if single:
+      picked = int(rng_of(example, "choice").integers(size)) if size > 1 else 0
+    else:
+      rng = rng_of(example, "choice")
+      count = min(int(rng.integers(low, high + 1)), size)
+      picked = np.sort(rng.permutation(size)[:count])
+    return {**example, **{out: take(example[i], picked) for i, out in pairs}}
   return op
 
 
@@ -149,12 +146,11 @@ def choice_no_replacement(key=None, inkey=None, outkey=None):
     if missing:
       raise ValueError(f"choice_no_replacement needs the example's {' and '.join(missing)}, which "
                        "the training loader provides; in an evaluation use getidx instead.")
-    size = _common_length(example, pairs)
-    _require(size, 1, pairs)
+    size = _common_length(example, pairs, least=1)
     cycle, visit = divmod(int(example["_epoch"]), size)
     digest = hashlib.blake2b(f"{example['_id']}\0{cycle}".encode(), digest_size=8).digest()
     order = np.random.default_rng(int.from_bytes(digest, "little")).permutation(size)
-    return _pick_one(example, pairs, int(order[visit]))
+    return {**example, **{out: take(example[i], int(order[visit])) for i, out in pairs}}
   return op
 
 
@@ -179,7 +175,7 @@ def _key_pairs(op, key, inkey, outkey):
   return list(zip(inkeys, outkeys))
 
 
-def _common_length(example, pairs):
+def _common_length(example, pairs, least):
   sizes = {}
   for inkey, _ in pairs:
     value = example[inkey]
@@ -188,21 +184,16 @@ def _common_length(example, pairs):
     sizes[inkey] = len(value)
   if len(set(sizes.values())) != 1:
     raise ValueError(f"the keys must be equally long to choose the same entries, got {sizes}.")
-  return next(iter(sizes.values()))
+  if sizes[inkey] < least:
+    raise ValueError(f"{pairs[0][0]!r} has {sizes[inkey]} entries, fewer than the {least} to "
+                     "choose; put setdefault before it, or take all entries by allow_fewer=True.")
+  return sizes[inkey]
 
 
-def _require(size, needed, pairs):
-  if size < needed:
-    raise ValueError(f"{pairs[0][0]!r} has {size} entries, fewer than the {needed} to choose; put "
-                     "setdefault before it, or take all entries by allow_fewer=True.")
-
-
-def _pick_one(example, pairs, i):
-  return {**example, **{out: example[inkey][i] for inkey, out in pairs}}
-
-
-def _take(value, indices):
-  return value[indices] if isinstance(value, np.ndarray) else [value[i] for i in indices]
+def take(value, at):
+  """The entry of an array or a list at an int, or its entries at several."""
+  whole = isinstance(value, np.ndarray) or np.ndim(at) == 0
+  return value[at] if whole else [value[i] for i in at]
 
 
 @OPS.register("concat")

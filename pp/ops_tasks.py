@@ -48,15 +48,13 @@ def draw_bbox(image_key="image", bbox_key="bbox"):
                        f"{image.shape} and {box.shape}.")
     sides = np.float32(image.shape[:2] * 2)
     top, left, bottom, right = (box * (sides - 1)).astype(int).tolist()
-    colour = np.resize(RED, image.shape[2]) if image.shape[2] != 1 else RED[:1]
-    height, width = image.shape[:2]
-    if top > bottom or left > right or top >= height or left >= width or bottom < 0 or right < 0:
-      return {**example, image_key: image}
-    rows = slice(max(top, 0), min(bottom, height - 1) + 1)
-    columns = slice(max(left, 0), min(right, width - 1) + 1)
-    for row in {top, bottom} & set(range(height)):
-      image[row, columns] = colour
-    for column in {left, right} & set(range(width)):
-      image[rows, column] = colour
+    height, width, channels = image.shape
+    rows = slice(max(top, 0), max(bottom + 1, 0))
+    columns = slice(max(left, 0), max(right + 1, 0))
+    if top <= bottom and left <= right:
+      for row in {top, bottom} & set(range(height)):
+        image[row, columns] = np.resize(RED, channels)
+      for column in {left, right} & set(range(width)):
+        image[rows, column] = np.resize(RED, channels)
     return {**example, image_key: image}
   return op

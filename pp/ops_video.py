@@ -7,6 +7,7 @@ image, so that N frames cost N times the tokens.
 import numpy as np
 
 from pp.decode import MAX_PIXELS, decode_image
+from pp.ops_general import take
 from pp.ops_image import pair
 from pp.registry import OPS, rng_of, with_keys
 from pp.resampling import resize_image
@@ -89,8 +90,7 @@ def video_replicate_img(replicas, num_frames):
     if len(frames) * replicas < num_frames:
       raise ValueError(f"{len(frames)} frames, {replicas} times, are fewer than {num_frames}.")
     indices = np.resize(np.arange(len(frames)), num_frames)
-    taken = frames[indices] if isinstance(frames, np.ndarray) else [frames[i] for i in indices]
-    return {**example, "image": taken}
+    return {**example, "image": take(frames, indices)}
   return op
 
 
