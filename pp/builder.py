@@ -7,6 +7,7 @@ example (a dict of numpy arrays, strings and numbers). `pp.registry` says what a
 import importlib
 import logging
 import pathlib
+import re
 
 import numpy as np
 
@@ -14,7 +15,8 @@ from pp.names import near_miss
 from pp.registry import OPS
 
 logger = logging.getLogger(__name__)
-OPENING, CLOSING = "([{", ")]}"
+BRACKETS = {"(": ")", "[": "]", "{": "}"}
+TOKEN = re.compile(r"""'(?:\\.|[^\\'])*'|"(?:\\.|[^\\"])*"|[][(){}|'"]""", re.DOTALL)
 
 for _path in sorted(pathlib.Path(__file__).parent.glob("ops_*.py")):  # they register ops
   if not _path.stem.endswith("_test"):
@@ -59,7 +61,9 @@ def get_preprocess_fn(pp, context=None, log_data=False):
       except PreprocessError:
         raise
       except Exception as e:
-        raise PreprocessError(_message(text, example, e)) from e
+        name = next((f" on example {example[k]}" for k in ("_id", "id")
+                     if example.get(k) is not None), "")
+        raise PreprocessError(f"pp op `{text}` failed{name}: {_reason(example, e)}") from e
       example = result
     if log:
       logger.info("%s -> %s", log, _describe(example))
@@ -91,36 +95,25 @@ def _fields(text, context):
 
 def split_pipeline(pp):
   """Splits at "|" outside quotes and brackets; strips blanks and drops empty sections."""
-  sections, start, quote, brackets, escaped = [], 0, None, [], False
-  for i, char in enumerate(pp):
-    if quote:
-      if escaped:
-        escaped = False
-      elif char == "\\":
-        escaped = True
-      elif char == quote:
-        quote = None
-    elif char in "'\"":
-      quote, opened = char, i
-    elif char in OPENING:
-      brackets.append((CLOSING[OPENING.index(char)], i))
-    elif char in CLOSING:
-      if not brackets or brackets.pop()[0] != char:
-        raise ValueError(f"Unmatched {char!r} in the pipeline, at `{pp[start:i + 1].strip()}`.")
-    elif char == "|" and not brackets:
+  sections, start, opened = [], 0, []  # opened: where brackets are
+  for match in TOKEN.finditer(pp):
+    token, i = match[0], match.start()
+    if token in ("'", '"'):  # nothing closes it
+      opened.append(i)
+      break
+    if token in BRACKETS:
+      opened.append(i)
+    elif token in BRACKETS.values():
+      if not opened or BRACKETS[pp[opened.pop()]] != token:
+        raise ValueError(f"Unmatched {token!r} in the pipeline, at `{pp[start:i + 1].strip()}`.")
+    elif token == "|" and not opened:
       sections.append(pp[start:i])
       start = i + 1
-  if quote or brackets:
-    at = opened if quote else brackets[-1][1]
+  if opened:
+    at = opened[-1]
     raise ValueError(f"Unclosed {pp[at]!r} in the pipeline, at `{pp[at:at + 40]}`.")
   sections.append(pp[start:])
   return [s.strip() for s in sections if s.strip()]
-
-
-def _message(text, example, error):
-  name = next((example[k] for k in ("_id", "id") if k in example), None)
-  where = "" if name is None else f" on example {name}"
-  return f"pp op `{text}` failed{where}: {_reason(example, error)}"
 
 
 def _reason(example, error):

@@ -74,11 +74,10 @@ def inception_box(area=(0.05, 1.0), aspect=(0.75, 1.33), min_obj_cover=0.0, bbox
     check_image(example[inkey], "inception_box")
     height, width = example[inkey].shape[-3:-1]
     rng = rng_of(example, "inception_box")
-    sides = np.array([height, width, height, width])
     boxes = None if bboxkey is None else np.asarray(example[bboxkey]).reshape(-1, 4)
     for _ in range(ATTEMPTS):
       top, left, h, w = random_box(rng, height, width, area, aspect)
-      box = np.array([top, left, top + h, left + w]) / sides
+      box = np.array([top, left, top + h, left + w]) / [height, width, height, width]
       if boxes is None or not len(boxes) or _covered(boxes, box).max() >= min_obj_cover - 1e-6:
         break
     else:
@@ -91,13 +90,13 @@ def inception_box(area=(0.05, 1.0), aspect=(0.75, 1.33), min_obj_cover=0.0, bbox
 def box_crop_bbox(bboxkey="objects/bbox", boxkey="box"):
   """Converts boxes to coordinates of the crop box at `boxkey`, and clips them to it."""
   return lambda example: {
-      **example, bboxkey: _within(example[bboxkey], _one_box(example, boxkey))}
+      **example, bboxkey: _within(example[bboxkey], one_box(example, boxkey))}
 
 
 @OPS.register("box_crop_img")
 def box_crop_img(key="image", boxkey="box"):
   """Crops an image or mask, or each of a list, to the box at `boxkey`."""
-  return lambda example: {**example, key: _cut(example[key], _one_box(example, boxkey))}
+  return lambda example: {**example, key: _cut(example[key], one_box(example, boxkey))}
 
 
 @OPS.register("box_crop", random=lambda arguments: arguments["jitter"] > 0)
@@ -120,7 +119,7 @@ def box_crop(boxkey="bbox", margin=0.0, jitter=0.0, key="image", bboxkey=None, a
 
   def op(example):
     check_image(example[key], "box_crop")
-    box = _one_box(example, boxkey)
+    box = one_box(example, boxkey)
     high, wide = box[2:] - box[:2]
     room = margin * np.array([-high, -wide, high, wide])
     if jitter:
@@ -141,11 +140,12 @@ def box_crop(boxkey="bbox", margin=0.0, jitter=0.0, key="image", bboxkey=None, a
   return op
 
 
-def _one_box(example, key):
+def one_box(example, key):
+  """float64 [4]: the box at `key`; ValueError if it is not one of finite numbers."""
   box = np.asarray(example[key], np.float64)
   if box.shape != (4,) or not np.isfinite(box).all():
     raise ValueError(f"{key!r} must be one box of four finite numbers, got shape {box.shape}; of "
-                     "several pick one by `choice`.")
+                     "several pick one, and what belongs to it, by one choice(key=[...]).")
   return box
 
 

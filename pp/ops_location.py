@@ -13,6 +13,7 @@ import numpy as np
 from pp import mask_codes
 from pp.decode import decode_image
 from pp.locations import box_to_loc, format_objects
+from pp.ops_boxes import one_box
 from pp.registry import OPS, rng_of
 from pp.text_utils import to_text
 
@@ -85,14 +86,9 @@ def caption_box(box="bbox", caption="caption", prefix="prefix", suffix="suffix",
     prefix, suffix: keys to write.
     verb: the word before the locations.
   """
-  def op(example):
-    corners = np.asarray(example[box], np.float64)
-    if corners.shape != (4,):
-      raise ValueError(f"{box!r} must be one box of four numbers, got shape {corners.shape}; pick "
-                       "a box and its caption by one choice(key=[...]).")
-    return {**example, prefix: f"{verb} {box_to_loc(corners)}".strip(),
-            suffix: to_text(example[caption])}
-  return op
+  return lambda example: {
+      **example, prefix: f"{verb} {box_to_loc(one_box(example, box))}".strip(),
+      suffix: to_text(example[caption])}
 
 
 @OPS.register("refcoco_mask2str")
@@ -108,11 +104,8 @@ def refcoco_mask2str(model="oi"):
   params = mask_codes.load(model)
 
   def op(example):
-    box, mask = np.asarray(example["objects/bbox"], np.float32), example["objects/mask"]
-    if box.shape != (4,):
-      raise ValueError(f"'objects/bbox' must be one box of four numbers, got shape {box.shape}; "
-                       "put `choice` before.")
-    codes = mask_codes.mask_to_codes(params, _mask(mask), box)
+    box = np.float32(one_box(example, "objects/bbox"))
+    codes = mask_codes.mask_to_codes(params, _mask(example["objects/mask"]), box)
     return {**example, "prefix": to_text(example["objects/refs/sentence"]),
             "suffix": format_objects([box], [""], [codes])}
   return op
@@ -130,7 +123,7 @@ def _check(op, order, max_objects, subset, prompt):
 def _objects(example, boxes, labels):
   """(corners float64 [N,4], N names) of an example; ValueError if their numbers differ."""
   corners = np.asarray(example[boxes], np.float64).reshape(-1, 4)
-  names = [_label(n) for n in example[labels]]
+  names = [str(n) if isinstance(n, (int, np.integer)) else to_text(n) for n in example[labels]]
   if len(corners) != len(names):
     raise ValueError(f"{boxes!r} has {len(corners)} boxes, {labels!r} {len(names)} labels.")
   return corners, names
@@ -155,12 +148,6 @@ def _asked(example, op, corners, names, order, subset, max_objects):
 
 def _prompt(verb, asked, prompt):
   return f"{verb} {' ; '.join(asked)}".strip() if prompt is None else prompt
-
-
-def _label(value):
-  if isinstance(value, (int, np.integer)):
-    return str(int(value))
-  return to_text(value)
 
 
 def _mask(mask):

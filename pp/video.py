@@ -9,12 +9,15 @@ within the parts of the third. A video that is too short is repeated: a b c a b 
 """
 
 import io
+import re
 
 import numpy as np
 
 from pp.decode import MAX_PIXELS
 
 FORMATS = {"mov": "MP4 or QuickTime", "matroska": "WebM or Matroska", "avi": "AVI", "gif": "GIF"}
+STARTS = {"mov": b"....(ftyp|moov|mdat|wide|free|skip)", "matroska": b"\x1a\x45\xdf\xa3",
+          "avi": b"RIFF....AVI ", "gif": b"GIF"}
 MAX_FRAME_PIXELS = 8192 * 4320  # 8K video
 MAX_FRAMES = 1_000_000  # of a file: nine hours at 30 per second
 
@@ -90,14 +93,9 @@ def _format(data):
 
   FFmpeg's own guess could be a playlist, which reads other files.
   """
-  if data[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
-    return "mov"
-  if data[:4] == b"\x1a\x45\xdf\xa3":
-    return "matroska"
-  if data[:4] == b"RIFF" and data[8:12] == b"AVI ":
-    return "avi"
-  if data[:3] == b"GIF":
-    return "gif"
+  for name, begins in STARTS.items():
+    if re.match(begins, data, re.DOTALL):
+      return name
   raise ValueError(f"cannot decode video: {len(data)} bytes, none of "
                    f"{', '.join(FORMATS.values())}; it starts with {data[:12]!r}.")
 

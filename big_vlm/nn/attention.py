@@ -148,11 +148,6 @@ KERNELS = {
 }
 
 
-def check(name):
-  """Raises ValueError if name is neither "auto" nor a row of KERNELS."""
-  pick({"auto": None, **KERNELS}, name, "attention kernel")
-
-
 def select_kernel(name, length, head_dim, logits_softcap=None, dtype="float32", masked=True):
   """The row of KERNELS that "auto" means here and now; any other name is itself."""
   if name != "auto":

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 
 from big_vlm import cpu
 from big_vlm.nn import partitioning
-from pp.names import pick
 
 
 def einsum(eqn, x, w, dtype=None):
@@ -150,11 +149,6 @@ def stacked(block, config, train, in_axes=0):
   return nn.scan(block, variable_axes={"params": 0, "intermediates": 0}, length=config.depth,
                  unroll=config.unroll, split_rngs={"params": True, "dropout": True},
                  in_axes=in_axes)
-
-
-def check_remat(name):
-  """Raises ValueError if name is not a row of REMAT."""
-  pick(REMAT, name, "rematerialization")
 
 
 def softcap(x, cap):

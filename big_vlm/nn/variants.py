@@ -1,7 +1,15 @@
 """Model configs as rows of tables: a named row and what differs from it."""
 import dataclasses
 
+from big_vlm.nn import attention, layers
 from pp.names import near_miss, pick
+
+
+def check(config):
+  """Raises ValueError where the config of a tower or decoder names a kernel or rematerialization
+  that there is not."""
+  pick({"auto": None, **attention.KERNELS}, config.attention, "attention kernel")
+  pick(layers.REMAT, config.remat, "rematerialization")
 
 
 def config(rows, what, variant, **changes):

@@ -1,8 +1,9 @@
 """Gemma's config, and its sizes: a variant is a row of VARIANTS."""
 import dataclasses
+import functools
 from typing import ClassVar
 
-from big_vlm.nn import attention, layers, variants
+from big_vlm.nn import attention, variants
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +37,7 @@ class GemmaConfig:
 
   def __post_init__(self):
     attention.check_window_mode(self.sliding_window_mode)
-    attention.check(self.attention)
-    layers.check_remat(self.remat)
+    variants.check(self)
 
   @property
   def is_local(self):
@@ -60,8 +60,5 @@ VARIANTS = {
     # transformers' VaultGemmaConfig (caps 50 and 30, every other layer local) are not its values.
     "vault_gemma_1b": GemmaConfig(1152, 26, 6_912, 4, 4, 256),
 }
-
-
-def config(variant, **changes):
-  """GemmaConfig of a row of VARIANTS with some fields changed."""
-  return variants.config(VARIANTS, "Gemma variant", variant, **changes)
+# config(variant, **changes): a row with some fields changed
+config = functools.partial(variants.config, VARIANTS, "Gemma variant")

@@ -1,5 +1,6 @@
 """Gemma 3's config, and its sizes: a variant is a row of VARIANTS."""
 import dataclasses
+import functools
 
 from big_vlm.families.gemma.variants import GemmaConfig
 from big_vlm.nn import variants
@@ -30,8 +31,5 @@ VARIANTS = {
     # 27B divides by the width per head, 168, where the others divide by head_dim.
     "gemma3_27b": Gemma3Config(5376, 62, 21_504, 32, 16, 128, query_scale=168**-0.5, **_LARGE),
 }
-
-
-def config(variant, **changes):
-  """Gemma3Config of a row of VARIANTS with some fields changed."""
-  return variants.config(VARIANTS, "Gemma 3 variant", variant, **changes)
+# config(variant, **changes): a row with some fields changed
+config = functools.partial(variants.config, VARIANTS, "Gemma 3 variant")

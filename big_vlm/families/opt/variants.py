@@ -1,8 +1,9 @@
 """OPT's config, and its sizes: a variant is a row of VARIANTS."""
 import dataclasses
+import functools
 from typing import ClassVar
 
-from big_vlm.nn import attention, layers, variants
+from big_vlm.nn import variants
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,8 +24,7 @@ class OPTConfig:
   attn_softcap: ClassVar[float | None] = None
 
   def __post_init__(self):
-    attention.check(self.attention)
-    layers.check_remat(self.remat)
+    variants.check(self)
 
   @property
   def head_dim(self):
@@ -43,8 +43,5 @@ VARIANTS = {
     "opt_2.7b": OPTConfig(2560, 32, 10_240, 32),
     "opt_6.7b": OPTConfig(4096, 32, 16_384, 32),
 }
-
-
-def config(variant, **changes):
-  """OPTConfig of a row of VARIANTS with some fields changed."""
-  return variants.config(VARIANTS, "OPT variant", variant, **changes)
+# config(variant, **changes): a row with some fields changed
+config = functools.partial(variants.config, VARIANTS, "OPT variant")

@@ -1,7 +1,8 @@
 """The vision transformer's config, and its sizes: a variant is a row of VARIANTS."""
 import dataclasses
+import functools
 
-from big_vlm.nn import attention, layers, variants
+from big_vlm.nn import variants
 from pp.names import pick
 
 POOLS = {"none": "a vector per patch", "map": "a vector per image, by attention of a learned probe"}
@@ -26,8 +27,7 @@ class ViTConfig:
 
   def __post_init__(self):
     pick(POOLS, self.pool, "pooling of the vision tower")
-    attention.check(self.attention)
-    layers.check_remat(self.remat)
+    variants.check(self)
 
   @property
   def head_dim(self):
@@ -50,8 +50,5 @@ VARIANTS = {
     "L/16": ViTConfig(1024, 24, 4096, 16, 16),
     "So400m/14": ViTConfig(1152, 27, 4304, 16, 14),
 }
-
-
-def config(variant, **changes):
-  """ViTConfig of a row of VARIANTS with some fields changed."""
-  return variants.config(VARIANTS, "ViT variant", variant, **changes)
+# config(variant, **changes): a row with some fields changed
+config = functools.partial(variants.config, VARIANTS, "ViT variant")
