@@ -143,7 +143,7 @@ def example_of(name, split=None, path=None, **kw):
   if name == "jsonl":
     with tempfile.TemporaryDirectory() as folder:
       pathlib.Path(folder, "1.jpg").write_bytes(picture("JPEG"))
-      task = tasks.table(128, False)[pathlib.Path(path).parent.name]
+      task = tasks.table(everything=False)[pathlib.Path(path).parent.name]
       pathlib.Path(folder, "1.jsonl").write_text(json.dumps(task.example))
       return data_source.get(name, path=f"{folder}/{pathlib.Path(path).name}", **kw)[0]
   b = data.builder(name)

@@ -46,10 +46,22 @@ def test_a_string_that_would_change_the_models_input_is_refused(pp, complaint):
 
 @pytest.mark.parametrize("pp, field", [
     ("resize", "image_size"), ("text_layout(tokenizer='x')", "text_len"),
+    ("detect(tokens_each=12)", "text_len"),
     ("text_layout", "tokenizer")])
 def test_a_field_that_is_missing_is_named(pp, field):
-  with pytest.raises(ValueError, match=f"Set it, or the config's field {field}"):
+  with pytest.raises(ValueError, match=f"the config's field {field}"):
     get_preprocess_fn(pp)
+
+
+@pytest.mark.parametrize("text_len, count", [(24, 2), (12, 1), (5, 1), (600, 9)])
+@pytest.mark.parametrize("pp, key, mark", [
+    ("detect(tokens_each=12)", "suffix", "dog"),
+    ("choice(key='names', tokens_each=12, allow_fewer=True)", "names", "dog")])
+def test_how_many_entries_fit_follows_the_field(pp, key, mark, text_len, count):
+  example = {"objects/bbox": np.full((9, 4), 0.5), "objects/label": ["dog"] * 9,
+             "names": ["dog"] * 9, "_rng": np.random.default_rng(0)}
+  got = get_preprocess_fn(pp, Context(text_len=text_len))(example)[key]
+  assert got.count(mark) == count
 
 
 @pytest.mark.parametrize("pp, count", [

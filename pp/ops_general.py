@@ -10,7 +10,7 @@ import numpy as np
 
 from pp.names import pick
 from pp.registry import OPS, rng_of, with_keys
-from pp.text_utils import to_text
+from pp.text_utils import how_many_fit, to_text
 
 
 def is_private(key):
@@ -102,8 +102,9 @@ def setdefault(key, value):
   return op
 
 
-@OPS.register("choice", random=True)
-def choice(n="single", key=None, allow_fewer=False, inkey=None, outkey=None):
+@OPS.register("choice", random=True, takes={"text_len": "text_len"})
+def choice(n="single", key=None, allow_fewer=False, inkey=None, outkey=None, tokens_each=None,
+           text_len=None):
   """Picks random entries along axis 0, the same ones for several keys.
 
   Picking one of one entry needs no generator, so that an evaluation may do it.
@@ -114,7 +115,10 @@ def choice(n="single", key=None, allow_fewer=False, inkey=None, outkey=None):
     key: the key, or a list of keys whose values have the same length. `inkey` and `outkey` override
       it; outkey may hold "{key}", e.g. outkey="{key}_one".
     allow_fewer: take all entries if there are fewer than n.
+    tokens_each: instead of n: as many entries as fit a text, of about so many tokens each.
+    text_len: tokens of the text, for tokens_each.
   """
+  n = how_many_fit(tokens_each, text_len) or n
   low, high = _bounds(n)
   pairs = _key_pairs("choice", key, inkey, outkey)
   single = n == "single"

@@ -15,7 +15,7 @@ from pp.decode import decode_image
 from pp.locations import box_to_loc, format_objects
 from pp.ops_boxes import one_box
 from pp.registry import OPS, rng_of
-from pp.text_utils import to_text
+from pp.text_utils import how_many_fit, to_text
 
 ORDERS = ("given", "raster", "random")
 
@@ -24,9 +24,10 @@ def _draws(arguments):
   return arguments["order"] == "random" or arguments["subset"]
 
 
-@OPS.register("detect", random=_draws)
+@OPS.register("detect", random=_draws, takes={"text_len": "text_len"})
 def detect(boxes="objects/bbox", labels="objects/label", prefix="prefix", suffix="suffix",
-           order="given", subset=False, max_objects=None, prompt=None):
+           order="given", subset=False, max_objects=None, prompt=None, tokens_each=None,
+           text_len=None):
   """Writes prefix "detect cat ; dog" and suffix "<loc....>x4 cat ; <loc....>x4 dog ; ...".
 
   The prompt names each label once, in the order of first appearance in the example. Without any
@@ -41,7 +42,10 @@ def detect(boxes="objects/bbox", labels="objects/label", prefix="prefix", suffix
     max_objects: the most objects to answer, the first ones in `order`; the prompt then names their
       labels only.
     prompt: a fixed prompt, such as "detect all classes", instead of the labels.
+    tokens_each: instead of max_objects: as many as fit a text, of about so many tokens each.
+    text_len: tokens of the text, for tokens_each.
   """
+  max_objects = how_many_fit(tokens_each, text_len) or max_objects
   _check("detect", order, max_objects, subset, prompt)
 
   def op(example):
@@ -52,16 +56,17 @@ def detect(boxes="objects/bbox", labels="objects/label", prefix="prefix", suffix
   return op
 
 
-@OPS.register("segment", random=_draws)
+@OPS.register("segment", random=_draws, takes={"text_len": "text_len"})
 def segment(boxes="objects/bbox", labels="objects/label", masks="objects/mask", prefix="prefix",
             suffix="suffix", order="given", subset=False, max_objects=None, prompt=None,
-            model="oi"):
+            model="oi", tokens_each=None, text_len=None):
   """Writes prefix "segment cat ; dog" and suffix "<loc....>x4<seg...>x16 cat ; ...".
 
   Args:
     masks: key of N masks, each of the whole image.
     model: as in `refcoco_mask2str`. The other arguments are those of `detect`.
   """
+  max_objects = how_many_fit(tokens_each, text_len) or max_objects
   _check("segment", order, max_objects, subset, prompt)
   params = mask_codes.load(model)
 

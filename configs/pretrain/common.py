@@ -48,7 +48,7 @@ def pretrain(a, examples, before=0):
   c.mesh.data = 2  # so that fsdp is 128 of 256, which divides the dimensions of all models
   c.input.update(batch_size=batch, workers=8, on_error="skip")
   stage = 1 if before else 0
-  for name, task in tasks.table(a.text_len, everything=bool(stage)).items():
+  for name, task in tasks.table(everything=bool(stage)).items():
     c.input.mixture.append(dict(
         name=name, data=dict(name="jsonl", path=f"{a.data_dir}/{name}/*.jsonl", check=False),
         pp=f"{task.pp}|text_layout", weight=task.weights[stage]))

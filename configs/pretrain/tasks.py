@@ -27,11 +27,8 @@ class Task(NamedTuple):
   weights: tuple  # in stages 1 and 2
 
 
-def table(text_len, everything):
-  """{name: Task} for texts of text_len tokens.
-
-  everything: ask for all objects of an image; else for those of some of its labels.
-  """
+def table(everything):
+  """{name: Task}; everything: ask for all objects of an image, else for some of its labels'."""
   boxed = f"decode|random_jpeg({JPEG})|resize_r"
   image = f"decode|random_jpeg({JPEG})|inception_crop(area_min={AREA})|resize_r"
   caption = f"{image}|strfmt('caption {{lang}}', outkey='prefix')|copy('text', 'suffix')"
@@ -48,7 +45,7 @@ def table(text_len, everything):
       "ocr": Task(
           "WebLI, read by a public OCR system", f"{RELAION} and PDFA, read by PaddleOCR",
           dict(image="1.jpg", snippets=["EXIT", "Gate 4"]),
-          f"{image}|choice(n={text_len // 6}, key='snippets', allow_fewer=True)|"
+          f"{image}|choice(tokens_each=6, key='snippets', allow_fewer=True)|"
           "strjoin(' ', inkey='snippets', outkey='suffix')|strfmt('ocr', outkey='prefix')",
           (2., 6.)),
       "answer_cc3m35l": Task(
@@ -69,12 +66,12 @@ def table(text_len, everything):
           + answer.removeprefix(f"{image}|"), (0.5, 0.25)),
       "detect": Task(
           "pseudo-labels in the manner of OWL-ViT v2", f"OpenImages V7; OWLv2 on {RELAION}", boxes,
-          f"{boxed}|detect({find}, max_objects={text_len // 12})", (1.5, 5.)),
+          f"{boxed}|detect({find}, tokens_each=12)", (1.5, 5.)),
       "segment": Task(
           "pseudo-labels of OWL-ViT v2 and SAM", f"OpenImages V7; OWLv2 and SAM on {RELAION}",
           dict(boxes, masks=[dict(size=[6, 8], counts="=3300000;")]),
-          f"polygon_mask(key='masks')|{boxed}|segment({find}, masks='masks', "
-          f"max_objects={text_len // 28})", (1.5, 5.)),
+          f"polygon_mask(key='masks')|{boxed}|segment({find}, masks='masks', tokens_each=28)",
+          (1.5, 5.)),
       "caption_box": Task(
           "LocCa (arXiv 2403.19596)", "GRIT-20M (arXiv 2306.14824)",
           dict(image="1.jpg", boxes=[[0.1, 0.2, 0.6, 0.9]], captions=["a dog in the snow"]),
