@@ -11,6 +11,7 @@
 JAX is imported where it is needed alone: a command that does not use it shows its --help at once.
 """
 import argparse
+import contextlib
 import os
 import sys
 import traceback
@@ -19,25 +20,35 @@ import absl.logging
 from absl import flags
 
 from pp.names import near_miss, new_name
+from pp.printable import Printable, printable
+
+MOST_OF_LINE = 4000  # characters of a line of an error: a name in it may have megabytes
 
 
 def run(main):
-  """Runs main(); an error that a person can fix becomes one paragraph and exit status 1."""
-  absl.logging.set_verbosity(absl.logging.WARNING)  # Orbax and TFDS log much
-  try:
-    main()
-  except Exception as error:
-    import jax  # here: not every command uses it
+  """Runs main(); an error that a person can fix becomes one paragraph and exit status 1.
 
-    from big_vlm import distributed
-    readable = isinstance(error, (ValueError, OSError))
-    if not readable or os.environ.get("BIG_VLM_TRACEBACK"):
-      if not jax.distributed.is_initialized():
-        raise
-      traceback.print_exc()
-    else:
-      print(f"error: {error}\n(BIG_VLM_TRACEBACK=1 shows where in the code)", file=sys.stderr)
-    distributed.exit(1)
+  What is printed shows names and answers of others as pp.printable does.
+  """
+  absl.logging.set_verbosity(absl.logging.WARNING)  # Orbax and TFDS log much
+  with (contextlib.redirect_stdout(Printable(sys.stdout)),
+        contextlib.redirect_stderr(Printable(sys.stderr))):
+    try:
+      main()
+    except Exception as error:
+      from big_vlm import distributed  # here: not every command uses JAX
+      readable = isinstance(error, (ValueError, OSError))
+      if not readable or os.environ.get("BIG_VLM_TRACEBACK"):
+        traceback.print_exc()
+      else:
+        print(f"error: {paragraph(error)}\n(BIG_VLM_TRACEBACK=1 shows where in the code)",
+              file=sys.stderr)
+      distributed.exit(1)
+
+
+def paragraph(error):
+  """The text of an error, each of its lines cut to MOST_OF_LINE characters."""
+  return "\n".join(printable(line, MOST_OF_LINE) for line in str(error).split("\n"))
 
 
 class Parser(argparse.ArgumentParser):

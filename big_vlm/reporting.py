@@ -6,6 +6,8 @@ import time
 
 import jax
 
+from pp.printable import printable, raw
+
 LINE_SECONDS = 30  # between two lines of a counter where there is no terminal
 
 
@@ -65,6 +67,7 @@ class Progress:
 
 def columns(lines, left=(0,)):
   """Rows of strings as a table; the columns `left` are flush left, the others right."""
+  lines = [list(map(printable, line)) for line in lines]
   widths = [max(map(len, column)) for column in zip(*lines)]
   return "\n".join("  ".join(
       cell.ljust(w) if i in left else cell.rjust(w)
@@ -78,6 +81,7 @@ def counter(name, unit="batches"):
   this one resumes, do not count for the time that is left.
   """
   import tqdm  # here: slow to import
+  name = printable(name)
   units = dict(unit=f" {unit}" if unit != "B" else unit, unit_scale=True,
                unit_divisor=1024 if unit == "B" else 1000)
   began = shown = time.perf_counter()
@@ -87,7 +91,8 @@ def counter(name, unit="batches"):
     nonlocal bar, shown
     now = time.perf_counter()
     if bar is None:
-      bar = tqdm.tqdm(desc=name, total=total, initial=done, file=sys.stdout, disable=None, **units)
+      bar = tqdm.tqdm(desc=name, total=total, initial=done, file=raw(sys.stdout),
+                      disable=None, **units)
     if not bar.disable:
       bar.update(done - bar.n)
     elif done == total or now - shown > LINE_SECONDS:
