@@ -34,7 +34,7 @@ class Progress:
 
   @contextlib.contextmanager
   def paused(self):
-    """Leaves the time inside out of all figures: evaluation."""
+    """Leaves the time inside out of all figures: evaluation, compilation."""
     began = time.perf_counter()
     yield
     self._last_time += time.perf_counter() - began
@@ -52,14 +52,15 @@ class Progress:
     if self._peak:
       metrics["mfu"] = examples * self._flops / self._peak
     left = (now - self._start) / max(step - self._first, 1) * (self._total - step)
+    begins = step == self._first + 1  # it waited for compilation and the first data: no ETA yet
     print("  ".join([
         f"step {step}/{self._total} ({step / self._total:.0%})", f"loss {loss:.4f}",
         f"{examples:.{0 if examples >= 10 else 2}f} examples/s",
         *([f"{metrics['tokens_per_s']:,.0f} tokens/s"] if self._tokens else []),
         *([f"MFU {metrics['mfu']:.1%}"] if self._peak else []),
         f"data wait {metrics['data_wait']:.0%}", f"{metrics['memory_gib']:.1f} GiB",
-        f"ETA {clock(left)}"]), flush=True)
-    if step == self._first + 1:  # the step that was compiled does not count for the ETA
+        f"ETA {'-' if begins and left else clock(left)}"]), flush=True)
+    if begins:
       self._first, self._start = step, now
     self._last, self._last_time, self._waited = step, now, 0.0
     return metrics
