@@ -17,7 +17,7 @@ class Progress:
   def __init__(self, start_step, total_steps, batch_size):
     self._total, self._batch_size = total_steps, batch_size
     self._tokens, self._flops, self._peak = 0, 0, None
-    self._first = self._last = start_step
+    self._begin = self._first = self._last = start_step
     self._start = self._last_time = time.perf_counter()
     self._waited = 0.0
 
@@ -52,7 +52,7 @@ class Progress:
     if self._peak:
       metrics["mfu"] = examples * self._flops / self._peak
     left = (now - self._start) / max(step - self._first, 1) * (self._total - step)
-    begins = step == self._first + 1  # it waited for compilation and the first data: no ETA yet
+    begins = step == self._begin + 1  # it waited for compilation and the first data: no ETA yet
     print("  ".join([
         f"step {step}/{self._total} ({step / self._total:.0%})", f"loss {loss:.4f}",
         f"{examples:.{0 if examples >= 10 else 2}f} examples/s",

@@ -51,7 +51,8 @@ def train(config, workdir, profile_steps=None, resume_changed=False):
   prints = distributed.broadcast_from_primary(lambda: same_run.fingerprints(config, stream))
   check = lambda step: distributed.broadcast_from_primary(
       lambda: same_run.check(workdir, config, prints, step, resume_changed))
-  with (workdir_lock.lock(workdir), jax.set_mesh(s.mesh), stopping.PreemptionHandler() as preemption,
+  with (workdir_lock.lock(workdir), jax.set_mesh(s.mesh),
+        stopping.PreemptionHandler() as preemption,
         Checkpoints(workdir, config.max_to_keep, keep) as checkpoints):
     state = start_or_resume(config, s, checkpoints, check)
     first, stopping_now = int(state.step), False

@@ -4,7 +4,6 @@
   W/config-300.json     that of the steps up to 300, where a run that resumed from there changed it
   W/fingerprints.json   {field that names data or a tokenizer: SHA-256 of their content, or null}
 """
-import hashlib
 import json
 import re
 
@@ -121,8 +120,8 @@ def _same_rates(old, new, step):
   """Whether the steps taken had the learning rates that they have in a training of the new length:
   so it is of constant and rsqrt before a cool-down, not of cosine."""
   def rates(config):
-    config = ml_collections.ConfigDict(config)
-    horizon, steps = setup.horizon_of(config), np.unique(np.linspace(0, max(step - 1, 0), 999).round())
+    horizon = setup.horizon_of(ml_collections.ConfigDict(config))
+    steps = np.unique(np.linspace(0, max(step - 1, 0), 999).round())
     return np.array([np.broadcast_to(schedules.make(horizon, **rule)(steps), steps.shape)
                      for _, rule in new["optimizer"]["schedule"] if rule])
   try:

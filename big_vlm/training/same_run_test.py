@@ -1,4 +1,4 @@
-"""A run resumes with its own config and data; what changed has a line, what breaks it is refused."""
+"""A run resumes with its own config and data: other changes have a line, or are refused."""
 import json
 
 import pytest
