@@ -55,6 +55,16 @@ def test_what_is_given_in_part_or_wrong(flags, env, words):
     distributed.arguments(*flags, env=env)
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_a_port_in_use_is_told_before_grpc_ends_the_process(host):
+  with socket.create_server((host, 0)) as other:
+    address = f"localhost:{other.getsockname()[1]}"
+    with pytest.raises(ValueError, match=f"={address}: process 0 cannot open .*another port"):
+      distributed.start(address, 2, 0)
+  with pytest.raises(ValueError, match="cannot open that port"):
+    distributed.start("localhost:99999", 2, 0)
+
+
 def test_slurm_is_found_by_its_step(monkeypatch):
   monkeypatch.setattr(hardware, "gpus", lambda: 2)
   got = distributed.arguments(env={**SLURM, "SLURM_STEP_TASKS_PER_NODE": "2"})
