@@ -26,16 +26,16 @@ from absl import flags
 from pp.names import near_miss, new_name
 from pp.printable import Printable, printable
 
-# (name of an exception's class, pattern of its text, what a person reads): of libraries whose own
-# words say little.
+# (pattern of an exception's text, what a person reads): of JAX, whose own words say little, and
+# which raises RuntimeError and ValueError for the same failure.
 KINDS = (
-    ("JaxRuntimeError", "Gloo|NCCL|[Cc]oordination|heartbeat|UNAVAILABLE|DEADLINE_EXCEEDED|[Pp]eer",
+    ("[A-Z_]+: .*(Gloo|NCCL|[Cc]oordination|heartbeat|[Pp]eer)|(UNAVAILABLE|DEADLINE_EXCEEDED):",
      "Another process of this run has ended, or cannot be reached any more: its own output says "
      "why. The same command, started for all processes, resumes from the newest checkpoint."),
-    ("JaxRuntimeError", "RESOURCE_EXHAUSTED|[Oo]ut of memory",
+    ("RESOURCE_EXHAUSTED: (Out of memory|.*[Aa]llocat)",
      "The memory of the device is not enough: use a smaller batch or model, or more devices. "
      "python -m tools.plan says what fits."),
-    ("RuntimeError", "Unable to initialize backend|Unknown backend",
+    ("Unable to initialize backend|Unknown backend",
      "JAX does not find the devices: see JAX_PLATFORMS, and python -m tools.doctor."))
 MOST_OF_LINE = 4000  # characters of a line of an error: a name in it may have megabytes
 
@@ -75,23 +75,23 @@ def sentence(error):
   """What a person reads of an error, each line cut to MOST_OF_LINE characters; None: it is a
   defect, of which the traceback is to be read."""
   text = str(error)
-  if isinstance(error, MemoryError):
+  if said := next((said for pattern, said in KINDS if re.match(pattern, text)), None):
+    text = f"{said} ({printable(first_line(text), 300)})"
+  elif isinstance(error, MemoryError):
     text = f"The memory of this machine is not enough. {text}"
   elif not isinstance(error, (ValueError, OSError)):
-    first = printable(text.split("\n")[0], 300)
-    text = next((f"{said} ({first})" for kind, pattern, said in KINDS
-                 if kind in _names(error) and re.search(pattern, text)), None)
-  return text and "\n".join(printable(line, MOST_OF_LINE) for line in text.split("\n"))
+    return None
+  return "\n".join(printable(line, MOST_OF_LINE) for line in text.split("\n"))
 
 
-def _names(error):
-  return [kind.__name__ for kind in type(error).__mro__]
+def first_line(error):
+  return str(error).partition("\n")[0]
 
 
 def _background(error):
   """Prints the error of a thread in a line, each once; tensorstore reports a loop of asyncio that
   has ended, dozens of times, after another error."""
-  line = f"{type(error).__name__}: {printable(str(error).split(chr(10))[0], 300)}"
+  line = f"{type(error).__name__}: {printable(first_line(error), 300)}"
   if line not in _seen and line != "RuntimeError: Event loop is closed":
     _seen.add(line)
     print(f"in the background: {line}", file=sys.stderr)
