@@ -3,11 +3,14 @@
 An object store has no append and no rename, but an object is visible only once it is whole.
 """
 import contextlib
+import glob
 import os
+import pathlib
 import time
 
 from etils import epath
 
+LEFT = 3600  # seconds after which an unfinished file is of a process that is gone
 SHARE = 20  # an object is rewritten after this many times as long as the last rewrite took
 
 
@@ -41,6 +44,25 @@ def write_atomic(path, data):
         temporary.unlink()
     raise OSError(e.errno, f"Cannot write {path} ({e.strerror or e}). Free some space, or name a "
                   "folder that you may write to") from e
+
+
+@contextlib.contextmanager
+def replacing(path):
+  """Gives the path of a file to write, which takes the place of `path`, on a disk, at the end of
+  the block, or goes if that fails. Creates the folder; removes what killed processes left of it.
+  """
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+    with contextlib.suppress(OSError):  # another process may have been faster
+      if time.time() - left.stat().st_mtime > LEFT:
+        left.unlink()
+  part = path.with_name(f".{path.name}.{os.getpid()}.part")
+  try:
+    yield part
+    part.replace(path)
+  finally:
+    part.unlink(missing_ok=True)
 
 
 def check_writable(folder):

@@ -1,5 +1,6 @@
 import os
 import pathlib
+import time
 
 import pytest
 
@@ -53,3 +54,18 @@ def test_an_object_is_rewritten_for_a_part_of_the_time(monkeypatch):
   file.write(b"y")
   file.close()
   assert stored[-1][1] == 101
+
+
+def test_a_file_is_replaced_whole_and_what_killed_processes_left_goes(tmp_path):
+  path = tmp_path / "a[1].bin"
+  old, new = (tmp_path / f".a[1].bin.{pid}.part" for pid in (1, 2))
+  for left, age in ((old, 2 * files.LEFT), (new, 0)):
+    left.write_bytes(b"half")
+    os.utime(left, (time.time() - age,) * 2)
+  with files.replacing(path) as part:
+    part.write_bytes(b"whole")
+    assert not path.exists()
+  with pytest.raises(OSError, match="cut"), files.replacing(path) as part:
+    part.write_bytes(b"ha")
+    raise OSError("cut")
+  assert path.read_bytes() == b"whole" and sorted(tmp_path.iterdir()) == [new, path]

@@ -182,8 +182,11 @@ def newest(folder, only="", note=print):
   """
   errors = {}
   for step in reversed(steps(folder)):
-    errors[step] = validation_error(epath.Path(folder) / str(step), only)
+    path = epath.Path(folder) / str(step)
+    errors[step] = validation_error(path, only)
     if errors[step] is None:
+      if not manifest.exists(path):
+        note(f"checkpoint {step} has no {manifest.NAME}: damage in its files would go unnoticed")
       return step
     note(f"skipping checkpoint {step}: {errors[step]}")
   if errors:

@@ -1,16 +1,15 @@
 """Downloads the files of URLs, each once."""
-import contextlib
 import hashlib
 import http.client
 import os
 import pathlib
-import time
 import urllib.parse
 import urllib.request
 
+from big_vlm import files
+
 TIMEOUT = 30  # seconds without a byte
 CHUNK = 2**20
-LEFT = 3600  # seconds after which an unfinished file is of a process that is gone
 SAFE = "%/:=&?~#+!$,;'@()*[]"  # characters of a URL that quote() leaves
 
 
@@ -29,17 +28,8 @@ def fetch(url, most):
     data = _download(_quoted(url), most)
   except (http.client.HTTPException, ValueError) as e:  # a body cut short, a URL that is none
     raise OSError(f"{type(e).__name__}: {e}") from e
-  path.parent.mkdir(parents=True, exist_ok=True)
-  for left in path.parent.glob(f"{path.name}.*"):
-    with contextlib.suppress(OSError):  # another process may have been faster
-      if time.time() - left.stat().st_mtime > LEFT:
-        left.unlink()
-  unfinished = path.with_suffix(f".{os.getpid()}")  # another worker may download the same URL
-  try:
-    unfinished.write_bytes(data)
-    os.replace(unfinished, path)
-  finally:
-    unfinished.unlink(missing_ok=True)
+  with files.replacing(path) as part:  # another worker may download the same URL
+    part.write_bytes(data)
   return data
 
 

@@ -1,7 +1,6 @@
 """Whatever a server does, fetch() gives the whole file or an OSError, and keeps no half of one."""
 import http.server
 import threading
-import time
 import urllib.parse
 
 import pytest
@@ -74,12 +73,3 @@ def test_urls_as_people_write_them(url, kept, path):
 def test_urls_that_lead_nowhere(kept, bad):
   with pytest.raises(OSError):
     download.fetch(bad, 2000)
-
-
-def test_what_a_killed_process_left_is_removed(url, kept, monkeypatch):
-  download.fetch(url + "/x", 2000)
-  path, = kept.iterdir()
-  path.rename(left := path.with_suffix(".1"))
-  monkeypatch.setattr(time, "time", lambda: left.stat().st_mtime + 4000 if left.exists() else 0)
-  download.fetch(url + "/x", 2000)
-  assert list(kept.iterdir()) == [path]
