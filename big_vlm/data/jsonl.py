@@ -6,7 +6,6 @@ paths. All other fields stay: numbers, text, boxes, polygons; lists of numbers o
 arrays, as in a TFDS data set. Lines may have different keys. The source checks all lines before
 training starts.
 """
-import errno
 import glob
 import gzip
 import hashlib
@@ -19,6 +18,7 @@ import zlib
 
 import numpy as np
 
+from big_vlm import files
 from big_vlm.data import download
 from pp.names import check_names
 
@@ -189,9 +189,11 @@ class Jsonl:
     try:
       if isinstance(path, str):
         return download.fetch(path, MAX_FILE)
-      if (size := path.stat().st_size) > MAX_FILE:
-        raise OSError(f"its {size >> 20} MiB are more than the {MAX_FILE >> 20} MiB allowed")
-      return path.read_bytes()
+      links = bool(self._allow & {"links", "outside"})
+      with files.open_regular(path, links) as file:
+        if (size := os.fstat(file.fileno()).st_size) > MAX_FILE:
+          raise OSError(f"its {size >> 20} MiB are more than the {MAX_FILE >> 20} MiB allowed")
+        return file.readall()
     except OSError as e:
       raise OSError(f"{self.where(index)}: cannot read {path}: {e}.") from e
 
@@ -250,7 +252,7 @@ class _OnDisk:
 
   def __init__(self, path):
     self._path = path
-    self._file = path.open("rb", buffering=0)
+    self._file = files.open_regular(path)
     self._was = self._state()
     self.size = self._was[0]
 
@@ -282,9 +284,10 @@ class _OnDisk:
 def _open(path):
   """The _InMemory or _OnDisk of a file; FileNotFoundError with the reason."""
   try:
-    if not (path.is_file() or path.is_dir()) and path.exists():  # a pipe would wait for its writer
-      raise FileNotFoundError(errno.EINVAL, "it is a pipe or a device")
-    return _InMemory(gzip.decompress(path.read_bytes())) if path.suffix == ".gz" else _OnDisk(path)
+    if path.suffix != ".gz":
+      return _OnDisk(path)
+    with files.open_regular(path) as file:
+      return _InMemory(gzip.decompress(file.readall()))
   except gzip.BadGzipFile as e:
     raise ValueError(f"The JSONL file {path} is not gzip: {e}.") from e
   except (EOFError, zlib.error) as e:
