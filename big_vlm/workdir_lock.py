@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 
+import psutil
 from etils import epath
 
 from big_vlm import distributed, files
@@ -51,14 +52,14 @@ def _hold_file(path, held):
 
 def _hold_object(path, held):
   before = _read(path)
-  if before:
+  if before and not _is_gone(before):
     print(f"{path} is there: waiting up to {WATCHED * BEAT:.0f} s for a sign of life of "
           f"{_who(before)}", flush=True)
     for _ in range(WATCHED):
       time.sleep(BEAT)
       if (now := _read(path)) and now != before:
         raise ValueError(_held(path, now))
-    _take_over(path, before)
+  _take_over(path, before)
   me, ended = _me(), threading.Event()
 
   def beat():
@@ -85,6 +86,13 @@ def _read(path):
     return found if isinstance(found, dict) else {}
   except (OSError, ValueError):
     return {}
+
+
+def _is_gone(holder):
+  """Whether it was a process of this machine that has ended."""
+  pid = holder.get("pid")
+  return (holder.get("host") == socket.gethostname() and isinstance(pid, int)
+          and not psutil.pid_exists(pid))
 
 
 def _who(holder):
