@@ -43,6 +43,36 @@ def open_regular(path, links=True):
   return file
 
 
+def inside(root, name):
+  """The path of the regular file `name`, or of one yet to be written, inside the folder `root`.
+
+  For every name that comes out of a file or from a server. Raises ValueError, which names both,
+  for a name that is absolute or empty, has "..", a backslash or NUL, whose links lead elsewhere,
+  or that is a folder, device, fifo or socket; nothing is opened. The links of a Hugging Face cache
+  lead from snapshots/REVISION to blobs/ beside it and stay. An object store has no links.
+  """
+  def refuse(why):
+    return ValueError(f"{root}: the file name {repr(name)[:200]} {why} and is refused.")
+  if not isinstance(name, str) or not name:
+    raise refuse("is not a file's name")
+  if name.startswith("/") or ".." in name.split("/") or any(c in name for c in "\\\0"):
+    raise refuse("is absolute or has '..', a backslash or a NUL in it")
+  if not is_local(root):
+    return epath.Path(root) / name
+  try:
+    base = pathlib.Path(root).resolve()
+    path = (base / name).resolve()
+    mode = path.stat().st_mode if path.exists() else stat.S_IFREG
+  except (OSError, RuntimeError, ValueError) as e:  # too long, a circle of links, a surrogate
+    raise refuse(f"cannot be resolved ({type(e).__name__})") from None
+  roots = [base, base.parents[1] / "blobs"] if base.parent.name == "snapshots" else [base]
+  if not any(path.is_relative_to(r) for r in roots):
+    raise refuse("leads outside of this folder")
+  if not stat.S_ISREG(mode):
+    raise refuse("is not a regular file")
+  return pathlib.Path(root) / name
+
+
 def write_atomic(path, data):
   """Writes a file, str (as UTF-8) or bytes, that readers see whole or not at all.
 
