@@ -11,33 +11,108 @@
 JAX is imported where it is needed alone: a command that does not use it shows its --help at once.
 """
 import argparse
+import contextlib
+import logging
 import os
+import re
+import signal
 import sys
+import threading
 import traceback
 
 import absl.logging
 from absl import flags
 
 from pp.names import near_miss, new_name
+from pp.printable import Printable, printable
+
+# (pattern of an exception's text, what a person reads): of JAX, whose own words say little, and
+# which raises RuntimeError and ValueError for the same failure.
+KINDS = (
+    ("[A-Z_]+: .*(Gloo|NCCL|[Cc]oordination|heartbeat|[Pp]eer)|(UNAVAILABLE|DEADLINE_EXCEEDED):",
+     "Another process of this run has ended, or cannot be reached any more: its own output says "
+     "why. The same command, started for all processes, resumes from the newest checkpoint."),
+    ("RESOURCE_EXHAUSTED: (Out of memory|.*[Aa]llocat)",
+     "The memory of the device is not enough: use a smaller batch or model, or more devices. "
+     "python -m tools.plan says what fits."),
+    ("Unable to initialize backend|Unknown backend",
+     "JAX does not find the devices: see JAX_PLATFORMS, and python -m tools.doctor."))
+MOST_OF_LINE = 4000  # characters of a line of an error: a name in it may have megabytes
 
 
 def run(main):
-  """Runs main(); an error that a person can fix becomes one paragraph and exit status 1."""
-  absl.logging.set_verbosity(absl.logging.WARNING)  # Orbax and TFDS log much
-  try:
-    main()
-  except Exception as error:
-    import jax  # here: not every command uses it
+  """Runs main(); an error that a person can fix becomes one paragraph and exit status 1.
 
-    from big_vlm import distributed
-    readable = isinstance(error, (ValueError, OSError))
-    if not readable or os.environ.get("BIG_VLM_TRACEBACK"):
-      if not jax.distributed.is_initialized():
-        raise
-      traceback.print_exc()
-    else:
-      print(f"error: {error}\n(BIG_VLM_TRACEBACK=1 shows where in the code)", file=sys.stderr)
-    distributed.exit(1)
+  What is printed shows names and answers of others as pp.printable does. Libraries that report
+  errors of their threads, which reach the main one too, are silent.
+  """
+  absl.logging.set_verbosity(absl.logging.WARNING)  # Orbax and TFDS log much
+  with (contextlib.redirect_stdout(Printable(sys.stdout)),
+        contextlib.redirect_stderr(Printable(sys.stderr))):
+    if not os.environ.get("BIG_VLM_TRACEBACK"):
+      sys.excepthook = lambda kind, error, trace: _background(error)  # called from C++
+      sys.unraisablehook = threading.excepthook = lambda args: _background(args.exc_value)
+      for name in (None, "absl", "asyncio"):
+        logging.getLogger(name).addFilter(_shorten)
+    try:
+      main()
+    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+      os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+      _exit(1)
+    except KeyboardInterrupt:
+      print("\ninterrupted", file=sys.stderr)
+      _exit(128 + signal.SIGINT)
+    except Exception as error:
+      text = sentence(error)
+      if text is None or os.environ.get("BIG_VLM_TRACEBACK"):
+        traceback.print_exc()
+      else:
+        print(f"error: {text}\n(BIG_VLM_TRACEBACK=1 shows where in the code)", file=sys.stderr)
+      _exit(1)
+
+
+def sentence(error):
+  """What a person reads of an error, each line cut to MOST_OF_LINE characters; None: it is a
+  defect, of which the traceback is to be read."""
+  text = str(error)
+  if said := next((said for pattern, said in KINDS if re.match(pattern, text)), None):
+    text = f"{said} ({printable(first_line(text), 300)})"
+  elif isinstance(error, MemoryError):
+    text = f"The memory of this machine is not enough. {text}"
+  elif not isinstance(error, (ValueError, OSError)):
+    return None
+  return "\n".join(printable(line, MOST_OF_LINE) for line in text.split("\n"))
+
+
+def first_line(error):
+  return str(error).partition("\n")[0]
+
+
+def _background(error):
+  """Prints the error of a thread in a line, each once; tensorstore reports a loop of asyncio that
+  has ended, dozens of times, after another error."""
+  line = f"{type(error).__name__}: {printable(first_line(error), 300)}"
+  if line not in _seen and line != "RuntimeError: Event loop is closed":
+    _seen.add(line)
+    print(f"in the background: {line}", file=sys.stderr)
+
+
+_seen = set()
+
+
+def _shorten(record):
+  """A filter of log records: no tracebacks, and nothing of Orbax, which raises what it logs."""
+  if record.exc_info and "orbax" in record.pathname or record.name == "asyncio":
+    return False
+  record.exc_info = record.exc_text = None
+  return True
+
+
+def _exit(status):
+  if "jax" not in sys.modules:
+    sys.exit(status)
+  from big_vlm import distributed  # here: it imports JAX
+  distributed.exit(status)
 
 
 class Parser(argparse.ArgumentParser):

@@ -1,5 +1,9 @@
 import functools
+import logging
+import sys
+import threading
 
+import jax
 import pytest
 
 from big_vlm import cli
@@ -31,23 +35,65 @@ def fail(error):
   raise error
 
 
-def test_an_error_that_a_person_can_fix_becomes_one_paragraph(capsys, monkeypatch):
+@pytest.fixture(autouse=True)
+def hooks(monkeypatch):
+  """Those that cli.run() sets, for a test alone."""
   monkeypatch.delenv("BIG_VLM_TRACEBACK", raising=False)
-  for error in (ValueError("Unknown op 'x'."), FileNotFoundError("There is no a.jsonl.")):
+  for module, name in ((sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook")):
+    monkeypatch.setattr(module, name, getattr(module, name))
+
+
+@pytest.mark.parametrize("error, said", [
+    (ValueError("Unknown op 'x'."), "Unknown op 'x'.\n"),
+    (FileNotFoundError("There is no a.jsonl."), "There is no a.jsonl.\n"),
+    (OSError(28, "No space left on device", "w/a"), "[Errno 28] No space left on device: 'w/a'\n"),
+    (MemoryError("Unable to allocate 5 GiB"), "The memory of this machine is not enough. Unable"),
+    (jax.errors.JaxRuntimeError("UNKNOWN: Gloo all-reduce failed: [pair.cc] Read error: reset"),
+     "Another process of this run has ended, "),
+    (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.\nTrace"),
+     "The memory of the device is not enough"),
+    (RuntimeError("Unable to initialize backend 'tpu': none"), "JAX does not find the devices")])
+def test_an_error_that_a_person_can_fix_becomes_one_paragraph(error, said, capsys):
+  with pytest.raises(SystemExit) as exit:
+    cli.run(functools.partial(fail, error))
+  out, err = capsys.readouterr()
+  assert exit.value.code == 1 and out == ""
+  assert err.startswith(f"error: {said}") and "Traceback" not in err and err.count("\n") == 2
+
+
+def test_errors_of_threads_and_of_libraries_are_lines(capsys):
+  def main():
+    for error in ("Event loop is closed", "lost", "lost"):
+      thread = threading.Thread(target=lambda text=error: fail(RuntimeError(text)))
+      thread.start()
+      thread.join()
+    try:
+      fail(KeyError("x"))
+    except KeyError:
+      logging.getLogger("absl").exception("it broke")
+  cli.run(main)
+  err = capsys.readouterr().err
+  assert "in the background: RuntimeError: lost\n" in err and err.count("lost") == 1
+  assert "Traceback" not in err and "Event loop" not in err
+
+
+def test_tracebacks_on_demand_and_for_defects(monkeypatch, capsys):
+  def said(error):
     with pytest.raises(SystemExit) as exit:
       cli.run(functools.partial(fail, error))
-    out, err = capsys.readouterr()
-    assert exit.value.code == 1 and out == ""
-    assert err.startswith(f"error: {error}\n") and "Traceback" not in err
-
-
-def test_tracebacks_on_demand_and_for_defects(monkeypatch):
-  monkeypatch.delenv("BIG_VLM_TRACEBACK", raising=False)
-  with pytest.raises(KeyError):  # a defect of ours, not of the input
-    cli.run(lambda: fail(KeyError("x")))
+    assert exit.value.code == 1
+    return capsys.readouterr().err
+  for error in (KeyError("x"), RuntimeError("x"), jax.errors.JaxRuntimeError("INTERNAL: x")):
+    assert "Traceback" in said(error)  # a defect of ours, not of the input
   monkeypatch.setenv("BIG_VLM_TRACEBACK", "1")
-  with pytest.raises(ValueError, match="x"):
-    cli.run(lambda: fail(ValueError("x")))
+  assert "Traceback" in said(ValueError("x"))
+
+
+def test_text_of_others_does_nothing_to_the_terminal(capsys):
+  with pytest.raises(SystemExit):
+    cli.run(lambda: (print("image \x1b[2J.png"), fail(OSError(f"no {'x' * 5_000_000}: fix it"))))
+  out, err = capsys.readouterr()
+  assert out == "image \\u001b[2J.png\n" and len(err) < 5000 and ": fix it\n" in err
 
 
 def test_a_command_that_works(capsys):

@@ -41,6 +41,8 @@ def start(coordinator_address=None, num_processes=None, process_id=None, timeout
   found = arguments(coordinator_address, num_processes, process_id)
   if found is None:
     return
+  if found.get("process_id") == 0:
+    _check_port(found["coordinator_address"])
   with _deadline(timeout, lambda: _not_all_there(timeout)):
     try:
       # JAX ends the process from C++ when its own time is up: ours comes first, and says more.
@@ -96,6 +98,18 @@ def _checked(given):
   if count == 1:
     return None
   return dict(coordinator_address=address, num_processes=count, process_id=index)
+
+
+def _check_port(address):
+  """Raises ValueError unless process 0 can open the port; gRPC would end it with a signal."""
+  dual = socket.has_dualstack_ipv6()
+  try:
+    socket.create_server(("", int(address.rpartition(":")[2])), dualstack_ipv6=dual,
+                         family=socket.AF_INET6 if dual else socket.AF_INET).close()
+  except (OSError, OverflowError) as e:
+    raise ValueError(f"--coordinator_address={address}: process 0 cannot open that port on this "
+                     f"machine ({e}). Another program or run may use it: give all processes "
+                     "another port.") from e
 
 
 def slurm_devices(env, gpus):

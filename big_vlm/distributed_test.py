@@ -55,6 +55,16 @@ def test_what_is_given_in_part_or_wrong(flags, env, words):
     distributed.arguments(*flags, env=env)
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_a_port_in_use_is_told_before_grpc_ends_the_process(host):
+  with socket.create_server((host, 0)) as other:
+    address = f"localhost:{other.getsockname()[1]}"
+    with pytest.raises(ValueError, match=f"={address}: process 0 cannot open .*another port"):
+      distributed.start(address, 2, 0)
+  with pytest.raises(ValueError, match="cannot open that port"):
+    distributed.start("localhost:99999", 2, 0)
+
+
 def test_slurm_is_found_by_its_step(monkeypatch):
   monkeypatch.setattr(hardware, "gpus", lambda: 2)
   got = distributed.arguments(env={**SLURM, "SLURM_STEP_TASKS_PER_NODE": "2"})
@@ -102,10 +112,14 @@ def test_addresses_of_other_machines(monkeypatch):
 
 # Two processes with different configs, and one that fails where the other waits for it.
 PAIR = """
-import sys
-from big_vlm import distributed
+import os, sys
+from big_vlm import cli, distributed
 index, port, what = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 distributed.start(f"localhost:{port}", 2, index, timeout=60)
+if what == "killed":
+  if index:
+    os.kill(os.getpid(), 9)
+  cli.run(lambda: distributed.assert_same("x", "configs"))
 try:
   if what == "differ":
     distributed.assert_same(f"seed = {index}", "configs")
@@ -121,17 +135,29 @@ except (ValueError, OSError) as e:
 """
 
 
+def pair(what):
+  """The two processes, started."""
+  with socket.socket() as s:
+    s.bind(("localhost", 0))
+    port = str(s.getsockname()[1])
+  return [subprocess.Popen([sys.executable, "-c", PAIR, str(i), port, what], text=True,
+                           cwd=commands.ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE,
+                           env={**os.environ, "JAX_PLATFORMS": "cpu"}) for i in range(2)]
+
+
+def test_a_process_that_is_killed_ends_the_others_with_a_sentence():
+  first, second = pair("killed")
+  _, said = first.communicate(timeout=100)
+  second.communicate()
+  assert first.returncode == 1 and "Traceback" not in said, said
+  assert "error: Another process of this run has ended" in said, said
+
+
 @pytest.mark.parametrize("what, words", [
     ("agree", "done"), ("fail", "OSError no room"),
     ("differ", r"ValueError The processes of this run have different configs: [1] differ")])
 def test_two_processes(what, words):
-  with socket.socket() as s:
-    s.bind(("localhost", 0))
-    port = str(s.getsockname()[1])
-  each = [subprocess.Popen([sys.executable, "-c", PAIR, str(i), port, what], text=True,
-                           cwd=commands.ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE,
-                           env={**os.environ, "JAX_PLATFORMS": "cpu"}) for i in range(2)]
-  for process in each:
+  for process in pair(what):
     _, said = process.communicate(timeout=100)
     assert process.returncode == 0 and words in said, said
 

@@ -3,11 +3,16 @@
 An object store has no append and no rename, but an object is visible only once it is whole.
 """
 import contextlib
+import errno
+import glob
 import os
+import pathlib
+import stat
 import time
 
 from etils import epath
 
+LEFT = 3600  # seconds after which an unfinished file is of a process that is gone
 SHARE = 20  # an object is rewritten after this many times as long as the last rewrite took
 
 
@@ -20,6 +25,52 @@ def absolute(path):
   """The absolute path that Orbax asks for."""
   path = epath.Path(path)
   return path.absolute() if is_local(path) else path
+
+
+def open_regular(path, links=True):
+  """Opens a file of this machine to read bytes; OSError for a folder, a pipe or a device, which
+  would wait or never end. links: whether the path may be a symbolic link.
+
+  What is opened is what was checked, whatever another process puts in its place meanwhile.
+  """
+  flags = os.O_RDONLY | os.O_NONBLOCK | (0 if links else os.O_NOFOLLOW)
+  file = open(os.open(path, flags | os.O_CLOEXEC), "rb", buffering=0)
+  if not stat.S_ISREG(mode := os.fstat(file.fileno()).st_mode):
+    file.close()
+    kind = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+    raise OSError(kind, "Is a directory" if stat.S_ISDIR(mode) else "It is a pipe or a device",
+                  os.fspath(path))
+  return file
+
+
+def inside(root, name):
+  """The path of the regular file `name`, or of one yet to be written, inside the folder `root`.
+
+  For every name that comes out of a file or from a server. Raises ValueError, which names both,
+  for a name that is absolute or empty, has "..", a backslash or NUL, whose links lead elsewhere,
+  or that is a folder, device, fifo or socket; nothing is opened. The links of a Hugging Face cache
+  lead from snapshots/REVISION to blobs/ beside it and stay. An object store has no links.
+  """
+  def refuse(why):
+    return ValueError(f"{root}: the file name {repr(name)[:200]} {why} and is refused.")
+  if not isinstance(name, str) or not name:
+    raise refuse("is not a file's name")
+  if name.startswith("/") or ".." in name.split("/") or any(c in name for c in "\\\0"):
+    raise refuse("is absolute or has '..', a backslash or a NUL in it")
+  if not is_local(root):
+    return epath.Path(root) / name
+  try:
+    base = pathlib.Path(root).resolve()
+    path = (base / name).resolve()
+    mode = path.stat().st_mode if path.exists() else stat.S_IFREG
+  except (OSError, RuntimeError, ValueError) as e:  # too long, a circle of links, a surrogate
+    raise refuse(f"cannot be resolved ({type(e).__name__})") from None
+  roots = [base, base.parents[1] / "blobs"] if base.parent.name == "snapshots" else [base]
+  if not any(path.is_relative_to(r) for r in roots):
+    raise refuse("leads outside of this folder")
+  if not stat.S_ISREG(mode):
+    raise refuse("is not a regular file")
+  return pathlib.Path(root) / name
 
 
 def write_atomic(path, data):
@@ -41,6 +92,25 @@ def write_atomic(path, data):
         temporary.unlink()
     raise OSError(e.errno, f"Cannot write {path} ({e.strerror or e}). Free some space, or name a "
                   "folder that you may write to") from e
+
+
+@contextlib.contextmanager
+def replacing(path):
+  """Gives the path of a file to write, which takes the place of `path`, on a disk, at the end of
+  the block, or goes if that fails. Creates the folder; removes what killed processes left of it.
+  """
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+    with contextlib.suppress(OSError):  # another process may have been faster
+      if time.time() - left.stat().st_mtime > LEFT:
+        left.unlink()
+  part = path.with_name(f".{path.name}.{os.getpid()}.part")
+  try:
+    yield part
+    part.replace(path)
+  finally:
+    part.unlink(missing_ok=True)
 
 
 def check_writable(folder):

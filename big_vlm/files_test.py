@@ -1,5 +1,6 @@
 import os
 import pathlib
+import time
 
 import pytest
 
@@ -53,3 +54,47 @@ def test_an_object_is_rewritten_for_a_part_of_the_time(monkeypatch):
   file.write(b"y")
   file.close()
   assert stored[-1][1] == 101
+
+
+def test_a_file_is_replaced_whole_and_what_killed_processes_left_goes(tmp_path):
+  path = tmp_path / "a[1].bin"
+  old, new = (tmp_path / f".a[1].bin.{pid}.part" for pid in (1, 2))
+  for left, age in ((old, 2 * files.LEFT), (new, 0)):
+    left.write_bytes(b"half")
+    os.utime(left, (time.time() - age,) * 2)
+  with files.replacing(path) as part:
+    part.write_bytes(b"whole")
+    assert not path.exists()
+  with pytest.raises(OSError, match="cut"), files.replacing(path) as part:
+    part.write_bytes(b"ha")
+    raise OSError("cut")
+  assert path.read_bytes() == b"whole" and sorted(tmp_path.iterdir()) == [new, path]
+
+
+def test_a_name_stays_inside_its_folder(tmp_path):
+  root = tmp_path / "root"
+  (root / "sub").mkdir(parents=True)
+  (root / "sub/a").write_text("x")
+  (root / "link").symlink_to("sub/a")
+  (tmp_path / "root2").write_text("x")
+  for name in ("sub/a", "link", "sub/new"):
+    assert files.inside(root, name) == root / name
+  assert str(files.inside("gs://b/root", "x")) == "gs://b/root/x"
+  (root / "out").symlink_to("../root2")
+  (root / "circle").symlink_to("circle")
+  (root / "null").symlink_to("/dev/null")
+  (root / "up").symlink_to("..")
+  os.mkfifo(root / "fifo")
+  for name in ("../root2", "/dev/null", "sub/../link", "a\\..\\b", "a\0", "", ".", "sub", "out",
+               "circle", "null", "up/root2", "up/new", "fifo", "x" * 9999, "\ud800", None, 3):
+    with pytest.raises(ValueError, match="root: the file name .* and is refused") as e:
+      files.inside(root, name)
+    assert len(str(e.value)) < 500
+
+
+def test_links_of_a_hugging_face_cache_stay(tmp_path):
+  snapshot, blobs = tmp_path / "models--o--n/snapshots/1234", tmp_path / "models--o--n/blobs"
+  snapshot.mkdir(parents=True), blobs.mkdir()
+  (blobs / "sha").write_text("x")
+  (snapshot / "config.json").symlink_to("../../blobs/sha")
+  assert files.inside(snapshot, "config.json").read_text() == "x"

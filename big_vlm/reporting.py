@@ -6,6 +6,8 @@ import time
 
 import jax
 
+from pp.printable import printable, raw
+
 LINE_SECONDS = 30  # between two lines of a counter where there is no terminal
 
 
@@ -15,7 +17,7 @@ class Progress:
   def __init__(self, start_step, total_steps, batch_size):
     self._total, self._batch_size = total_steps, batch_size
     self._tokens, self._flops, self._peak = 0, 0, None
-    self._first = self._last = start_step
+    self._begin = self._first = self._last = start_step
     self._start = self._last_time = time.perf_counter()
     self._waited = 0.0
 
@@ -32,7 +34,7 @@ class Progress:
 
   @contextlib.contextmanager
   def paused(self):
-    """Leaves the time inside out of all figures: evaluation."""
+    """Leaves the time inside out of all figures: evaluation, compilation."""
     began = time.perf_counter()
     yield
     self._last_time += time.perf_counter() - began
@@ -50,14 +52,15 @@ class Progress:
     if self._peak:
       metrics["mfu"] = examples * self._flops / self._peak
     left = (now - self._start) / max(step - self._first, 1) * (self._total - step)
+    begins = step == self._begin + 1  # it waited for compilation and the first data: no ETA yet
     print("  ".join([
         f"step {step}/{self._total} ({step / self._total:.0%})", f"loss {loss:.4f}",
         f"{examples:.{0 if examples >= 10 else 2}f} examples/s",
         *([f"{metrics['tokens_per_s']:,.0f} tokens/s"] if self._tokens else []),
         *([f"MFU {metrics['mfu']:.1%}"] if self._peak else []),
         f"data wait {metrics['data_wait']:.0%}", f"{metrics['memory_gib']:.1f} GiB",
-        f"ETA {clock(left)}"]), flush=True)
-    if step == self._first + 1:  # the step that was compiled does not count for the ETA
+        f"ETA {'-' if begins and left else clock(left)}"]), flush=True)
+    if begins:
       self._first, self._start = step, now
     self._last, self._last_time, self._waited = step, now, 0.0
     return metrics
@@ -65,6 +68,7 @@ class Progress:
 
 def columns(lines, left=(0,)):
   """Rows of strings as a table; the columns `left` are flush left, the others right."""
+  lines = [list(map(printable, line)) for line in lines]
   widths = [max(map(len, column)) for column in zip(*lines)]
   return "\n".join("  ".join(
       cell.ljust(w) if i in left else cell.rjust(w)
@@ -78,6 +82,7 @@ def counter(name, unit="batches"):
   this one resumes, do not count for the time that is left.
   """
   import tqdm  # here: slow to import
+  name = printable(name)
   units = dict(unit=f" {unit}" if unit != "B" else unit, unit_scale=True,
                unit_divisor=1024 if unit == "B" else 1000)
   began = shown = time.perf_counter()
@@ -87,7 +92,8 @@ def counter(name, unit="batches"):
     nonlocal bar, shown
     now = time.perf_counter()
     if bar is None:
-      bar = tqdm.tqdm(desc=name, total=total, initial=done, file=sys.stdout, disable=None, **units)
+      bar = tqdm.tqdm(desc=name, total=total, initial=done, file=raw(sys.stdout),
+                      disable=None, **units)
     if not bar.disable:
       bar.update(done - bar.n)
     elif done == total or now - shown > LINE_SECONDS:

@@ -66,7 +66,8 @@ def _files(path, name):
 
 
 def commit():
-  """{"commit", "changed": whether files differ from it} of the checkout; None outside of one."""
+  """{"commit", "changed": whether files differ from it, or Python files are not in it} of the
+  checkout; None outside of one."""
   def git(*args):
     return subprocess.run(["git", "-C", str(ROOT), *args], capture_output=True, text=True,
                           check=True, timeout=20).stdout.strip()
@@ -74,7 +75,8 @@ def commit():
     return None
   try:
     return {"commit": git("rev-parse", "HEAD"),
-            "changed": bool(git("status", "--porcelain", "--untracked-files=no"))}
+            "changed": bool(git("status", "--porcelain", "--untracked-files=no")
+                            or git("ls-files", "--others", "--exclude-standard", "--", "*.py"))}
   except (OSError, subprocess.SubprocessError):
     return None
 

@@ -9,8 +9,11 @@
   hf         file: tokenizer.json                tokenizer_config.json, special_tokens_map.json
   bpe        vocab: vocab.json, merges: merges.txt
 """
+import hashlib
+import json
 
 from pp.names import pick
+from pp.printable import printable
 from pp.registry import parse_call
 from pp.tokenizer import (
   SentencePiece,
@@ -41,25 +44,45 @@ def save(name, folder):
 
   Returns the rest of the string as [kind, {argument: value}], ready for JSON and for `load`.
   """
-  kind, arguments = _arguments(name)
+  description, copies = _contents(name)
   folder = local_or_remote(folder)
-  copies = []
+  for target, data in copies.items():  # after all reads: the files may lie in the folder already
+    (folder / target).write_bytes(data)
+  return description
+
+
+def fingerprint(name):
+  """SHA-256 of a tokenizer string and the content of its files, wherever they lie."""
+  description, copies = _contents(name)
+  sums = {target: hashlib.sha256(data).hexdigest() for target, data in sorted(copies.items())}
+  return hashlib.sha256(json.dumps([description, sums]).encode()).hexdigest()
+
+
+def _contents(name):
+  """([kind, {argument: value} without files], {standard name: bytes of the file})."""
+  kind, arguments = _arguments(name)
+  copies = {}
   for argument, target in STANDARD[kind].items():
     source = str(arguments.pop(argument))
-    copies.append((target, read_file(source, f"file {source!r}")))
+    copies[target] = read_file(source, f"file {source!r}")
     if kind == "hf":
       beside = [local_or_remote(source).parent / c for c in COMPANIONS]
-      copies += [(b.name, b.read_bytes()) for b in beside if b.exists()]
-  for target, data in copies:  # after all reads: the files may lie in the folder already
-    (folder / target).write_bytes(data)
-  return [kind, {k: list(v) if isinstance(v, tuple) else v for k, v in arguments.items()}]
+      copies |= {b.name: b.read_bytes() for b in beside if b.exists()}
+  return [kind, {k: list(v) if isinstance(v, tuple) else v for k, v in arguments.items()}], copies
 
 
 def load(description, folder):
   """The tokenizer string of what `save` returned, with its files in `folder`."""
+  if not (isinstance(description, list) and len(description) == 2
+          and isinstance(description[0], str) and isinstance(description[1], dict)):
+    raise ValueError(f"{folder}: the tokenizer {printable(description)} is not [kind, arguments].")
   kind, arguments = description
   folder = local_or_remote(folder)
   standard = pick(STANDARD, kind, "tokenizer")
+  if odd := [a for a in arguments if a in standard or not a.isidentifier()]:
+    # Another file of this machine would be read, and go out with the next export.
+    raise ValueError(f"{folder}: its tokenizer sets {printable(odd[0])!r}; its files are "
+                     f"{', '.join(standard.values())} of the folder, no others.")
   return _call(kind, {a: str(folder / file) for a, file in standard.items()} | arguments)
 
 

@@ -125,8 +125,16 @@ def test_one_eight_and_two_devices_are_one_run(tmp_path, config, straight):
 
 def test_a_finished_run_does_nothing_more(straight, config):
   before = losses(straight)
-  resume(straight, config)
+  done = commands.run(*commands.train(straight, config=config))
+  assert done.returncode == 0 and "nothing is left to do" in done.stdout, done.stderr[-3000:]
   assert losses(straight) == before
+
+
+def test_another_config_is_refused_and_leaves_the_run_as_it_is(straight, config):
+  before = (straight / "config.json").read_text()
+  done = commands.run(*commands.train(straight, "--config.optimizer.lr=1", config=config))
+  assert done.returncode == 1 and "config.optimizer.lr: 0.001 -> 1.0\n" in done.stderr
+  assert (straight / "config.json").read_text() == before
 
 
 def test_going_on_from_another_run(tmp_path, config, straight, data_dir):

@@ -24,6 +24,7 @@ from evaluators import common
 from pp import builder, text_layout
 from pp.locations import parse_objects
 from pp.names import pick
+from pp.printable import printable, raw
 from pp.tokenizer import get_tokenizer
 from tools import example_page
 from tools.example_page import Card, Picture
@@ -192,13 +193,14 @@ def spelled(tokenizer, token):
 
 def describe(row, tokenizer, colours):
   """A Row as text: one line for each part, then its masks and weights."""
-  lines = [row.title + (f"   {row.note} {row.images[0].shape}" if row.images else "")]
+  lines = [printable(row.title) + (f"   {row.note} {row.images[0].shape}" if row.images else "")]
   if row.problem:
-    lines.append(f"  ATTENTION: {row.problem}")
+    lines.append(f"  ATTENTION: {printable(row.problem)}")
   at = 0
   for part, group in itertools.groupby(row.parts):
     n = len(list(group))
     words = " ".join(spelled(tokenizer, t) for t in row.tokens[at:at + n]) if part != "pad" else ""
+    words = printable(words, None)
     words = f"\033[{PARTS[part][0]}m{words}\033[0m" if colours and words else words
     lines.append(f"  {part:10}{n:4}  {words}".rstrip())
     at += n
@@ -206,7 +208,7 @@ def describe(row, tokenizer, colours):
   lines.append(f"  {'mask_loss ' if row.weights else 'mask_input'}      {runs(row.mask)}")
   if row.weights:
     lines.append(f"  loss weight     {weight_of(row)}")
-  lines += [f"  {key:16}{_shortened(value)}" for key, value in row.texts.items()]
+  lines += [printable(f"  {key:16}{_shortened(value)}", None) for key, value in row.texts.items()]
   return "\n".join(lines)
 
 
@@ -266,7 +268,7 @@ def inspect(config, step=0, examples=4, html=None, eval=None):
   print("\n".join(text for _, text in known) + "\n")
   found = rows(batch, tokenizer, examples, config.loss.loss_normalization)
   for row in found:
-    print(describe(row, tokenizer, sys.stdout.isatty()) + "\n")
+    print(describe(row, tokenizer, sys.stdout.isatty()) + "\n", file=raw(sys.stdout))
   if html:
     legend = Markup().join(Markup('<span class="tok {}">{}: {}</span>').format(part, part, what)
                            for part, (_, what) in PARTS.items())

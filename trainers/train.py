@@ -1,14 +1,14 @@
 """Trains a config: python -m trainers.train --config configs/quickstart.py --workdir W
 
 A workdir that holds a checkpoint is resumed: the same command continues the same run, bit for bit,
-killed anywhere, on any number of devices and processes that divides the batch. SIGTERM or SIGINT
+killed anywhere, on any number of devices and processes that divides the batch. With a config or
+data that would make it another run it is refused (big_vlm/training/same_run.py). SIGTERM or SIGINT
 saves and ends it after the step under way (big_vlm/stopping.py).
 """
 import contextlib
 import sys
 
 import jax
-from etils import epath
 
 from big_vlm import (
   cli,
@@ -21,18 +21,22 @@ from big_vlm import (
   reporting,
   sharding,
   stopping,
+  workdir_lock,
 )
 from big_vlm.checkpoints import native
 from big_vlm.checkpoints.steps import Checkpoints
 from big_vlm.data import counters, loader, mixture
 from big_vlm.planning import memory
-from big_vlm.training import loop, nan_guard, optim, setup
+from big_vlm.training import loop, nan_guard, optim, same_run, setup
 from big_vlm.training import step as steps
 from evaluators import common
 
 
-def train(config, workdir, profile_steps=None):
-  """Runs the config to its end; returns the last row of training metrics."""
+def train(config, workdir, profile_steps=None, resume_changed=False):
+  """Runs the config to its end; returns the last row of training metrics.
+
+  resume_changed: resumes also where the config or the data make it another run.
+  """
   distributed.assert_same(config.to_json_best_effort(), "configs")
   stream = mixture.from_config(config)
   s = setup.make(config)
@@ -44,11 +48,15 @@ def train(config, workdir, profile_steps=None):
                      (("log", 50), ("checkpoint", 1000), ("keep_period", 0)))
   evaluators = common.evaluators(config, s.model, config.tokenizer, s.mesh, s.horizon)
   guard = nan_guard.NaNGuard(s, config.seed, config.loss.to_dict())
-  with (jax.set_mesh(s.mesh), stopping.PreemptionHandler() as preemption,
+  prints = distributed.broadcast_from_primary(lambda: same_run.fingerprints(config, stream))
+  check = lambda step: distributed.broadcast_from_primary(
+      lambda: same_run.check(workdir, config, prints, step, resume_changed))
+  with (workdir_lock.lock(workdir), jax.set_mesh(s.mesh),
+        stopping.PreemptionHandler() as preemption,
         Checkpoints(workdir, config.max_to_keep, keep) as checkpoints):
-    state = start_or_resume(config, s, checkpoints)
-    distributed.broadcast_from_primary(lambda: describe(workdir, config, s))
+    state = start_or_resume(config, s, checkpoints, check)
     first, stopping_now = int(state.step), False
+    distributed.broadcast_from_primary(lambda: describe(workdir, config, s, prints, first))
     trace = profiling.Trace(workdir, first, profile_steps)
     batches = loader.train_batches(
         stream, size, step=first, rows=sharding.local_batch_rows(s.mesh, size),
@@ -119,20 +127,27 @@ def make_workdir(workdir):
                   "--workdir, or fix its permissions or disk.") from e
 
 
-def describe(workdir, config, s):
+def describe(workdir, config, s, prints, step):
   """Writes config.json, model.json and the tokenizer, once an existing run has proved to be of this
   config."""
-  text = config.to_json_best_effort(indent=2)
-  files.write_atomic(epath.Path(workdir) / "config.json", text + "\n")
+  same_run.write(workdir, config, prints, step)
   native.write_model(workdir, setup.model_args(config, s.mesh), config.tokenizer or None,
                      setup.lora_scale(config))
 
 
-def start_or_resume(config, s, checkpoints):
-  """The newest checkpoint's state, or a fresh one from the seed and config.init."""
-  like = as_items(native.with_sharding(s.shapes, s.shardings), s.optimizer)
+def start_or_resume(config, s, checkpoints, check=lambda step: None):
+  """The newest checkpoint's state, or a fresh one from the seed and config.init.
+
+  check: called with the step of the newest checkpoint before that is read.
+  """
+  like, total = as_items(native.with_sharding(s.shapes, s.shardings), s.optimizer), s.horizon.total
   if (newest := checkpoints.newest()) is not None:
-    print(f"resuming from step {newest}")
+    check(newest)
+    if newest > total:
+      raise ValueError(f"{checkpoints.folder(newest)} is beyond the {total} steps of the config: "
+                       "give more, or remove that folder to resume from the step before it.")
+    print(f"resuming from step {newest}" if newest < total else
+          f"step {newest} of {total} is there: the training is finished, nothing is left to do")
     return from_items(checkpoints.restore(newest, like), s.optimizer)
   if not config.resume:
     return setup.start(config, s)
@@ -171,10 +186,12 @@ def main(argv=None):
   parser.add_argument("--workdir", required=True, help="where checkpoints, metrics and plots go")
   parser.add_argument("--profile_steps", type=int,
                       help="trace so many steps with the profiler, from the third on")
+  parser.add_argument("--resume_changed", action="store_true",
+                      help="resume a workdir whose config or data were others")
   args = parser.parse_args(argv)
   compilation.cache()
   cli.start(args)
-  train(args.config, args.workdir, args.profile_steps)
+  train(args.config, args.workdir, args.profile_steps, args.resume_changed)
 
 
 if __name__ == "__main__":

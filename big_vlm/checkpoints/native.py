@@ -21,6 +21,7 @@ from big_vlm.checkpoints.checkpoint import Checkpoint, LazyArray
 from big_vlm.checkpoints.steps import Checkpoints
 from big_vlm.families import paligemma
 from pp import tokenizer_files
+from pp.printable import printable
 
 with epy.lazy_imports():  # slow to import
   import orbax.checkpoint as ocp
@@ -53,19 +54,27 @@ def read_model(source):
   folder and ValueError for a model.json of another format.
   """
   folder, step = _folder_and_step(source)
+  path = folder / "model.json"
   try:
-    description = json.loads((folder / "model.json").read_text())
+    description = json.loads(path.read_bytes())
   except FileNotFoundError as e:
     raise FileNotFoundError(
-        f"{source} is not a checkpoint of big_vlm: there is no {folder / 'model.json'}. Give the "
-        "--workdir of a training, or one of its checkpoints/STEP folders.") from e
-  if description["format"] != FORMAT:
-    raise ValueError(f"{folder / 'model.json'} has format {description['format']}; this version "
-                     f"reads format {FORMAT}.")
-  saved = description["tokenizer"]
+        f"{source} is not a checkpoint of big_vlm: there is no {path}. Give the --workdir of a "
+        "training, or one of its checkpoints/STEP folders.") from e
+  except (ValueError, RecursionError) as e:
+    raise ValueError(f"{path} is not JSON: {e}. Restore it, or resume the training once, which "
+                     "writes it.") from e
+  found = description if isinstance(description, dict) else {}
+  if found.get("format", FORMAT) != FORMAT:
+    raise ValueError(f"{path} has format {printable(found['format'])}; this version reads format "
+                     f"{FORMAT}.")
+  model, saved, scale = (found.get(key) for key in ("model", "tokenizer", "lora_scale"))
+  if not (isinstance(model, dict) and model.keys() <= {"img", "llm", "dtype"}
+          and isinstance(scale, int | float | None)):
+    raise ValueError(f"{path} does not describe a model: it has \"model\": {{\"img\": {{...}}, "
+                     "\"llm\": {...}}, and a number or null as \"lora_scale\".")
   tokenizer = None if saved is None else tokenizer_files.load(saved, folder)
-  model = paligemma.modernize(description["model"])
-  return folder, step, model, tokenizer, description.get("lora_scale")
+  return folder, step, paligemma.modernize(model), tokenizer, scale
 
 
 def _folder_and_step(source):
@@ -87,7 +96,10 @@ def open_source(path):
   corrupt step.
   """
   folder, step, model, tokenizer, lora_scale = read_model(path)
-  config = paligemma.config(**model)
+  try:
+    config = paligemma.config(**model)
+  except (TypeError, ValueError, AttributeError) as e:
+    raise ValueError(f"{folder / 'model.json'}: {e}") from e
   if step is None:
     step = steps.newest(folder / "checkpoints", only="params/")
   elif error := steps.validation_error(folder / "checkpoints" / str(step), only="params/"):

@@ -29,6 +29,29 @@ def test_a_model_json_of_the_first_trainings_is_read(tmp_path):
       f"sp(model='{tmp_path}/tokenizer.model', tokensets=('loc', 'seg'))")
 
 
+@pytest.mark.parametrize("text, said", [
+    ("", "is not JSON"), ("{", "is not JSON"), ("[" * 10**5, "is not JSON"), ("\xff", "not JSON"),
+    ("[]", "does not describe a model"), ("{}", "does not describe a model"),
+    ('{"model": {"img": {}, "llm": {}, "x": 1}}', "does not describe a model"),
+    ('{"model": {}, "lora_scale": "1"}', "does not describe a model"),
+    ('{"model": {"img": 5}}', "model.json: "),
+    ('{"model": {}, "tokenizer": "sp"}', "is not .kind, arguments."),
+    ('{"model": {}, "tokenizer": ["spm", {}]}', "Unknown tokenizer 'spm'. Did you mean 'sp'"),
+    ('{"model": {}, "tokenizer": ["sp", {"model": "/etc/passwd"}]}', "sets 'model'; its files are"),
+    ('{"model": {}, "tokenizer": ["sp", {"x=open": 1}]}', "sets 'x=open'")])
+def test_a_model_json_that_is_damaged_or_reads_other_files(tmp_path, text, said):
+  (tmp_path / "model.json").write_bytes(text.encode("latin-1"))
+  with pytest.raises(ValueError, match=f"(?s){tmp_path}.*{said}|{said}"):
+    native.open_source(tmp_path)
+
+
+def test_a_byte_order_mark_is_no_damage(tmp_path):
+  native.write_model(tmp_path, MODEL, None)
+  path = tmp_path / "model.json"
+  path.write_text("\ufeff" + path.read_text())
+  assert native.read_model(tmp_path)[2] == MODEL
+
+
 def test_another_format_is_refused(tmp_path, tokenizer):
   native.write_model(tmp_path, MODEL, tokenizer)
   description = json.loads((tmp_path / "model.json").read_text())

@@ -12,6 +12,7 @@ from etils import epath, epy
 
 from big_vlm import distributed, files, trees
 from big_vlm.checkpoints import manifest
+from pp.printable import printable
 
 with epy.lazy_imports():  # slow to import
   import orbax.checkpoint as ocp
@@ -181,8 +182,11 @@ def newest(folder, only="", note=print):
   """
   errors = {}
   for step in reversed(steps(folder)):
-    errors[step] = validation_error(epath.Path(folder) / str(step), only)
+    path = epath.Path(folder) / str(step)
+    errors[step] = validation_error(path, only)
     if errors[step] is None:
+      if not manifest.exists(path):
+        note(f"checkpoint {step} has no {manifest.NAME}: damage in its files would go unnoticed")
       return step
     note(f"skipping checkpoint {step}: {errors[step]}")
   if errors:
@@ -221,4 +225,4 @@ def metadata(item):
 def first_line(error):
   """The first line of an error that says something, without the traces of C++ beneath it."""
   lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-  return (lines[0] if lines else type(error).__name__)[:300].rstrip(".")
+  return printable(lines[0] if lines else type(error).__name__, 300).rstrip(".")

@@ -136,11 +136,12 @@ def test_a_run_does_not_start_again_because_all_its_steps_are_corrupt(tmp_path):
       checkpoints.newest()
 
 
-def test_a_step_of_a_version_without_manifests_is_read(tmp_path):
+def test_a_step_of_a_version_without_manifests_is_read(tmp_path, capsys):
   save(tmp_path, 3)
   (tmp_path / "checkpoints" / "3" / "manifest.json").unlink()
   with Checkpoints(tmp_path) as checkpoints:
     assert checkpoints.restore(checkpoints.newest(), like())["train"]["step"] == 3
+  assert "checkpoint 3 has no manifest.json: damage" in capsys.readouterr().out
 
 
 def test_of_the_parameters_alone_the_optimizer_is_not_checked(tmp_path):

@@ -17,7 +17,7 @@ import shutil
 
 from etils import epath
 
-from big_vlm import presets
+from big_vlm import files, presets
 from big_vlm.families import paligemma_presets
 from big_vlm.formats.npz import split_part
 
@@ -209,51 +209,46 @@ def _is_current(source, target):
 
 
 def _copy(source, target):
-  target.parent.mkdir(parents=True, exist_ok=True)
-  part = target.with_name(f".{target.name}.{os.getpid()}.part")
-  try:
+  with files.replacing(target) as part:
     with source.open("rb") as read, part.open("wb") as write:
       shutil.copyfileobj(read, write, 16 << 20)
     if part.stat().st_size != source.stat().length:
       raise OSError(f"{source} has {source.stat().length:,} bytes, of which "
                     f"{part.stat().st_size:,} came")
-    part.replace(target)
-  finally:
-    part.unlink(missing_ok=True)
 
 
 def _npz_folder(uri, note):
   name, variable = uri.removeprefix("npz://"), "BIG_VLM_CHECKPOINTS"
   if not paligemma_presets.NPZ_NAME.fullmatch(name):
     raise FetchError(f"{uri} is not a name of big_vision's.{_near(name)} {presets.HOW_TO_LIST}")
-  folder, files = os.environ.get(variable), paligemma_presets.npz_files(name)
+  folder, names = os.environ.get(variable), paligemma_presets.npz_files(name)
   if not folder:
     raise FetchError(f"{name!r} stands for one of big_vision's .npz files, and {variable} does not "
-                     f"say where they are: set it to the folder that has {files[0]} or "
-                     f"{files[1]}, or give the path of the file as the source.")
-  for file in files:
+                     f"say where they are: set it to the folder that has {names[0]} or "
+                     f"{names[1]}, or give the path of the file as the source.")
+  for file in names:
     path = os.path.join(os.path.expanduser(folder), file)
     if os.path.exists(path):
       return path
   raise FetchError(f"{name!r} is not in {folder}, the folder of {variable}: none of "
-                   f"{', '.join(files)} is there.")
+                   f"{', '.join(names)} is there.")
 
 
 def _checkpoint_in(folder, uri, page):
   """The folder, or its only .npz if it has no other weights."""
-  files = sorted(p for p in pathlib.Path(folder).rglob("*") if p.name.endswith(WEIGHTS))
-  if not files:
+  found = sorted(p for p in pathlib.Path(folder).rglob("*") if p.name.endswith(WEIGHTS))
+  if not found:
     raise FetchError(f"{uri} has no weights that can be read here ({', '.join(WEIGHTS)}): see "
                      f"{page}. A repository of pickles (pytorch_model.bin) is converted once by "
                      "from_pretrained(...).save_pretrained(FOLDER) of transformers, with torch; a "
                      "big_vision file in parts (.npz.part00) is joined by cat.")
-  if any(p.suffix != ".npz" for p in files):
+  if any(p.suffix != ".npz" for p in found):
     return folder
-  if len(files) > 1:
-    names = ", ".join(str(p.relative_to(folder)) for p in files)
+  if len(found) > 1:
+    names = ", ".join(str(p.relative_to(folder)) for p in found)
     raise FetchError(f"{uri} has several checkpoints: add one of {names} to the URI, after a "
                      "slash (on Kaggle after the version).")
-  return str(files[0])
+  return str(found[0])
 
 
 def _near(name):

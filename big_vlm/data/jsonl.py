@@ -8,15 +8,17 @@ training starts.
 """
 import glob
 import gzip
+import hashlib
 import json
-import mmap
 import os
 import pathlib
 import stat
 import time
+import zlib
 
 import numpy as np
 
+from big_vlm import files
 from big_vlm.data import download
 from pp.names import check_names
 
@@ -36,7 +38,7 @@ class Jsonl:
 
   Args:
     path: of a file, or a pattern with * in it, or a list of these. Files with the suffix .gz are
-      held in memory, others are mapped.
+      held in memory, others are read line by line.
     root: the folder that paths in the lines are relative to; by default that of the file.
     allow: "outside" (absolute paths, and ".." that leave the root), "links" (symbolic links below
       the root), "urls" (http and https; each is downloaded once).
@@ -52,8 +54,8 @@ class Jsonl:
     self._paths, self._allow = _matching(path), frozenset(allow)
     self._roots = [pathlib.Path(root or p.parent).resolve() for p in self._paths]
     self._names = _short_names(self._paths)
-    self._maps = [None] * len(self._paths)
-    ends = [_line_ends(self._bytes(i)) for i in range(len(self._paths))]
+    self._files = [_open(path) for path in self._paths]
+    ends = [_line_ends(file) for file in self._files]
     # A row for each line that is not blank: [file, line number from 1, first byte, last byte + 1].
     self._lines = np.concatenate([self._lines_of(i, e) for i, e in enumerate(ends)])
     if not len(self._lines):
@@ -75,8 +77,13 @@ class Jsonl:
               else self._read(index, value))
     return {**{k: _as_array(v) for k, v in example.items()}, "_id": self._id(index)}
 
-  def __getstate__(self):
-    return {**self.__dict__, "_maps": [None] * len(self._paths)}  # workers map the files again
+  def fingerprint(self):
+    """SHA-256 of the files' content, wherever they lie; images are not read."""
+    found = hashlib.sha256()
+    for file in self._files:
+      for start in range(0, file.size, CHUNK):
+        found.update(file.read(start, min(start + CHUNK, file.size)))
+    return found.hexdigest()
 
   def line(self, index):
     """The JSON object of a line; ValueError if it is not an example."""
@@ -84,7 +91,10 @@ class Jsonl:
     where = self.where(index)
     if end - start > MAX_LINE:
       raise ValueError(f"{where} is {(end - start) >> 20} MiB long; the limit is {MAX_LINE >> 20}.")
-    text = bytes(self._bytes(file)[start:end])
+    try:
+      text = self._files[file].read(start, end)
+    except OSError as e:
+      raise ValueError(f"{where} cannot be read: {e}.") from e
     try:
       example = json.loads(text, object_pairs_hook=_unique)
       if b"\\ud" in text.lower():
@@ -179,9 +189,11 @@ class Jsonl:
     try:
       if isinstance(path, str):
         return download.fetch(path, MAX_FILE)
-      if (size := path.stat().st_size) > MAX_FILE:
-        raise OSError(f"its {size >> 20} MiB are more than the {MAX_FILE >> 20} MiB allowed")
-      return path.read_bytes()
+      links = bool(self._allow & {"links", "outside"})
+      with files.open_regular(path, links) as file:
+        if (size := os.fstat(file.fileno()).st_size) > MAX_FILE:
+          raise OSError(f"its {size >> 20} MiB are more than the {MAX_FILE >> 20} MiB allowed")
+        return file.readall()
     except OSError as e:
       raise OSError(f"{self.where(index)}: cannot read {path}: {e}.") from e
 
@@ -189,15 +201,10 @@ class Jsonl:
     file, number = self._lines[index, :2]
     return f"{self._names[file]}:{number}"
 
-  def _bytes(self, file):
-    if self._maps[file] is None:
-      self._maps[file] = _contents(self._paths[file])
-    return self._maps[file]
-
   def _lines_of(self, file, ends):
-    data, start, rows = self._bytes(file), 0, []
+    data, start, rows = self._files[file], 0, []
     for number, end in enumerate(ends.tolist(), 1):
-      if end - start > 64 or bytes(data[start:end]).strip():
+      if end - start > 64 or data.read(start, end).strip():
         rows.append((file, number, start, end))
       start = end + 1
     return np.array(rows, np.int64).reshape(-1, 4)
@@ -229,27 +236,71 @@ def _short_names(paths):
   return [os.path.relpath(p.absolute(), common) for p in paths]
 
 
-def _contents(path):
-  """The bytes of a file, as bytes or as a memory map; FileNotFoundError with the reason."""
+class _InMemory:
+  """The bytes of a file."""
+
+  def __init__(self, data):
+    self._data, self.size = data, len(data)
+
+  def read(self, start, end):
+    return self._data[start:end]
+
+
+class _OnDisk:
+  """The bytes of an open file, as it was when it was opened; a map of one that is cut short later
+  would end the process with a signal."""
+
+  def __init__(self, path):
+    self._path = path
+    self._file = files.open_regular(path)
+    self._was = self._state()
+    self.size = self._was[0]
+
+  def read(self, start, end):
+    """Bytes from start to end; OSError if the file has changed its length."""
+    data = os.pread(self._file.fileno(), end - start, start)
+    while data and len(data) < end - start:  # 2 GiB at once at most
+      data += (more := os.pread(self._file.fileno(), end - start - len(data), start + len(data)))
+      if not more:
+        break
+    if len(data) < end - start:
+      raise OSError("the file was cut short after it was opened; a run needs it as it was")
+    return data
+
+  def _state(self):
+    found = os.fstat(self._file.fileno())
+    return found.st_size, found.st_mtime_ns
+
+  def __getstate__(self):
+    return {"_path": self._path, "_was": self._was}
+
+  def __setstate__(self, state):  # in a worker
+    was = state["_was"]
+    self.__init__(state["_path"])
+    if self._was != was:
+      raise ValueError(f"The JSONL file {self._path} was changed after it was opened: start again.")
+
+
+def _open(path):
+  """The _InMemory or _OnDisk of a file; FileNotFoundError with the reason."""
   try:
-    with path.open("rb") as f:
-      if path.suffix == ".gz":
-        return gzip.decompress(f.read())
-      empty = not os.fstat(f.fileno()).st_size
-      return b"" if empty else mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
+    if path.suffix != ".gz":
+      return _OnDisk(path)
+    with files.open_regular(path) as file:
+      return _InMemory(gzip.decompress(file.readall()))
   except gzip.BadGzipFile as e:
     raise ValueError(f"The JSONL file {path} is not gzip: {e}.") from e
-  except EOFError as e:
-    raise ValueError(f"The JSONL file {path} is cut off: {e}.") from e
+  except (EOFError, zlib.error) as e:
+    raise ValueError(f"The JSONL file {path} is cut off or damaged: {e}.") from e
   except OSError as e:
     raise FileNotFoundError(f"Cannot read the JSONL file {path}: {e.strerror}.") from e
 
 
-def _line_ends(data):
+def _line_ends(file):
   """int64 offsets of the newlines and of the end of the data; only \\n ends a line."""
-  found = [np.flatnonzero(np.frombuffer(data, np.uint8, min(CHUNK, len(data) - at), at) == 10) + at
-           for at in range(0, len(data), CHUNK)]
-  return np.concatenate([*found, [len(data)]]).astype(np.int64)
+  found = [np.flatnonzero(np.frombuffer(file.read(at, min(at + CHUNK, file.size)), np.uint8) == 10)
+           + at for at in range(0, file.size, CHUNK)]
+  return np.concatenate([*found, [file.size]]).astype(np.int64)
 
 
 def _unique(pairs):

@@ -4,6 +4,7 @@ import gzip
 import http.server
 import json
 import os
+import pathlib
 import threading
 
 import numpy as np
@@ -177,9 +178,26 @@ def test_files_that_cannot_be_read(write, tmp_path):
   for content in (b"", b"\n \n\r\n"):
     with pytest.raises(ValueError, match="has no lines"):
       Jsonl(write(content))
-  for path, reason in [(tmp_path / "no.jsonl", "No such file"), (tmp_path, "Is a directory")]:
+  os.mkfifo(tmp_path / "pipe")
+  for path, reason in [(tmp_path / "no.jsonl", "No such file"), (tmp_path, "Is a directory"),
+                       (tmp_path / "pipe", "It is a pipe or a device"),
+                       (pathlib.Path("/dev/zero"), "It is a pipe or a device")]:
     with pytest.raises(FileNotFoundError, match=f"Cannot read the JSONL file {path}: {reason}"):
       Jsonl(path)
+
+
+def test_a_file_that_changes_after_it_was_opened_is_an_error_of_its_lines(write):
+  path = write({"a": 1}, {"a": 2})
+  data = Jsonl(path)
+  before = data.fingerprint()
+  assert copy.deepcopy(data)[1]["a"] == 2  # opened again, as in a worker
+  assert Jsonl(write({"a": 1}, {"a": 3})).fingerprint() != before
+  os.truncate(path, 12)
+  assert data[0]["a"] == 1
+  with pytest.raises(ValueError, match="line 2 cannot be read: the file was cut short"):
+    data[1]
+  with pytest.raises(ValueError, match="was changed after it was opened"):
+    copy.deepcopy(data)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read all files")

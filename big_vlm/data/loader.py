@@ -3,7 +3,11 @@
 The example at (step, slot) is element step * batch_size + slot of the stream, whatever the number
 of processes and workers: the step is the whole state of the loader.
 """
+import multiprocessing
+import multiprocessing.connection
+import os
 import signal
+import threading
 
 import absl.flags
 import numpy as np
@@ -67,6 +71,13 @@ def _start_worker(worker, workers):
   cpu.keep_freed_memory()
   signal.signal(signal.SIGINT, signal.SIG_IGN)
   signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
+  threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent():
+  """A training that is killed would leave its workers, and their shared memory, for good."""
+  multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+  os._exit(1)
 
 
 def eval_batches(examples, preprocess, batch_size, *, rows=None, threads=2, start=0):

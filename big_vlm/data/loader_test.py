@@ -2,9 +2,12 @@ import collections
 import io
 import itertools
 import json
+import subprocess
+import sys
 
 import grain
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -76,6 +79,19 @@ def test_worker_processes_do_not_change_the_stream(take):
   assert take(7, workers=4) == want
   assert take(2, workers=1, step=5, rows=rows_of(1, 2)) == [
       batch[BATCH_SIZE // 2:] for batch in want[5:]]
+
+
+def test_the_workers_of_a_killed_training_end():
+  code = ("import multiprocessing as mp, time\nfrom big_vlm.data import loader, mixture\n"
+          "data = dict(name='memory', examples=[{'x': 'y'}])\n"
+          "stream = mixture.Mixture([dict(data=data, pp='copy(\"x\", \"z\")')], seed=0)\n"
+          "batches = loader.train_batches(stream, 1, workers=1)\nnext(batches)\n"
+          "print(*[p.pid for p in mp.active_children()], flush=True)\ntime.sleep(99)\n")
+  training = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+  workers = [psutil.Process(int(pid)) for pid in training.stdout.readline().split()]
+  training.kill()
+  training.communicate()
+  assert workers and not psutil.wait_procs(workers, timeout=20)[1]
 
 
 def test_far_steps_are_reached_at_once(take):

@@ -44,6 +44,9 @@ class Memory:
     example.pop("images", None)
     return {**example, "_id": str(index)}
 
+  def fingerprint(self):
+    return None
+
 
 def _images(example):
   return example.get("images", [example["image"]] if "image" in example else [])

@@ -66,6 +66,12 @@ class Mixture:
     component, at = self._order[index]
     return self._streams[component][at]
 
+  def fingerprints(self):
+    """The fingerprint of the data of each component, see data/source.py."""
+    seen = {id(s.examples): s.examples for s in self._streams}
+    seen = {key: examples.fingerprint() for key, examples in seen.items()}
+    return [seen[id(s.examples)] for s in self._streams]
+
   def counts(self, index):
     """{name: how many of the first `index` elements are of this component}."""
     return dict(zip(self.names, self._order.counts(index).tolist()))
@@ -76,7 +82,7 @@ class _Stream:
 
   def __init__(self, number, name, seed, examples, preprocess, on_error):
     self._keys, self._name, self._skip = (seed, number), name, on_error == "skip"
-    self._examples, self._preprocess = examples, preprocess
+    self.examples, self._preprocess = examples, preprocess
     # Grain adds the epoch to this seed: those of neighbouring runs and parts must lie far apart.
     shuffle = int(np.random.SeedSequence(self._keys).generate_state(1)[0])
     self._order = grain.MapDataset.range(len(examples)).seed(shuffle).shuffle().repeat()
@@ -86,18 +92,18 @@ class _Stream:
     while True:
       rng = np.random.default_rng([*self._keys, index])
       try:
-        example = {**self._examples[at], "_rng": rng, "_epoch": index // len(self._examples)}
+        example = {**self.examples[at], "_rng": rng, "_epoch": index // len(self.examples)}
         return self._preprocess(example) | {"_source": self._name} | (
             {"_skipped": failed} if failed else {})
       except (ValueError, OSError) as e:
         if not self._skip:
           raise
-        failed.append(_id(self._examples, at))
+        failed.append(_id(self.examples, at))
         if len(failed) == TRIES:
           raise ValueError(f"{TRIES} examples of {self._name} in a row could not be used, "
                            f"{', '.join(failed)}; the last because: {e}") from e
         at = int(np.random.default_rng([*self._keys, index, len(failed)])
-                 .integers(len(self._examples)))
+                 .integers(len(self.examples)))
 
 
 def _id(examples, index):

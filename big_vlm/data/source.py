@@ -21,6 +21,9 @@ class Source(Protocol):
 
   def __getitem__(self, index: int) -> dict: ...
 
+  def fingerprint(self) -> str | None:
+    """SHA-256 of the content, by which a run that resumes knows its data; None: it has none."""
+
 
 def get(name, **kw):
   """Returns the Source of a config's `data`; its other keys are arguments of the class."""

@@ -1,10 +1,14 @@
 """Reads prepared TFDS data sets from ArrayRecord, without TensorFlow; images stay encoded."""
+import contextlib
+import hashlib
 import importlib
 import importlib.util
 import os
 
 import numpy as np
-from etils import epy
+from etils import epath, epy
+
+from pp.names import pick
 
 with epy.lazy_imports():  # slow to import
   import tensorflow_datasets as tfds
@@ -22,7 +26,8 @@ def builder(name, data_dir=None):
   if own.isidentifier() and importlib.util.find_spec(f"big_vlm.datasets.{own}"):
     importlib.import_module(f"big_vlm.datasets.{own}")  # registers the class with TFDS
   try:
-    b = tfds.builder(name, data_dir=data_dir)
+    with _known_features():
+      b = tfds.builder(name, data_dir=data_dir)
   except (tfds.core.DatasetNotFoundError, tfds.core.registered.DatasetNotFoundError) as e:
     raise ValueError(
         f"There is no TFDS data set {name!r} in {data_dir or 'the default data_dir'} and no "
@@ -38,6 +43,21 @@ def builder(name, data_dir=None):
   return b
 
 
+@contextlib.contextmanager
+def _known_features():
+  """Prepared data name the classes of their features: TFDS's own are read. It would import and so
+  run any module that a features.json names."""
+  base = tfds.features.FeatureConnector
+  known = {f"{c.__module__}.{c.__name__}": c for c in vars(tfds.features).values()
+           if isinstance(c, type) and issubclass(c, base)}
+  was = vars(base)["cls_from_name"]
+  base.cls_from_name = staticmethod(lambda name: pick(known, name, "class of TFDS features"))
+  try:
+    yield
+  finally:
+    base.cls_from_name = was
+
+
 class Tfds:
   """One split, e.g. Tfds("digits/small", split="train[:90%]", data_dir="data")."""
 
@@ -51,14 +71,29 @@ class Tfds:
     if not b.info.splits[split].num_examples:
       raise ValueError(f"The split {split!r} of the data set {name} has no examples.")
     self.name, self._features = f"{name}/{split}", b.info.features
+    self._folder = epath.Path(b.data_dir)
     self._images = b.as_data_source(split, decoders=_undecoded(b.info.features))
 
   def __len__(self):
     return len(self._images)
 
   def __getitem__(self, index):
-    example = _columns(self._features, self._images[index])
+    if not 0 <= index < len(self):
+      raise IndexError(f"{self.name} has {len(self)} examples: there is no {index}.")
+    try:
+      example = _columns(self._features, self._images[index])
+    except Exception as e:  # ArrayRecord's RuntimeError, protobuf's DecodeError, ... of damage
+      raise OSError(f"{self.name}:{index} cannot be read from {self._folder}, a shard of it is "
+                    f"damaged: {e}. Prepare the data set again, or set on_error='skip'.") from e
     return {**example, "_id": f"{self.name}:{index}"}
+
+  def fingerprint(self):
+    """SHA-256 of what the folder says of the data set: version, features, sizes of its shards."""
+    found = hashlib.sha256()
+    for name in ("dataset_info.json", "features.json"):
+      path = self._folder / name
+      found.update(path.read_bytes() if path.exists() else b"")
+    return found.hexdigest()
 
 
 def _skip_decoding():

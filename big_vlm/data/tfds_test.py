@@ -105,3 +105,41 @@ def test_tfrecord_gets_the_command_that_converts(data_dir, tmp_path):
   with pytest.raises(ValueError, match="is stored as tfrecord.*tensorflow_datasets.scripts."
                      f"convert_format --dataset_version_dir={info.parent} --out_file_format=arr"):
     Tfds("digits/tiny", split="train", data_dir=tmp_path)
+
+
+@pytest.fixture
+def copy(data_dir, tmp_path):
+  """The folder of digits/tiny in tmp_path as a data set "copied", of which there is no code."""
+  folder = tmp_path / "copied/1.0.0"
+  shutil.copytree(f"{data_dir}/digits/tiny/1.0.0", folder)
+  info = json.loads((folder / "dataset_info.json").read_text())
+  del info["configName"]
+  (folder / "dataset_info.json").write_text(json.dumps(info | {"name": "copied"}).replace(
+      "digits-", "copied-"))
+  for path in folder.glob("digits-*"):
+    path.rename(path.with_name(path.name.replace("digits-", "copied-")))
+  return folder
+
+
+def test_data_without_code_is_read_and_runs_no_code_of_its_maker(copy, tmp_path, monkeypatch):
+  data = Tfds("copied", split="train", data_dir=tmp_path)
+  assert data[3]["image"].startswith(b"\x89PNG")
+  monkeypatch.syspath_prepend(tmp_path)
+  (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+  features = (copy / "features.json").read_text()
+  (copy / "features.json").write_text(features.replace(
+      "tensorflow_datasets.core.features.text_feature.Text", "evil.Text"))
+  with pytest.raises(ValueError, match="Unknown class of TFDS features 'evil.Text'"):
+    Tfds("copied", split="train", data_dir=tmp_path)
+  assert not (tmp_path / "ran").exists()
+
+
+def test_a_damaged_shard_is_an_error_that_a_run_may_skip(copy, tmp_path):
+  data = Tfds("copied", split="train", data_dir=tmp_path)
+  before, shard = data.fingerprint(), next(copy.glob("copied-train*"))
+  shard.write_bytes(shard.read_bytes()[:9] + bytes(200_000) + shard.read_bytes()[200_009:])
+  with pytest.raises(OSError, match=f"copied/train:3 cannot be read from {copy}"):
+    data[3]
+  assert data.fingerprint() == before
+  with pytest.raises(IndexError, match="there is no 10000"):
+    data[10_000]

@@ -44,7 +44,8 @@ def run(setup, state, batches, progress, guard, *, first, total, batch_size,
     with around(step, batch) as results:
       if step == first + 1:
         began = time.perf_counter()
-        compilation.compile_ahead(setup.step, state, batch)
+        with progress.paused():
+          compilation.compile_ahead(setup.step, state, batch)
         compiled = time.perf_counter() - began
       state, metrics = results(setup.step(state, batch))
     guard.watch(step, state, metrics, batch, host["_id"])
