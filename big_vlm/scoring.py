@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from big_vlm import cpu, distributed, families, inputs, sharding
+from big_vlm.nn import layers
 
 CHUNK, CHUNK_TOKENS = 16, 1024  # the most positions, and tokens of a device, whose logits coexist
 
@@ -98,7 +99,8 @@ def _intercepted(model, params, batch, intercept):
   """hidden_states(), one layer after another, so that `intercept`, an ordinary function with its
   own closures, stands between compiled parts."""
   x, metadata = _apply(_embed, model, params, batch)
-  x, config = intercept(x, -1), model.config.llm
+  x = _apply(_positioned, model, params, intercept(x, -1), batch["text"].shape[1], metadata)
+  config = model.config.llm
   decoder = families.of(config).Model
   args = decoder.block_args(config, metadata, metadata)
   for i in range(config.depth):
@@ -107,9 +109,10 @@ def _intercepted(model, params, batch, intercept):
   return _apply(_norm, model, params, x)[:, -batch["text"].shape[1]:]
 
 
-@functools.partial(jax.jit, static_argnames=("part", "model"))
-def _apply(part, model, params, *args):
-  return model.apply({"params": params}, *args, method=part)
+@functools.partial(jax.jit, static_argnames=("part", "model", "length"))
+def _apply(part, model, params, x, length=None, *args):
+  more = () if length is None else (length, *args)
+  return model.apply({"params": params}, x, *more, method=part)
 
 
 @functools.partial(jax.jit, static_argnames="block")
@@ -119,8 +122,15 @@ def _block(block, params, x, i, args):
 
 
 def _embed(module, batch):
+  """The embeddings as the table has them, before the family's scale, images in front."""
   x, metadata = module.embed(batch["text"], batch["mask_ar"], batch.get("image"))
-  return module.llm.positioned(x, metadata), metadata
+  rows = layers.lookup(module.llm.embedder.input_embedding, batch["text"]).astype(x.dtype)
+  return jnp.concatenate([x[:, :-rows.shape[1]], rows], axis=1), metadata
+
+
+def _positioned(module, x, length, metadata):
+  text = module.llm.embedder.scale(x[:, -length:])
+  return module.llm.positioned(jnp.concatenate([x[:, :-length], text], axis=1), metadata)
 
 
 def _norm(module, x):

@@ -4,6 +4,7 @@ B batch, T text length in tokens, F images or frames of an example, V vocabulary
 """
 import dataclasses
 import os
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from big_vlm import inputs, presets, scoring, sharding, trees
+from big_vlm import activations, inputs, presets, scoring, sharding, trees
 from big_vlm.adapt import lora, quantize
 from big_vlm.checkpoints import load, save, uris
 from big_vlm.checkpoints.checkpoint import Checkpoint, from_array
@@ -22,6 +23,8 @@ from big_vlm.decode.session import MAX_PROMPTS, GenerationConfig, GenerationSess
 from big_vlm.families import paligemma
 from pp import text_layout
 from pp.tokenizer import Tokenizer, get_tokenizer
+
+DTYPES = ("float32", "bfloat16", "float16")
 
 
 def from_preset(source: str | os.PathLike, *, dtype: str = "float32", load_weights: bool = True,
@@ -36,6 +39,10 @@ def from_preset(source: str | os.PathLike, *, dtype: str = "float32", load_weigh
   mesh: a jax Mesh to shard the parameters over; default: all devices. rules: see sharding.py.
   Raises ValueError for an unknown name or a checkpoint that does not fit, and FileNotFoundError.
   """
+  if dtype not in DTYPES:
+    more = f" For {dtype} weights: from_preset(...).quantize({dtype!r})." * (
+        dtype in ("int8", "int4"))
+    raise ValueError(f"dtype={dtype!r} is none of {', '.join(DTYPES)}.{more}")
   preset = presets.resolve(str(source))
   if preset and not load_weights:
     config, leaves, tokenizer, place = paligemma.config(**preset.config), None, None, preset.name
@@ -60,7 +67,7 @@ def from_preset(source: str | os.PathLike, *, dtype: str = "float32", load_weigh
   return VLM(model, params, tokenizer and get_tokenizer(tokenizer), mesh, tokenizer, place)
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(repr=False)
 class VLM:
   """fit() trains it in place; with_lora(), merge_lora() and quantize() return another one."""
   model: paligemma.PaliGemma
@@ -69,6 +76,7 @@ class VLM:
   mesh: jax.sharding.Mesh
   tokenizer_name: str | None  # for pp.tokenizer.get_tokenizer
   source: str  # of the parameters
+  _adapted: Any = dataclasses.field(default=None, init=False, compare=False)  # of with_lora()
 
   @property
   def config(self) -> paligemma.PaliGemmaConfig:
@@ -92,18 +100,24 @@ class VLM:
                cache_dtype: str | None = GenerationConfig.cache_dtype) -> list[Generation]:
     """[Generation] of prompts about images; num_samples of the first prompt, then of the next.
 
-    prompts: a string or several; lists of token ids are taken as they are, bos included.
+    prompts: a string or several; lists of token ids are taken as they are, bos included, and have
+      no padding. A string gets a newline at its end, the separator of prompt and answer, unless it
+      ends in one; a text-only model has none. Also KerasHub's {"images", "prompts"}, and what its
+      preprocessor makes of it, {"images", "token_ids", "padding_mask"}.
     images: one for all prompts, or a list with one for each: an image, a list of several, or None.
       An image is a path, encoded bytes, a PIL image or an array [H, W, 3], uint8 0..255 or float
-      [-1, 1], of any size; the same object is encoded once.
+      [-1, 1], of any size; the same object is encoded once. An iterator of one for each is read as
+      it is needed, 64 at a time. A model that sees needs images: [None] asks it about text alone.
     max_new_tokens: the limit of an answer; or max_length, of prompt and answer together, in text
-      tokens. The model's own limit ends an answer too.
-    sampler: see decode/samplers.py, e.g. "top_p(.9)|temperature(.7)", "beam(n=4)". A request draws
+      tokens, more than any prompt has. The model's own limit ends an answer too.
+    sampler: see decode/samplers.py, e.g. "top_p(.9)|temperature(.7)", "beam(n=4)"; num_samples
+      above 1 needs one that draws. A request draws
       from a key that is a function of the seed and of the request: neither the batch nor its order
       changes a result. seed: an int, or one for each prompt.
-    stop: "eos", other strings, token ids, or several of them. They replace the default: beside
-      another stop, name "eos" as well. () decodes up to the limit.
-    strip_prompt=False: the text begins with the prompt; tokens and logprobs are the answer's.
+    stop: "eos" (also "auto", or the piece itself), other strings, token ids, or several of them.
+      They replace the default: beside another stop, name "eos" as well. () decodes up to the limit.
+    strip_prompt=False: the text begins with the prompt and its newline; tokens and logprobs are the
+      answer's.
     grammar: "detect" or "segment" keeps answers well-formed, "auto" those to prompts that begin so.
     no_repeat_ngram: no n-gram of tokens comes twice in an answer; 0: off, 5 stops repeated boxes.
     cache_dtype: of keys and values: "float32", "bfloat16" or "int8"; default: the model's dtype.
@@ -112,6 +126,7 @@ class VLM:
     """
     config = GenerationConfig(max_new_tokens, max_length, sampler, stop, seed, num_samples,
                               strip_prompt, grammar, no_repeat_ngram, cache_dtype)
+    prompts, images = inputs.from_dict(prompts, images)
     prompts, session = inputs.as_list(prompts), self._session(config)
     found = session.answers(session.batches(prompts, images, self.mesh))
     if strip_prompt:
@@ -124,6 +139,7 @@ class VLM:
     decoded; pairs (answer, piece) where there are several answers. The value of the generator, as
     `yield from` gives it, is the [Generation]; their text is without the prompt."""
     config = GenerationConfig(**options)
+    prompts, images = inputs.from_dict(prompts, images)
     prompts, session = inputs.as_list(prompts), self._session(config)
     count = len(prompts) * config.num_samples
     show = lambda i, piece: piece if count == 1 else (i, piece)
@@ -138,17 +154,20 @@ class VLM:
         return end.value
 
   def logits(self, tokens: ArrayLike, images: Any = None,
-             mask_ar: ArrayLike | None = None) -> jax.Array:
-    """float32 [B, T, V]: next-token logits at each text position.
+             mask_ar: ArrayLike | None = None, *, last: int | None = None) -> jax.Array:
+    """float32 [B, T, V]: next-token logits at each text position, or at the `last` n of them.
 
     tokens: int32 [B, T], used unchanged. images: [B, H, W, 3] or [B, F, H, W, 3], uint8 0..255
     or float [-1, 1]. mask_ar [B, T]: 0 where a token sees its whole block, 1 where it begins a
     new one; default: 0 for a model with images (a prompt sees all of itself), 1 for a text-only
     model (causal).
     """
-    if mask_ar is None:
-      mask_ar = np.full(np.shape(tokens), 0 if self.config.img else 1)
-    return scoring.token_logits(self.model, self.params, self._batch(tokens, images, mask_ar))
+    batch = self._batch(tokens, images, self._mask_ar(tokens, mask_ar))
+    if last is None:
+      return scoring.token_logits(self.model, self.params, batch)
+    if not 1 <= last <= batch["text"].shape[1]:
+      raise ValueError(f"logits(last={last}): the tokens have {batch['text'].shape[1]} positions.")
+    return activations.last_logits(self.model, self.params, batch, int(last))
 
   def score(self, prompts: str | Sequence, suffixes: str | Sequence,
             images: Any = None) -> tuple[np.ndarray, list]:
@@ -157,12 +176,14 @@ class VLM:
     A suffix that is a string gets the eos appended; a list of ids is used unchanged. One prompt
     goes with all suffixes, which ranks answers. images: as in generate().
     """
+    prompts, images = inputs.from_dict(prompts, images)
     prompts, suffixes = inputs.as_list(prompts), inputs.as_list(suffixes)
     prompts = prompts * len(suffixes) if len(prompts) == 1 else prompts
     if len(prompts) != len(suffixes):
       raise ValueError(f"There are {len(prompts)} prompts and {len(suffixes)} suffixes: give one "
                        "suffix for each prompt, or one prompt for all.")
-    images = inputs.by_prompt(images, len(prompts))
+    inputs.check_seen(images, self.image_size)
+    images = list(inputs.by_prompt(images, len(prompts)))
     suffixes = [self._suffix(s) for s in suffixes]
     rows = []
     for at in range(0, len(prompts), MAX_PROMPTS):
@@ -179,7 +200,8 @@ class VLM:
 
     As KerasHub's GemmaCausalLM.score. layer_intercept_fn(x, i) gets the activations [B, (F *) P +
     T, D], those of images first, and returns those that the next layer gets: i is -1 for the
-    embeddings, then 0 to depth - 1 after each block. All of it can be differentiated: gradients of
+    embeddings, those of text as the table has them (Gemma multiplies by sqrt(D) afterwards), then
+    0 to depth - 1 after each block. All of it can be differentiated: gradients of
     the loss with respect to the embeddings are
 
       jax.grad(lambda d: vlm.score_tokens(tokens, mode="loss", targets=targets, layer_intercept_fn=
@@ -197,7 +219,8 @@ class VLM:
       raise ValueError(f"score_tokens(mode='loss') needs targets {list(shape)}, the token that "
                        f"should follow each of tokens; got "
                        f"{None if targets is None else list(np.shape(targets))}.")
-    return scoring.token_losses(*args, jnp.asarray(targets, jnp.int32), layer_intercept_fn)
+    targets = self._ids(targets, "targets")
+    return scoring.token_losses(*args, targets, layer_intercept_fn)
 
   def detections(self, generation: Generation, image: Any,
                  vqvae: dict | None = None) -> list[detections.Detection]:
@@ -222,6 +245,42 @@ class VLM:
     """An image as generate() takes it -> [image_size, image_size, 3], squashed, bilinear."""
     return inputs.pixels(image, self.image_size)
 
+  def __repr__(self):
+    c, name = self.config, presets.describe(self.config)
+    text = f"{c.llm.vocab_size:,} tokens of vocabulary" if c.llm else "no decoder"
+    kinds = ", ".join(sorted({str(x.dtype) for x in jax.tree.leaves(self.params)}))
+    count = sum(x.size for x in jax.tree.leaves(self.params))
+    return (f"VLM({name}\n  {count:,} parameters, {kinds}\n"
+            f"  images {self.image_size or 'none'}, {text}\n"
+            f"  tokenizer {str(self.tokenizer_name)[:80]}\n  source {self.source[:80]})")
+
+  def outputs(self, tokens: ArrayLike, images: Any = None, mask_ar: ArrayLike | None = None,
+              names: Sequence[str] = ("hidden",)) -> dict[str, jax.Array]:
+    """{name: array}: "hidden" states and "attention" of all layers, "image_hidden",
+    "image_attention", "image_encoded", "image", as families.paligemma.outputs has them.
+
+    Arguments as of logits(). Only what is named is kept in memory.
+    """
+    return activations.outputs(self.model, self.params, self._batch(
+        tokens, images, self._mask_ar(tokens, mask_ar)), tuple(names))
+
+  def image_features(self, images: ArrayLike) -> jax.Array:
+    """[B, (F *) P, D]: what the decoder reads of images as logits() takes them; [B, (F,) D] of a
+    tower that pools."""
+    return activations.image_features(self.model, self.params, self._images(images))
+
+  def prefill(self, tokens: ArrayLike, images: Any = None, mask_ar: ArrayLike | None = None, *,
+              max_new_tokens: int = 64) -> tuple[jax.Array, Any]:
+    """(logits of the token after each prompt, float32 [B, V]; cache with room for so many more).
+
+    Arguments as of logits(). With extend() a decoding loop of one's own."""
+    return activations.prefill(self.model, self.params, self._batch(
+        tokens, images, self._mask_ar(tokens, mask_ar)), max_new_tokens)
+
+  def extend(self, tokens: ArrayLike, cache: Any) -> tuple[jax.Array, Any]:
+    """(logits float32 [B, V], cache) after one token more of each row, int32 [B]."""
+    return activations.extend(self.model, self.params, self._ids(tokens, "tokens"), cache)
+
   def with_lora(self, rank: int = 8, targets: str = ".*attn.*|.*mlp.*", alpha: float | None = None,
                 seed: int = 0) -> "VLM":
     """The VLM with new adapters (arXiv 2106.09685) on all weights whose names match `targets`.
@@ -229,7 +288,9 @@ class VLM:
     Its answers do not change; fit() trains the adapters only. alpha: the adapters' scale times
     rank, default: rank. Raises ValueError for a pattern that matches no weight.
     """
-    return self._replace(lora.add(self.model, self.params, rank, targets, alpha, seed))
+    adapted = self._replace(lora.add(self.model, self.params, rank, targets, alpha, seed))
+    self._adapted = weakref.ref(adapted)
+    return adapted
 
   def merge_lora(self) -> "VLM":
     """The VLM with the adapters added to the weights."""
@@ -239,11 +300,27 @@ class VLM:
     """The VLM with "int8" or "int4" weights, see adapt/quantize.py."""
     return self._replace(quantize.quantize(self.model, self.params, kind))
 
-  def fit(self, examples: Any, **args) -> dict[str, list]:
-    """Trains in place and returns the history {"step": [...], "loss": [...], ...}; for all
-    arguments see training/fit.py."""
+  def fit(self, examples: Any, *, steps: int | None = None, epochs: float = 1, batch_size: int = 8,
+          lr: float | None = None, schedule: str = "cosine", warmup: int | None = None,
+          weight_decay: float = 0., optimizer: str = "adamw",
+          trainable: str | Sequence | None = None, text_len: int | None = None, seed: int = 0,
+          log_every: int | None = None) -> dict[str, list]:
+    """Trains in place and returns the history {"step": [...], "loss": [...], ...}.
+
+    examples: the path of a JSONL file, or [{"image", "prefix", "suffix"}]. steps, or epochs over
+    the examples. lr: the peak, default 1e-4 where adapters train, else 1e-5. warmup: steps, default
+    a tenth. trainable: a regex of whole names; default: the adapters if there are any, else all.
+    text_len: default as the longest example needs. More in training/fit.py.
+    """
     from big_vlm.training import fit  # here: the loader takes a second to import
-    return fit.fit(self, examples, **args)
+    if self._adapted and self._adapted() is None and trainable is None:
+      raise ValueError(
+          "with_lora() was called on this model and what it returned was dropped, so fit() would "
+          "train all parameters: write vlm = vlm.with_lora(...), or fit(trainable='.*').")
+    return fit.fit(self, examples, steps=steps, epochs=epochs, batch_size=batch_size, lr=lr,
+                   schedule=schedule, warmup=warmup, weight_decay=weight_decay,
+                   optimizer=optimizer, trainable=trainable, text_len=text_len, seed=seed,
+                   log_every=log_every)
 
   def export(self, path: str | os.PathLike, format: Literal["hf", "npz", "keras", "native"] = "hf",
              note: Callable[[int, int], None] = lambda done, total: None) -> str:
@@ -266,17 +343,36 @@ class VLM:
 
   def _batch(self, tokens, images, mask_ar):
     """{"text", "mask_ar", "image" if there is one} on the device; checks their shapes."""
-    batch = {"text": jnp.asarray(tokens, jnp.int32), "mask_ar": jnp.asarray(mask_ar, jnp.int32)}
+    batch = {"text": self._ids(tokens, "tokens"), "mask_ar": jnp.asarray(mask_ar, jnp.int32)}
     if batch["text"].ndim != 2:
       raise ValueError(f"tokens are [B, T], not {list(batch['text'].shape)}; lists of unequal "
                        "length need generate() or score().")
-    if images is None:
-      return batch
+    return batch if images is None else batch | {"image": self._images(images)}
+
+  def _mask_ar(self, tokens, mask_ar):
+    return np.full(np.shape(tokens), 0 if self.config.img else 1) if mask_ar is None else mask_ar
+
+  def _images(self, images):
     if self.image_size is None:
       raise ValueError("This model has no image tower: leave the images out.")
     if np.ndim(images) not in (4, 5):
       raise ValueError(f"images are [B, H, W, 3] or [B, F, H, W, 3], not {list(np.shape(images))}.")
-    return batch | {"image": jnp.asarray(images)}
+    if not isinstance(images, jax.core.Tracer) and np.asarray(images).dtype.kind == "f":
+      inputs.check_range(np.asarray(images))
+    return jnp.asarray(images)
+
+  def _ids(self, ids, what):
+    """int32 of token ids; ValueError for others, such as -100, which torch's losses leave out."""
+    if isinstance(ids, jax.core.Tracer):
+      return ids
+    ids, size = np.asarray(ids), self.config.llm.vocab_size
+    if ids.dtype.kind not in "iu":
+      raise ValueError(f"{what} are token ids, whole numbers, not {ids.dtype}.")
+    if ids.size and not 0 <= ids.min() <= ids.max() < size:
+      odd = int(ids.min() if ids.min() < 0 else ids.max())
+      raise ValueError(f"{what} have {odd}, which is not in the vocabulary of {size}." + (
+          " To leave positions out give any token and multiply the losses by 0." * (odd < 0)))
+    return jnp.asarray(ids, jnp.int32)
 
   def _suffix(self, suffix):
     if isinstance(suffix, str) and self.tokenizer:

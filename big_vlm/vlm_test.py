@@ -18,6 +18,7 @@ from big_vlm.checkpoints import native
 from big_vlm.decode import generate
 from big_vlm.decode.session import GenerationConfig
 from big_vlm.families import paligemma
+from big_vlm.training import fit
 from big_vlm.vlm import VLM
 
 MODEL = dict(img=dict(variant="tiny"), llm=dict(variant="tiny", vocab_size=1632))
@@ -116,7 +117,7 @@ def test_the_stream_is_the_answer(vlm, images):
     got[i] += piece
   assert got == [g.text for g in want]
   pieces = list(vlm.stream("ocr", images[0], strip_prompt=False, **args))
-  assert pieces[0] == "ocr" and "".join(pieces[1:]) == want[0].text and len(pieces) > 3
+  assert pieces[0] == "ocr\n" and "".join(pieces[1:]) == want[0].text and len(pieces) > 3
 
 
 def test_stops_by_token_and_by_string(vlm, image):
@@ -156,9 +157,8 @@ def test_limits(vlm, image):
   assert vlm.generate("ocr", image, max_new_tokens=0)[0].text == ""
   prompt = [2, 5, 6, 7]
   assert len(vlm.generate(prompt, image, max_length=9, stop=())[0].tokens) == 5
-  assert vlm.generate(prompt, image, max_length=3, stop=())[0].tokens == []
   whole, = vlm.generate("ocr", image, max_new_tokens=4, strip_prompt=False)
-  assert whole.text == "ocr" + vlm.generate("ocr", image, max_new_tokens=4)[0].text
+  assert whole.text == "ocr\n" + vlm.generate("ocr", image, max_new_tokens=4)[0].text
 
 
 def test_prompts_of_any_kind(vlm, text_only, image):
@@ -196,7 +196,7 @@ def test_several_images_of_a_prompt(vlm, image):
   mixed = vlm.generate(["ocr"] * 4, [[image, flipped], image, None, [image] * 3], max_new_tokens=8)
   assert mixed[0].tokens == two.tokens
   assert mixed[1].tokens == vlm.generate("ocr", image, max_new_tokens=8)[0].tokens
-  assert mixed[2].tokens == vlm.generate("ocr", max_new_tokens=8)[0].tokens
+  assert mixed[2].tokens == vlm.generate("ocr", [None], max_new_tokens=8)[0].tokens
 
 
 def test_one_image_is_encoded_once(vlm, image):
@@ -307,6 +307,11 @@ def test_score_tokens_lays_the_layers_open(text_only, rng):
   assert seen == [(i, (2, 6, 32)) for i in (-1, 0, 1, 2)]
   np.testing.assert_allclose(logits, text_only.logits(tokens), atol=1e-4)
   np.testing.assert_allclose(text_only.score_tokens(tokens), logits, atol=1e-4)
+  # -1 is the table's own rows, as KerasHub has it, before Gemma's sqrt(D).
+  first = []
+  text_only.score_tokens(tokens, layer_intercept_fn=lambda x, i: (first.append(x), x)[1])
+  table = text_only.params["llm"]["embedder"]["input_embedding"]
+  np.testing.assert_array_equal(first[0], table[tokens])
   # What goes on is what the function gives.
   cut = text_only.score_tokens(tokens, layer_intercept_fn=lambda x, i: x * (i != 1))
   assert np.abs(cut - logits).max() > 0.1
@@ -388,10 +393,70 @@ def test_prompts_are_laid_out_as_in_training(vlm):
     (dict(prompts="a", seed=[1, 2]), "1 prompts and 2 seeds"),
     (dict(prompts="a", cache_dtype="int3"), "cache_dtype='int3'"),
     (dict(prompts="a", grammar="detekt"), "Did you mean 'detect'"),
+    (dict(prompts="a", images=None), "give images, or images=.None."),
+    (dict(prompts=None), "The prompts are a NoneType"),
+    (dict(prompts=np.zeros((4, 4, 3), np.uint8), images="caption en"), "Prompts come first"),
+    (dict(prompts="cat.png", images="caption en"), "caption en: No such file.*Prompts come first"),
+    (dict(prompts={"image": b"", "prefix": "a"}), "keys 'image', 'prefix' is not understood"),
+    (dict(prompts={"input_ids": [[2]], "pixel_values": 0}), "processor hold placeholders"),
+    (dict(prompts={"token_ids": [[2, 5]], "padding_mask": [1]}), r"not \[1, 2\] and \[1\]"),
+    (dict(prompts=[[2, 5, 0, 0]]), "Prompt 0 has padding .id 0. at an end"),
+    (dict(prompts="caption <image> en"), "1 times '<image>', and there are 0 images"),
+    (dict(prompts="a", images=np.linspace(0, 1, 48).reshape(4, 4, 3)), "give x . 2 - 1"),
+    (dict(prompts="a", images="https://a.b/cat.png"), "is a URL, and images are not fetched"),
+    (dict(prompts="a", images="/"), "Cannot read the image /: Is a directory"),
+    (dict(prompts=[2, 5, 6, 7], max_length=4), "prompt 0 has 4 tokens. max_new_tokens"),
+    (dict(prompts="a", num_samples=3, sampler="beam(3)"), "would be one answer again and again"),
+    (dict(prompts="a", sampler="temperature('hot')"), "a finite number above 0"),
+    (dict(prompts="a", sampler="temperature(1e999)"), "a finite number above 0"),
+    (dict(prompts="a", sampler="top_k(2.5)"), "k is a number of tokens"),
+    (dict(prompts="a", sampler=0.7), "A sampler is a string such as"),
+    (dict(prompts="a", stop=True), "stop takes token ids and strings"),
 ])
 def test_errors(vlm, args, message):
   with pytest.raises((ValueError, OSError), match=message):
-    vlm.generate(**args)
+    vlm.generate(**{"images": [None] * 1, **args})
+
+
+@pytest.mark.parametrize("ask", [
+    dict(prompts="ocr\n"), dict(prompts=["<image>ocr"]), dict(prompts={"prompts": ["ocr\n"]}),
+    dict(prompts={"text": "ocr"}), dict(prompts="ocr", stop="auto"),
+    dict(prompts="ocr", stop=("<eos>",)), dict(prompts="ocr", stop=("eos", np.int64(1))),
+    dict(prompts={"token_ids": np.array([[0, 2, 5, 6, 0, 0]]),
+                  "padding_mask": np.array([[0, 1, 1, 1, 0, 0]])}, like=[2, 5, 6]),
+], ids=str)
+def test_requests_in_the_form_of_other_frameworks(vlm, image, ask):
+  like = ask.get("like", "ocr")
+  answer, = vlm.generate(images=image, max_new_tokens=6,
+                         **{k: v for k, v in ask.items() if k != "like"})
+  assert answer.tokens == vlm.generate(like, image, max_new_tokens=6)[0].tokens
+
+
+def test_images_are_read_as_they_are_needed(vlm, image, monkeypatch):
+  monkeypatch.setattr("big_vlm.decode.session.MAX_PROMPTS", 2)
+  read = []
+  def pictures():
+    for i in range(4):
+      read.append(i)
+      yield image
+  pieces = vlm.stream(["ocr"] * 4, pictures(), max_new_tokens=2)
+  next(pieces)
+  assert read == [0, 1]
+  with pytest.raises(ValueError, match="5 prompts and 4 images"):
+    vlm.generate(["ocr"] * 5, pictures(), max_new_tokens=1)
+
+
+@pytest.mark.parametrize("call,message", [
+    (lambda v: v.score_tokens([[2, 5]], mode="loss", targets=[[5, -100]]), "targets have -100"),
+    (lambda v: v.score_tokens([[2, 5]], mode="loss", targets=[[5, 9999]]), "targets have 9999"),
+    (lambda v: v.logits([[2, 9999]]), "tokens have 9999, which is not in the vocabulary"),
+    (lambda v: v.logits([[2., 5.]]), "whole numbers, not float64"),
+    (lambda v: v.logits([[2, 5]], np.full((1, 16, 16, 3), 200.)), "not 200..200"),
+    (lambda v: v.score("a", "b"), "give images, or images=.None."),
+])
+def test_errors_of_logits_and_scores(vlm, call, message):
+  with pytest.raises(ValueError, match=message):
+    call(vlm)
 
 
 def test_errors_of_a_model_without_tokenizer_or_tower(text_only, vlm, image):
@@ -411,6 +476,48 @@ def test_the_arguments_of_generate_are_the_options():
   keywords = list(inspect.signature(big_vlm.VLM.generate).parameters.values())[3:]
   assert [(k.name, k.default) for k in keywords] == [
       (f.name, f.default) for f in dataclasses.fields(GenerationConfig)]
+
+
+def test_the_arguments_of_fit_are_those_of_training():
+  of = lambda f: {k: p.default for k, p in inspect.signature(f).parameters.items()}
+  assert list(of(big_vlm.VLM.fit).items())[2:] == list(of(fit.fit).items())[2:]
+
+
+def test_a_model_is_five_lines(vlm):
+  assert len(repr(vlm).splitlines()) == 5 and len(repr(vlm)) < 500 and "images 16" in repr(vlm)
+
+
+def test_adapters_that_were_dropped_are_not_a_full_training(vlm, image):
+  other = dataclasses.replace(vlm)
+  other.with_lora(2)
+  with pytest.raises(ValueError, match="vlm = vlm.with_lora"):
+    other.fit([{"image": image, "prefix": "ocr", "suffix": "3"}], steps=1)
+
+
+def test_decoding_by_hand_is_generate(text_only):
+  prompt = [2, 5, 6]
+  want = text_only.generate([prompt], max_new_tokens=3, stop=())[0].tokens
+  logits, cache = text_only.prefill([prompt], max_new_tokens=3)
+  np.testing.assert_allclose(logits, text_only.logits([prompt], last=1)[:, 0], atol=1e-4)
+  got = []
+  for _ in want:
+    got.append(int(logits.argmax()))
+    logits, cache = text_only.extend([got[-1]], cache)
+  assert got == want
+
+
+def test_activations_by_name(vlm, image):
+  small = vlm.preprocess(image)[None]
+  found = vlm.outputs([[2, 5, 6]], small, names=("hidden", "image"))
+  assert found["hidden"].shape == (4, 1, 4 + 3, 32)
+  np.testing.assert_allclose(found["image"], vlm.image_features(small), atol=1e-5)
+  with pytest.raises(ValueError, match="Did you mean 'hidden'"):
+    vlm.outputs([[2, 5]], small, names=["hiden"])
+
+
+def test_the_dtype_of_a_preset_is_one_of_three(source):
+  with pytest.raises(ValueError, match="quantize.'int8'."):
+    big_vlm.from_preset(source, dtype="int8")
 
 
 def test_a_folder_without_a_checkpoint_is_named(source, tmp_path):

@@ -17,8 +17,16 @@ SEPARATOR = "\n"
 PAD = 0
 
 
+def prompt_text(prefix, image=True):
+  """The prefix with its separator: a newline that it ends in, as KerasHub's prompts do, is the
+  separator and not a second one. A text-only model (image=False) has none."""
+  return prefix.removesuffix(SEPARATOR) + SEPARATOR if image else prefix
+
+
 def prompt_ids(tokenizer, prefix, image=True):
   """[int]: bos, the prefix (str), and the separator unless the model is text-only (image=False)."""
+  if image:
+    prefix = prompt_text(prefix).removesuffix(SEPARATOR)
   return tokenizer.to_int(prefix, bos=True) + tokenizer.to_int(SEPARATOR) * image
 
 

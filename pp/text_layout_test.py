@@ -1,5 +1,6 @@
 import pytest
 
+from pp import text_layout
 from pp.builder import get_preprocess_fn
 from pp.context import Context
 from pp.tokenizer import get_tokenizer
@@ -35,3 +36,12 @@ def test_evaluation(tokenizer, image):
   assert rows(tokenizer, 9, train=False, keep=("suffix",), image=image) == {
       "image": "left alone", "suffix": "7 3", "text": prefix + [0] * pad,
       "mask_ar": [0 if image else 1] * n + [1] * pad, "mask_input": [1] * n + [0] * pad}
+
+
+@pytest.mark.parametrize("prefix,image,ends", [
+    ("ocr", True, "ocr\n"), ("ocr\n", True, "ocr\n"), ("ocr\n\n", True, "ocr\n\n"),
+    ("ocr", False, "ocr"), ("ocr\n", False, "ocr\n")])
+def test_a_newline_at_the_end_is_the_separator(tokenizer, prefix, image, ends):
+  tok = get_tokenizer(tokenizer)
+  assert text_layout.prompt_text(prefix, image) == ends
+  assert text_layout.prompt_ids(tok, "ocr\n") == text_layout.prompt_ids(tok, "ocr")

@@ -43,16 +43,17 @@ def read_vqvae(path):
 
 
 @functools.cache
-def load(source):
-  """from_preset(source); ValueError if that cannot answer a text about an image."""
+def load(source, dtype="float32", quantize=None):
+  """from_preset(source, dtype=dtype), quantized to "int8" or "int4" if told so; ValueError if that
+  cannot answer a text about an image."""
   if preset := presets.resolve(source):  # before anything is downloaded
     check_config(source, paligemma.config(**preset.config))
-  vlm = big_vlm.from_preset(source)
+  vlm = big_vlm.from_preset(source, dtype=dtype)
   check_config(source, vlm.config)
   if not vlm.tokenizer:
     raise ValueError(f"{source} has no tokenizer, so it cannot read a prompt: put its "
                      "tokenizer.model or tokenizer.json beside its weights.")
-  return vlm
+  return vlm.quantize(quantize) if quantize else vlm
 
 
 def check_config(source, config):
@@ -178,6 +179,9 @@ def main(argv=None):
   parser.add_argument("--seed", type=int, default=0, help="of a sampler that draws")
   parser.add_argument("--grammar", default="auto", choices=GRAMMARS,
                       help="well-formed answers: auto goes by the first word of the prompt")
+  parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"),
+                      help="of parameters and activations; bfloat16 takes half the memory")
+  parser.add_argument("--quantize", choices=("int8", "int4"), help="weights in fewer bits")
   parser.add_argument("--vqvae", help="vae-oid.npz: decodes the masks of `segment`")
   parser.add_argument("--attention", action="store_true",
                       help="also writes where on the image each token of the answer looked")
@@ -187,7 +191,7 @@ def main(argv=None):
     parser.error("give --prompt, or --interactive for prompts from the standard input")
   image = read_image(args.image)
   decoder = read_vqvae(args.vqvae)
-  vlm = load(args.source)
+  vlm = load(args.source, args.dtype, args.quantize)
   one = lambda prompt, out: answer(
       vlm, prompt, image, out, decoder=decoder, attention=args.attention, sampler=args.sampler,
       max_new_tokens=args.max_new_tokens, seed=args.seed, grammar=GRAMMARS[args.grammar])

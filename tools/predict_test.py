@@ -85,7 +85,10 @@ def test_a_search_that_changes_its_mind_shows_its_answer_at_the_end():
 def run(monkeypatch, tmp_path, *args, stdin=""):
   vlm = Fake()
   Image.fromarray(IMAGE).save(tmp_path / "image.png")
-  monkeypatch.setattr(predict, "load", lambda source: vlm)
+  def load(source, dtype, quantize):
+    vlm.loaded = dtype, quantize
+    return vlm
+  monkeypatch.setattr(predict, "load", load)
   monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
   predict.main(["W", "--image", str(tmp_path / "image.png"), "--out", str(tmp_path / "o.png"),
                 *args])
@@ -94,7 +97,9 @@ def run(monkeypatch, tmp_path, *args, stdin=""):
 
 def test_the_settings_of_the_command_line(monkeypatch, tmp_path):
   vlm = run(monkeypatch, tmp_path, "--prompt", "ocr", "--sampler", "top_k(5)", "--seed", "3",
-            "--max_new_tokens", "9", "--grammar", "none")
+            "--max_new_tokens", "9", "--grammar", "none", "--dtype", "bfloat16",
+            "--quantize", "int8")
+  assert vlm.loaded == ("bfloat16", "int8")
   assert vlm.asked[-1] == dict(sampler="top_k(5)", seed=3, max_new_tokens=9, grammar=None)
   assert run(monkeypatch, tmp_path, "--prompt", "ocr").asked[-1] == dict(
       sampler="greedy", seed=0, max_new_tokens=64, grammar="auto")
@@ -140,7 +145,7 @@ def test_files_that_are_no_image_or_no_decoder(tmp_path):
 ])
 def test_a_model_that_cannot_answer(monkeypatch, tmp_path, img, llm, tokenizer, message):
   vlm = types.SimpleNamespace(config=types.SimpleNamespace(img=img, llm=llm), tokenizer=tokenizer)
-  monkeypatch.setattr(big_vlm, "from_preset", lambda source: vlm)
+  monkeypatch.setattr(big_vlm, "from_preset", lambda source, dtype: vlm)
   with pytest.raises(ValueError, match=f"{tmp_path} {message}"):
     predict.load(str(tmp_path))
 

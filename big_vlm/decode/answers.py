@@ -2,6 +2,8 @@
 import bisect
 import dataclasses
 
+import numpy as np
+
 
 @dataclasses.dataclass(frozen=True)
 class Generation:
@@ -22,16 +24,23 @@ class StopCriteria:
     return [*([] if self.eos is None else [self.eos]), *self.ids]
 
 
-def stop_criteria(stop, eos):
-  """The StopCriteria of generate()'s argument: "eos", other strings, ids, or a sequence of them."""
-  items = [stop] if isinstance(stop, (str, int)) else list(stop or ())
+def stop_criteria(stop, eos, tokenizer=None):
+  """The StopCriteria of generate()'s argument: "eos", other strings, ids, or a sequence of them.
+
+  KerasHub's "auto" and the eos piece itself ("<eos>", "</s>") are the eos.
+  """
+  stop = () if stop is None else stop
+  items = list(stop) if isinstance(stop, (list, tuple, set, np.ndarray)) else [stop]
   for item in items:
-    if not isinstance(item, (str, int)) or item == "":
+    whole = isinstance(item, (int, np.integer)) and not isinstance(item, bool) and item >= 0
+    if not (whole or isinstance(item, str) and item):
       raise ValueError(f"stop takes token ids and strings, such as ('eos', 108, '\\n\\n'), not "
                        f"{item!r}.")
-  return StopCriteria(eos if "eos" in items else None,
-                      tuple(i for i in items if isinstance(i, int)),
-                      tuple(i for i in items if isinstance(i, str) and i != "eos"))
+  ends = {"eos", "auto"} | ({tokenizer.piece(eos)} if tokenizer else {"<eos>"})
+  texts = [i for i in items if isinstance(i, str)]
+  return StopCriteria(eos if ends.intersection(texts) else None,
+                      tuple(int(i) for i in items if not isinstance(i, str)),
+                      tuple(i for i in texts if i not in ends))
 
 
 def text_of(tokenizer, tokens):

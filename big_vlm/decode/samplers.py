@@ -6,6 +6,8 @@
 A sampler is a pytree: its numbers are traced, so a new temperature does not recompile.
 R requests, V vocabulary.
 """
+import math
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -19,6 +21,9 @@ SAMPLERS = Registry("sampler")
 
 def build(text):
   """The search that `text` names. Raises ValueError for an unknown name or a wrong argument."""
+  if not isinstance(text, str):
+    raise ValueError(f"A sampler is a string such as 'top_p(.9)|temperature(.7)', not a "
+                     f"{type(text).__name__}.")
   parts = [SAMPLERS.build(part) for part in split_pipeline(text) or [text]]
   if len(parts) == 1:
     return parts[0]
@@ -89,35 +94,38 @@ def greedy():
 @SAMPLERS.register("temperature")
 def temperature(t=1.0):
   """Draws from softmax(logits / t)."""
-  _check(t > 0, f"temperature({t})", "the temperature must be above 0; 'greedy' is its limit")
+  _check(_number(t) and t > 0, f"temperature({t!r})",
+         "the temperature is a finite number above 0; 'greedy' is its limit")
   return search.Sample((Temperature(float(t)),), draw=True)
 
 
 @SAMPLERS.register("top_k")
 def top_k(k=5, t=1.0):
   """Draws from the k most likely (Fan et al. 2018) at temperature t."""
-  _check(isinstance(k, int) and k >= 1, f"top_k({k})", "k is a number of tokens, 1 or more")
+  _check(_whole(k), f"top_k({k!r})", "k is a number of tokens, 1 or more")
   return _after_temperature(TopK(k), t)
 
 
 @SAMPLERS.register("top_p")
 def top_p(p=0.9, t=1.0):
   """Draws from the smallest set that has probability p at temperature t (arXiv 1904.09751)."""
-  _check(0 < p <= 1, f"top_p({p})", "p is a probability above 0 and at most 1")
+  _check(_number(p) and 0 < p <= 1, f"top_p({p!r})", "p is a probability above 0 and at most 1")
   return _after_temperature(TopP(float(p)), t)
 
 
 @SAMPLERS.register("min_p")
 def min_p(p=0.1, t=1.0):
   """Draws from tokens at least p times as likely as the argmax (arXiv 2407.01082)."""
-  _check(0 < p <= 1, f"min_p({p})", "p is a fraction of the top probability, above 0, at most 1")
+  _check(_number(p) and 0 < p <= 1, f"min_p({p!r})",
+         "p is a fraction of the top probability, above 0, at most 1")
   return _after_temperature(MinP(float(p)), t)
 
 
 @SAMPLERS.register("best_of")
 def best_of(n=4, sampler="temperature(1.)"):
   """Of n draws the one whose tokens' log-probabilities have the largest sum."""
-  _check(isinstance(n, int) and n >= 1, f"best_of({n})", "n is a number of draws, 1 or more")
+  _check(_whole(n), f"best_of({n!r})", "n is a number of draws, 1 or more")
+  _check(isinstance(sampler, str), f"best_of(sampler={sampler!r})", "the sampler is a string")
   each = build(sampler)
   _check(isinstance(each, search.Sample) and each.draw and each.n == 1, f"best_of({sampler!r})",
          "it needs a sampler that draws: temperature, top_k, top_p or min_p")
@@ -127,7 +135,7 @@ def best_of(n=4, sampler="temperature(1.)"):
 @SAMPLERS.register("beam")
 def beam(n=4):
   """Beam search of n beams, exact stop, no length penalty."""
-  _check(isinstance(n, int) and n >= 1, f"beam({n})", "n is a number of beams, 1 or more")
+  _check(_whole(n), f"beam({n!r})", "n is a number of beams, 1 or more")
   return search.Beam(n)
 
 
@@ -135,13 +143,21 @@ def beam(n=4):
 def contrastive(k=5, alpha=0.6):
   """Contrastive search (arXiv 2202.06417, equation 5): of the k most likely tokens the one with the
   best (1 - alpha) * probability - alpha * largest cosine to a hidden state before it."""
-  _check(isinstance(k, int) and k >= 1, f"contrastive({k})", "k is a number of tokens, 1 or more")
-  _check(0 <= alpha <= 1, f"contrastive(alpha={alpha})", "alpha is in 0..1")
+  _check(_whole(k), f"contrastive({k!r})", "k is a number of tokens, 1 or more")
+  _check(_number(alpha) and 0 <= alpha <= 1, f"contrastive(alpha={alpha!r})", "alpha is in 0..1")
   return search.Contrastive(k, float(alpha))
 
 
 def _after_temperature(keep, t):
   return search.Sample(temperature(t).filters + (keep,), draw=True)
+
+
+def _number(x):
+  return isinstance(x, (int, float)) and not isinstance(x, bool) and math.isfinite(x)
+
+
+def _whole(x):
+  return isinstance(x, int) and not isinstance(x, bool) and x >= 1
 
 
 def _check(fine, call, rule):

@@ -1,5 +1,6 @@
 """A decoding session: one GenerationConfig over one model, for VLM.generate and for evaluators."""
 import dataclasses
+import itertools
 
 import numpy as np
 
@@ -7,6 +8,7 @@ from big_vlm import inputs, sharding
 from big_vlm.decode import answers, grammar, samplers
 from big_vlm.decode.generate import decode
 from big_vlm.decode.search import Request, Sample
+from pp import text_layout
 
 MAX_PROMPTS = 64  # that are decoded side by side
 CHECK_EVERY = 4  # tokens between two looks at the answers, where a stop text or a stream needs them
@@ -55,12 +57,19 @@ class GenerationSession:
 
   def __init__(self, model, params, tokenizer, config):
     self._model, self._params, self._tokenizer, self._config = model, params, tokenizer, config
+    if model.config.llm is None:
+      raise ValueError("This model is a vision tower alone, without a decoder, and cannot answer: "
+                       "vlm.image_features(images) has what it sees.")
     self._search = samplers.build(config.sampler)
+    if config.num_samples > 1 and not getattr(self._search, "draw", False):
+      raise ValueError(f"num_samples={config.num_samples} of {config.sampler!r} would be one "
+                       "answer again and again, since it draws nothing: leave num_samples out, or "
+                       "take a sampler that draws, such as 'temperature(1.)'.")
     # Draws for one answer: the best of them counts.
     self._draws = self._search.n if isinstance(self._search, Sample) else 1
     self.samples = config.num_samples * self._draws
     eos = tokenizer.eos_token if tokenizer else model.config.llm.eos_token
-    self._stops = answers.stop_criteria(config.stop, eos)
+    self._stops = answers.stop_criteria(config.stop, eos, tokenizer)
     if self._stops.texts and not tokenizer:
       raise ValueError(f"stop={self._stops.texts[0]!r} is a string, but the model came without a "
                        "tokenizer: give the ids of tokens that end an answer.")
@@ -68,24 +77,30 @@ class GenerationSession:
       raise ValueError(f"{config.sampler!r} ends answers at tokens: give stop as token ids.")
 
   def batches(self, prompts, images, mesh):
-    """[Batch] of a user's prompts and images, all checked before anything runs."""
+    """Yields the Batch of a user's prompts [str or ids] and images, MAX_PROMPTS after another: the
+    pixels of one batch are in memory at a time. See inputs.by_prompt for the images."""
     limits, config = inputs.model_limits(self._model.config), self._config
-    images = inputs.by_prompt(images, len(prompts))
-    parts = [slice(i, i + MAX_PROMPTS) for i in range(0, len(prompts), MAX_PROMPTS)]
-    packed = [inputs.pack_requests(
-        prompts[part], images[part], self._tokenizer, limits,
-        config.max_length or config.max_new_tokens, sharding.batch_rows(mesh)) for part in parts]
-    seeds = inputs.seeds([d for p in packed for d in p.digests], config.seed, self.samples)
-    seeds = seeds.reshape(-1, self.samples)
-    return [self._batch(p, prompts[part], seeds[part], limits, mesh)
-            for p, part in zip(packed, parts)]
+    inputs.check_seen(images, limits.image_size)
+    images = iter(inputs.by_prompt(images, len(prompts)))
+    given = inputs.seed_of_each(config.seed, len(prompts))
+    for first in range(0, len(prompts), MAX_PROMPTS):
+      part = prompts[first:first + MAX_PROMPTS]
+      packed = inputs.pack_requests(
+          part, list(itertools.islice(images, len(part))), self._tokenizer, limits,
+          config.max_length or config.max_new_tokens, sharding.batch_rows(mesh), first=first)
+      seeds = inputs.seeds(packed.digests, given[first:first + MAX_PROMPTS], self.samples)
+      yield self._batch(packed, part, seeds, limits, mesh, first)
 
-  def _batch(self, packed, prompts, seeds, limits, mesh):
+  def _batch(self, packed, prompts, seeds, limits, mesh, first):
     rows, config = len(packed.batch["text"]), self._config
     limit = np.zeros(rows, np.int32)
     for i, (ids, images) in enumerate(zip(packed.prompts, packed.images)):
       wanted = (config.max_new_tokens if config.max_length is None else
-                max(config.max_length - len(ids), 0))
+                config.max_length - len(ids))
+      if wanted < 0 or (config.max_length and not wanted):
+        raise ValueError(f"max_length={config.max_length} leaves no room for an answer: prompt "
+                         f"{first + i} has {len(ids)} tokens. max_new_tokens limits the answer "
+                         "alone.")
       limit[i] = min(wanted, limits.tokens - images * limits.image_tokens - len(ids), packed.new)
     rules = None
     if config.grammar:
@@ -97,8 +112,10 @@ class GenerationSession:
                  np.resize(seeds, rows * self.samples), packed.new, rules)
 
   def prompt_text(self, prompt):
-    """A prompt, str or ids, as text."""
-    return prompt if isinstance(prompt, str) else answers.text_of(self._tokenizer, prompt)
+    """A prompt, str or ids, as text, with the separator that the model read."""
+    if isinstance(prompt, str):
+      return text_layout.prompt_text(prompt, bool(self._model.config.img))
+    return answers.text_of(self._tokenizer, prompt)
 
   def answers(self, batches):
     """[Generation] of the batches, when all of them have finished."""

@@ -134,9 +134,12 @@ class Embedder(nn.Module):
 
   def encode(self, text):
     """int32 [B, T] -> [B, T, D], scaled by sqrt(D)."""
-    x = layers.lookup(self.input_embedding, text)
-    x = (x * jnp.sqrt(self.config.width).astype(x.dtype)).astype(self.config.dtype)
-    return partitioning.shard_activations(x)
+    return partitioning.shard_activations(
+        self.scale(layers.lookup(self.input_embedding, text)).astype(self.config.dtype))
+
+  def scale(self, x):
+    """Rows of the table -> what the first block reads."""
+    return x * jnp.sqrt(self.config.width).astype(x.dtype)
 
   def decode(self, x):
     logits = layers.tied_head(x, self.input_embedding)

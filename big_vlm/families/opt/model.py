@@ -102,6 +102,10 @@ class Embedder(nn.Module):
   def encode(self, text):
     return layers.lookup(self.input_embedding, text).astype(self.config.dtype)
 
+  def scale(self, x):
+    """Rows of the table -> what the first block reads, but for positions."""
+    return x
+
   def add_position(self, x, position):
     """x [B, T, D] plus a row of the table each; padding before the first token has position -1."""
     return (x.astype(jnp.float32) + self.pos_embedding[jnp.maximum(position, 0)]).astype(x.dtype)
