@@ -95,7 +95,7 @@ def greedy():
 def temperature(t=1.0):
   """Draws from softmax(logits / t)."""
   _check(_number(t) and t > 0, f"temperature({t!r})",
-         "the temperature is a finite number above 0; 'greedy' is its limit")
+         "it is a finite number and must be above 0; 'greedy' is its limit")
   return search.Sample((Temperature(float(t)),), draw=True)
 
 
