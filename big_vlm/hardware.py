@@ -1,6 +1,4 @@
 """What accelerators this machine holds, asked of the kernel: JAX is not started for it."""
-import glob
-import os
 import pathlib
 import re
 
@@ -23,8 +21,8 @@ def tpu_chips(root="/"):
 
 def gpus(root="/"):
   """Number of NVIDIA GPUs that this machine, or this container, is given."""
-  return len([path for path in glob.glob(os.path.join(root, "dev/nvidia*"))
-              if re.fullmatch(r"nvidia\d+", os.path.basename(path))])
+  return len([path for path in pathlib.Path(root, "dev").glob("nvidia*")
+              if re.fullmatch(r"nvidia\d+", path.name)])
 
 
 def _read(path):

@@ -85,7 +85,7 @@ def token_logits(model, params, batch, intercept=None):
   """float32 [B, T, V]; traceable. intercept: see VLM.score_tokens."""
   if intercept is None:
     return _logits(model, params, batch)
-  return _apply(_head, model, params, _intercepted(model, params, batch, intercept))
+  return _apply("logits", model, params, _intercepted(model, params, batch, intercept))
 
 
 def token_losses(model, params, batch, targets, intercept=None):
@@ -135,7 +135,3 @@ def _positioned(module, x, length, metadata):
 
 def _norm(module, x):
   return module.llm.final_norm(x)
-
-
-def _head(module, hidden):
-  return module.logits(hidden)

@@ -2,30 +2,18 @@
 import re
 
 import jax
+from flax import traverse_util
 
 
 def names(tree):
   """The leaves' names in jax.tree.leaves order: keys, fields and indices joined by "/"."""
-  return ["/".join(_part(p) for p in path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
-
-
-def _part(entry):
-  for field in ("key", "name", "idx"):
-    if hasattr(entry, field):
-      return str(getattr(entry, field))
-  return str(entry)
+  return [jax.tree_util.keystr(path, simple=True, separator="/")
+          for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
 
 
 def nested(leaves):
   """{"llm/final_norm/scale": x} -> {"llm": {"final_norm": {"scale": x}}}: names() undone."""
-  tree = {}
-  for name, leaf in leaves.items():
-    *outer, last = name.split("/")
-    node = tree
-    for key in outer:
-      node = node.setdefault(key, {})
-    node[last] = leaf
-  return tree
+  return traverse_util.unflatten_dict(leaves, sep="/")
 
 
 def map_with_names(f, tree, *rest):

@@ -47,13 +47,8 @@ def detect(boxes="objects/bbox", labels="objects/label", prefix="prefix", suffix
   """
   max_objects = how_many_fit(tokens_each, text_len) or max_objects
   _check("detect", order, max_objects, subset, prompt)
-
-  def op(example):
-    corners, names = _objects(example, boxes, labels)
-    asked, indices = _asked(example, "detect", corners, names, order, subset, max_objects)
-    answer = format_objects(corners[indices], [names[i] for i in indices])
-    return {**example, prefix: _prompt("detect", asked, prompt), suffix: answer}
-  return op
+  return _answering("detect", boxes, labels, None, prefix, suffix, order, subset, max_objects,
+                    prompt)
 
 
 @OPS.register("segment", random=_draws, takes={"text_len": "text_len"})
@@ -68,18 +63,8 @@ def segment(boxes="objects/bbox", labels="objects/label", masks="objects/mask", 
   """
   max_objects = how_many_fit(tokens_each, text_len) or max_objects
   _check("segment", order, max_objects, subset, prompt)
-  params = mask_codes.load(model)
-
-  def op(example):
-    corners, names = _objects(example, boxes, labels)
-    if len(example[masks]) != len(names):
-      raise ValueError(f"{masks!r} has {len(example[masks])} masks for {len(names)} objects.")
-    asked, indices = _asked(example, "segment", corners, names, order, subset, max_objects)
-    segs = [mask_codes.mask_to_codes(params, _mask(example[masks][i]), corners[i])
-            for i in indices]
-    answer = format_objects(corners[indices], [names[i] for i in indices], segs)
-    return {**example, prefix: _prompt("segment", asked, prompt), suffix: answer}
-  return op
+  return _answering("segment", boxes, labels, masks, prefix, suffix, order, subset, max_objects,
+                    prompt, mask_codes.load(model))
 
 
 @OPS.register("caption_box")
@@ -125,13 +110,23 @@ def _check(op, order, max_objects, subset, prompt):
     raise ValueError(f"{op}: a fixed prompt cannot name the labels that subset=True asks for.")
 
 
-def _objects(example, boxes, labels):
-  """(corners float64 [N,4], N names) of an example; ValueError if their numbers differ."""
-  corners = np.asarray(example[boxes], np.float64).reshape(-1, 4)
-  names = [str(n) if isinstance(n, (int, np.integer)) else to_text(n) for n in example[labels]]
-  if len(corners) != len(names):
-    raise ValueError(f"{boxes!r} has {len(corners)} boxes, {labels!r} {len(names)} labels.")
-  return corners, names
+def _answering(verb, boxes, labels, masks, prefix, suffix, order, subset, max_objects, prompt,
+               vqvae=None):
+  """The op that asks for boxes and, with the parameters of the VQ-VAE, for masks."""
+  def op(example):
+    corners = np.asarray(example[boxes], np.float64).reshape(-1, 4)
+    names = [str(n) if isinstance(n, (int, np.integer)) else to_text(n) for n in example[labels]]
+    if len(corners) != len(names):
+      raise ValueError(f"{boxes!r} has {len(corners)} boxes, {labels!r} {len(names)} labels.")
+    if vqvae and len(example[masks]) != len(names):
+      raise ValueError(f"{masks!r} has {len(example[masks])} masks for {len(names)} objects.")
+    asked, indices = _asked(example, verb, corners, names, order, subset, max_objects)
+    segs = vqvae and [mask_codes.mask_to_codes(vqvae, _mask(example[masks][i]), corners[i])
+                      for i in indices]
+    answer = format_objects(corners[indices], [names[i] for i in indices], segs)
+    question = f"{verb} {' ; '.join(asked)}".strip() if prompt is None else prompt
+    return {**example, prefix: question, suffix: answer}
+  return op
 
 
 def _asked(example, op, corners, names, order, subset, max_objects):
@@ -149,10 +144,6 @@ def _asked(example, op, corners, names, order, subset, max_objects):
   indices = [int(i) for i in indices if names[i] in asked][:max_objects]
   left = {names[i] for i in indices}
   return [a for a in asked if a in left], indices
-
-
-def _prompt(verb, asked, prompt):
-  return f"{verb} {' ; '.join(asked)}".strip() if prompt is None else prompt
 
 
 def _mask(mask):

@@ -52,13 +52,10 @@ def difference(name, other):
       return f"{what} is {getattr(a, what)} in {name} and {getattr(b, what)} in {other}"
   for i in range(max(a.vocab_size, b.vocab_size)):
     of_a, of_b = (t.piece(i) if i < t.vocab_size else "" for t in (a, b))
-    if of_a != of_b and (of_a and of_b or _is_read(a if of_a else b, i)):
+    one = a if of_a else b
+    if of_a != of_b and (of_a and of_b or one.to_int(one.piece(i).replace("▁", " ")) == [i]):
       return f"piece {i} is {of_a or 'missing'} in {name} and {of_b or 'missing'} in {other}"
   return ""
-
-
-def _is_read(tokenizer, i):
-  return tokenizer.to_int(tokenizer.piece(i).replace("▁", " ")) == [i]
 
 
 @functools.lru_cache(maxsize=32)
@@ -162,7 +159,9 @@ class SentencePiece(Tokenizer):
 
   def __init__(self, model, tokensets=()):
     self.path = str(model)
-    proto = _add_pieces(_read_model(self.path), added_pieces(tokensets), self.path)
+    data = read_file(self.path, f"model {self.path!r}: the .model file that SentencePiece wrote, "
+                                "which train_sentencepiece makes from your own texts")
+    proto = _add_pieces(data, added_pieces(tokensets), self.path)
     self._sp = sentencepiece.SentencePieceProcessor(model_proto=proto)
     self.pad_token = self._sp.pad_id()
     self.bos_token = self._sp.bos_id()
@@ -207,11 +206,6 @@ def read_file(path, what):
   except OSError as e:
     raise FileNotFoundError(
         f"Cannot read the tokenizer {what} ({e.strerror or e}).") from e
-
-
-def _read_model(path):
-  return read_file(path, f"model {path!r}: the .model file that SentencePiece wrote, which "
-                         "train_sentencepiece makes from your own texts")
 
 
 def _add_pieces(model, extras, path):

@@ -156,8 +156,10 @@ class Beam:
     first = jnp.argmax(beams.score + closing, axis=1)
     closed = self._append(beams, state.step, first[:, None], _at(closing, first)[:, None],
                           request.stops[_at(stop, first)][:, None])
-    closed = {**{k: v[:, 0] for k, v in closed.items()},
-              "length": jnp.full(rows, state.step + 1, jnp.int32)}
+    length = state.step + 1
+    first_of = lambda found: {**{k: v[:, 0] for k, v in found.items()},
+                              "length": jnp.full(rows, length, jnp.int32)}
+    closed = first_of(closed)
     best = _where(closed["score"] > beams.best["score"], closed, beams.best)
 
     # The n best live continuations are among each beam's own n best.
@@ -174,16 +176,11 @@ class Beam:
     beams = Beams(**live, fsm_state=fsm_state, best=best, cache=beams.cache.take(row))
 
     # The answer so far: the best closed one, or the best beam where none could be closed.
-    length = state.step + 1
-    first = {**{k: v[:, 0] for k, v in live.items()}, "length": jnp.full(rows, length, jnp.int32)}
-    answer = _where(jnp.isneginf(best["score"]), first, best)
+    answer = _where(jnp.isneginf(best["score"]), first_of(live), best)
     ended = (best["score"] > live["score"][:, 0]) | (length >= request.limit)
-    keep = lambda new, old: jnp.where(
-        state.finished.reshape((-1,) + (1,) * (old.ndim - 1)), old, new)
-    return state.replace(
-        step=length, tokens=keep(answer["tokens"], state.tokens),
-        logprobs=keep(answer["logprobs"], state.logprobs),
-        length=keep(answer["length"], state.length), finished=state.finished | ended), beams
+    kept = {k: getattr(state, k) for k in ("tokens", "logprobs", "length")}
+    return state.replace(step=length, finished=state.finished | ended,
+                         **_where(~state.finished, answer, kept)), beams
 
   @staticmethod
   def _append(beams, step, parent, logprob, token):

@@ -52,7 +52,7 @@ def required(message, static):
   found = re.search(r"HLO temporaries \(([\d.]+)([KMGT])\)|Used ([\d.]+)([KMGT]) of", message)
   if not found:
     return None
-  number, unit = (found[1], found[2]) if found[1] else (found[3], found[4])
+  number, unit = filter(None, found.groups())
   bytes_ = float(number) * 1024 ** ("KMGT".index(unit) + 1)
   return bytes_ + (static["parameters"] + static["optimizer state"]) * bool(found[1])
 

@@ -193,8 +193,14 @@ class _Step:
 
   def __init__(self, model, optimizer, seed, state, shardings):
     self.state, self.history, self._trains = state, [], optimizer.trainable
-    self._jitted = _jit(steps.make_train_step(model, optimizer, seed), optimizer.trainable,
-                        shardings, jax.eval_shape(lambda x: x, state.params))
+    train_step = steps.make_train_step(model, optimizer, seed)
+    like = jax.eval_shape(lambda x: x, state.params)
+
+    def update(state, frozen, batch):
+      whole = state.replace(params=optim.combine(like, state.params, frozen))
+      new, metrics = train_step(whole, batch)
+      return self._split(new)[0], metrics
+    self._jitted = jax.jit(update, donate_argnums=0, out_shardings=(shardings, None))
 
   def _split(self, state):
     trained, frozen = optim.partition(state.params, self._trains)
@@ -211,14 +217,6 @@ class _Step:
       step = len(self.history) + 1
       self.history.append({"step": step, "loss": metrics["loss"], "lr": metrics["lr"]})
     return self.state, metrics
-
-
-def _jit(train_step, trains, shardings, like):
-  def update(state, frozen, batch):
-    whole = state.replace(params=optim.combine(like, state.params, frozen))
-    new, metrics = train_step(whole, batch)
-    return new.replace(params=optim.partition(new.params, trains)[0]), metrics
-  return jax.jit(update, donate_argnums=0, out_shardings=(shardings, None))
 
 
 @contextlib.contextmanager

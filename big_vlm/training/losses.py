@@ -15,17 +15,12 @@ CHUNK_TOKENS = 1024  # of a device, whose logits exist at once: 1 GiB at V = 257
 LOOP = "supervised_chunks"  # name in a compiled program of the loop over chunks
 
 
-def _by_example(mask):
-  return mask / jnp.maximum(jnp.sum(mask, axis=1, keepdims=True), 1) / len(mask)
-
-
-def _by_token(mask):
-  return mask / jnp.maximum(jnp.sum(mask), 1)
-
-
 # "example": the mean of the examples' means over their tokens, as in big_vision: a short answer
 # weighs as much as a long one. "token": the mean over all tokens of the batch.
-NORMALIZATIONS = {"example": _by_example, "token": _by_token}
+NORMALIZATIONS = {
+    "example": lambda mask: mask / jnp.maximum(jnp.sum(mask, 1, keepdims=True), 1) / len(mask),
+    "token": lambda mask: mask / jnp.maximum(jnp.sum(mask), 1),
+}
 
 
 def token_weights(mask, normalization="example"):

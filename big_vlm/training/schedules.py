@@ -54,10 +54,6 @@ class TrainingHorizon(NamedTuple):
 # Before the warm-up's end progress and steps are 0.
 
 
-def cosine(progress, step):
-  return 0.5 * (1 + jnp.cos(jnp.pi * progress))
-
-
 def polynomial(progress, step, power=1., end=0.):
   """From 1 to `end`, a fraction of the peak."""
   return end + (1 - end) * (1 - progress) ** power
@@ -79,12 +75,12 @@ def piecewise_constant(progress, step, steps=(), mults=()):
   return jnp.array([1., *mults])[jnp.searchsorted(jnp.array(steps), step, side="right")]
 
 
-def constant(progress, step):
-  return jnp.ones(())
-
-
-DECAYS = {"cosine": cosine, "linear": polynomial, "polynomial": polynomial, "rsqrt": rsqrt,
-          "piecewise_constant": piecewise_constant, "constant": constant}
+DECAYS = {
+    "constant": lambda progress, step: jnp.ones(()),
+    "cosine": lambda progress, step: 0.5 * (1 + jnp.cos(jnp.pi * progress)),
+    "linear": polynomial, "polynomial": polynomial, "rsqrt": rsqrt,
+    "piecewise_constant": piecewise_constant,
+}
 
 
 def make(horizon, decay, **settings):
