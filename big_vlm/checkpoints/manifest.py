@@ -37,12 +37,14 @@ def validation_error(folder, only=""):
   """
   folder = epath.Path(folder)
   try:
-    listed = json.loads((folder / NAME).read_text())["files"]
-  except (ValueError, KeyError, TypeError) as e:
+    listed = json.loads(files.inside(folder, NAME).read_text())["files"]
+    names = [n for n in listed.keys() if n.startswith(only) or "/" not in n]
+    paths = {name: epath.Path(files.inside(folder, name)) for name in names}
+  except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
     return f"{NAME} is corrupt ({e})"
 
   def error(name):
-    path, expected = folder / name, listed[name]
+    path, expected = paths[name], listed[name]
     if not path.exists():
       return f"{name} is missing"
     if expected is None:
@@ -50,11 +52,12 @@ def validation_error(folder, only=""):
         return json.loads(path.read_text()) and None
       except ValueError:
         return f"{name} is corrupt"
+    if not (isinstance(expected, list) and len(expected) == 2):
+      return f"{NAME} is corrupt ({name})"
     if (length := path.stat().length) != expected[0]:
       return f"{name} has {length} of {expected[0]} bytes"
     return None if _sum(path) == expected else f"{name} is corrupt: its checksum differs"
   with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
-    names = [n for n in listed if n.startswith(only) or "/" not in n]
     return next((words for words in pool.map(error, names) if words), None)
 
 

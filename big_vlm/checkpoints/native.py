@@ -54,7 +54,7 @@ def read_model(source):
   folder and ValueError for a model.json of another format.
   """
   folder, step = _folder_and_step(source)
-  path = folder / "model.json"
+  path = epath.Path(files.inside(folder, "model.json"))
   try:
     description = json.loads(path.read_bytes())
   except FileNotFoundError as e:
@@ -74,6 +74,8 @@ def read_model(source):
     raise ValueError(f"{path} does not describe a model: it has \"model\": {{\"img\": {{...}}, "
                      "\"llm\": {...}}, and a number or null as \"lora_scale\".")
   tokenizer = None if saved is None else tokenizer_files.load(saved, folder)
+  for file in tokenizer_files.files(tokenizer).values() if tokenizer else ():
+    files.inside(folder, epath.Path(file).name)  # a link would put another file into exports
   return folder, step, paligemma.modernize(model), tokenizer, scale
 
 

@@ -45,6 +45,15 @@ def test_a_model_json_that_is_damaged_or_reads_other_files(tmp_path, text, said)
     native.open_source(tmp_path)
 
 
+def test_a_tokenizer_that_is_a_link_to_another_file_is_refused(tmp_path, tokenizer):
+  (tmp_path / "w").mkdir()
+  native.write_model(tmp_path / "w", MODEL, tokenizer)
+  (tmp_path / "w/tokenizer.model").rename(tmp_path / "private")
+  (tmp_path / "w/tokenizer.model").symlink_to("../private")
+  with pytest.raises(ValueError, match="'tokenizer.model' leads outside"):
+    native.read_model(tmp_path / "w")
+
+
 def test_a_byte_order_mark_is_no_damage(tmp_path):
   native.write_model(tmp_path, MODEL, None)
   path = tmp_path / "model.json"

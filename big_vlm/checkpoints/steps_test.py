@@ -136,6 +136,20 @@ def test_a_run_does_not_start_again_because_all_its_steps_are_corrupt(tmp_path):
       checkpoints.newest()
 
 
+@pytest.mark.parametrize("listed", [
+    '{"files": {"/dev/zero": [0, 0]}}', '{"files": {"params/../../../x": [1, 2]}}',
+    '{"files": {"params": [0, 0]}}', '{"files": {"params/a": 3}}', '{"files": ["a"]}', "[]",
+    "[" * 10**5])
+def test_a_manifest_that_names_devices_or_is_none_is_corrupt(tmp_path, listed):
+  (tmp_path / "params").mkdir()
+  (tmp_path / "params/a").write_text("x")
+  (tmp_path / "manifest.json").write_text(listed)
+  assert steps.validation_error(tmp_path).startswith("manifest.json is corrupt")
+  (tmp_path / "manifest.json").unlink()
+  (tmp_path / "manifest.json").symlink_to("/dev/zero")
+  assert "is refused" in steps.validation_error(tmp_path)
+
+
 def test_a_step_of_a_version_without_manifests_is_read(tmp_path, capsys):
   save(tmp_path, 3)
   (tmp_path / "checkpoints" / "3" / "manifest.json").unlink()

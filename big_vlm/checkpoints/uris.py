@@ -172,7 +172,12 @@ def _google_storage(uri, note):
     if not source.exists():
       raise FetchError(f"Google Cloud Storage has no file or folder {uri}, or it is not open to "
                        "you: `gcloud auth application-default login` says who you are.")
-    wanted = [(file, path) for file, path in _files(source, target) if not _is_current(file, path)]
+    try:
+      found = [(file, files.inside(target, name) if name else target)
+               for name, file in _files(source)]
+    except ValueError as e:
+      raise FetchError(f"{uri} holds an object that would be written elsewhere: {e}") from e
+    wanted = [(file, path) for file, path in found if not _is_current(file, path)]
     if wanted:
       note(f"Fetching {len(wanted)} files of {uri} into {target}.")
     for file, path in wanted:
@@ -195,10 +200,12 @@ def _google_storage(uri, note):
   return str(target)
 
 
-def _files(source, target):
+def _files(source, name=""):
+  """(name below the first source, path) of its files; of the source itself, if it is one, ""."""
   if not source.is_dir():
-    return [(source, target)]
-  return [pair for child in source.iterdir() for pair in _files(child, target / child.name)]
+    return [(name, source)]
+  return [pair for child in source.iterdir()
+          for pair in _files(child, f"{name}/{child.name}".lstrip("/"))]
 
 
 def _is_current(source, target):

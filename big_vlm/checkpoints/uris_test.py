@@ -277,6 +277,13 @@ def test_google_storage(bucket, tmp_path):
   assert open(path.removesuffix(":img"), "rb").read() == b"npz"
 
 
+@pytest.mark.parametrize("name", ["../../../x", "a/../../../../x", "a\\..\\b"])
+def test_an_object_is_never_written_outside_of_the_cache(bucket, tmp_path, name):
+  bucket.pipe({"/big/m/a/model.json": b"{}", f"/big/m/{name}": b"x"})
+  assert "would be written elsewhere" in error("gs://big/m")
+  assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+
+
 def test_google_storage_copies_only_what_changed(bucket, monkeypatch):
   bucket.pipe({"/big/m/a": b"a", "/big/m/b": b"b"})
   fetch("gs://big/m")

@@ -28,6 +28,7 @@ from array_record.python import array_record_module
 from PIL import Image
 from tensorflow_datasets.core import dataset_builder, example_serializer, hashing, utils
 
+from big_vlm import files
 from pp.names import pick
 
 SHARD = 4096  # examples
@@ -181,8 +182,11 @@ class Raw:
     self.folder, self._builder = pathlib.Path(folder), builder
 
   def path(self, name):
-    """The path of a file or folder; FileNotFoundError if it does not exist."""
-    if not (found := self.folder / name).exists():
+    """The path of a file or folder; FileNotFoundError if it does not exist, ValueError for a name
+    that leads out of the release, which its annotations may hold."""
+    if not (found := self.folder / name).is_dir():
+      files.inside(self.folder, str(name))
+    if not found.exists():
       raise FileNotFoundError(f"{self._builder.name} needs {found}, which is not there.\n\n"
                               f"{self._builder.about}")
     return found

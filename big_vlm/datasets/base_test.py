@@ -162,3 +162,10 @@ def test_some_splits_alone(raw):
   assert len(read(raw, "test")) == 3
   with pytest.raises(ValueError, match="is prepared in .* without train. Remove that folder"):
     prepare.prepare("numbers", raw / "data", raw, splits=["test", "train"])
+
+
+@pytest.mark.parametrize("name", ["../x", "/dev/zero", "link", "a\\..\\b", "a\0"])
+def test_names_that_lead_out_of_a_release_are_refused(raw, name):
+  (raw / "link").symlink_to("/dev/zero")
+  with pytest.raises(ValueError, match="is refused"):
+    base.Raw(raw, Numbers).bytes(name)
