@@ -120,11 +120,12 @@ class Parser(argparse.ArgumentParser):
   new one; an unknown flag is an error that offers the nearest one."""
 
   def __init__(self, description, *, config=False, distributed=False, **kwargs):
-    """config: adds --config. distributed: adds the flags that start() takes."""
+    """config: adds --config; "optional": it may be left out. distributed: adds the flags that
+    start() takes."""
     super().__init__(description=description, allow_abbrev=False,
                      formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
     if config:
-      self.add_argument("--config", required=True, metavar="FILE[:ARGUMENTS]",
+      self.add_argument("--config", required=config != "optional", metavar="FILE[:ARGUMENTS]",
                         help="config file; --config.FIELD=VALUE changes a field of it")
     if distributed:
       group = self.add_argument_group("a run of several processes")
@@ -149,7 +150,7 @@ class Parser(argparse.ArgumentParser):
     """
     argv = list(map(str, sys.argv[1:] if argv is None else argv))
     args, rest = self.parse_known_args(argv)
-    if "config" in args:
+    if getattr(args, "config", None):
       args.config_file = args.config
       args.config, args.config_changes, rest = _read_config(args.config, rest)
     if rest:

@@ -1,4 +1,4 @@
-"""Files of a work folder, on a disk or in an object store (gs://, s3://): every writer uses these.
+"""Files of a work folder, on a disk or in an object store (gs://): every writer uses these.
 
 An object store has no append and no rename, but an object is visible only once it is whole.
 """
@@ -79,17 +79,15 @@ def write_atomic(path, data):
   Creates the folder. A process that is killed meanwhile leaves the old content. Raises OSError
   that names the path.
   """
-  path = epath.Path(path)
-  temporary = path.with_name(path.name + ".tmp") if is_local(path) else path
+  data = data.encode() if isinstance(data, str) else data
   try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary.write_bytes(data.encode() if isinstance(data, str) else data)
-    if temporary != path:
-      os.replace(temporary, path)
+    if is_local(path):
+      with replacing(path) as part:
+        part.write_bytes(data)
+    else:
+      epath.Path(path).parent.mkdir(parents=True, exist_ok=True)
+      epath.Path(path).write_bytes(data)
   except OSError as e:
-    if temporary != path:
-      with contextlib.suppress(OSError):  # the folder itself may be what is broken
-        temporary.unlink()
     raise OSError(e.errno, f"Cannot write {path} ({e.strerror or e}). Free some space, or name a "
                   "folder that you may write to") from e
 
@@ -110,7 +108,8 @@ def replacing(path):
     yield part
     part.replace(path)
   finally:
-    part.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # the folder itself may be what is broken
+      part.unlink()
 
 
 def check_writable(folder):

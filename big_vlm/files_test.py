@@ -16,7 +16,7 @@ def test_a_file_is_whole_or_as_it_was(tmp_path, monkeypatch):
     pathlib.Path(os.fspath(self)).write_text(str(data)[:2])
     raise OSError(28, "No space left on device")
   with monkeypatch.context() as m:
-    m.setattr(type(files.epath.Path(path)), "write_bytes", fails)
+    m.setattr(pathlib.Path, "write_bytes", fails)
     with pytest.raises(OSError):
       files.write_atomic(path, b"other")
   assert path.read_text() == "grün"

@@ -281,9 +281,10 @@ class VLM:
     """(logits float32 [B, V], cache) after one token more of each row, int32 [B]."""
     return activations.extend(self.model, self.params, self._ids(tokens, "tokens"), cache)
 
-  def with_lora(self, rank: int = 8, targets: str = ".*attn.*|.*mlp.*", alpha: float | None = None,
+  def with_lora(self, rank: int = 8, targets: str | None = None, alpha: float | None = None,
                 seed: int = 0) -> "VLM":
-    """The VLM with new adapters (arXiv 2106.09685) on all weights whose names match `targets`.
+    """The VLM with new adapters (arXiv 2106.09685) on all weights whose names match `targets`, a
+    regex, by default on the projections of the decoder's layers.
 
     Its answers do not change; fit() trains the adapters only. alpha: the adapters' scale times
     rank, default: rank. Raises ValueError for a pattern that matches no weight.

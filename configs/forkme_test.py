@@ -89,7 +89,7 @@ def test_how_long():
     ("model=3b", "'3b' is now 'paligemma2_3b'"),
     ("final_split", "'final_split' is now 'train_on_val'"), ("freze=vit", "Did you mean 'freeze'"),
     ("freeze=img", "Unknown part to freeze 'img'"),
-    ("lora=x", "lora=x of the config is not a int"),
+    ("lora=x", "lora=x of the config is not an int"),
     ("decoder=gemma3_1b", "decoder=gemma3_1b needs tokenizer=PATH"),
     ("init=nowhere", "init=nowhere is not a workdir of a training"),
 ])

@@ -21,7 +21,7 @@ from big_vlm.families import paligemma
 from evaluators import common, provenance, recipe, report, results
 from evaluators.predictions import write_predictions
 from pp.names import pick
-from pp.tokenizer import difference
+from pp.tokenizer import difference, get_tokenizer
 
 PICTURES = 300  # predictions that the report shows with their image; of one eval at most half
 
@@ -81,7 +81,15 @@ def the_tokenizer(configured, shipped):
   """The one tokenizer of an evaluation: the checkpoint's if it ships one, else the config's.
 
   Raises ValueError if they differ in pieces or ids, however they are spelled and wherever they lie.
+  A line says so where the config's is not there to be compared, such as Gemma's without its file.
   """
+  try:
+    get_tokenizer(configured or shipped)
+  except (ValueError, OSError) as e:
+    if not shipped:
+      raise
+    print(f"tokenizer: the checkpoint's; the config's is not compared with it: {e}")
+    return shipped
   if configured and shipped and (how := difference(configured, shipped)):
     raise ValueError(f"The config's tokenizer is not the checkpoint's: {how}. The model would read "
                      "other ids than it was trained on: give the checkpoint of this config, or "

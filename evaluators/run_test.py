@@ -9,6 +9,7 @@ import big_vlm
 from big_vlm.checkpoints import native
 from configs import quickstart
 from evaluators import run
+from pp.tokenizer import GEMMA_MODEL
 
 NAMES = ["answer", "ocr", "send"]
 
@@ -178,6 +179,16 @@ def test_the_tokenizer_of_an_evaluation(make_config, init, tmp_path):
   assert run.the_tokenizer(configured, shipped) == shipped  # spelling and path do not count
   assert run.the_tokenizer(configured, None) == configured
   assert run.the_tokenizer("", shipped) == shipped
+
+
+def test_a_tokenizer_that_cannot_be_loaded_is_the_checkpoints(init, tmp_path, monkeypatch, capsys):
+  monkeypatch.delenv(GEMMA_MODEL, raising=False)
+  shipped, gemma = f"sp('{init / 'tokenizer.model'}')", "gemma(tokensets=('loc', 'seg'))"
+  assert run.the_tokenizer(gemma, shipped) == shipped
+  said, = capsys.readouterr().out.splitlines()
+  assert said.startswith("tokenizer: the checkpoint's; ") and GEMMA_MODEL in said
+  with pytest.raises((ValueError, FileNotFoundError), match=GEMMA_MODEL):
+    run.the_tokenizer(gemma, None)
 
 
 def test_another_resolution_than_the_models_stops_the_run(make_config, init, tmp_path):

@@ -17,6 +17,7 @@ KINDS = {
     "line": ("error", "lines that are not an example"),
     "file": ("error", "files that are missing or refused"),
     "image": ("error", "images and videos that cannot be decoded"),
+    "pp": ("error", "lines that the config's pp cannot use"),
     "text": ("error", "prefix or suffix that is missing, empty or no string"),
     "locations": ("error", "locations and mask codes that spell no object"),
     "fields": ("error", "boxes, labels or masks that cannot be right"),

@@ -3,6 +3,10 @@
   python -m tools.validate_jsonl my/train.jsonl
   python -m tools.validate_jsonl 'my/*.jsonl.gz' --check_overlap my/val.jsonl --text_len 128 \\
     --tokenizer gemma.model --html sheet.html
+  python -m tools.validate_jsonl --config configs/forkme.py --html sheet.html
+
+With --config it checks the JSONL files that the config trains on, with its tokenizer and text_len;
+prefix and suffix are then what the config's pp writes.
 
 Reports file, line and reason of lines that are not JSON, of files that are missing, refused or do
 not decode, of texts that are missing, of malformed boxes and masks, and of answers that are too
@@ -12,17 +16,21 @@ error.
 """
 import collections
 import dataclasses
+import functools
 import hashlib
 import json
 import math
+import pathlib
 import re
 import sys
 
 import numpy as np
 
 from big_vlm import cli, reporting
-from big_vlm.data import jsonl
+from big_vlm.data import jsonl, mixture
+from pp.builder import PreprocessError, get_preprocess_fn, split_pipeline
 from pp.locations import PIECE
+from pp.registry import OPS, parse_call
 from pp.text_layout import prompt_ids, suffix_ids
 from pp.tokenizer import check_single_ids, get_tokenizer
 from tools import contact_sheet, jsonl_images, jsonl_text
@@ -61,12 +69,14 @@ class _LineDigests:
   masks: bool  # whether it has any
 
 
-def validate(path, root=None, allow=(), tokenizer=None, text_len=128, against=None, limit=None):
+def validate(path, root=None, allow=(), tokenizer=None, text_len=128, against=None, limit=None,
+             texts_of=None):
   """Findings of JSONL files; prints a line of progress.
 
   tokenizer: as get_tokenizer takes it, or a .model or tokenizer.json file, whose <loc> and <seg>
   are then added; None: lengths are in words. against: other files, of the same root, whose images
-  should be others. limit: look at so many lines only.
+  should be others. limit: look at so many lines only. texts_of: a function (data, index) ->
+  {"prefix": ..., "suffix": ...}, see of_config(); None: those of the line.
   """
   tok = read_tokenizer(tokenizer)
   data = jsonl.Jsonl(path, root, allow, check=False)
@@ -75,16 +85,20 @@ def validate(path, root=None, allow=(), tokenizer=None, text_len=128, against=No
   found = Findings(data, count, collections.defaultdict(list), None,
                    "tokens" if tok else "words", text_len)
   add = lambda index, kind, text: found.problems[kind].append((index, text))
-  lines, lengths, single = [], [], {}
+  lines, lengths, single, failed = [], [], {}, {}
   for i in range(count):
     try:
-      example = data.line(i)
+      line = data.line(i)
     except ValueError as e:
       add(i, "line", _without(data.where(i), e))
       continue
+    try:
+      example = line | (texts_of(data, i) if texts_of else {})
+    except (PreprocessError, OSError) as e:
+      example, failed[i] = line, str(e)
     texts = [x if isinstance(x, str) else "" for x in map(example.get, ("prefix", "suffix"))]
     lengths.append(_lengths(tok, *texts))
-    for kind, reason in jsonl_text.problems(example):
+    for kind, reason in () if i in failed else jsonl_text.problems(example):
       add(i, kind, reason)
     if reason := jsonl_text.unknown_task(texts[0]):
       add(i, "task", reason)
@@ -92,9 +106,9 @@ def validate(path, root=None, allow=(), tokenizer=None, text_len=128, against=No
       add(i, "tokenizer", reason)
     if reason := tok and _cut(*lengths[-1], text_len):
       add(i, "cut", reason)
-    whole = _digest(json.dumps(example, sort_keys=True))
-    objects = example.get("objects")
-    lines.append(_LineDigests(i, _resolved(data, i, example, add), whole, *map(_digest, texts),
+    whole = _digest(json.dumps(line, sort_keys=True))
+    objects = line.get("objects")
+    lines.append(_LineDigests(i, _resolved(data, i, line, add), whole, *map(_digest, texts),
                        masks=isinstance(objects, dict) and "mask" in objects))
   found.lengths = np.array(lengths, int).reshape(-1, 3)
   checks = jsonl_images.check_files([p for line in lines for p in line.paths])
@@ -107,9 +121,44 @@ def validate(path, root=None, allow=(), tokenizer=None, text_len=128, against=No
       size = checks[line.paths[0]].size if line.paths else None
       for reason in jsonl_text.mask_problems(data.line(line.index), size):
         add(line.index, "fields", reason)
+  unread = {i for kind in ("file", "image") for i, _ in found.problems.get(kind, ())}
+  for i in failed.keys() - unread:  # of those the op says what the check of the file has said
+    add(i, "pp", failed[i])
   _compare(found, lines, checks, add)
   _leaks(found, lines, checks, others, add)
   return found
+
+
+def of_config(config):
+  """{name: arguments of validate()} of the JSONL components that a config trains on.
+
+  Raises ValueError where there are none, and for a pp string that does not fit the config.
+  """
+  context, found = mixture.context_of(config), {}
+  for component in config.input.mixture:
+    data = dict(component["data"])
+    if data.pop("name") != "jsonl":
+      continue
+    get_preprocess_fn(component["pp"], context)
+    sections, texts_of = split_pipeline(component["pp"]), None
+    layout = dict(tokenizer=context.tokenizer, text_len=context.text_len)
+    if "text_layout" in (names := [parse_call(section)[0] for section in sections]):
+      at = names.index("text_layout")
+      layout = {key: OPS.arguments(sections[at], context)[key] for key in layout}
+      texts_of = functools.partial(_texts, get_preprocess_fn("|".join(sections[:at]), context))
+    found[str(component.get("name") or len(found) + 1)] = dict(
+        path=data["path"], root=data.get("root"), allow=data.get("allow", ()), **layout,
+        texts_of=texts_of)
+  if not found:
+    raise ValueError("The config trains on no JSONL file: its input.mixture has none.")
+  return found
+
+
+def _texts(preprocess, data, index):
+  """The prefix and suffix that the ops before text_layout write."""
+  rng = np.random.default_rng(index)
+  made = preprocess({**data[index], "_rng": rng, "_epoch": 0})
+  return {key: made[key] for key in ("prefix", "suffix") if key in made}
 
 
 def read_tokenizer(name):
@@ -273,14 +322,14 @@ def lengths_table(found):
 
 
 def main(argv=None):
-  parser = cli.Parser(__doc__)
-  parser.add_argument("path", nargs="+", help="files or patterns such as 'my/*.jsonl'")
+  parser = cli.Parser(__doc__, config="optional")
+  parser.add_argument("path", nargs="*", help="files or patterns such as 'my/*.jsonl'")
   parser.add_argument("--root", help="folder that paths in the lines are relative to")
   parser.add_argument("--allow", nargs="*", default=(), choices=jsonl.ALLOW, metavar="WHAT",
                       help=f"allow, which is refused otherwise: {', '.join(jsonl.ALLOW)}")
   parser.add_argument("--tokenizer", help="e.g. \"gemma(tokensets=('loc', 'seg'))\", or a "
                                           "SentencePiece .model or a tokenizer.json")
-  parser.add_argument("--text_len", type=int, default=128, help="tokens that the model reads")
+  parser.add_argument("--text_len", type=int, help="tokens that the model reads (default: 128)")
   parser.add_argument("--check_overlap", nargs="+",
                       help="other JSONL files, e.g. for validation: images in both are an error")
   parser.add_argument("--limit", type=int, help="look at the first so many lines")
@@ -290,12 +339,27 @@ def main(argv=None):
                                                               "problem")
   parser.add_argument("--seed", type=int, default=0, help="of the sample")
   args = parser.parse_args(argv)
-  found = validate(args.path, args.root, args.allow, args.tokenizer, args.text_len,
-                   args.check_overlap, args.limit)
-  show(found, sys.maxsize if args.all else SHOWN)
-  if args.html:
-    print(f"contact sheet: {contact_sheet.write_sheet(found, args.html, args.sample, args.seed)}")
-  if found.failed:
+  given = dict(path=args.path, root=args.root, allow=args.allow, tokenizer=args.tokenizer,
+               text_len=args.text_len)
+  given = {key: value for key, value in given.items() if value}
+  if args.config and given:
+    parser.error(f"{', '.join(given)}: the config says it; change it there, or with "
+                 "--config.FIELD=VALUE")
+  if not args.config and not args.path:
+    parser.error("give files, or --config")
+  failed = False
+  jobs = of_config(args.config) if args.config else {"": given}
+  for name, job in jobs.items():
+    if len(jobs) > 1:
+      print(f"\n== {name}: {job['path']}")
+    found = validate(**job, against=args.check_overlap, limit=args.limit)
+    show(found, sys.maxsize if args.all else SHOWN)
+    failed |= found.failed
+    if args.html:
+      page = pathlib.Path(args.html)
+      page = page.with_stem(f"{page.stem}-{name}") if len(jobs) > 1 else page
+      print(f"contact sheet: {contact_sheet.write_sheet(found, page, args.sample, args.seed)}")
+  if failed:
     sys.exit(1)
 
 

@@ -201,6 +201,52 @@ def test_lengths_are_those_of_the_pipeline(write):
     assert [i for i, _ in found.problems.get("cut", [])] == [] if whole else [9]
 
 
+@pytest.fixture
+def config(write, tmp_path):
+  """A config file over lines whose texts its pp writes, with arguments of validate_jsonl for it."""
+  box, texts = {"bbox": [[0.1, 0.2, 0.8, 0.9]], "label": ["cat"]}, {"q": "how many?", "a": "7"}
+  boxes = write([{"image": "a.png", "objects": box}, {"image": "b.png", "objects": {"bbox": []}},
+                 {"image": "cut.png", "objects": box}], "boxes.jsonl")
+  asked = write([{"image": "a.png", **texts}, {"image": "b.png", **texts, "a": "7" * 30}],
+                "asked.jsonl")
+  pp = "flatten|decode|{}|resize|text_layout".format
+  path = tmp_path / "config.py"
+  path.write_text(f"""from configs import common
+def get_config():
+  c = common.train(tokenizer="sp({MODEL!r}, tokensets=('loc', 'seg'))", text_len=24)
+  c.model.img = dict(image_size=16)
+  c.input.mixture = [
+      dict(name="boxes", data=dict(name="jsonl", path={boxes!r}), pp={pp("detect")!r}),
+      dict(name="asked", data=dict(name="jsonl", path={asked!r}), pp={
+          pp("strfmt('answer en {q}', outkey='prefix')|copy('a', 'suffix')")!r})]
+  return c
+""")
+  return ["--config", str(path)]
+
+
+def test_a_config_says_files_tokenizer_text_len_and_how_texts_are_written(config, capsys):
+  def findings(*flags):
+    with pytest.raises(SystemExit):
+      validate_jsonl.main([*config, *flags])
+    return re.split(r"\n== ", capsys.readouterr().out)[1:]
+  boxes, asked = findings()
+  assert boxes.startswith("boxes: ") and asked.startswith("asked: ")
+  said = re.findall(r"boxes.jsonl, line (\d): (.*)", boxes)
+  assert [line for line, _ in said] == ["3", "2"]  # the broken image is said once
+  assert said[1][1].startswith("pp op `detect` failed on example boxes.jsonl:2: ")
+  assert "text_len 24 holds every line" in boxes
+  assert "line 2" in asked and "do not fit text_len 24" in asked
+  assert "text_len 64 holds every line" in findings("--config.text_len=64")[1]
+
+
+@pytest.mark.parametrize("more, complaint", [
+    (["x.jsonl"], "path: the config says it"), (["--text_len=9"], "text_len: the config says it")])
+def test_what_a_config_says_is_not_given_twice(config, more, complaint, capsys):
+  with pytest.raises(SystemExit):
+    validate_jsonl.main([*config, *more])
+  assert complaint in capsys.readouterr().err
+
+
 def test_a_tokenizer_that_splits_locations(write):
   path = write([{"image": "b.png", "prefix": "detect x", "suffix": f"{BOX} x"}])
   found = validate_jsonl.validate(path, tokenizer=f"sp({MODEL!r})")

@@ -116,7 +116,7 @@ def _matches(targets, names):
     try:
       return [n for n in names if re.fullmatch(pattern, n)]
     except re.error as e:
-      raise ValueError(f"The LoRA targets {pattern!r} are no regular expression: {e}.") from None
+      raise ValueError(f"The LoRA targets {pattern!r} are not a regular expression: {e}.") from None
   found = match(targets)
   for pattern in _alternatives(targets) if found else [targets]:
     if not match(pattern):

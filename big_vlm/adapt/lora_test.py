@@ -116,7 +116,7 @@ def test_adapters_of_a_weight_do_not_depend_on_the_other_targets():
     (".*(attn|mpl).*|img/haed/kernel", "'img/haed/kernel' match no.*'img/head/kernel'"),
     ("llm/final_norm/scale", "match no weight.* name such as img/.*, llm/layers/mlp/linear"),
     ("", "'' match no weight"),
-    ("*attn", "no regular expression: nothing to repeat")])
+    ("*attn", "not a regular expression: nothing to repeat")])
 def test_targets_that_match_nothing(targets, message):
   model, params = fresh("paligemma")
   with pytest.raises(ValueError, match=message):

@@ -15,17 +15,16 @@ import pathlib
 import re
 import shutil
 
-from etils import epath
-
 from big_vlm import files, presets
 from big_vlm.families import paligemma_presets
 from big_vlm.formats.npz import split_part
 
 INSTALL = {"huggingface_hub": "huggingface_hub==2.4.0", "kagglehub": "kagglehub==1.0.2",
-           "gcsfs": "gcsfs"}
+           "gcsfs": "gcsfs==2026.10.1"}
 # Configs, weights and tokenizers in the formats that are read here; no pickles, no other framework.
 FILES = ("*.json", "*.safetensors", "*.npz", "*.weights.h5", "*.model", "*.spm", "*.txt")
 WEIGHTS = (".safetensors", ".npz", ".weights.h5")
+OPTIMIZER = re.compile(r"/checkpoints/\d+/train(/|$)")  # of a workdir: only a training reads it
 HUGGING_FACE = re.compile(
     r"hf://([\w.-]+/[\w.-]+)(?:@(refs/(?:pr|convert)/[^/]+|[^/]+))?(?:/(.+))?")
 BY_HAND = "Or download it by other means and give the local folder or file as the source."
@@ -164,24 +163,39 @@ def _kaggle(uri, note):
 
 
 def _google_storage(uri, note):
-  """Copies what is not in the cache yet, each file under a temporary name until it is complete."""
+  """Copies what is not in the cache yet, and removes from it what is no longer there."""
   root = os.environ.get("BIG_VLM_CACHE") or os.path.expanduser("~/.cache/big_vlm")
-  target = pathlib.Path(root, "gs", uri.removeprefix("gs://").rstrip("/"))
-  source = epath.Path(uri)
+  bucket_path = uri.removeprefix("gs://").rstrip("/")
+  target, versions = (pathlib.Path(root, name, bucket_path) for name in ("gs", "gs-versions"))
   try:
-    if not source.exists():
+    import fsspec  # etils brings it
+    fs = fsspec.filesystem("gcs")
+    fs.invalidate_cache()
+    there = {path.strip("/"): info for path, info in fs.find(bucket_path, detail=True).items()
+             if not path.endswith("/") and not OPTIMIZER.search(path)}
+    if not there:
       raise FetchError(f"Google Cloud Storage has no file or folder {uri}, or it is not open to "
                        "you: `gcloud auth application-default login` says who you are.")
+    names = {path: path.removeprefix(bucket_path).strip("/") for path in there}
     try:
-      found = [(file, files.inside(target, name) if name else target)
-               for name, file in _files(source)]
+      for name in filter(None, names.values()):
+        files.inside(target, name)
     except ValueError as e:
       raise FetchError(f"{uri} holds an object that would be written elsewhere: {e}") from e
-    wanted = [(file, path) for file, path in found if not _is_current(file, path)]
+    wanted = [path for path, info in there.items() if not (version := _version(info))
+              or not (target / names[path]).is_file()
+              or _recorded(versions / names[path]) != version]
     if wanted:
       note(f"Fetching {len(wanted)} files of {uri} into {target}.")
-    for file, path in wanted:
-      _copy(file, path)
+    for path in wanted:
+      (versions / names[path]).unlink(missing_ok=True)
+      _copy(fs, path, there[path], target / names[path])
+      files.write_atomic(versions / names[path], _version(there[path]) or "")
+    if target.is_dir():
+      kept = {target / name for name in names.values()}
+      for path in target.rglob("*"):
+        if path.is_file() and path not in kept and path.suffix != ".part":
+          path.unlink()
   except FetchError:
     raise
   except ImportError as e:
@@ -200,27 +214,22 @@ def _google_storage(uri, note):
   return str(target)
 
 
-def _files(source, name=""):
-  """(name below the first source, path) of its files; of the source itself, if it is one, ""."""
-  if not source.is_dir():
-    return [(name, source)]
-  return [pair for child in source.iterdir()
-          for pair in _files(child, f"{name}/{child.name}".lstrip("/"))]
+def _version(info):
+  """What changes whenever an object is written, "" where the file system gives nothing such."""
+  known = [key for key in ("generation", "etag", "md5Hash", "mtime") if info.get(key)]
+  return f"{known[0]} {info[known[0]]}, {info['size']} bytes" if known else ""
 
 
-def _is_current(source, target):
-  if not target.is_file():
-    return False
-  here, there = target.stat(), source.stat()
-  return here.st_size == there.length and here.st_mtime >= (there.mtime or 0)
+def _recorded(path):
+  return path.read_text() if path.is_file() else None
 
 
-def _copy(source, target):
+def _copy(fs, source, info, target):
   with files.replacing(target) as part:
-    with source.open("rb") as read, part.open("wb") as write:
+    with fs.open(source, "rb") as read, part.open("wb") as write:
       shutil.copyfileobj(read, write, 16 << 20)
-    if part.stat().st_size != source.stat().length:
-      raise OSError(f"{source} has {source.stat().length:,} bytes, of which "
+    if part.stat().st_size != info["size"]:
+      raise OSError(f"gs://{source} has {info['size']:,} bytes, of which "
                     f"{part.stat().st_size:,} came")
 
 

@@ -1,6 +1,7 @@
 import errno
 import io
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -48,7 +49,8 @@ def error(uri):
 
 
 def content(folder):
-  return {p: open(os.path.join(folder, p), "rb").read() for p in sorted(os.listdir(folder))}
+  return {str(p.relative_to(folder)): p.read_bytes()
+          for p in sorted(pathlib.Path(folder).rglob("*")) if p.is_file()}
 
 
 def test_a_local_path_is_itself(monkeypatch, tmp_path):
@@ -250,9 +252,9 @@ class Bucket(memory.MemoryFileSystem):
   def _strip_protocol(cls, path):
     return super()._strip_protocol("memory://" + path.split("://")[-1])
 
-  def info(self, path, **kwargs):
-    info = super().info(path, **kwargs)
-    return {**info, "mtime": info.get("created")}
+  def find(self, path, **kwargs):
+    return {name: {**info, "generation": info["created"]}
+            for name, info in super().find(path, **kwargs).items()}
 
 
 @pytest.fixture
@@ -291,11 +293,34 @@ def test_google_storage_copies_only_what_changed(bucket, monkeypatch):
   lines = []
   folder = uris.fetch("gs://big/m", note=lines.append)
   assert content(folder) == {"a": b"a", "b": b"longer"}
-  os.utime(f"{folder}/a", (0, 0))  # the bucket's is younger
-  bucket.pipe("/big/m/a", b"A")
-  assert content(uris.fetch("gs://big/m", note=lines.append))["a"] == b"A"
+  bucket.pipe("/big/m/a", b"A")  # as long as before
+  bucket.rm("/big/m/b")
+  assert content(uris.fetch("gs://big/m", note=lines.append)) == {"a": b"A"}
   uris.fetch("gs://big/m", note=lines.append)
   assert lines == [f"Fetching 1 files of gs://big/m into {folder}."] * 2
+
+
+def test_a_bucket_that_gives_no_version_is_fetched_again(bucket, monkeypatch):
+  monkeypatch.setattr(Bucket, "find", lambda self, path, **kw: {
+      name: {"size": info["size"]} for name, info in
+      memory.MemoryFileSystem.find(self, path, **kw).items()})
+  for data in (b"a", b"b"):
+    bucket.pipe("/big/m/a", data)
+    assert content(fetch("gs://big/m")) == {"a": data}
+
+
+def test_the_optimizer_state_of_a_workdir_is_not_fetched(bucket):
+  bucket.pipe({f"/big/W/{name}": b"x" for name in (
+      "model.json", "checkpoints/20/params/d/1", "checkpoints/20/train/d/1",
+      "checkpoints/20/manifest.json")})
+  assert set(content(fetch("gs://big/W"))) == {
+      "model.json", "checkpoints/20/params/d/1", "checkpoints/20/manifest.json"}
+
+
+def test_an_object_whose_name_leaves_the_cache_is_refused(bucket, monkeypatch):
+  bucket.pipe("/big/m/a", b"a")
+  monkeypatch.setattr(Bucket, "find", lambda *_, **__: {"big/m/../../../x": {"size": 1}})
+  assert "'../../../x' is absolute or has '..'" in error("gs://big/m")
 
 
 def test_a_half_copied_file_is_never_taken_as_whole(bucket, monkeypatch, tmp_path):
@@ -307,9 +332,9 @@ def test_a_half_copied_file_is_never_taken_as_whole(bucket, monkeypatch, tmp_pat
 
   bucket.pipe("/big/a.npz", b"whole")
   with monkeypatch.context() as broken:
-    broken.setattr(Bucket, "open", lambda self, path, **_: Breaks(b"whole"))
+    broken.setattr(Bucket, "open", lambda *_, **__: Breaks(b"whole"))
     assert "broke off (ConnectionResetError: reset by peer)" in error("gs://big/a.npz")
-    broken.setattr(Bucket, "open", lambda self, path, **_: io.BytesIO(b"who"))
+    broken.setattr(Bucket, "open", lambda *_, **__: io.BytesIO(b"who"))
     assert "has 5 bytes, of which 3 came" in error("gs://big/a.npz")
   assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
   assert open(fetch("gs://big/a.npz"), "rb").read() == b"whole"
@@ -319,14 +344,14 @@ def test_google_storage_errors(bucket, monkeypatch):
   assert "no file or folder gs://big/none" in error("gs://big/none")
   def refuse(*_, **__):
     raise PermissionError("403 Forbidden")
-  monkeypatch.setattr(Bucket, "exists", refuse)
+  monkeypatch.setattr(Bucket, "find", refuse)
   assert "gcloud auth application-default login" in error("gs://big/a")
 
 
 @pytest.mark.parametrize("uri,module,line", [
     ("hf://org/name", "huggingface_hub", "pip install huggingface_hub=="),
     (f"kaggle://{KAGGLE}/3", "kagglehub", "pip install kagglehub=="),
-    ("gs://big/a", "gcsfs", "pip install gcsfs")])
+    ("gs://big/a", "gcsfs", "pip install gcsfs==")])
 def test_a_missing_library(monkeypatch, uri, module, line):
   for name in [m for m in sys.modules if m.split(".")[0] == module]:
     monkeypatch.delitem(sys.modules, name)

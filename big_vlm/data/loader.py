@@ -16,7 +16,7 @@ from etils import epy
 from big_vlm import cpu
 from big_vlm.batch import BATCH
 
-with epy.lazy_imports():  # slow to import
+with epy.lazy_imports(error_callback="pip install 'big_vlm[train]'"):  # slow to import
   import grain
 
 GRACE = 20  # seconds that a worker lives after SIGTERM

@@ -16,7 +16,7 @@ from pp import builder
 from pp.context import Context
 from pp.names import check_names, pick
 
-with epy.lazy_imports():  # slow to import
+with epy.lazy_imports(error_callback="pip install 'big_vlm[train]'"):  # slow to import
   import grain
 
 ON_ERROR = ("raise", "skip")

@@ -10,7 +10,7 @@ from etils import epath, epy
 
 from pp.names import pick
 
-with epy.lazy_imports():  # slow to import
+with epy.lazy_imports(error_callback="pip install 'big_vlm[train]'"):  # slow to import
   import tensorflow_datasets as tfds
 
 

@@ -18,7 +18,7 @@ from etils import epy
 from big_vlm.formats import shards
 from big_vlm.formats.lazy_array import LazyArray
 
-with epy.lazy_imports():  # slow to import
+with epy.lazy_imports(error_callback="pip install 'big_vlm[keras]'"):  # slow to import
   import h5py
 
 WEIGHTS = "model.weights.h5"

@@ -14,13 +14,18 @@ import math
 import flax.struct
 import jax
 import jax.numpy as jnp
+from etils import epy
 from jax.ad_checkpoint import checkpoint_name
-from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as splash_ops
-from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask_info as mask_info
 
 from big_vlm.cpu import platform
 from big_vlm.nn.layers import MODEL_WIDTH, softcap
 from big_vlm.nn.partitioning import BATCH_AXES
+
+with epy.lazy_imports():  # Pallas takes 0.4 s to import, and only TPUs use these
+  from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as splash_ops
+  from jax.experimental.pallas.ops.tpu.splash_attention import (
+    splash_attention_mask_info as mask_info,
+  )
 
 TILES = 512, 384, 256, 128  # rows and columns of a tile: multiples of a TPU's 128 lanes
 _BITS = 15  # `splash` has one int32 for first and last

@@ -79,7 +79,8 @@ def _value(name, text, default):
   except (ValueError, SyntaxError):
     value = None
   if type(value) is not type(default) and not (type(value) is int and type(default) is float):
-    raise ValueError(f"The argument {name}={text} of the config is not a {type(default).__name__} "
+    kind = {int: "an int", float: "a float", bool: "a bool"}[type(default)]
+    raise ValueError(f"The argument {name}={text} of the config is not {kind} "
                      f"as its default, {default!r}.")
   return value
 

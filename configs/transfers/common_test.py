@@ -19,11 +19,11 @@ def test_arguments(arg, want):
 
 @pytest.mark.parametrize("arg, complaint", [
     ("rse=448", "has no 'rse'. Did you mean 'res'"),
-    ("res=big", "res=big of the config is not a int as its default, 224"),
-    ("res=448.5", "not a int"),
-    ("res=True", "not a int"),
+    ("res=big", "res=big of the config is not an int as its default, 224"),
+    ("res=448.5", "not an int"),
+    ("res=True", "not an int"),
     ("train_on_val=1", "not a bool"),
-    ("final_splt", "res=final_splt of the config is not a int"),
+    ("final_splt", "res=final_splt of the config is not an int"),
     ("final_split", "The config has no 'final_split'. 'final_split' is now 'train_on_val'"),
     ("size=3b", "The config has no 'size'. 'size' is now 'model'"),
 ])

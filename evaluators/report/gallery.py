@@ -120,7 +120,7 @@ def _probabilities(p):
   steps = np.rint(np.exp(np.minimum(values[:MOST_TOKENS], 0)) * (len(LEVELS) - 1)).astype(int)
   mean = float(values.mean())
   return {"length": len(values), "mean": round(mean, 4) if math.isfinite(mean) else None,
-          "sure": "".join(LEVELS[step] for step in steps)}
+          "confidence": "".join(LEVELS[step] for step in steps)}
 
 
 def _picture(p, where):

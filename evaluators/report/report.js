@@ -125,11 +125,11 @@ function texts(row) {
 
 // A bar for each token of the answer, as high as the probability that the model gave it.
 function confidence(row) {
-  const step = Math.min(6, 220 / row.sure.length);
-  const svg = drawn("svg", {class: "sure", width: step * row.sure.length, height: 16,
+  const step = Math.min(6, 220 / row.confidence.length);
+  const svg = drawn("svg", {class: "confidence", width: step * row.confidence.length, height: 16,
     role: "img", "aria-label": "probability of each token"});
   svg.append(drawn("title", {}, "probability of each token of the answer"));
-  [...row.sure].forEach((level, i) => {
+  [...row.confidence].forEach((level, i) => {
     const high = Math.max(1, 16 * parseInt(level, 36) / 35);
     svg.append(drawn("rect", {x: i * step, y: 16 - high, width: Math.max(step - 1, step * .7),
       height: high}));
@@ -163,7 +163,7 @@ function card(row) {
     facts.push(`mean log-probability ${row.mean.toFixed(2).replace("-", "\u2212")}`);
   }
   const footer = element("footer");
-  if (row.sure) footer.append(confidence(row));
+  if (row.confidence) footer.append(confidence(row));
   facts.forEach(fact => footer.append(element("span", "fact", fact)));
   made.append(footer);
   return made;

@@ -123,9 +123,9 @@ def test_rows_and_details(page):
 @pytest.mark.parametrize("change, want", [
     (dict(), dict(answer="7", prompt="answer en which digit?", refs=[["7", 1]], score=1,
                   end="eos", length=2, mean=-.2)),
-    (dict(logprobs=[0., np.log(.2), -50.]), dict(length=3, sure="z70")),
-    (dict(logprobs=[-np.inf, 0.]), dict(sure="0z", mean=None)),
-    (dict(logprobs=None), dict(length=2, sure=None)),
+    (dict(logprobs=[0., np.log(.2), -50.]), dict(length=3, confidence="z70")),
+    (dict(logprobs=[-np.inf, 0.]), dict(confidence="0z", mean=None)),
+    (dict(logprobs=None), dict(length=2, confidence=None)),
     (dict(references=["a"] * 7 + ["b"]), dict(refs=[["a", 7], ["b", 1]])),
     (dict(references=None), dict(refs=[])),
     (dict(references=None, suffix=b"eight"), dict(refs=[["eight", 1]])),
@@ -267,7 +267,7 @@ def test_panels_of_tasks(page):
   assert got.text.count("ended by: eos 100.0") == 1
 
 
-def test_heights_of_a_histogram_are_shares_of_the_tallest_bin(page):
+def test_heights_of_a_histogram_are_fractions_of_the_tallest_bin(page):
   rows = [{**TEXT, "tokens": [0] * n, "correct": ok} for n, ok in
           ((1, True), (1, False), (1, False), (1, False), (2, True))]
   bars = [(r["class"], r["y"], r["height"]) for r in page(predictions=rows).of("rect")
@@ -276,7 +276,7 @@ def test_heights_of_a_histogram_are_shares_of_the_tallest_bin(page):
 
 
 @pytest.mark.parametrize("scores, shown", [
-    ([1.5, .5], "By groupa0.5001b1.5001"),                 # not shares of 1, e.g. CIDEr
+    ([1.5, .5], "By groupa0.5001b1.5001"),                 # not fractions of 1, e.g. CIDEr
     ([None, .5], "By group, in percenta50.01b100.01"),     # right or wrong, where there is no score
     ([float("nan"), .5], "By group, in percenta50.01"),
 ])
