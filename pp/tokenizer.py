@@ -98,6 +98,11 @@ class Tokenizer:
     if isinstance(text, (list, tuple, np.ndarray)):
       return [self.to_int(t, bos=bos, eos=eos) for t in text]
     text = text.decode() if isinstance(text, bytes) else text
+    try:
+      text.encode()
+    except UnicodeEncodeError as e:
+      raise ValueError(f"The text {ascii(text[:80])} has half a character at {e.start} (a lone "
+                       "surrogate): it was cut inside an emoji, or is not UTF-8.") from None
     for wanted, token, what in [(bos, self.bos_token, "bos"), (eos, self.eos_token, "eos")]:
       if wanted and token < 0:
         raise ValueError(f"The tokenizer {self.path} has no {what} piece.")

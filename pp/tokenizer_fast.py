@@ -25,6 +25,9 @@ USUAL = {  # where no file beside a tokenizer.json names them: Gemma's, OPT's, G
     "bos_token": ("<bos>", "</s>", "<|endoftext|>"),
     "eos_token": ("<eos>", "</s>", "<|endoftext|>"),
 }
+# Control in every file, whatever its flags: written in a text they are ordinary characters.
+ALWAYS_CONTROL = frozenset(CONTROL).union(*USUAL.values())
+MARK = "\0 "  # ahead of pieces that no text matches: normalized text has "▁" for a space
 COMPANIONS = ("tokenizer_config.json", "special_tokens_map.json")  # may lie beside tokenizer.json
 
 
@@ -34,7 +37,7 @@ class _Fast(Tokenizer):
   def __init__(self, path, fast, names, control):
     self.path = path
     self._fast = fast
-    vocab = fast.get_vocab(with_added_tokens=True)
+    vocab = _vocabulary(fast)
     self.vocab_size = max(vocab.values()) + 1
     ids = {what: vocab.get(name, -1) for what, name in names.items()}
     self.pad_token, self.bos_token = ids["pad_token"], ids["bos_token"]
@@ -52,7 +55,8 @@ class _Fast(Tokenizer):
     return self._fast.decode([i for i in ids if i not in self._control])
 
   def _spelling(self, i):
-    return self._fast.id_to_token(i) or ""  # "": an id that the vocabulary skips
+    piece = self._fast.id_to_token(i) or ""  # "": an id that the vocabulary skips
+    return piece.removeprefix(MARK)
 
 
 @TOKENIZERS.register("hf")
@@ -72,11 +76,15 @@ def hf(file, tokensets=()):
                      f"of Hugging Face. {hint}".strip())
   added = description.get("added_tokens") or []
   for token in added:
-    token["special"] = bool(token.get("special")) and not MATCHED.fullmatch(token["content"])
+    is_control = bool(token.get("special")) or token["content"] in ALWAYS_CONTROL
+    token["special"] = is_control and not MATCHED.fullmatch(token["content"])
+  control = {token["content"] for token in added if token["special"]} | ALWAYS_CONTROL
   description |= dict(added_tokens=added, post_processor=None, truncation=None, padding=None)
+  if isinstance(description["model"].get("vocab"), list):  # a Unigram's [piece, score]
+    description["added_tokens"] = _unmatched(description, control, path)
   fast = _build(lambda: tokenizers.Tokenizer.from_str(json.dumps(description)), path)
   fast.encode_special_tokens = True
-  vocab = fast.get_vocab(with_added_tokens=True)
+  vocab = _vocabulary(fast)
   baked = sorted((p for p in vocab if MATCHED.fullmatch(p)), key=vocab.get)
   # Pieces of the model itself are split into characters unless they are added, where they keep ids.
   known = {token["content"] for token in added}
@@ -84,6 +92,25 @@ def hf(file, tokensets=()):
   fast.add_tokens([tokenizers.AddedToken(p, normalized=False) for p in pieces])
   control = [token["id"] for token in added if token["special"]]
   return _Fast(path, fast, _special_names(path, vocab), control)
+
+
+def _vocabulary(fast):
+  """{piece: id} without marks."""
+  return {piece.removeprefix(MARK): i
+          for piece, i in fast.get_vocab(with_added_tokens=True).items()}
+
+
+def _unmatched(description, control, path):
+  """Marks the control pieces of a Unigram model, which finds them in text as any other piece."""
+  model = description["model"]
+  try:
+    model["vocab"] = [[MARK + piece if piece in control else piece, score]
+                      for piece, score in model["vocab"]]
+  except (TypeError, ValueError) as e:
+    raise ValueError(f"The tokenizer file {path} has a vocabulary that is not a list of [piece, "
+                     f"score] ({e}).") from None
+  marked = {piece for piece, _ in model["vocab"]}
+  return [token for token in description["added_tokens"] if MARK + token["content"] not in marked]
 
 
 @TOKENIZERS.register("bpe")

@@ -63,6 +63,12 @@ def test_digits_never_merge(tmp_path):
   assert tok.to_int("2024") == [two, zero, two, four] and tok.piece(two) == "2"
 
 
+@pytest.mark.parametrize("text", ["detect caf\udce9", "a \ud83d cat"])
+def test_half_a_character_is_named(text, tok):
+  with pytest.raises(ValueError, match="half a character at"):
+    tok.to_int(text)
+
+
 def test_control_pieces_in_a_text_are_ordinary_characters(tok):
   assert not {0, 1, 2, 3} & set(tok.to_int("<pad><eos><bos><unk>"))
 

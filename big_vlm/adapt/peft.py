@@ -8,8 +8,11 @@ A convolution has lora_A [r, in, p, q] and lora_B [out, r, 1, 1]. Modules are na
 transformers 5 in memory; param_map of families/*/hf.py gives the places of our weights.
 """
 import json
+import math
 import pathlib
 import re
+
+import numpy as np
 
 from big_vlm.adapt import lora
 from big_vlm.checkpoints import hf
@@ -25,10 +28,20 @@ IN_MEMORY = [  # from hub spelling, hf.py, to that of a model in memory
     (r"^vision_tower\.vision_model\.", "model.vision_tower."),
     (r"^(?=multi_modal_projector\.)", "model."),
     (r"^vision_model\.", "")]
-# What would change the numbers and has no counterpart here: {key: allowed values}.
-FIXED = dict(peft_type=("LORA",), use_dora=(False, None), use_rslora=(False, None),
-             bias=("none", None), rank_pattern=({}, None), alpha_pattern=({}, None),
-             lora_bias=(False, None), modules_to_save=(None, []))
+# Keys of adapter_config.json. USED give the numbers. HARMLESS may have any value: they say where
+# adapters are, which the tensors show, or how they were trained. FIXED have the values that are
+# understood. Every other key, known to PEFT or not, must be null, false or empty.
+USED = ("r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern")
+HARMLESS = (
+    "base_model_name_or_path", "revision", "task_type", "auto_mapping", "inference_mode",
+    "peft_version", "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern",
+    "lora_dropout", "megatron_core", "qalora_group_size", "loftq_config", "eva_config",
+    "corda_config", "lora_ga_config", "runtime_config")
+FIXED = {  # the other inits (pissa, olora, corda, loftq, ...) change the base when PEFT loads them
+    "peft_type": ("LORA",), "bias": ("none", None),
+    "init_lora_weights": (True, False, None, "gaussian", "orthogonal", "eva")}
+PATTERN = re.compile(r"\^?([\w.|^$]|\\[.d]|\.\*|(?<=d)\+)+")  # of a module's name: no groups
+MAX_CONFIG, MAX_PATTERNS = 1 << 20, 1024  # bytes; of a 27B model's modules: 434
 
 
 def export(model, params, path, base=None):
@@ -57,30 +70,138 @@ def export(model, params, path, base=None):
 def load(model, params, path):
   """params with the adapters of a folder of PEFT, in the spelling of any transformers.
 
-  Raises ValueError for a config that would change the numbers otherwise, and one that lists all
-  tensors which are missing, unexpected or of another shape.
+  What shares a leaf of ours with an adapted module (keys with values, gate with up, all layers) and
+  has no adapter itself gets zeros. Modules of other ranks and scales than the first get zeros up to
+  the largest rank, and their scale in B. Raises ValueError for a config that would change the
+  numbers otherwise, and one that lists all tensors which are missing, unexpected or of another
+  shape.
   """
   path = pathlib.Path(path)
-  config = json.loads((path / CONFIG).read_text())
-  for key, allowed in FIXED.items():
-    if config.get(key, allowed[0]) not in allowed:
-      raise ValueError(f"{path / CONFIG}: {key} is {config[key]!r}; only {allowed[0]!r} is "
-                       "supported. Merge the adapter in PEFT and load the whole model.")
-  tensors = {name.removeprefix(ROOT): leaf
-             for name, leaf in safetensors.read_file(path / WEIGHTS).items()}
+  config = _read_config(path / CONFIG)
+  if not (path / WEIGHTS).is_file():
+    raise FileNotFoundError(f"{path} has no {WEIGHTS}, which holds the adapter: PEFT's "
+                            "save_pretrained writes it. Files that end in .bin are not read.")
   kind = paligemma_hf.export_config(model.config, "float32")["model_type"]
-  tensors = hf.hub_spelling(tensors, kind, path)
-  held = {re.sub(r"lora_[AB]\.weight$", "weight", name) for name in tensors}
-  names = [row.name for row in paligemma_hf.param_map(model.config)
-           if any(n in held for _, n in row.pieces())]
+  found = {name.removeprefix(ROOT): leaf
+           for name, leaf in safetensors.read_file(path / WEIGHTS).items()}
+  modules = _modules(config, found, kind, path)
+  tensors = hf.hub_spelling(found, kind, path)
+  source = f"{path} (made for the base {str(config.get('base_model_name_or_path'))[:80]!r})"
+  names = [row.name for row in _places(model).values() if any(
+      re.sub("weight$", "lora_A.weight", n) in modules for _, n in row.pieces())]
   if not names:
-    raise ValueError(f"{path} adapts no module of this model. It has {sorted(held)[:3]}.")
-  params = lora.add(model, params, config["r"], "|".join(map(re.escape, names)),
-                    config["lora_alpha"])
+    raise ValueError(f"{source} adapts no module of this model. It has {sorted(modules)[:3]}.")
+  rank, scale = max(r for r, _ in modules.values()), next(iter(modules.values()))[1]
+  params = lora.add(model, params, rank, "|".join(map(re.escape, names)), scale * rank)
   wrappers = lora.adapters(params)
-  shapes = {name: x.shape for name, x in _leaves(wrappers).items()}
-  leaves = param_map.import_(_rows(model, wrappers), tensors, shapes, path)
+  rows, shapes = _rows(model, wrappers), {name: x.shape for name, x in _leaves(wrappers).items()}
+  shapes_there = {name: row.external_shape(shapes[row.name])
+                  for row in rows for _, name in row.pieces()}
+  param_map.compare(tensors, {
+      name: _with_rank(name, shape, modules[name][0])
+      for name, shape in shapes_there.items() if name in modules}, source)
+  leaves = param_map.import_(rows, {
+      name: from_array(_filled(name, shape, tensors.get(name), modules.get(name), scale, path))
+      for name, shape in shapes_there.items()}, shapes, path)
   return lora.filled(params, {name: leaf.read(()) for name, leaf in leaves.items()}, path)
+
+
+def _read_config(file):
+  """The dict of an adapter_config.json of which all is understood, or a ValueError."""
+  try:
+    text = file.read_bytes()
+    config = json.loads(text) if len(text) <= MAX_CONFIG else None
+  except (ValueError, RecursionError) as e:
+    raise ValueError(f"{file} is not valid JSON ({str(e)[:100]}): save it again.") from None
+  if not isinstance(config, dict):
+    raise ValueError(f"{file} is not the config of an adapter: a JSON object of at most "
+                     f"{MAX_CONFIG} bytes.")
+  for key, value in config.items():
+    if key in FIXED:
+      bad = not any(value is v or isinstance(v, str) and value == v for v in FIXED[key])
+    else:
+      empty = value is None or value is False or value in ({}, [])
+      bad = key not in USED + HARMLESS and not empty
+    if bad:
+      why = f"only {' or '.join(map(repr, FIXED[key]))} is" if key in FIXED else "that is not"
+      raise ValueError(f"{file}: {key[:80]} is {repr(value)[:80]}; {why} supported. Merge the "
+                       "adapter in PEFT (merge_and_unload) and load the whole model.")
+  config = {"r": 8, "lora_alpha": 8, **config}  # PEFT's defaults
+  for key in ("rank_pattern", "alpha_pattern"):
+    patterns = config[key] = {} if config.get(key) is None else config[key]
+    if not isinstance(patterns, dict) or len(patterns) > MAX_PATTERNS:
+      raise ValueError(f"{file}: {key} is not an object of at most {MAX_PATTERNS} names.")
+    for name in patterns:
+      if not PATTERN.fullmatch(name) or name.count("*") + name.count("+") > 2:
+        raise ValueError(f"{file}: {key} has {name[:80]!r}; supported are names of modules such as "
+                         "'q_proj' and 'layers.0.mlp', with at most two '.*' or '\\d+' in them.")
+  if config.get("use_rslora") not in (None, False, True):
+    raise ValueError(f"{file}: use_rslora is {config['use_rslora']!r}: it is true or false.")
+  whole = lambda x: type(x) is int and 1 <= x < 2**31
+  finite = lambda x: type(x) in (int, float) and 1e-30 < abs(x) < 1e30
+  for key, pattern, fits, must in (("r", "rank_pattern", whole, "a whole number above 0"),
+                                   ("lora_alpha", "alpha_pattern", finite, "finite, and not 0")):
+    for name, value in [(key, config[key]), *config[pattern].items()]:
+      if not fits(value):
+        what = key if name == key else f"{pattern}[{name[:80]!r}]"
+        raise ValueError(f"{file}: {what} is {repr(value)[:80]}: it must be {must}.")
+  return config
+
+
+def _modules(config, found, kind, path):
+  """{lora_A's and lora_B's name in hub spelling: (rank, scale) of their module}.
+
+  found: {name as in the file, without ROOT: LazyArray}; patterns are of that spelling. Raises
+  ValueError for half an adapter, and for a rank that is not that of the config.
+  """
+  compiled = {key: [(re.compile(rf"(.*\.)?({name})$"), value) for name, value in
+                    config[key].items()] for key in ("rank_pattern", "alpha_pattern")}
+  of = lambda key, module, default: next(
+      (value for regex, value in compiled[key] if regex.match(module)), default)
+  out = {}
+  for name, leaf in found.items():
+    if not (match := re.fullmatch(r"(.*)\.lora_([AB])\.weight", name)):
+      raise ValueError(f"{path / WEIGHTS}: {name[:200]} is unexpected: only lora_A.weight and "
+                       "lora_B.weight of modules are read. Merge the adapter in PEFT.")
+    module, half = match.groups()
+    other = f"{module}.lora_{'B' if half == 'A' else 'A'}.weight"
+    if other not in found:
+      raise ValueError(f"{path / WEIGHTS}: {name} is there without {other}: the file is not whole.")
+    rank = of("rank_pattern", module, config["r"])
+    if tuple(leaf.shape)[half == "B":][:1] != (rank,):
+      raise ValueError(f"{path / WEIGHTS}: {name} is {list(leaf.shape)}, but its rank by "
+                       f"{CONFIG} is {rank}.")
+    if leaf.dtype.kind not in "fV":
+      raise ValueError(f"{path / WEIGHTS}: {name} is stored as {leaf.dtype}, not as a float.")
+    alpha = of("alpha_pattern", module, config["lora_alpha"])
+    scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+    if hub := paligemma_hf.hub_spelling(name, kind):
+      out[hub] = rank, scale
+    else:
+      raise ValueError(f"{path / WEIGHTS}: {name} adapts a part of the base that is not used here.")
+  return out
+
+
+def _with_rank(name, shape, rank):
+  """The shape of an A [r, ...] or B [out, r, ...] with another r."""
+  axis = int(name.endswith("lora_B.weight"))
+  return (*shape[:axis], rank, *shape[axis + 1:])
+
+
+def _filled(name, shape, tensor, of, shared, path):
+  """The array `shape` of a tensor, or of None, with zeros from its rank on, in the shared scale.
+
+  of: (rank, scale) of its module.
+  """
+  out = np.zeros(shape, np.float32)
+  if tensor is not None:
+    rank, scale = of
+    value = tensor.read(()).astype(np.float32)
+    if not np.isfinite(value).all():
+      raise ValueError(f"{path / WEIGHTS}: {name} holds values that are not finite.")
+    is_b = name.endswith("lora_B.weight")
+    out[(slice(None),) * is_b + (slice(rank),)] = value * np.float32(scale / shared if is_b else 1)
+  return out
 
 
 def _in_memory(name):
@@ -96,13 +217,18 @@ def _leaves(wrappers):
 
 def _rows(model, wrappers):
   """The table of the leaves of {weight's name: LoRA}, in hub spelling."""
-  places = {row.name: row for row in paligemma_hf.param_map(model.config)
-            if row.part == (0, 1) and not row.name.endswith("input_embedding")}
+  places = _places(model)
   if bad := [name for name in wrappers if name not in places]:
     raise ValueError(f"PEFT has no adapters for {', '.join(bad)}: choose other LoRA targets, or "
                      "merge and export the whole model.")
   return [row for name, wrapper in wrappers.items()
           for row in _pair(places[name], wrapper.spec)]
+
+
+def _places(model):
+  """{weight's name: its ParamMapping} of what PEFT has adapters for."""
+  return {row.name: row for row in paligemma_hf.param_map(model.config)
+          if row.part == (0, 1) and not row.name.endswith("input_embedding")}
 
 
 def _pair(row, spec):

@@ -7,7 +7,7 @@ import pathlib
 
 from big_vlm.checkpoints import hf_tokenizer
 from big_vlm.checkpoints.checkpoint import Checkpoint, shapes
-from big_vlm.families import paligemma_hf
+from big_vlm.families import exchange, paligemma_hf
 from big_vlm.formats import config_json, param_map, safetensors
 from pp import tokenizer_files
 
@@ -84,6 +84,8 @@ def write(path, source, note, max_shard=safetensors.MAX_SHARD):
   """
   folder, config = pathlib.Path(path), source.config
   described = paligemma_hf.export_config(config, source.dtype)
+  again = paligemma_hf.import_config(described, "config.json")
+  exchange.check_export(config, again, "transformers")
   source.check()
   folder.mkdir(parents=True, exist_ok=True)
   hf_tokenizer.write(folder, described, source.tokenizer)

@@ -16,6 +16,7 @@ from pp.tokenizer import added_pieces, get_tokenizer
 
 IMAGE = "<image>"
 SPECIAL = ("bos_token", "eos_token", "pad_token")
+LEFT = {"padding_side": "left"}  # generation continues behind the prompt; transformers' is right
 BILINEAR = 2  # PIL's number; as the images that our models are trained on, here and by big_vision
 
 
@@ -69,7 +70,7 @@ def _write_tokenizer(folder, name, image):
   if kind == "bpe":  # OPT: transformers makes the fast tokenizer from vocab.json and merges.txt
     same = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "</s>")
     return {"tokenizer_class": "GPT2Tokenizer", **same, "pad_token": "<pad>",
-            "add_prefix_space": False, "add_bos_token": True, "errors": "replace"}
+            **LEFT, "add_prefix_space": False, "add_bos_token": True, "errors": "replace"}
   model = tokenizer_files.serialized(name)
   (folder / "tokenizer.model").write_bytes(model)
   proto = sentencepiece_model_pb2.ModelProto()
@@ -85,7 +86,7 @@ def _write_tokenizer(folder, name, image):
   special["unk_token"] = proto.pieces[proto.trainer_spec.unk_id].piece
   _dump(folder / "special_tokens_map.json", special)
   return {"tokenizer_class": "GemmaTokenizer" if is_bpe else "PreTrainedTokenizerFast", **special,
-          "add_bos_token": "bos_token" in special, "clean_up_tokenization_spaces": False,
+          **LEFT, "add_bos_token": "bos_token" in special, "clean_up_tokenization_spaces": False,
           "model_max_length": 1_000_000_000}
 
 
@@ -98,8 +99,8 @@ def _from_json(folder, args, kwargs, image):
   _add_image_token(fast, image)
   fast.save(str(folder / "tokenizer.json"))
   beside = folder / "tokenizer_config.json"
-  return (json.loads(beside.read_text()) if beside.exists()
-          else {"tokenizer_class": "PreTrainedTokenizerFast"})
+  return LEFT | (json.loads(beside.read_text()) if beside.exists()
+                 else {"tokenizer_class": "PreTrainedTokenizerFast"})
 
 
 def _add_image_token(fast, index):

@@ -40,6 +40,22 @@ def test_ids_are_those_of_sentencepiece(spec, tmp_path):
   assert external.token_to_id("<image>") == ours.vocab_size
 
 
+def test_control_pieces_in_a_text_are_letters_with_either_file(spec, tmp_path):
+  ours = get_tokenizer(spec)
+  hf_tokenizer.write(tmp_path, config(ours.vocab_size), spec)
+  for special in (True, False):  # a file that forgets the flag means the same pieces
+    file = tmp_path / "tokenizer.json"
+    content = json.loads(file.read_text())
+    for token in content["added_tokens"][:4]:
+      token["special"] = special
+    file.write_text(json.dumps(content))
+    other = get_tokenizer(f"hf('{file}')")
+    for text in ("<eos>", "a cat<eos> b", "<bos>a", "<pad><unk>", *TEXTS):
+      assert other.to_int(text) == ours.to_int(text), text
+    assert (other.eos_token, other.piece(1), other.to_str([2, 264, 1])) == (
+        1, "<eos>", ours.to_str([264]))
+
+
 def test_read_back_it_is_the_same_tokenizer(spec, tmp_path):
   hf_tokenizer.write(tmp_path, config(get_tokenizer(spec).vocab_size), spec)
   again = get_tokenizer(tokenizer_files.find(tmp_path, multimodal=True))
@@ -60,6 +76,7 @@ def test_files_say_what_auto_classes_need(spec, tmp_path):
   hf_tokenizer.write(tmp_path, config(get_tokenizer(spec).vocab_size), spec)
   load = lambda name: json.loads((tmp_path / name).read_text())
   image, names = load("preprocessor_config.json"), load("tokenizer_config.json")
+  assert names["padding_side"] == "left"  # a batch of prompts continues behind each prompt
   assert image["image_seq_length"] == 4 and image["size"] == {"height": 16, "width": 16}
   assert image["processor_class"] == names["processor_class"] == "PaliGemmaProcessor"
   assert names["tokenizer_class"] in ("GemmaTokenizer", "PreTrainedTokenizerFast")

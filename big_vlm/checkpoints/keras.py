@@ -71,9 +71,11 @@ def export_config(config, dtype):
   Raises ValueError for a model that KerasHub has no class of.
   """
   try:
-    return keras_preset.described(*paligemma_keras.export_config(config), dtype)
+    described = keras_preset.described(*paligemma_keras.export_config(config), dtype)
   except ValueError as e:
     raise ValueError(f"KerasHub has no class for {e}: export it as 'native' or 'npz'.") from None
+  exchange.check_export(config, import_config(described, "config.json"), "KerasHub")
+  return described
 
 
 def write(path, source, note, max_shard=h5.MAX_SHARD):

@@ -11,10 +11,14 @@
 import_config gives the family's own config, export_config what is written for it, param_map its
 ParamMappings.
 """
+import dataclasses
 import importlib
 
 from big_vlm import families
 from big_vlm.families import paligemma
+
+# Fields that say how a model runs, or how it begins, not what it computes.
+RUNTIME = {"dtype", "remat", "attention", "unroll", "dropout", "zero_head"}
 
 
 def modules(kind):
@@ -40,3 +44,33 @@ def check_head(config):
   """Raises unless a PaliGemmaConfig's tower gives what its decoder takes."""
   if config.img.pool != "none" or config.img.out_width != config.llm.width:
     raise ValueError("a PaliGemma whose tower is pooled or has no head of the decoder's width")
+
+
+def check_export(config, again, framework):
+  """Raises ValueError for a field that changes the numbers and that an export does not say.
+
+  again: the PaliGemmaConfig that is read from what the export of `config` would write.
+  """
+  for part in ("img", "llm"):
+    ours, read = (_computation(c, part) for c in (config, again))
+    for name, value in ours.items():
+      if value != read.get(name, value):
+        raise ValueError(
+            f"The config of {framework} cannot say {part}.{name}={value!r} of this model: read "
+            f"back it is {read[name]!r}, which gives other numbers. Export it as 'native'.")
+
+
+def _computation(config, part):
+  """{field: value} of what a tower or a decoder computes, defaults written out."""
+  c = getattr(config, part)
+  if c is None:
+    return {}
+  values = {f.name: getattr(c, f.name) for f in dataclasses.fields(c) if f.name not in RUNTIME}
+  if "query_scale" in values:
+    values["query_scale"] = round(c.query_scale or c.head_dim**-0.5, 9)
+    values["global_rope_base"] = c.global_rope_base or c.rope_base
+    if c.window is None or config.img is None:  # all text is causal
+      del values["sliding_window_mode"]
+    if c.window is None and (values["global_rope_base"], c.global_rope_scale) == (c.rope_base, 1):
+      del values["global_every"]
+  return values

@@ -22,7 +22,6 @@ IMG = dict(patch=4, image_size=16, width=24, mlp=40, heads=2, depth=3)
 CONFIGS = {  # heads * head_dim is not the width, and depth not that of the golden models
     "PaliGemma": (vit.config("tiny", **IMG, out_width=32), gemma.config("tiny", head_dim=12)),
     "PaliGemma 2": (vit.config("tiny", **IMG, out_width=32), gemma.config("tiny2", window=None)),
-    "PaliGemma 2 with window": (vit.config("tiny", **IMG, out_width=32), gemma.config("tiny2")),
     "Gemma": (None, gemma.config("tiny", heads=4, kv_heads=4, depth=3)),
     "Gemma 2": (None, gemma.config("tiny2", window=4)),
     "VaultGemma": (None, gemma.config("tiny", kv_heads=4, final_softcap=5.)),
