@@ -5,6 +5,7 @@ An evaluator type is a module (evaluators/vqa.py, ...) with
       "references" to the predictions, which evaluators/predictions.py describes
   PERCENT   names of metrics that papers print times 100
 and optionally
+  UNDEFINED   {metric: why it is NaN where the examples leave it undefined}
   check(**args)   raises ValueError for arguments that make no sense
   likelihoods(model, params, batch) and row(...)   for a type that reads given answers, not decodes
   submission(predictions, **args)   the JSON value that a test server takes
@@ -181,6 +182,10 @@ class Evaluator:
     return self.score([{**{k: v for k, v in p.items() if k not in of_model}, "prediction": guess}
                        for p, guess in zip(predictions, majority_class(predictions))])
 
+  def undefined(self, metric):
+    """Why a metric is NaN."""
+    return getattr(self._module, "UNDEFINED", {}).get(metric, "the examples leave nothing to count")
+
   def in_percent(self, metric):
     return in_percent(self.type, metric)
 
@@ -193,7 +198,7 @@ class Evaluator:
     evaluation (any batch size), parameters and number of examples.
     """
     examples, preprocess = source.get(**self._data), self._preprocess
-    file = self._open(kept, params, len(examples)) if kept else None
+    file = self._open(kept, params, examples) if kept else None
     predictions = list(file.predictions) if file else []
     begin = distributed.broadcast_from_primary(lambda: len(predictions))
     for p, i in zip(predictions, range(images)):
@@ -256,9 +261,10 @@ class Evaluator:
               "logprobs": np.round(g.logprobs, 5).tolist()}
     return fields
 
-  def _open(self, path, params, count):
+  def _open(self, path, params, examples):
     """The ResumableWriter of process 0; None on others."""
-    described = [self.type, self._data, self._pp, self._context, self._decode, count,
+    described = [self.type, self._data, self._pp, self._context, self._decode, len(examples),
+                 examples.fingerprint(),  # of the content: a file may have changed in its place
                  repr(self._model.config), fingerprint(params)]
     key = hashlib.sha256(json.dumps(described, default=repr).encode()).hexdigest()
     return ResumableWriter(path, key) if distributed.is_primary_process() else None

@@ -86,6 +86,25 @@ def test_vqa(metric, rows, scores, results):
   assert {name.partition("/")[0] for name in results} <= set(vqa.PERCENT)
 
 
+@pytest.mark.parametrize("answer", ["2", {"answer": "2", "answer_id": 1}, b"2", np.str_("2"), 2,
+                                    np.int64(2), {"answer": b"2"}])
+def test_an_answer_is_a_text_a_number_or_a_record(answer):
+  assert vqa.score([row("2", answers=[answer])], None, metric="exact")["accuracy"] == 1
+
+
+def test_what_the_examples_leave_undefined_is_nan():
+  """CIDEr of one image, AP of crowds alone: 0 and pycocotools' -1 would be read as results."""
+  rows = [row("a cat", captions=["a cat"])]
+  assert np.isnan(caption.score(rows, None)["cider"]) and rows[0]["score"] is None
+  rows = [row("a dog", captions=["a cat"]), row("a", captions=["a dog"])]
+  assert caption.score(rows, None)["cider"] == 0 and rows[0]["score"] == 0
+  crowd = row("", image_size=[64, 64], **{
+      "objects/bbox": [[0, 0, .5, .5]], "objects/label": ["cat"], "objects/is_crowd": [True]})
+  metrics = detection.score([crowd], None)
+  assert list(metrics) == ["AP"] and np.isnan(metrics["AP"])
+  assert "AP" in detection.UNDEFINED and "cider" in caption.UNDEFINED
+
+
 def test_pope_by_both_rules():
   rows = [row("Yes", answer="yes"), row("it is", answer="yes"), row("no", answer="no")]
   metrics = vqa.score(rows, None, metric="pope")
@@ -109,6 +128,8 @@ def test_to_lower_is_of_both_sides():
     ("anls", row("x"), "scores by 'answer', which the prediction 'a' lacks"),
     ("anls", row("x", answers=[]), "'a' has no answers to score by.*type `submission`"),
     ("anls", row("x", answers="yes"), "no answers to score by, but 'yes'"),
+    *(("exact", row("x", answers=[bad]), f"'a' has the answer {bad}, which is neither a text")
+      for bad in (True, None, {}, float("nan"))),
     ("vqav2", row("x", answers=["y"]), "leaves one annotator out"),
     ("rsvqa", row("x", answers=["y"]), "scores by 'question_type'"),
     ("rsvqa", row("x", answers=["y"], question_type="colour"), "Unknown type of question"),
