@@ -17,6 +17,7 @@ import hashlib
 import importlib
 import inspect
 import json
+import math
 
 import jax
 import jax.numpy as jnp
@@ -142,8 +143,9 @@ class Evaluator:
     return get_tokenizer(self._tokenizer_name)
 
   def run(self, params, workdir, step):
-    """{"name/metric": value}; writes the predictions to workdir/predictions/NAME-STEP.jsonl, and
-    the file for a test server to workdir/submissions/NAME-STEP.json.
+    """{"name/metric": value}, but for undefined ones; writes the predictions to
+    workdir/predictions/NAME-STEP.jsonl, and the file for a test server to
+    workdir/submissions/NAME-STEP.json.
 
     Process 0 scores and writes; the others get {}.
     """
@@ -154,9 +156,11 @@ class Evaluator:
       if hasattr(self._module, "submission"):
         files.write_atomic(folder / "submissions" / f"{self.name}-{step}.json",
                            json.dumps(self.submission(predictions)))
-      print("  " + "  ".join(f"{k} {v:.4f}" for k, v in metrics.items()), flush=True)
+      print("  " + "  ".join(f"{k} {v:.4f}" if math.isfinite(v) else
+                             f"{k} - ({self.undefined(k.removeprefix(self.name + '/'))})"
+                             for k, v in metrics.items()), flush=True)
     self.last = step, metrics
-    return metrics
+    return {k: v for k, v in metrics.items() if math.isfinite(v)}
 
   def score(self, predictions):
     """{"name/metric": value}; each prediction gets its "score".

@@ -8,9 +8,11 @@ from PIL import Image
 
 from evaluators import (
     caption,
+    common,
     counting,
     detection,
     exact_match,
+    mean,
     perplexity,
     segmentation,
     sequence_error,
@@ -103,6 +105,16 @@ def test_what_the_examples_leave_undefined_is_nan():
   metrics = detection.score([crowd], None)
   assert list(metrics) == ["AP"] and np.isnan(metrics["AP"])
   assert "AP" in detection.UNDEFINED and "cider" in caption.UNDEFINED
+
+
+def test_a_training_leaves_undefined_metrics_out_and_says_why(tmp_path, monkeypatch, capsys):
+  one = common.Evaluator("cap", None, None, None, type="caption", data={}, pp="decode",
+                         batch_size=1, max_new_tokens=4)
+  monkeypatch.setattr(common.Evaluator, "_tokenizer", None)
+  one.predict = lambda params: [row("a cat", captions=["a cat"])]
+  assert set(one.run(None, tmp_path, 3)) == {"cap/bleu4", "cap/rouge_l", "cap/exact"}
+  assert "cap/cider - (CIDEr weighs words" in capsys.readouterr().out
+  assert mean.Mean("avg", [one], "cider").run(None, tmp_path, 3) == {}
 
 
 def test_pope_by_both_rules():
