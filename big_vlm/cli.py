@@ -12,6 +12,7 @@ JAX is imported where it is needed alone: a command that does not use it shows i
 """
 import argparse
 import contextlib
+import glob
 import logging
 import os
 import re
@@ -178,7 +179,8 @@ def _read_config(path, rest):
   from ml_collections import config_flags  # here: few commands have a config
   file = path.partition(":")[0]
   if not os.path.isfile(file):
-    raise FileNotFoundError(f"--config={path}: there is no file {file}.")
+    near = near_miss(file, glob.glob(os.path.join(os.path.dirname(file), "*.py")))
+    raise FileNotFoundError(f"--config={path}: there is no file {file}.{near}")
   try:
     config = config_flags.config_flags.ConfigFileFlagParser("config").parse(path)
   except (TypeError, ValueError) as error:

@@ -143,6 +143,8 @@ def test_fields_that_there_are_not(config, flag, said):
 def test_config_files_that_fail(config):
   with pytest.raises(FileNotFoundError, match="there is no file nowhere.py"):
     parse("--config", "nowhere.py:x")
+  with pytest.raises(FileNotFoundError, match=r"c2.py. Did you mean '.*c.py'\?"):
+    parse("--config", config.replace("c.py", "c2.py"))
   with pytest.raises(ValueError, match=r"c.py:size: The config has no 'size'.* It takes res.$"):
     parse("--config", f"{config}:size")
 

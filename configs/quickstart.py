@@ -4,12 +4,14 @@
   --config configs/quickstart.py:tiny    the same in seconds, untrained: for tests
 """
 from configs import common
+from pp.names import pick
 
 DATA_DIR = "data"
 TEXT_LEN, PROMPT_LEN = 36, 16
 
 
 def get_config(size="small"):
+  pick(dict.fromkeys(("small", "tiny")), size, "size of the quickstart")
   data = lambda split: dict(name=f"digits/{size}", split=split, data_dir=DATA_DIR)
   tokenizer = (f"sp(model='{DATA_DIR}/digits/{size}/1.0.0/tokenizer.model', "
                "tokensets=('loc', 'seg'))")

@@ -26,6 +26,11 @@ def test_the_config_builds(size):
   assert model.img.out_width == model.llm.width
 
 
+def test_another_size_is_refused_by_name():
+  with pytest.raises(ValueError, match="size of the quickstart .tini.. Did you mean .tiny."):
+    quickstart.get_config("tini")
+
+
 def test_the_default_is_small():
   assert quickstart.get_config().to_json() == quickstart.get_config("small").to_json()
 

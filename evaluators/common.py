@@ -5,6 +5,7 @@ An evaluator type is a module (evaluators/vqa.py, ...) with
       "references" to the predictions, which evaluators/predictions.py describes
   PERCENT   names of metrics that papers print times 100
 and optionally
+  UNDEFINED   {metric: why it is NaN where the examples leave it undefined}
   check(**args)   raises ValueError for arguments that make no sense
   likelihoods(model, params, batch) and row(...)   for a type that reads given answers, not decodes
   submission(predictions, **args)   the JSON value that a test server takes
@@ -16,6 +17,7 @@ import hashlib
 import importlib
 import inspect
 import json
+import math
 
 import jax
 import jax.numpy as jnp
@@ -141,8 +143,9 @@ class Evaluator:
     return get_tokenizer(self._tokenizer_name)
 
   def run(self, params, workdir, step):
-    """{"name/metric": value}; writes the predictions to workdir/predictions/NAME-STEP.jsonl, and
-    the file for a test server to workdir/submissions/NAME-STEP.json.
+    """{"name/metric": value}, but for undefined ones; writes the predictions to
+    workdir/predictions/NAME-STEP.jsonl, and the file for a test server to
+    workdir/submissions/NAME-STEP.json.
 
     Process 0 scores and writes; the others get {}.
     """
@@ -153,9 +156,11 @@ class Evaluator:
       if hasattr(self._module, "submission"):
         files.write_atomic(folder / "submissions" / f"{self.name}-{step}.json",
                            json.dumps(self.submission(predictions)))
-      print("  " + "  ".join(f"{k} {v:.4f}" for k, v in metrics.items()), flush=True)
+      print("  " + "  ".join(f"{k} {v:.4f}" if math.isfinite(v) else
+                             f"{k} - ({self.undefined(k.removeprefix(self.name + '/'))})"
+                             for k, v in metrics.items()), flush=True)
     self.last = step, metrics
-    return metrics
+    return {k: v for k, v in metrics.items() if math.isfinite(v)}
 
   def score(self, predictions):
     """{"name/metric": value}; each prediction gets its "score".
@@ -181,6 +186,10 @@ class Evaluator:
     return self.score([{**{k: v for k, v in p.items() if k not in of_model}, "prediction": guess}
                        for p, guess in zip(predictions, majority_class(predictions))])
 
+  def undefined(self, metric):
+    """Why a metric is NaN."""
+    return getattr(self._module, "UNDEFINED", {}).get(metric, "the examples leave nothing to count")
+
   def in_percent(self, metric):
     return in_percent(self.type, metric)
 
@@ -193,7 +202,7 @@ class Evaluator:
     evaluation (any batch size), parameters and number of examples.
     """
     examples, preprocess = source.get(**self._data), self._preprocess
-    file = self._open(kept, params, len(examples)) if kept else None
+    file = self._open(kept, params, examples) if kept else None
     predictions = list(file.predictions) if file else []
     begin = distributed.broadcast_from_primary(lambda: len(predictions))
     for p, i in zip(predictions, range(images)):
@@ -256,9 +265,10 @@ class Evaluator:
               "logprobs": np.round(g.logprobs, 5).tolist()}
     return fields
 
-  def _open(self, path, params, count):
+  def _open(self, path, params, examples):
     """The ResumableWriter of process 0; None on others."""
-    described = [self.type, self._data, self._pp, self._context, self._decode, count,
+    described = [self.type, self._data, self._pp, self._context, self._decode, len(examples),
+                 examples.fingerprint(),  # of the content: a file may have changed in its place
                  repr(self._model.config), fingerprint(params)]
     key = hashlib.sha256(json.dumps(described, default=repr).encode()).hexdigest()
     return ResumableWriter(path, key) if distributed.is_primary_process() else None

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from big_vlm import sharding
-from big_vlm.data import mixture
+from big_vlm.data import mixture, source
 from big_vlm.decode import session
 from big_vlm.families import paligemma
 from big_vlm.training import step as steps
@@ -85,6 +85,21 @@ def test_a_killed_run_resumes_where_it_was(config, model_and_params, want, tmp_p
   assert common.ResumableWriter(kept, key).predictions[0]["id"] == want[0]["id"]
   assert not common.ResumableWriter(kept, key + "x").predictions  # of another checkpoint
   assert "is of another checkpoint" in capsys.readouterr().out
+
+
+def test_a_jsonl_that_changed_in_its_place_is_evaluated_anew(config, model_and_params, tmp_path,
+                                                              mesh1, capsys):
+  model, params = model_and_params
+  path, kept = tmp_path / "own.jsonl", tmp_path / "kept.jsonl"
+  one = evaluator(config, model, "ocr", mesh1, data=dict(name="jsonl", path=str(path)),
+                  pp="text_layout(keep=('prefix', 'suffix'))", batch_size=1)
+  for suffix in ("1", "1", "2"):
+    path.write_text(json.dumps({"prefix": "ocr", "suffix": suffix}))
+    key = one._open(kept, params, source.get("jsonl", path=str(path)))
+    key.add([{"id": suffix}])
+    key.close()
+  assert capsys.readouterr().out.count("re-evaluating from scratch") == 1
+  assert len(kept.read_text().splitlines()) == 2
 
 
 def test_parameters_are_told_apart_on_any_mesh(model_and_params):

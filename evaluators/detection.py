@@ -9,6 +9,7 @@ from pp.names import pick
 from pp.tokenizer import check_single_ids
 
 PERCENT = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100")
+UNDEFINED = {"AP": "the set has no object but crowds, which count neither for nor against"}
 
 # The log-probability that ranks an object: the sum over some of its tokens.
 CONFIDENCES = {"all": lambda found: found.all, "box": lambda found: found.box,
@@ -26,8 +27,8 @@ def score(predictions, tokenizer, confidence="all"):
   confidence: a row of CONFIDENCES; "label" is PaliGemma 2's, "all" needs no label. "height" and
   "width", the image's own, and "objects/area" in its pixels, decide what is small; without them the
   size that the model sees does; a size that no object has is left out. Crowds ("objects/is_crowd")
-  count neither for nor against. A prediction's "score" is its fraction of objects found at IoU 0.5,
-  with extra boxes counted as misses.
+  count neither for nor against; AP is NaN where there is no other object. A prediction's "score" is
+  its fraction of objects found at IoU 0.5, with extra boxes counted as misses.
   """
   from evaluators.metrics import detection  # here: pycocotools
   require_keys(predictions, ["objects/bbox", "objects/label"], "detection")
@@ -59,7 +60,8 @@ def score(predictions, tokenizer, confidence="all"):
   result = detection.coco_map(answers, images, annotations,
                               [{"id": i, "name": name} for i, name in enumerate(names)])
   reported = PERCENT if any("objects/area" in p for p in predictions) else PERCENT[:3]
-  return {k: float(result[k]) for k in reported if k == "AP" or result[k] >= 0}
+  return {k: float(result[k]) if result[k] >= 0 else math.nan  # pycocotools' -1
+          for k in reported if k == "AP" or result[k] >= 0}
 
 
 def objects(prediction, tokenizer, confidence=CONFIDENCES["all"]):

@@ -23,7 +23,9 @@ class Mean:
     if lacking := [name for name in wanted if name not in values]:
       raise ValueError(f"The eval {self.name!r} is the mean of {self.metric!r}, but there is no "
                        f"{lacking[0]!r}; there are {', '.join(values)}.")
-    return {f"{self.name}/{self.metric}": groups.mean(values[name] for name in wanted)}
+    parts = [values[name] for name in wanted]
+    return {f"{self.name}/{self.metric}":
+            math.nan if any(map(math.isnan, parts)) else groups.mean(parts)}
 
   def run(self, params, workdir, step):
     """{"name/metric": mean} on process 0; parts that did not run at this step do so now."""
@@ -33,7 +35,11 @@ class Mean:
     values = {name: value for part in self.parts for name, value in part.last[1].items()}
     metrics = self.score(values) if values else {}  # {}: not process 0
     print("".join(f"  {k} {v:.4f}" for k, v in metrics.items()), flush=True)
-    return metrics
+    return {k: v for k, v in metrics.items() if math.isfinite(v)}
+
+  def undefined(self, metric):
+    """Why the mean is NaN."""
+    return f"{metric} of one of its evals is"
 
   def in_percent(self, metric):
     return self.parts[0].in_percent(metric)

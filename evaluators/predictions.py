@@ -16,7 +16,6 @@ to_image reads them.
 import base64
 import collections
 import io
-import itertools
 import json
 
 import jax
@@ -141,35 +140,15 @@ def _line(prediction):
 
 
 def majority_class(predictions):
-  """Yields the answer of the majority-class baseline to each example.
+  """The answer of the majority-class baseline to each example, fitted on these same examples.
 
-  That is the most frequent "suffix" among the other examples with its "prefix", or among all others
-  where the prompt is unique. Leaving the example itself out, the baseline never sees its answer.
+  That is the most frequent "suffix" of all with its "prefix"; where the prompt is asked only once,
+  of all examples. Of equally frequent ones the first counts.
   """
-  by_prompt = {}
+  of_prompt, overall = collections.defaultdict(collections.Counter), collections.Counter()
   for p in predictions:
-    by_prompt.setdefault(p["prefix"], collections.Counter())[p["suffix"]] += 1
-  overall = (_most_frequent(collections.Counter(p["suffix"] for p in predictions))
-             if predictions else [])
-  of_prompt = {prompt: _most_frequent(answers) for prompt, answers in by_prompt.items()}
-  for p in predictions:
-    guesses = (_without(p["suffix"], of_prompt[p["prefix"]]), _without(p["suffix"], overall),
-               overall[0][2])
-    yield next(guess for guess in guesses if guess is not None)
-
-
-def _most_frequent(answers):
-  """[(count, -place, answer)], the few of a Counter that can be the most frequent.
-
-  Whichever answer is counted once less, one of them is; of equals the first.
-  """
-  ranked = [(n, -place, answer) for place, (answer, n) in enumerate(answers.items())]
-  most = max(ranked)[0]
-  first = lambda n, count: itertools.islice((r for r in ranked if r[0] == n), count)
-  return [*first(most, 2), *first(most - 1, 1)]
-
-
-def _without(own, frequent):
-  """The most frequent answer with `own` counted once less; None where no other is left."""
-  n, _, answer = max((n - (answer == own), place, answer) for n, place, answer in frequent)
-  return answer if n else None
+    of_prompt[p["prefix"]][p["suffix"]] += 1
+    overall[p["suffix"]] += 1
+  best = {prompt: (answers if answers.total() > 1 else overall).most_common(1)[0][0]
+          for prompt, answers in of_prompt.items()}
+  return [best[p["prefix"]] for p in predictions]

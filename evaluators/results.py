@@ -4,7 +4,9 @@ report/ draws results, and metrics.json holds them:
 
   {"task", "metric", "value", "interval", "published", "baseline", "n", "percent", "warnings"}
 
-The scores are on the scale of our metric; percent says that papers print it times 100.
+The scores are on the scale of our metric; percent says that papers print it times 100. A metric
+that the examples leave undefined, such as CIDEr of one image, has the value None, and the reason is
+among its warnings.
 """
 import math
 
@@ -28,7 +30,8 @@ def of(evaluator, predictions, published, warnings):
 
 def of_mean(evaluator, found, published, warnings):
   """The results of a mean.Mean over evaluators; found: the results of these, among any others."""
-  metrics = evaluator.score({key: result["value"] for key, result in found.items()})
+  metrics = evaluator.score({key: math.nan if result["value"] is None else result["value"]
+                             for key, result in found.items()})
   parts = [found[f"{part.name}/{evaluator.metric}"] for part in evaluator.parts]
   baselines = [part["baseline"] for part in parts]
   baseline = {} if None in baselines else dict.fromkeys(metrics, math.fsum(baselines) / len(parts))
@@ -42,12 +45,20 @@ def _results(evaluator, metrics, published, warnings, n, baseline, interval_of):
     metric = key.removeprefix(evaluator.name + "/")
     percent = evaluator.in_percent(metric)
     theirs = recipe.score(published.get(key), percent)
+    noted = warnings.of(evaluator.name, compared=theirs is not None, first=not found)
+    if not math.isfinite(value):
+      noted = [*noted, f"{metric} is undefined: {evaluator.undefined(metric)}"]
     found[key] = {
-        "task": evaluator.name, "metric": metric, "value": value,
+        "task": evaluator.name, "metric": metric, "value": finite(value),
         "interval": interval_of(metric, value), "published": theirs,
-        "baseline": baseline.get(key), "n": n, "percent": percent,
-        "warnings": warnings.of(evaluator.name, compared=theirs is not None, first=not found)}
+        "baseline": finite(baseline.get(key)), "n": n, "percent": percent,
+        "warnings": noted}
   return found
+
+
+def finite(value):
+  """The value, or None for None, NaN and infinities."""
+  return value if value is not None and math.isfinite(value) else None
 
 
 def interval(metric, value, predictions):
@@ -93,8 +104,8 @@ def table(results):
 
 
 def text(value, result):
-  """A score as the papers print it: "63.5%", CIDEr times 100, "-" for None."""
-  if value is None:
+  """A score as the papers print it: "63.5%", CIDEr times 100, "-" for None and NaN."""
+  if finite(value) is None:
     return "-"
   if not result["percent"]:
     return str(value) if isinstance(value, int) else f"{value:.3f}"

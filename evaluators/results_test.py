@@ -62,6 +62,7 @@ def evaluator(name, **metrics):
   score = lambda rows: {f"{name}/{k}": v for k, v in metrics.items()}
   return types.SimpleNamespace(
       name=name, type="vqa", steps=0, score=score, baseline=score,
+      undefined=lambda metric: "there is one image",
       in_percent=lambda metric: metric.startswith(("acc", "cider")))
 
 
@@ -86,6 +87,16 @@ def test_the_result_of_a_mean():
   assert got["value"] == pytest.approx(0.7) and got["published"] == pytest.approx(0.86)
   assert (got["n"], got["interval"], got["percent"]) == (20, None, True)
   assert got["baseline"] == pytest.approx(0.7)
+
+
+def test_an_undefined_metric_has_no_value_but_a_reason():
+  part = evaluator("coco/val", cider=float("nan"), acc=0.5)
+  found = results.of(part, MIXED, {}, Warnings())
+  assert found["coco/val/cider"]["value"] is found["coco/val/cider"]["baseline"] is None
+  assert found["coco/val/cider"]["warnings"] == ["data", "cider is undefined: there is one image"]
+  assert re.search(r"^coco/val/cider +- +- +10$", results.table(found.values()), re.MULTILINE)
+  mean = results.of_mean(Mean("coco/avg", [part], "cider"), found, {}, Warnings())
+  assert mean["coco/avg/cider"]["value"] is None
 
 
 def test_the_table():

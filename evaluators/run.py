@@ -10,7 +10,6 @@ evals are through, and are read from there for the same checkpoint and config.
 """
 import fnmatch
 import json
-import math
 
 from etils import epath
 
@@ -155,8 +154,9 @@ def write_results(folder, found, predictions, details):
   """Writes metrics.json and report.html, and prints the results."""
   path = folder / "metrics.json"
   metrics = {f"{r['task']}/{r['metric']}": {
-      "value": r["value"] if math.isfinite(r["value"]) else None, "interval": r["interval"],
+      "value": results.finite(r["value"]), "interval": r["interval"],
       "published": r["published"], "majority": r["baseline"],
+      "majority_fitted_on": "the same examples",
       **{k: r[k] for k in ("n", "percent", "warnings")}} for r in found}
   files.write_atomic(path, json.dumps({"metrics": metrics, **details}, indent=2) + "\n")
   page = report.write_report(folder / "report.html", title="Evaluation", results=found,

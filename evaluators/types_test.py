@@ -8,9 +8,11 @@ from PIL import Image
 
 from evaluators import (
     caption,
+    common,
     counting,
     detection,
     exact_match,
+    mean,
     perplexity,
     segmentation,
     sequence_error,
@@ -86,6 +88,35 @@ def test_vqa(metric, rows, scores, results):
   assert {name.partition("/")[0] for name in results} <= set(vqa.PERCENT)
 
 
+@pytest.mark.parametrize("answer", ["2", {"answer": "2", "answer_id": 1}, b"2", np.str_("2"), 2,
+                                    np.int64(2), {"answer": b"2"}])
+def test_an_answer_is_a_text_a_number_or_a_record(answer):
+  assert vqa.score([row("2", answers=[answer])], None, metric="exact")["accuracy"] == 1
+
+
+def test_what_the_examples_leave_undefined_is_nan():
+  """CIDEr of one image, AP of crowds alone: 0 and pycocotools' -1 would be read as results."""
+  rows = [row("a cat", captions=["a cat"])]
+  assert np.isnan(caption.score(rows, None)["cider"]) and rows[0]["score"] is None
+  rows = [row("a dog", captions=["a cat"]), row("a", captions=["a dog"])]
+  assert caption.score(rows, None)["cider"] == 0 and rows[0]["score"] == 0
+  crowd = row("", image_size=[64, 64], **{
+      "objects/bbox": [[0, 0, .5, .5]], "objects/label": ["cat"], "objects/is_crowd": [True]})
+  metrics = detection.score([crowd], None)
+  assert list(metrics) == ["AP"] and np.isnan(metrics["AP"])
+  assert "AP" in detection.UNDEFINED and "cider" in caption.UNDEFINED
+
+
+def test_a_training_leaves_undefined_metrics_out_and_says_why(tmp_path, monkeypatch, capsys):
+  one = common.Evaluator("cap", None, None, None, type="caption", data={}, pp="decode",
+                         batch_size=1, max_new_tokens=4)
+  monkeypatch.setattr(common.Evaluator, "_tokenizer", None)
+  one.predict = lambda params: [row("a cat", captions=["a cat"])]
+  assert set(one.run(None, tmp_path, 3)) == {"cap/bleu4", "cap/rouge_l", "cap/exact"}
+  assert "cap/cider - (CIDEr weighs words" in capsys.readouterr().out
+  assert mean.Mean("avg", [one], "cider").run(None, tmp_path, 3) == {}
+
+
 def test_pope_by_both_rules():
   rows = [row("Yes", answer="yes"), row("it is", answer="yes"), row("no", answer="no")]
   metrics = vqa.score(rows, None, metric="pope")
@@ -109,6 +140,8 @@ def test_to_lower_is_of_both_sides():
     ("anls", row("x"), "scores by 'answer', which the prediction 'a' lacks"),
     ("anls", row("x", answers=[]), "'a' has no answers to score by.*type `submission`"),
     ("anls", row("x", answers="yes"), "no answers to score by, but 'yes'"),
+    *(("exact", row("x", answers=[bad]), f"'a' has the answer {bad}, which is neither a text")
+      for bad in (True, None, {}, float("nan"))),
     ("vqav2", row("x", answers=["y"]), "leaves one annotator out"),
     ("rsvqa", row("x", answers=["y"]), "scores by 'question_type'"),
     ("rsvqa", row("x", answers=["y"], question_type="colour"), "Unknown type of question"),

@@ -313,14 +313,17 @@ class _Kept:
     self._folder = pathlib.Path(root) / f".preparing-{where}-{builder.version}"
 
   def begin(self, split, records):
-    """Deletes the kept shards of a split that were made from other keys."""
-    keys = hashlib.sha256(repr([key for key, _ in records]).encode()).hexdigest()
+    """Deletes the kept shards of a split that were made from other annotations."""
+    found = hashlib.sha256()
+    for record in records:  # (key, what the annotation files say)
+      found.update(f"{record!r}\n".encode("utf-8", "surrogatepass"))
+    made_from = found.hexdigest()
     self._folder.mkdir(parents=True, exist_ok=True)
-    mark = self._folder / f"{split}.keys"
-    if not (mark.exists() and mark.read_text() == keys):
+    mark = self._folder / f"{split}.sha256"
+    if not (mark.exists() and mark.read_text() == made_from):
       for path in self._shards(split):
         path.unlink()
-      mark.write_text(keys)
+      mark.write_text(made_from)
 
   def _shards(self, split):
     return self._folder.glob(f"*-{split}.array_record-*")

@@ -97,16 +97,18 @@ def test_what_was_killed_goes_on_at_the_shard_where_it_stopped(raw, monkeypatch)
   assert not list((raw / "data").glob(".preparing*"))
 
 
-def test_shards_of_other_keys_are_not_taken(raw, monkeypatch):
+@pytest.mark.parametrize("old, new, first_id", [('"key": 70,', '"key": 71,', ""),
+                                                ('"id": ', '"id": 1', "1")])
+def test_shards_of_other_annotations_are_not_taken(raw, monkeypatch, old, new, first_id):
   monkeypatch.setattr(base, "SHARD", 10)
   (raw / "texts/20.txt").rename(raw / "away.txt")
   with pytest.raises(FileNotFoundError, match="numbers needs .*texts/20.txt"):
     prepare.prepare("numbers", raw / "data", raw)
   (raw / "away.txt").rename(raw / "texts/20.txt")
   rows = (raw / "train.jsonl").read_text()
-  (raw / "train.jsonl").write_text(rows.replace('"key": 70,', '"key": 71,'))
+  (raw / "train.jsonl").write_text(rows.replace(old, new))
   prepare.prepare("numbers", raw / "data", raw)
-  assert sorted(e["id"] for e in read(raw)) == list(range(COUNT))
+  assert {e["id"] for e in read(raw)} == {int(f"{first_id}{i}") for i in range(COUNT)}
 
 
 @pytest.mark.parametrize("file, content, complaint", [

@@ -16,6 +16,7 @@ pope/random/accuracy       88.00  89.37
 pope/popular/accuracy      86.63  88.40
 pope/adversarial/accuracy  85.67  87.47
 mmvp/test/pair_accuracy    46.00  45.33
+gqa/testdev/accuracy       65.20  65.47
 """)
 TASKS = dict(
     ai2d=3, aokvqa_da=4, aokvqa_mc=4, chartqa=5, coco35l=20, coco_detection=11, cococap=11, docci=3,
