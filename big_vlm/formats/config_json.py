@@ -44,7 +44,7 @@ def check_sizes(config, where):
 
 
 def read(folder):
-  """The object in folder/config.json, its sizes in range. Raises FileNotFoundError or ValueError."""
+  """The object in folder/config.json, its sizes in range. Raises FileNotFoundError, ValueError."""
   file = pathlib.Path(folder) / "config.json"
   try:
     config = parse_json(read_bytes(file, MAX_BYTES), file)

@@ -29,14 +29,18 @@ def split_part(path):
 def read_file(file):
   """{key: LazyArray} of an npz file. Raises ValueError, naming the file and the array, for a
   corrupt one."""
+  folder, name = os.path.split(file)
+  with reading(file), _archive(files.inside(folder or ".", name)) as archive:
+    leaves = {}
+    for info in archive.infolist():
+      _check_member(file, info, leaves)
+      leaves[info.filename.removesuffix(".npy")] = _leaf(file, archive, info)
+    return leaves
+
+
+def _archive(file):
   try:
-    with reading(file), zipfile.ZipFile(files.inside(os.path.dirname(file) or ".",
-                                                     os.path.basename(file))) as archive:
-      leaves = {}
-      for info in archive.infolist():
-        _check_member(file, info, leaves)
-        leaves[info.filename.removesuffix(".npy")] = _leaf(file, archive, info)
-      return leaves
+    return zipfile.ZipFile(file)
   except zipfile.BadZipFile as e:
     raise ValueError(f"{file} ({os.path.getsize(file):,} bytes) is not a complete .npz file ({e}): "
                      "its end is missing or it is something else. Copy or download it again."

@@ -73,7 +73,7 @@ def read_file(path):
 
 
 def _check_header(path):
-  """Raises ValueError for a header of keys that stand twice, of which the library takes the last."""
+  """Raises ValueError for a header of a key that stands twice: the library takes the last."""
   with open(path, "rb") as f:
     length = int.from_bytes(f.read(8), "little")
     if length <= MAX_HEADER and path.stat().st_size >= 8 + length:

@@ -4,7 +4,7 @@
 """
 import json
 
-from big_vlm import files as names
+from big_vlm.files import inside
 from pp.foreign import parse_json, read_bytes
 
 MAX_BYTES = 32 << 20  # of an index
@@ -23,7 +23,7 @@ def read_index(path):
                      ) from None
   files = {f for listed in weight_map.values() for f in listed}
   for file in files:
-    names.inside(path.parent, file)
+    inside(path.parent, file)
   if missing := sorted(f for f in files if not (path.parent / f).exists()):
     raise FileNotFoundError(
         f"{path.parent} lacks {len(missing)} of the {len(files)} files that {path.name} names: "
