@@ -11,7 +11,6 @@
 """
 import hashlib
 import json
-
 import re
 
 from pp.foreign import parse_json, read_bytes, reading
