@@ -11,7 +11,9 @@
 """
 import hashlib
 import json
+import re
 
+from pp.foreign import parse_json, read_bytes, reading
 from pp.names import pick
 from pp.printable import printable
 from pp.registry import parse_call
@@ -25,6 +27,8 @@ from pp.tokenizer import (
 )
 from pp.tokenizer_fast import COMPANIONS
 
+MAX_BYTES = 128 << 20  # of a tokenizer file
+UNUSED = re.compile(r"<image>|<unused_?\d+>")
 STANDARD = {
     "sp": {"model": "tokenizer.model"},
     "gemma": {"model": "tokenizer.model"},
@@ -104,6 +108,32 @@ def find(folder, multimodal=False):
     if all(p.exists() for p in names.values()) and not (kind == "hf" and _is_keras(names["file"])):
       return _call(kind, {k: str(p) for k, p in names.items()} | more)
   return None
+
+
+def check(folder, name, rows):
+  """Raises ValueError unless the tokenizer files of a Hugging Face folder agree with each other.
+
+  name: the tokenizer string that find() chose. rows: of the model's table. Every piece of
+  tokenizer.json and added_tokens.json must be that id in it, but for <image> and unused pieces.
+  """
+  tokenizer, folder, pieces = get_tokenizer(name), local_or_remote(folder), {}
+  for file in ("tokenizer.json", "added_tokens.json"):
+    if (path := folder / file).exists() and not _is_keras(path):
+      with reading(path):
+        found = parse_json(read_bytes(path, MAX_BYTES), path)
+        if file == "tokenizer.json":
+          vocab = found["model"]["vocab"]
+          vocab = vocab if isinstance(vocab, dict) else {p: i for i, (p, _) in enumerate(vocab)}
+          found = vocab | {t["content"]: t["id"] for t in found.get("added_tokens") or []}
+        pieces |= {piece: (id_, path) for piece, id_ in found.items()}
+  size = tokenizer.vocab_size
+  for piece, (id_, path) in pieces.items():
+    if not UNUSED.fullmatch(piece) and not (
+        type(id_) is int and 0 <= id_ < min(size, rows) and tokenizer.piece(id_) == piece):
+      other = f", the model has {rows} rows" if type(id_) is int and id_ >= rows else ""
+      raise ValueError(
+          f"{path} has the piece {piece[:80]!r} as id {str(id_)[:20]}, which {name} lacks or has "
+          f"elsewhere{other}. Were tokens added? Remove the tokenizer file that is out of date.")
 
 
 def serialized(name):

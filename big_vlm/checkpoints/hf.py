@@ -5,12 +5,15 @@ other spellings. Folders are written in hub spelling, which every version of tra
 """
 import pathlib
 
+import numpy as np
+
 from big_vlm.checkpoints import hf_tokenizer
 from big_vlm.checkpoints.checkpoint import Checkpoint, shapes
 from big_vlm.families import exchange, paligemma_hf
 from big_vlm.formats import config_json, param_map, safetensors
 from pp import tokenizer_files
 
+BLOCK = 16_384  # rows of the head compared at once
 _NOT_A_MODEL = {
     "adapter_config.json": (
         "is a PEFT adapter: the small difference to a base model, not a model. Merge it into its "
@@ -43,14 +46,27 @@ def open_source(path):
     raise ValueError(f"{where} has no 'model_type', so it does not describe a model of "
                      "transformers.")
   config = paligemma_hf.import_config(described, where)
-  tensors = hub_spelling(safetensors.read_folder(folder), described["model_type"], path)
+  stored = safetensors.read_folder(folder)
+  _check_head(stored, path)
+  tensors = hub_spelling(stored, described["model_type"], path)
   mappings = paligemma_hf.param_map(config, paligemma_hf.padding_rows(described))
   leaves = param_map.import_(mappings, tensors, shapes(config), path)
-  if bad := [n for n, leaf in leaves.items() if leaf.dtype.kind not in "fV"]:
-    raise ValueError(f"{path}: {bad[0]} is stored as {leaves[bad[0]].dtype}: the weights are "
-                     "quantized. Take the checkpoint that they were made from.")
   tokenizer = tokenizer_files.find(folder, multimodal=None not in (config.img, config.llm))
+  if tokenizer and config.llm:
+    tokenizer_files.check(folder, tokenizer, config.llm.vocab_size)
   return Checkpoint(str(path), config, leaves, tokenizer)
+
+
+def _check_head(tensors, path):
+  """Raises ValueError for a head that is not the embedding table: ours is always tied to it."""
+  for name, head in tensors.items():
+    if name.endswith("lm_head.weight"):
+      table = next((x for n, x in tensors.items() if n.endswith("embed_tokens.weight")), head)
+      rows = [slice(i, i + BLOCK) for i in range(0, head.shape[0], BLOCK)] if head.shape else []
+      if head.shape != table.shape or any(
+          not np.array_equal(head.read((r,)), table.read((r,))) for r in rows):
+        raise ValueError(f"{path}: {name} differs from the embedding table. The head is tied to "
+                         "the table here; a model with a head of its own is not supported.")
 
 
 def _check_kind(folder):

@@ -4,6 +4,7 @@ The loader adapts the image size (it resamples the position table), the vocabula
 and the dtype. Where parts come from several checkpoints, what they lack is randomly initialized.
 Every other difference is listed in one error.
 """
+import dataclasses
 import math
 import pathlib
 
@@ -13,9 +14,10 @@ import numpy as np
 from big_vlm import families, presets, trees
 from big_vlm.checkpoints import hf, keras, native, npz, uris
 from big_vlm.checkpoints.checkpoint import shapes
-from big_vlm.formats import param_map
+from big_vlm.formats import config_json, param_map
 from big_vlm.formats.lazy_array import LazyArray
 from big_vlm.formats.npz import split_part
+from pp.foreign import reading
 
 FORMATS = {"native": native, "hf": hf, "keras": keras, "npz": npz}
 NEW_ROWS_STD = 0.02  # of added vocabulary rows
@@ -31,7 +33,10 @@ def open_source(path):
     raise FileNotFoundError(f"There is no file or folder {file}.")
   for module in FORMATS.values():
     if module.can_read(path):
-      return module.open_source(path)
+      with reading(path):
+        opened = module.open_source(path)
+        config_json.check_sizes(dataclasses.asdict(opened.config), path)
+        return opened
   inside = sorted(p.name for p in file.iterdir())[:8] if file.is_dir() else [file.suffix]
   raise ValueError(
       f"{path} is not a checkpoint that can be read: a big_vision .npz, a folder of Hugging Face "

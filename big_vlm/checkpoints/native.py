@@ -20,7 +20,9 @@ from big_vlm.checkpoints import steps
 from big_vlm.checkpoints.checkpoint import Checkpoint, LazyArray
 from big_vlm.checkpoints.steps import Checkpoints
 from big_vlm.families import paligemma
+from big_vlm.formats import config_json
 from pp import tokenizer_files
+from pp.foreign import parse_json, read_bytes
 from pp.printable import printable
 
 with epy.lazy_imports():  # slow to import
@@ -56,12 +58,12 @@ def read_model(source):
   folder, step = _folder_and_step(source)
   path = epath.Path(files.inside(folder, "model.json"))
   try:
-    description = json.loads(path.read_bytes())
+    description = parse_json(read_bytes(path, config_json.MAX_BYTES), path)
   except FileNotFoundError as e:
     raise FileNotFoundError(
         f"{source} is not a checkpoint of big_vlm: there is no {path}. Give the --workdir of a "
         "training, or one of its checkpoints/STEP folders.") from e
-  except (ValueError, RecursionError) as e:
+  except ValueError as e:
     raise ValueError(f"{path} is not JSON: {e}. Restore it, or resume the training once, which "
                      "writes it.") from e
   found = description if isinstance(description, dict) else {}
@@ -73,6 +75,7 @@ def read_model(source):
           and isinstance(scale, int | float | None)):
     raise ValueError(f"{path} does not describe a model: it has \"model\": {{\"img\": {{...}}, "
                      "\"llm\": {...}}, and a number or null as \"lora_scale\".")
+  config_json.check_sizes(model, path)
   tokenizer = None if saved is None else tokenizer_files.load(saved, folder)
   for file in tokenizer_files.files(tokenizer).values() if tokenizer else ():
     files.inside(folder, epath.Path(file).name)  # a link would put another file into exports

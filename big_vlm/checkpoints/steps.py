@@ -8,6 +8,7 @@ which has no renaming, commit_success.txt marks a complete one. Orbax has no che
 the manifest does. A step whose files differ from it is skipped with a line, for the next older one.
 """
 import jax
+import numpy as np
 from etils import epath, epy
 
 from big_vlm import distributed, files, trees
@@ -202,9 +203,11 @@ def validation_error(folder, only=""):
   try:
     if manifest.exists(folder):
       return manifest.validation_error(folder, only)
-    for item in epath.Path(folder).iterdir():  # of an earlier version, or without its manifest
-      if item.is_dir():
-        metadata(item)
+    items = [p for p in epath.Path(folder).iterdir() if p.is_dir()]  # it has no manifest
+    if not items or not any(f"{p.name}/".startswith(only) for p in items):
+      return f"it holds no {only.rstrip('/') or 'item'}: its copy was cut short"
+    for item in items:
+      metadata(item)
   except OSError as e:
     return f"cannot be read: {first_line(e)}"
   except ValueError as e:
@@ -216,7 +219,8 @@ def metadata(item):
   """{leaf's name: Orbax's metadata} of one item of a step, such as W/checkpoints/1200/params."""
   try:
     tree = ocp.PyTreeCheckpointHandler().metadata(files.absolute(item)).tree
-  except (OSError, ValueError, KeyError, TypeError) as e:
+    list(map(lambda x: (tuple(x.shape), np.dtype(x.dtype)), jax.tree.leaves(tree)))
+  except Exception as e:  # Orbax's and tensorstore's own kinds among them
     raise ValueError(f"{epath.Path(item).name} is not a complete item of Orbax: {first_line(e)}"
                      ) from e
   return dict(zip(trees.names(tree), jax.tree.leaves(tree)))

@@ -6,6 +6,7 @@ import dataclasses
 import re
 
 from big_vlm.families import exchange, paligemma
+from big_vlm.formats import config_json
 from big_vlm.formats.param_map import TORCH
 from pp.names import pick
 
@@ -48,6 +49,10 @@ def import_config(config, where):
   module = pick(_families(), config["model_type"], f"model_type in {where}:")
   if module:
     return exchange.alone(exchange.modules("hf")[module], module.import_config(config, where))
+  config_json.check_fixed(config, dict(tie_word_embeddings=(True,)), where)
+  if (extra := padding_rows(config)) > PADDING:
+    raise ValueError(f"{where}: {extra} rows of the embedding table lie from image_token_index on, "
+                     f"of which {PADDING} are padding: rows for added tokens would not be read.")
   text, vision = _parts(config)
   llm = _import_part("llm", text, f"{where}, text_config")
   img = _import_part("img", vision, f"{where}, vision_config")

@@ -2,24 +2,59 @@
 
 `fields` is a table {our field: their key}.
 """
-import json
+import numbers
 import pathlib
+import re
+
+from pp.foreign import parse_json, read_bytes
+
+MAX_BYTES = 4 << 20  # of a config.json
+# One schema for the configs of all frameworks and our own: sizes that a machine can hold. A key
+# that is absent or null has its framework's default.
+SIZES = {  # regex of keys: (smallest, largest)
+    r"depth|(vit_)?num_(hidden_)?layers": (1, 1_000),
+    r"(kv_)?heads|(vit_)?num_(attention_|query_|key_value_)?heads|global_every|"
+    r"_?sliding_window_pattern": (1, 100_000),
+    r"width|mlp|(vit_)?hidden_(size|dim)|(vit_)?intermediate_(size|dim)|ffn_dim|head_dim|"
+    r"projection_dim|word_embed_proj_dim": (1, 1_000_000),
+    r"vocab(ulary)?_size": (1, 10_000_000),
+    r"image_token_(index|id)": (0, 10_000_000),
+    r"window|sliding_window(_size)?|max_positions|max_(position_embeddings|sequence_length)":
+        (1, 100_000_000)}
+POSITIVE = r".*soft_?cap(ping)?|query_pre_attn_scalar|query_scale|rope_(theta|base)|factor|" \
+    r"rope_local_base_freq|global_rope_.*"
+
+
+def check_sizes(config, where):
+  """Raises ValueError, naming the key, unless all sizes in `config` and the dicts in it are whole
+  numbers in their ranges and all scales are positive."""
+  for key, value in config.items():
+    if isinstance(value, dict):
+      check_sizes(value, where)
+      continue
+    if value is None:
+      continue
+    low, high = next((r for regex, r in SIZES.items() if re.fullmatch(regex, key)), (None, None))
+    if low is not None and (type(value) is not int or not low <= value <= high):
+      raise ValueError(f"{where}: {key} is {str(value)[:40]!r}, not a whole number from {low} to "
+                       f"{high:,}.")
+    if re.fullmatch(POSITIVE, key) and (
+        isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < value < 1e12):
+      raise ValueError(f"{where}: {key} is {str(value)[:40]!r}, not a positive number.")
 
 
 def read(folder):
-  """The object in folder/config.json. Raises FileNotFoundError, or ValueError with the line."""
+  """The object in folder/config.json, its sizes in range. Raises FileNotFoundError, ValueError."""
   file = pathlib.Path(folder) / "config.json"
   try:
-    config = json.loads(file.read_text())
+    config = parse_json(read_bytes(file, MAX_BYTES), file)
   except FileNotFoundError:
     raise FileNotFoundError(f"{folder} holds weights but no config.json, which says what model "
                             "they are: fetch it from where they came from.") from None
-  except json.JSONDecodeError as e:
-    raise ValueError(f"{file}, line {e.lineno}, column {e.colno}: not valid JSON ({e.msg}). "
-                     "Download it again.") from None
-  except UnicodeDecodeError as e:
-    raise ValueError(f"{file} is not text ({e}). Download it again.") from None
-  return config if isinstance(config, dict) else {}
+  if not isinstance(config, dict):
+    return {}
+  check_sizes(config, file)
+  return config
 
 
 def check_fixed(config, fixed, where):

@@ -9,12 +9,14 @@ bfloat16 is stored as 2-byte void with the attribute dtype = "bfloat16". Files a
 read and closed again: thousands of LazyArrays hold no file open, and threads may read at once.
 """
 import contextlib
+import math
 import pathlib
 
 import ml_dtypes
 import numpy as np
 from etils import epy
 
+from big_vlm import files
 from big_vlm.formats import shards
 from big_vlm.formats.lazy_array import LazyArray
 
@@ -23,6 +25,7 @@ with epy.lazy_imports(error_callback="pip install 'big_vlm[keras]'"):  # slow to
 
 WEIGHTS = "model.weights.h5"
 INDEX = "model.weights.json"
+MAX_DEPTH, MAX_ITEMS = 32, 100_000  # of groups, and of groups and datasets
 MAX_SHARD = 10 << 30  # bytes: KerasHub's default
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
@@ -41,28 +44,57 @@ def read_folder(folder):
                             "shards. The download was not finished: fetch them into this folder.")
   weight_map = shards.read_index(folder / INDEX)
   found = {f: read_file(folder / f) for f in sorted({f for fs in weight_map.values() for f in fs})}
-  for group, files in weight_map.items():  # a group's datasets may be spread over several files
-    if not any(n.startswith(group.strip("/") + "/") for f in files for n in found[f]):
-      raise shards.foreign(folder / files[0], group, INDEX)
+  for group, parts in weight_map.items():  # a group's datasets may be spread over several files
+    if not any(n.startswith(group.strip("/") + "/") for f in parts for n in found[f]):
+      raise shards.foreign(folder / parts[0], group, INDEX)
   return {name: leaf for shard in found.values() for name, leaf in shard.items()}
 
 
 def read_file(path):
   """{dataset name: LazyArray} of one .h5 file."""
-  leaves, elsewhere = {}, []
+  path, leaves, seen = pathlib.Path(path), {}, set()
 
-  def visit(name, item):
-    if isinstance(item, h5py.Dataset):
-      leaves[name] = _leaf(path, name, item)
-      if item.external or item.is_virtual:
-        elsewhere.append(name)
-
-  with _opened(path) as f:
-    f.visititems(visit)
-  if elsewhere:
-    raise ValueError(f"{path}: the data of {elsewhere[0]!r} lie in another file, which Keras never "
-                     "writes and which is refused.")
+  def visit(group, prefix, depth):
+    for name in group:
+      at, link = f"{prefix}{name}", group.get(name, getlink=True)
+      problem = ("is nested too deeply" if depth > MAX_DEPTH else
+                 "is one of too many" if len(seen) > MAX_ITEMS else
+                 "is a link" if not isinstance(link, h5py.HardLink) else "")
+      item = None if problem else group[name]
+      address = item and h5py.h5o.get_info(item.id).addr
+      if address in seen:
+        problem = "is a second name of one item"
+      seen.add(address)
+      problem = problem or isinstance(item, h5py.Dataset) and _problem(item) or ""
+      if problem:
+        raise ValueError(f"{path}: {at[:80]!r} {problem}, which Keras never writes and which is "
+                         "refused.")
+      if isinstance(item, h5py.Group):
+        visit(item, f"{at}/", depth + 1)
+      else:
+        leaves[at] = _leaf(path, at, item)
+  with _opened(files.inside(path.parent, path.name)) as f:
+    visit(f, "", 0)
   return leaves
+
+
+def _problem(item):
+  """What of a dataset is not as Keras writes it, or None."""
+  if item.external or item.is_virtual:
+    return "has its data in another file"
+  if item.dtype.kind not in "fiub" and not (
+      item.dtype == "V2" and item.attrs.get("dtype") == "bfloat16"):
+    return f"is of the type {str(item.dtype)[:40]}"
+  stored = item.id.get_storage_size()
+  if item.chunks:
+    chunks = math.prod(-(-n // c) for n, c in zip(item.shape, item.chunks))
+    if item.id.get_num_chunks() != chunks:
+      return "lacks some of its data"
+    if item.nbytes > max(100 * stored, 64 << 20):
+      return f"would grow from {stored:,} to {item.nbytes:,} bytes"
+  elif stored != item.nbytes:
+    return f"has {stored:,} of its {item.nbytes:,} bytes"
+  return None
 
 
 @contextlib.contextmanager
@@ -71,7 +103,9 @@ def _opened(path, name=None):
   try:
     with h5py.File(path, "r") as f:
       yield f
-  except (OSError, RuntimeError, KeyError, ValueError, TypeError) as e:
+  except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError) as e:
+    if isinstance(e, ValueError) and str(path) in str(e):
+      raise
     if pointer := shards.lfs_pointer(path):
       raise ValueError(f"{path} {pointer}") from None
     what = f"{name!r} of {path} cannot be read" if name else f"{path} is not a complete .h5 file"

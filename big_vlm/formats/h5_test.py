@@ -125,5 +125,30 @@ def test_a_file_cut_short_after_it_was_opened(sharded):
 def test_a_dataset_that_lies_in_another_file_is_refused(tmp_path):
   with h5py.File(tmp_path / "model.weights.h5", "w") as f:
     f.create_dataset("layers/x/vars/0", (4,), "f4", external=[("/etc/hostname", 0, 16)])
-  with pytest.raises(ValueError, match="weights.h5: the data of 'layers/x/vars/0' lie in another"):
+  with pytest.raises(ValueError, match="weights.h5: 'layers/x/vars/0' has its data in another"):
+    h5.read_folder(tmp_path)
+
+
+def _external_link(f):
+  f["layers/x"] = h5py.ExternalLink("/etc/passwd", "/")
+
+
+def _twice(f):
+  f["layers/a"] = np.zeros(3)
+  f["layers/b"] = f["layers/a"]
+
+
+@pytest.mark.parametrize("write,message", [
+    (_external_link, "'layers/x' is a link"),
+    (lambda f: f.update({"layers/x": h5py.SoftLink("/y")}), "is a link"),
+    (_twice, "is a second name"),
+    (lambda f: f.create_group("/".join("g" * 3000)), "is nested too deeply"),
+    (lambda f: f.create_dataset("x", data=np.array([(1, 2.)], "i4,f4")), "is of the type"),
+    (lambda f: f.create_dataset("x", data="text"), "is of the type"),
+    (lambda f: f.create_dataset("x", (1 << 14, 1 << 14), "f4", chunks=True), "lacks some"),
+    (lambda f: f.create_dataset("x", (1 << 30,), "f4"), "has 0 of its 4,294,967,296 bytes")])
+def test_what_keras_never_writes_is_refused(tmp_path, write, message):
+  with h5py.File(tmp_path / "model.weights.h5", "w") as f:
+    write(f)
+  with pytest.raises(ValueError, match=f"model.weights.h5: .*{message}"):
     h5.read_folder(tmp_path)

@@ -12,8 +12,11 @@ import zlib
 import ml_dtypes
 import numpy as np
 
+from big_vlm import files
 from big_vlm.formats.lazy_array import LazyArray
+from pp.foreign import reading
 
+MAX_GROWTH = 100  # of a compressed array above 64 MiB; weights shrink by half at most
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
 
@@ -26,14 +29,40 @@ def split_part(path):
 def read_file(file):
   """{key: LazyArray} of an npz file. Raises ValueError, naming the file and the array, for a
   corrupt one."""
+  folder, name = os.path.split(file)
+  with reading(file), _archive(files.inside(folder or ".", name)) as archive:
+    leaves = {}
+    for info in archive.infolist():
+      _check_member(file, info, leaves)
+      leaves[info.filename.removesuffix(".npy")] = _leaf(file, archive, info)
+    return leaves
+
+
+def _archive(file):
   try:
-    with zipfile.ZipFile(file) as archive:
-      return {info.filename.removesuffix(".npy"): _leaf(file, archive, info)
-              for info in archive.infolist()}
+    return zipfile.ZipFile(file)
   except zipfile.BadZipFile as e:
     raise ValueError(f"{file} ({os.path.getsize(file):,} bytes) is not a complete .npz file ({e}): "
                      "its end is missing or it is something else. Copy or download it again."
                      ) from e
+
+
+def _check_member(file, info, leaves):
+  """Raises ValueError for a member of the zip file that numpy would not write."""
+  name, packed = info.filename, info.compress_type == zipfile.ZIP_DEFLATED
+  reason = (
+      "is not an array of numpy" if not name.endswith(".npy") else
+      "has a name that leaves its place" if ".." in name.split("/") or name.startswith("/") else
+      "stands twice" if name.removesuffix(".npy") in leaves else
+      "is encrypted" if info.flag_bits & 1 else
+      f"is compressed by method {info.compress_type}"
+      if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) else
+      "is stored with another length than its own"
+      if not packed and info.file_size != info.compress_size else
+      f"would grow from {info.compress_size:,} to {info.file_size:,} bytes"
+      if packed and info.file_size > max(MAX_GROWTH * info.compress_size, 64 << 20) else "")
+  if reason:
+    raise ValueError(f"{file}: {name[:80]!r} {reason} and is refused.")
 
 
 def _leaf(file, archive, info):
@@ -49,6 +78,9 @@ def _leaf(file, archive, info):
   if stored.hasobject:
     raise ValueError(f"{file}: {info.filename} holds Python objects, not numbers; such a file is "
                      "refused, since reading it could run code.")
+  if start + math.prod(shape) * stored.itemsize != info.file_size or not stored.itemsize:
+    raise ValueError(f"{file}: {info.filename} is corrupt: {stored} {list(shape)[:8]} does not "
+                     f"take its {info.file_size:,} bytes. Copy or download the file again.")
   dtype = BFLOAT16 if stored == np.dtype("V2") else stored
   checked = threading.Event()
 
@@ -65,7 +97,7 @@ def _leaf(file, archive, info):
 
   def unpacked():
     try:
-      with zipfile.ZipFile(file) as archive, archive.open(info) as f:
+      with reading(file), zipfile.ZipFile(file) as archive, archive.open(info) as f:
         return np.lib.format.read_array(f, allow_pickle=False)
     except (zipfile.BadZipFile, zlib.error, ValueError) as e:
       raise _corrupt(file, info) from e

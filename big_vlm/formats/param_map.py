@@ -19,6 +19,8 @@ import numpy as np
 
 from big_vlm.formats.lazy_array import LazyArray
 
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+
 
 @dataclasses.dataclass(frozen=True)
 class ParamMapping:
@@ -98,8 +100,11 @@ def compare(leaves, wanted, source):
   unexpected = sorted(set(leaves) - set(wanted))
   other = [f"{n} {list(leaves[n].shape)}, not {list(shape)}" for n, shape in sorted(wanted.items())
            if n in leaves and tuple(leaves[n].shape) != tuple(shape)]
+  odd = [f"{n} {leaves[n].dtype}" for n in sorted(wanted)
+         if n in leaves and leaves[n].dtype.name not in FLOATS]
   found = [f"{len(names)} {what}: {_few(names)}" for what, names in
-           [("missing", missing), ("unexpected", unexpected), ("of another shape", other)] if names]
+           [("missing", missing), ("unexpected", unexpected), ("of another shape", other),
+            ("not of floats (quantized weights? take what they were made from)", odd)] if names]
   if found:
     raise ValueError(f"{source} does not fit the model.\n  " + "\n  ".join(found))
 

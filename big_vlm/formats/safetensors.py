@@ -12,11 +12,14 @@ import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from big_vlm import files
 from big_vlm.formats import shards
 from big_vlm.formats.lazy_array import LazyArray
+from pp.foreign import parse_json
 
 INDEX = "model.safetensors.index.json"
 MAX_SHARD = 5_000_000_000  # bytes: transformers' default up to version 4
+MAX_HEADER = 32 << 20  # bytes
 BLOCK = 64 << 20  # bytes written at once: what a transposed tensor costs on top of itself
 DTYPES = {
     "F64": "f8", "F32": "f4", "F16": "f2", "BF16": ml_dtypes.bfloat16, "I64": "i8", "I32": "i4",
@@ -32,33 +35,53 @@ def read_folder(folder):
   """
   folder = pathlib.Path(folder)
   if (folder / INDEX).exists():
+    if (folder / "model.safetensors").exists():
+      raise ValueError(f"{folder} holds both model.safetensors and {INDEX}, the index of other "
+                       "files: one of them is of an older save. Remove that one.")
     weight_map = {name: file for name, (file, *_) in shards.read_index(folder / INDEX).items()}
     found = {f: read_file(folder / f) for f in sorted(set(weight_map.values()))}
     for name, file in weight_map.items():
       if name not in found[file]:
         raise shards.foreign(folder / file, name, INDEX)
+    for file, leaves in found.items():
+      if left := sorted(name for name in leaves if weight_map.get(name) != file):
+        raise ValueError(f"{folder / file} holds {left[0]!r}, which {INDEX} does not place there: "
+                         "the files are not of one checkpoint.")
     return {name: found[file][name] for name, file in weight_map.items()}
-  files = sorted(folder.glob("*.safetensors"))
-  if (folder / "model.safetensors") in files:
-    files = [folder / "model.safetensors"]
-  if not files:
+  found = sorted(folder.glob("*.safetensors"))
+  if (folder / "model.safetensors") in found:
+    found = [folder / "model.safetensors"]
+  if not found:
     raise FileNotFoundError(f"{folder} holds no .safetensors file.")
-  if len(files) > 1:
-    raise FileNotFoundError(f"{folder} holds {len(files)} .safetensors files but no {INDEX}, which "
+  if len(found) > 1:
+    raise FileNotFoundError(f"{folder} holds {len(found)} .safetensors files but no {INDEX}, which "
                             "says what belongs together: download it as well.")
-  return read_file(files[0])
+  return read_file(found[0])
 
 
 def read_file(path):
   """{name: LazyArray} of one file. Raises ValueError if it is corrupt or of another format."""
-  path = pathlib.Path(path)
+  path = files.inside(pathlib.Path(path).parent, pathlib.Path(path).name)
   try:
+    _check_header(path)
     with safe_open(path, "numpy") as f:
       slices = {name: f.get_slice(name) for name in f.offset_keys()}
   except SafetensorError as e:
     raise ValueError(f"{path} {shards.lfs_pointer(path) or _reason(path, e)}") from None
   return {name: _leaf(path, name, x.get_dtype(), tuple(x.get_shape()))
           for name, x in slices.items()}
+
+
+def _check_header(path):
+  """Raises ValueError for a header of a key that stands twice: the library takes the last."""
+  with open(path, "rb") as f:
+    length = int.from_bytes(f.read(8), "little")
+    if length <= MAX_HEADER and path.stat().st_size >= 8 + length:
+      header = f.read(length)
+      if header.startswith(b"{"):  # else the library says what is wrong
+        parse_json(header, f"{path}: its header")
+    elif length <= 100_000_000:
+      raise SafetensorError(f"its header has {length:,} bytes")
 
 
 def _reason(path, error):

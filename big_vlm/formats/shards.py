@@ -4,19 +4,26 @@
 """
 import json
 
+from big_vlm.files import inside
+from pp.foreign import parse_json, read_bytes
+
+MAX_BYTES = 32 << 20  # of an index
+
 
 def read_index(path):
   """{key: [file]} of an index. Raises FileNotFoundError if one of the files is missing, and
   ValueError for a file that is not an index."""
   try:
-    weight_map = json.loads(path.read_text())["weight_map"]
+    weight_map = parse_json(read_bytes(path, MAX_BYTES), path)["weight_map"]
     weight_map = {key: [f] if isinstance(f, str) else [str(x) for x in f]
                   for key, f in weight_map.items()}
   except (ValueError, KeyError, AttributeError, TypeError) as e:
     raise ValueError(f"{path} is not an index of shards: it must be a JSON object whose "
                      f"'weight_map' gives the file of each tensor ({e!r}). Download it again."
                      ) from None
-  files = {f for names in weight_map.values() for f in names}
+  files = {f for listed in weight_map.values() for f in listed}
+  for file in files:
+    inside(path.parent, file)
   if missing := sorted(f for f in files if not (path.parent / f).exists()):
     raise FileNotFoundError(
         f"{path.parent} lacks {len(missing)} of the {len(files)} files that {path.name} names: "
