@@ -166,7 +166,7 @@ def pixels(image, size):
 
 def read(image):
   """uint8 or float32 [H, W, 3] of a path, encoded bytes, a PIL image, or an array [H, W, 3]: uint8
-  0..255, or float in [-1, 1].
+  0..255, or float in [-1, 1]. Pictures are turned upright as their EXIF says.
 
   Raises ValueError or OSError, which name what is wrong.
   """
@@ -188,7 +188,7 @@ def read(image):
   if isinstance(image, np.ndarray) and image.dtype.kind == "f":
     check_range(image)
     return np.broadcast_to(image[..., :3], (*image.shape[:2], 3)).astype(np.float32)
-  return ops_image.decode_image(image)
+  return ops_image.decode_image(image, exif=True)
 
 
 def check_range(image):

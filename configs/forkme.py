@@ -69,13 +69,14 @@ def get_config(arg=None):
   if a.tokenizer:
     c.tokenizer = f"sp({a.tokenizer!r}, tokensets=('loc', 'seg'))"
 
-  # Image: decoded and squashed to the square of model.img.image_size, as the released models were
-  # trained. "images" of a line become several images of one example, all of this size. A "video"
-  # needs decode_video(num_frames=16) in the place of decode.
+  # Image: decoded, turned upright as its EXIF says, and squashed to the square of
+  # model.img.image_size, as the released models were trained. "images" of a line become several
+  # images of one example, all of this size. A "video" needs decode_video(num_frames=16) in the
+  # place of decode.
   # Text: prefix and suffix of a line as they are. Longer ones are cut at text_len. To write them
   # from other fields, put for example strfmt('answer en {question}', outkey='prefix') before
   # text_layout; to write them from boxes, detect(order='random').
-  pp = "flatten|decode|resize(antialias=True)|text_layout"
+  pp = "flatten|decode(exif=True)|resize(antialias=True)|text_layout"
   # Where the data lie. allow=("urls",) downloads images that lines name by URL.
   source = lambda *paths: dict(name="jsonl", path=paths, root=a.data_dir)
   data = source(a.data, a.val) if a.train_on_val else source(a.data)

@@ -67,7 +67,8 @@ def to_json(value):
 def to_image(value):
   """The array [H, W] or [H, W, C] of an image that to_json() wrote, or of lists of numbers."""
   if isinstance(value, dict) and "base64" in value:
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(value["base64"]))))
+    data = io.BytesIO(base64.b64decode(value["base64"]))
+    return np.asarray(Image.open(data, formats=("PNG",)))
   return np.asarray(value)
 
 

@@ -5,10 +5,13 @@ because Pillow decodes it with the accurate DCT only. Pillow decodes PNG, GIF (t
 and WebP.
 
 Decoding drops alpha without blending, keeps the high eight of 16 bits, and ignores the EXIF
-orientation. It refuses a file whose header announces more pixels than its bytes can hold.
+orientation unless it is asked for. What follows the end of a JPEG (the video of a phone's motion
+photo) and the texts and profiles in a PNG are not read. It refuses a file whose header announces
+more pixels than its bytes can hold.
 """
 
 import io
+import re
 
 import numpy as np
 import simplejpeg
@@ -20,16 +23,26 @@ PIXELS_PER_BYTE = 8300  # above that; a one-bit PNG packs at most 8 x 1032, GIF 
 MAX_SCANS = 100  # of a progressive JPEG; each goes over all pixels, and encoders write 10
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 MODES = {1: "L", 3: "RGB"}
+PILLOW_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV")
+ORIENTATION = 0x112  # the EXIF tag
+# EXIF orientation: how a viewer turns [H, W, ...]; 5 to 8 exchange height and width.
+UPRIGHT = {
+    2: lambda x: x[:, ::-1], 3: lambda x: x[::-1, ::-1], 4: lambda x: x[::-1],
+    5: lambda x: x.swapaxes(0, 1), 6: lambda x: x[::-1].swapaxes(0, 1),
+    7: lambda x: x[::-1, ::-1].swapaxes(0, 1), 8: lambda x: x[:, ::-1].swapaxes(0, 1)}
+MARKER = re.compile(b"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)  # in JPEG, but for restarts
+ASIDE = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")  # PNG chunks that change no pixel; Pillow limits them
 ADOBE = b"\xff\xee\x00\x0eAdobe"  # marks a JPEG with inverted CMYK
 
 
-def decode_image(image, channels=3, precise=False):
+def decode_image(image, channels=3, precise=False, exif=False):
   """Returns uint8 [H,W,channels] of an encoded image.
 
   Args:
     image: encoded bytes, a uint8 array [H,W], [H,W,1], [H,W,3] or [H,W,4], or a PIL image.
     channels: 3, or 1 for gray.
     precise: use the accurate DCT for JPEG.
+    exif: turn it upright, as viewers do, where its EXIF orientation says that it is not.
 
   Raises:
     ValueError: the input is not an image, or it is truncated, corrupt or too large.
@@ -37,12 +50,42 @@ def decode_image(image, channels=3, precise=False):
   if isinstance(image, np.ndarray) and image.ndim == 0:
     image = image.item()
   if isinstance(image, Image.Image):
-    return _from_pillow(image, channels)
-  if isinstance(image, np.ndarray):
+    pixels = _from_pillow(image, channels)
+  elif isinstance(image, np.ndarray):
     return _from_array(image, channels)
-  if isinstance(image, (bytes, bytearray, memoryview)):
-    return _decode_bytes(bytes(image), channels, precise)
-  raise ValueError(f"decode needs the encoded bytes of an image, got {type(image).__name__}.")
+  elif isinstance(image, (bytes, bytearray, memoryview)):
+    pixels = _decode_bytes(image := bytes(image), channels, precise)
+  else:
+    raise ValueError(f"decode needs the encoded bytes of an image, got {type(image).__name__}.")
+  turn = exif and UPRIGHT.get(orientation(image))
+  return np.ascontiguousarray(turn(pixels)) if turn else pixels
+
+
+def orientation(image):
+  """The EXIF orientation, 1 to 8, of encoded bytes or a PIL image; 1 where there is none."""
+  try:
+    found = (image if isinstance(image, Image.Image) else open_image(image)).getexif()
+    return found.get(ORIENTATION, 1) if found.get(ORIENTATION) in UPRIGHT else 1
+  except Exception:  # Pillow's readers raise many kinds; viewers show a picture of broken EXIF
+    return 1
+
+
+def open_image(data):
+  """A PIL image of encoded bytes, of which the header is read; raises as Image.open."""
+  return Image.open(io.BytesIO(_plain_png(data)), formats=FORMATS)
+
+
+def _plain_png(data):
+  """A PNG without its texts and profile; other data unchanged."""
+  if data[:8] != b"\x89PNG\r\n\x1a\n":
+    return data
+  parts, at = [data[:8]], 8
+  while at < len(data):
+    end = at + 12 + int.from_bytes(data[at:at + 4])
+    if data[at + 4:at + 8] not in ASIDE:
+      parts.append(data[at:end])
+    at = end
+  return b"".join(parts)
 
 
 def _decode_bytes(data, channels, precise):
@@ -76,7 +119,7 @@ def _from_cmyk(inks, inverted, channels):
 
 
 def _decode_by_pillow(data, channels):
-  with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+  with open_image(data) as image:
     _check_size(image.height, image.width, data)
     return _from_pillow(image, channels)
 
@@ -84,9 +127,12 @@ def _decode_by_pillow(data, channels):
 def _from_pillow(image, channels):
   image.load()
   image.info.pop("transparency", None)  # otherwise Pillow warns that it drops it
-  if image.mode.startswith("I"):  # 16-bit gray, in any byte order
+  if image.mode.startswith("I;16") or image.mode == "I" and image.format == "PNG":  # 16-bit gray
     high = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
     return _from_array(high, channels)
+  if image.mode not in PILLOW_MODES:
+    raise ValueError(f"a PIL image of mode {image.mode!r} has no known range of values: scale it "
+                     "to 0..255 and convert it to 'L' or 'RGB'")
   array = np.array(image.convert(MODES[channels]))
   return array if channels == 3 else array[..., None]
 
@@ -110,6 +156,17 @@ def _check_size(height, width, data):
     limit = f"the {MAX_PIXELS:,} allowed" if pixels > MAX_PIXELS else "so few bytes can hold"
     raise ValueError(f"{width}x{height} pixels are more than {limit} (a decompression bomb?); "
                      "scale the file down first")
-  if data[:2] == b"\xff\xd8" and (scans := data.count(b"\xff\xda")) > MAX_SCANS:
+  if data[:2] == b"\xff\xd8" and (scans := _scans(data)) > MAX_SCANS:
     raise ValueError(f"{scans} scans are more than the {MAX_SCANS} allowed in a JPEG (a "
                      "decompression bomb?)")
+
+
+def _scans(data):
+  """The number of scans of a JPEG, up to its end or to one more than MAX_SCANS."""
+  at, scans = 2, 0
+  while scans <= MAX_SCANS and (found := MARKER.search(data, at)) and found[1] != b"\xd9":
+    scans += found[1] == b"\xda"
+    at = found.end()
+    if found[1] not in b"\x01\xd8":  # these two have no length
+      at += int.from_bytes(data[at:at + 2])
+  return scans

@@ -4,11 +4,9 @@
   polygon_mask   COCO's polygons or run-length codes  -> masks uint8 [H,W], 0 or 255
 """
 
-import io
-
 import numpy as np
-from PIL import Image
 
+from pp.decode import open_image
 from pp.names import pick
 from pp.registry import OPS
 
@@ -134,7 +132,7 @@ def _size(example, image, size):
     return np.array(value.shape[-3:-1], np.float64)
   value = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
   try:
-    with Image.open(io.BytesIO(value)) as opened:
+    with open_image(value) as opened:
       return np.array([opened.height, opened.width], np.float64)
   except Exception as e:  # Pillow's readers raise many kinds
     raise ValueError(f"cannot tell the size of the image at {image!r}: {e}; name the keys of its "

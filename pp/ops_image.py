@@ -40,22 +40,24 @@ def pair(size, op):
 
 @OPS.register("decode")
 @with_keys("image")
-def decode(channels=3, precise=False):
+def decode(channels=3, precise=False, exif=False):
   """Decodes JPEG, PNG, GIF (the first frame), BMP or WebP to uint8 [H,W,channels].
 
-  Drops alpha without blending, keeps the high eight of 16 bits, and ignores the EXIF orientation.
+  Drops alpha without blending, and keeps the high eight of 16 bits.
   uint8 arrays and PIL images are accepted too. A list gives a list.
 
   Args:
     channels: 3, or 1 for gray.
     precise: decode JPEG with the accurate DCT, as Pillow does. The default is the fast DCT, which
       equals TensorFlow's default bit for bit and is on average 0.8 of 255 darker.
+    exif: turn a picture upright as its EXIF orientation says; for data of one's own, as phones take
+      them. The default leaves it as it is stored, as TensorFlow does with the papers' data sets.
 
   Raises:
     ValueError: another format, a truncated or corrupt file, or more than decode.MAX_PIXELS.
   """
   pick(MODES, channels, "number of channels")
-  return each(lambda image: decode_image(image, channels, precise))
+  return each(lambda image: decode_image(image, channels, precise, exif))
 
 
 @OPS.register("resize", takes={"size": "image_size"})

@@ -6,7 +6,7 @@ import zlib
 import jax
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps, PngImagePlugin
 
 from pp.builder import get_preprocess_fn
 from pp.ops_image import METHODS, decode_image, resize_image
@@ -101,10 +101,60 @@ def test_gray_and_cmyk_jpegs(photo):
   assert got.shape == photo.shape and np.abs(got - photo.astype(int)).mean() < 8
 
 
-def test_exif_orientation_is_ignored(photo):
-  exif = Image.Exif()
-  exif[274] = 6  # "turn by 90 degrees"
-  assert run("decode", encode(photo, "JPEG", exif=exif)).shape == photo.shape
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+def test_exif_orientation_is_followed_on_demand(photo, format):
+  for value in range(10):
+    exif = Image.Exif()
+    exif[274] = value
+    data = encode(photo, format, exif=exif)
+    stored = run("decode", data)
+    assert stored.shape == photo.shape
+    made = Image.fromarray(stored)
+    made.getexif()[274] = value
+    upright = np.asarray(ImageOps.exif_transpose(made))
+    np.testing.assert_array_equal(run("decode(exif=True)", data), upright)
+    np.testing.assert_array_equal(run("decode(exif=True)", made), upright)
+  broken = encode(photo, "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+  np.testing.assert_array_equal(run("decode(exif=True)", broken), run("decode", broken))
+
+
+def test_what_follows_a_jpeg_is_not_read(photo):
+  """A phone's motion photo is a JPEG with a video behind it; MPO, with other photos."""
+  data, other = encode(photo, "JPEG"), Image.fromarray(photo[::-1])
+  video = np.random.default_rng(0).integers(0, 256, 2**23, np.uint8).tobytes()
+  np.testing.assert_array_equal(run("decode", data + video), run("decode", data))
+  mpo = encode(photo, "MPO", save_all=True, append_images=[other])
+  np.testing.assert_array_equal(run("decode(exif=True)", mpo), run("decode", data))
+
+
+def test_texts_and_profiles_of_a_png_do_not_matter(photo):
+  texts = PngImagePlugin.PngInfo()
+  texts.add_itxt("prompt", "x" * 2**22, zip=True)
+  texts.add_text("workflow", "y" * 2**22, zip=True)
+  data = encode(photo, pnginfo=texts, icc_profile=bytes(2**22))
+  np.testing.assert_array_equal(run("decode", data), photo)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGBA", "CMYK", "I;16", "I", "F"])
+def test_modes_of_pil_are_right_or_refused(mode):
+  """A gray of 200, or white; 16 bits are scaled, not clipped."""
+  value = np.uint16([[51_400] * 4] * 3) if mode == "I;16" else np.uint8([[200] * 4] * 3)
+  image = Image.fromarray(value)
+  image = image if mode == "I;16" else image.convert("RGB").convert(mode, dither=0)
+  if mode in ("I", "F"):
+    with pytest.raises(ValueError, match=f"mode '{mode}' has no known range"):
+      run("decode", image)
+    return
+  for one in [image] if mode in ("PA", "CMYK") else [image, encode_pil(image)]:
+    got = run("decode(exif=True)", one)
+    want = 255 if mode == "1" else 200  # the web palette of P has 204
+    assert got.shape == (3, 4, 3) and np.abs(got.astype(int) - want).max() <= 4
+
+
+def encode_pil(image, **options):
+  data = io.BytesIO()
+  image.save(data, "PNG", **options)
+  return data.getvalue()
 
 
 def test_arrays_and_pil_images_are_taken_as_they_are(photo):

@@ -20,7 +20,7 @@ def page(source, decoder=None):
     if not upload:
       st.info("Drop an image on the left: the answer comes here.")
       return
-    image = ops_image.decode_image(upload.getvalue())
+    image = ops_image.decode_image(upload.getvalue(), exif=True)
     if asked:
       st.session_state.pop("reply", None)
       try:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from big_vlm import reporting
 from big_vlm.data import download, jsonl
 from pp.builder import get_preprocess_fn
-from pp.decode import decode_image
+from pp.decode import decode_image, orientation
 
 FRAMES = 4  # of a video that are decoded
 
@@ -19,6 +19,7 @@ class ImageCheck(NamedTuple):
   digest: bytes  # of the content; b"" if it cannot be read
   problem: str | None = None  # why it cannot be used
   size: tuple | None = None  # (height, width), of a video's first frame
+  orientation: int = 1  # of EXIF; the size is of the picture that was turned upright
 
 
 def named(example):
@@ -44,7 +45,7 @@ def frames(kind, data):
   """[uint8 [H, W, 3]] of an image, or of some frames of a video; ValueError if it is broken."""
   if kind == "video":
     return list(get_preprocess_fn(f"decode_video({FRAMES})")({"video": data})["image"])
-  return [decode_image(data)]
+  return [decode_image(data, exif=True)]
 
 
 def check_files(wanted, decode=True, name="images"):
@@ -60,7 +61,8 @@ def check_files(wanted, decode=True, name="images"):
       size = frames(kind, data)[0].shape[:2] if decode else None
     except ValueError as e:
       return pair, ImageCheck(digest, f"{path}: {e}")
-    return pair, ImageCheck(digest, size=size)
+    turned = orientation(data) if decode and kind == "image" else 1
+    return pair, ImageCheck(digest, size=size, orientation=turned)
 
   return dict(each(one, list(dict.fromkeys(wanted)), name))
 

@@ -26,6 +26,8 @@ KINDS = {
     "leak": ("error", "images that are in --check_overlap too"),
     "repeated": ("warning", "lines that are there twice"),
     "task": ("warning", "prefixes that begin with an unknown word"),
+    "turned": ("note", "images with an EXIF orientation: forkme, generate and predict turn them "
+                       "upright, the op decode does by decode(exif=True) alone"),
     "copies": ("note", "images that are there under several names"),
     "contradiction": ("note", "same image and prefix, another suffix"),
 }

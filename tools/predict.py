@@ -28,7 +28,7 @@ def read_image(path):
   except OSError as e:
     raise OSError(f"Cannot read the image {path}: {e.strerror}.") from e
   try:
-    return ops_image.decode_image(data)
+    return ops_image.decode_image(data, exif=True)
   except ValueError as e:
     raise ValueError(f"{path}: {e}") from e
 

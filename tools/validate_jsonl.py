@@ -117,6 +117,8 @@ def validate(path, root=None, allow=(), tokenizer=None, text_len=128, against=No
     for p in line.paths:
       if checks[p].problem:
         add(line.index, "image", checks[p].problem)
+      elif checks[p].orientation != 1:
+        add(line.index, "turned", f"{p[1]} has the orientation {checks[p].orientation}")
     if line.masks:
       size = checks[line.paths[0]].size if line.paths else None
       for reason in jsonl_text.mask_problems(data.line(line.index), size):

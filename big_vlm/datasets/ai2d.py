@@ -50,7 +50,7 @@ class Ai2d(base.Builder):
 
 def lettered(image, texts, font_path):
   """The bytes of a PNG of the image with the replacementText of each text in its rectangle."""
-  image = Image.open(io.BytesIO(image)).convert("RGB")
+  image = Image.open(io.BytesIO(image), formats=base.FORMATS).convert("RGB")
   draw = ImageDraw.Draw(image)
   for text in texts:
     letter = text["replacementText"]

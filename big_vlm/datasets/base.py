@@ -39,6 +39,7 @@ f = tfds.features
 TEXT, TEXTS = f.Text(), f.Sequence(f.Text())
 INT, FLOAT, BOOL = (f.Scalar(dtype) for dtype in (np.int64, np.float32, np.bool_))
 IMAGE = f.Image(shape=(None, None, 3))  # the bytes of the file, in its own format
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")  # that Pillow may open
 VIDEO = f.Scalar(np.object_)  # the bytes of the file
 BOX = f.BBoxFeature()  # tfds.features.BBox(ymin, xmin, ymax, xmax) in 0..1
 SIGNATURES = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "GIF", b"BM": "BMP",
@@ -284,7 +285,7 @@ def box(corners, size):
 
 def image_size(data):
   """(width, height) of the bytes of an image file, from its header."""
-  with Image.open(io.BytesIO(data)) as image:
+  with Image.open(io.BytesIO(data), formats=FORMATS) as image:
     return image.size
 
 

@@ -33,7 +33,8 @@ class CountBenchQa(base.Builder):
                        f"{len(rows)} images; each row needs both.")
     return [(i, {**row, **question, "id": i})
             for i, (row, question) in enumerate(zip(rows, questions))
-            if row["image"] and len(Image.open(io.BytesIO(row["image"]["bytes"])).getbands()) > 1]
+            if row["image"] and len(Image.open(
+                io.BytesIO(row["image"]["bytes"]), formats=base.FORMATS).getbands()) > 1]
 
   def example(self, raw, record):
     return dict(image=record["image"]["bytes"], image_id=record["id"],

@@ -32,7 +32,7 @@ class Fintabnet(base.Builder):
   def example(self, raw, record):
     row = raw.line_at(*record)
     name = f"png/{row['filename'].removesuffix('.pdf')}.png"
-    with Image.open(io.BytesIO(raw.image(name))) as page:
+    with Image.open(io.BytesIO(raw.image(name)), formats=base.FORMATS) as page:
       if "dpi" not in page.info:
         raise ValueError(f"{raw.path(name)} does not state its resolution (dpi).")
       scale, height = round(page.info["dpi"][1]) / 72, page.height

@@ -51,5 +51,5 @@ class Molecules(base.Builder):
 
 
 def _png(data):
-  with Image.open(io.BytesIO(data)) as image:
+  with Image.open(io.BytesIO(data), formats=base.FORMATS) as image:
     return base.png(image.convert("RGB"))

@@ -32,5 +32,5 @@ class RsvqaLr(rsvqa_hr.RsvqaHr):
 
 @functools.lru_cache(maxsize=1024)  # each of the 772 images has 100 questions
 def _png(path):
-  with Image.open(path) as image:
+  with Image.open(path, formats=base.FORMATS) as image:
     return base.png(image.convert("RGB"))

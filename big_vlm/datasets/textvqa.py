@@ -52,6 +52,6 @@ def upright(image, rotation):
   if not rotation:
     return image
   out = io.BytesIO()
-  turned = Image.open(io.BytesIO(image)).transpose(TURNS[rotation])
+  turned = Image.open(io.BytesIO(image), formats=base.FORMATS).transpose(TURNS[rotation])
   turned.save(out, "JPEG", quality=100, subsampling="4:2:0")
   return out.getvalue()

@@ -88,7 +88,7 @@ def _context(vlm, text_len):
 
 def _pp(images, text="text_layout"):
   """Images as VLM.preprocess makes them, text as VLM.tokenize lays it out."""
-  return f"decode|resize(antialias=True)|{text}" if images else text
+  return f"decode(exif=True)|resize(antialias=True)|{text}" if images else text
 
 
 def _survey(vlm, data, text_len):
