@@ -162,9 +162,9 @@ def _check_size(height, width, data):
 
 
 def _scans(data):
-  """The number of scans of a JPEG, up to its end or to one more than MAX_SCANS."""
+  """The number of scans of a JPEG, up to its end."""
   at, scans = 2, 0
-  while scans <= MAX_SCANS and (found := MARKER.search(data, at)) and found[1] != b"\xd9":
+  while (found := MARKER.search(data, at)) and found[1] != b"\xd9":
     scans += found[1] == b"\xda"
     at = found.end()
     if found[1] not in b"\x01\xd8":  # these two have no length

@@ -146,9 +146,6 @@ BOMBS |= {
     "PNG of 2^31 - 1": png(2**31 - 1, 2**31 - 1, [(b"IDAT", b"x")]),
     "PNG of no height": png(4, 0, [(b"IDAT", zlib.compress(b""))]),
     "BMP of negative width": sized("BMP", -40, 40),
-    "PNG with a compressed text of 200 MB": png(
-        2, 2, [(b"zTXt", b"k\0\0" + zeros(b"", 200)),
-               (b"IDAT", zlib.compress(bytes(14)))]),
 }
 CODE = """
 import resource, sys
@@ -184,7 +181,7 @@ def test_a_jpeg_of_endless_scans_is_refused():
 
 def test_bombs_take_no_memory(tmp_path):
   (tmp_path / "seed.png").write_bytes(encode(photo(), "PNG"))
-  for name in ("PNG 9000", "JPEG 9000", "WEBP 9000", "PNG with a compressed text of 200 MB"):
+  for name in ("PNG 9000", "JPEG 9000", "WEBP 9000"):
     done = subprocess.run([sys.executable, "-c", CODE, str(tmp_path / "seed.png")],
                           input=BOMBS[name], capture_output=True)
     verdict, megabytes = done.stdout.decode().splitlines()
@@ -193,9 +190,10 @@ def test_bombs_take_no_memory(tmp_path):
 
 def test_a_long_stream_behind_a_small_header_is_not_read():
   image = zeros(b"\0" + bytes(3 * 8), 200)  # one row, then 200 MB
+  text = b"k\0\0" + zeros(b"", 200)
   before = peak_megabytes()
   start = time.perf_counter()
-  assert decode_image(png(8, 1, [(b"IDAT", image)])).shape == (1, 8, 3)
+  assert decode_image(png(8, 1, [(b"zTXt", text), (b"IDAT", image)])).shape == (1, 8, 3)
   assert time.perf_counter() - start < SECONDS_EACH and peak_megabytes() - before < 50
 
 

@@ -8,7 +8,8 @@
 
 Images stay where they are: lines name them relative to OUT's folder, or to --root. Boxes are
 clipped to the image and empty ones dropped, and a table says how many. Images that are missing or
-of another size than annotated are an error. tools/importers/ describes each format and the lines.
+of another size than annotated are an error. Boxes are written for pictures turned upright by their
+EXIF, as forkme trains. tools/importers/ describes each format and the lines.
 """
 import collections
 import hashlib
@@ -109,6 +110,11 @@ def _parser():
     for place in places:
       sub.add_argument(place)
     _common_arguments(sub)
+    if kind != "masks":
+      sub.add_argument("--encoding", help="of the annotation files, e.g. latin-1 or gb18030")
+    if kind == "yolo":
+      sub.add_argument("--shape", default="auto", choices=("auto", "pose", "polygon"),
+                       help="of lines that could be both")
     if kind == "voc":
       sub.add_argument("--image_set", help="images of ImageSets/Main/SET.txt only")
     if kind == "polygons":
@@ -127,6 +133,8 @@ def _common_arguments(parser):
   parser.add_argument("--prompt", default="per_image", choices=lines.PROMPTS,
                       help="ask for the classes in the image (default), for all of the data set, "
                            "or for one of the image in each line")
+  parser.add_argument("--frame", choices=lines.FRAMES,
+                      help="that objects were drawn in, of images that EXIF turns")
   parser.add_argument("--order", default="raster", choices=lines.ORDERS,
                       help="of objects: from the top left (default), or as annotated")
   parser.add_argument("--classes", default="", help="take these only: cat,dog")
@@ -141,13 +149,15 @@ def _common_arguments(parser):
 def main(argv=None):
   args = _parser().parse_args(argv)
   module, places = READERS[args.kind]
-  extra = {"voc": lambda: dict(image_set=args.image_set),
-           "polygons": lambda: dict(images=args.images),
+  extra = {"coco": lambda: dict(encoding=args.encoding),
+           "yolo": lambda: dict(encoding=args.encoding, shape=args.shape),
+           "voc": lambda: dict(encoding=args.encoding, image_set=args.image_set),
+           "polygons": lambda: dict(encoding=args.encoding, images=args.images),
            "masks": lambda: dict(names=_words(args.class_names), instances=args.instances)}
   pictures, classes = module.read(*(getattr(args, p) for p in places),
-                                  **extra.get(args.kind, dict)())
+                                  **extra[args.kind]())
   options = lines.Options(args.prompt, args.order, _words(args.classes), args.min_area,
-                          args.skip_crowd)
+                          args.skip_crowd, args.frame)
   split = parse_split(args.split) if args.split else ()
   if args.write_masks != bool(args.vqvae):
     raise ValueError("--masks and --vqvae go together: vae-oid.npz encodes the masks.")

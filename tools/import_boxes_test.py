@@ -1,11 +1,15 @@
+import base64
+import io
 import json
 import pathlib
+import time
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from big_vlm.data import source
 from pp import locations
@@ -229,15 +233,49 @@ def test_boxes_are_clipped_and_empty_ones_dropped(tmp_path, capsys, images):
   assert line["objects"]["bbox"] == [[0.1, 0, 0.3, 0.4], [0.5, 0.5, 1, 1]]
 
 
-def test_size_by_exif_and_missing_images_are_errors(tmp_path, capsys, images):
-  path = coco_file(tmp_path)
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("drawn", ["upright", "stored"])
+def test_boxes_and_masks_lie_on_the_upright_picture(tmp_path, capsys, images, orientation, drawn):
+  """Whatever frame a tool drew in, the lines fit what decode(exif=True) gives."""
+  pixels = np.zeros((40, 60, 3), np.uint8)
+  pixels[5:12, 8:30] = 255
   exif = Image.Exif()
-  exif[0x112] = 6
-  Image.new("RGB", (60, 40)).save(images / "a.png", exif=exif)
-  said = run(capsys, "coco", path, images, tmp_path / "o.jsonl")
-  assert "warning: images have an EXIF orientation (1): " in said and "a.png" in said
-  Image.new("RGB", (40, 60)).save(images / "a.png", exif=exif)
-  with pytest.raises(ValueError, match=r"a.png is 40x60 and not 60x40 as its EXIF orientation 6"):
+  exif[0x112] = orientation
+  Image.fromarray(pixels).save(images / "a.png", exif=exif)
+  encoded = (images / "a.png").read_bytes()
+  shown = get_preprocess_fn("decode(exif=True)")({"image": encoded})["image"]
+  seen = (shown if drawn == "upright" else pixels)[..., 0] > 0
+  (y0, x0), (y1, x1) = np.argwhere(seen).min(0).tolist(), (np.argwhere(seen).max(0) + 1).tolist()
+  code = coco_mask.encode(np.asfortranarray(seen.astype(np.uint8)))
+  ring = [x0, y0, x1, y0, x1, y1, x0, y1]
+  path = coco_file(
+      tmp_path, images=[{"id": 0, "file_name": "a.png", "height": seen.shape[0],
+                         "width": seen.shape[1]}],
+      annotations=[{"id": i, "image_id": 0, "category_id": 10, "bbox": [x0, y0, x1 - x0, y1 - y0],
+                    "segmentation": mask} for i, mask in enumerate([
+                        [ring], {"size": list(seen.shape), "counts": code["counts"].decode()}])])
+  args = ["coco", path, images, tmp_path / "o.jsonl"]
+  if orientation in (2, 3, 4):  # the size tells nothing
+    with pytest.raises(ValueError, match=r"nothing says in which frame .*--frame stored"):
+      run(capsys, *args)
+    args += ["--frame", drawn]
+  run(capsys, *args)
+  want = np.argwhere(shown[..., 0] > 0)
+  height, width = shown.shape[:2]
+  objects = read(tmp_path / "o.jsonl")[0]["objects"]
+  for box in objects["bbox"]:
+    np.testing.assert_allclose(np.multiply(box, [height, width, height, width]),
+                               [*want.min(0), *want.max(0) + 1], atol=1e-3)
+  polygon, code = objects["mask"]
+  np.testing.assert_allclose(np.reshape(polygon, (-1, 2)).max(0), want.max(0)[::-1] + 1, atol=.01)
+  np.testing.assert_array_equal(coco_mask.decode(code) > 0, shown[..., 0] > 0)
+  assert not validate_jsonl.validate(str(tmp_path / "o.jsonl")).failed
+
+
+def test_images_of_another_size_and_missing_ones_are_errors(tmp_path, capsys, images):
+  path = coco_file(tmp_path)
+  Image.new("RGB", (41, 60)).save(images / "a.png")
+  with pytest.raises(ValueError, match=r"a.png is 41x60 and not 60x40"):
     run(capsys, "coco", path, images, tmp_path / "o.jsonl")
   (images / "b.png").unlink()
   (images / "c.png").unlink()
@@ -253,6 +291,20 @@ def test_size_by_exif_and_missing_images_are_errors(tmp_path, capsys, images):
     (dict(annotations=[{"id": 7, "image_id": 0, "category_id": 10, "bbox": [1, 2, "x", 4]}]),
      "annotation 7: expected 4 numbers"),
     (dict(annotations=[]), "no lines: of 3 images none has objects"),
+    (dict(images=[{"id": 1, "file_name": f"{n}.png", "height": 40, "width": 60} for n in "ab"]),
+     "image 1 and .*image 0 have the same key image id 1"),
+    (dict(images=[{"id": i, "file_name": "a.png", "height": 40, "width": 60} for i in (1, 2)]),
+     "image 1 and .*image 0 have the same key .*a.png"),
+    (dict(categories=[{"id": 10, "name": n} for n in NAMES]), "the same key category id 10"),
+    (dict(categories=[{"id": 10, "name": " \x1b[2J"}]), "is not the name of a class"),
+    (dict(images=[{"id": 0, "file_name": "../a.png", "height": 40, "width": 60}]),
+     "image 0: .*'../a.png' .* is refused"),
+    (dict(images=[{"id": 0, "file_name": "a.png", "height": 40, "width": 10**12}],
+          annotations=[{"id": 7, "image_id": 0, "category_id": 10, "segmentation": {
+              "size": [40, 10**12], "counts": [40 * 10**12]}}]), "more than 178,956,970 pixels"),
+    *[(dict(annotations=[{"id": 7, "image_id": 0, "category_id": 10, "segmentation": {
+        "size": [40, 60], "counts": counts}}]), "annotation 7: the mask is not a run-length code")
+      for counts in ([10**12], [2400.0], [], "", "P", "oooooooo0", "\u00e9", "ocb")],
 ])
 def test_bad_coco(tmp_path, capsys, images, change, complaint):
   with pytest.raises(ValueError, match=complaint):
@@ -281,6 +333,90 @@ def test_no_annotation_breaks_the_readers(tmp_path_factory, make, data):
     import_boxes.main([*map(str, args), str(folder / "o.jsonl")])
   except (ValueError, OSError) as e:
     assert str(e)
+
+
+@pytest.mark.parametrize("parent", [True, False])
+def test_a_category_of_other_categories_is_no_class(tmp_path, capsys, images, parent):
+  """Roboflow writes the name of the data set as a category, of which all others are."""
+  some = [{"id": 10 + i, "name": name, "supercategory": "pets"} for i, name in enumerate(NAMES)]
+  path = coco_file(tmp_path, categories=[{"id": 0, "name": "pets" if parent else "owl"}, *some])
+  said = run(capsys, "coco", path, images, tmp_path / "o.jsonl", "--prompt", "all_classes")
+  assert ("warning: classes have no objects (1): owl." in said) != parent
+  asked = "cat ; dog" if parent else "owl ; cat ; dog"
+  assert read(tmp_path / "o.jsonl")[0]["prefix"] == f"detect {asked}"
+
+
+@pytest.mark.parametrize("names", [
+    ["yes", "no"], ["1.10", "007"], ["null", "~"], ["12:30", "1e3"], ["caf\u00e9", "0x1F"]])
+def test_names_of_classes_are_what_is_written(tmp_path, capsys, names):
+  args, out = yolo(tmp_path), tmp_path / "o.jsonl"
+  numbered = "".join(f"  {i}: {n}\n" for i, n in enumerate(names))
+  listed = "".join(f"- {n}  \r\n" for n in names)
+  wants = sorted(set(names))
+  for text in (f"names: [{', '.join(names)}]", f"nc: 2\nnames:\n{numbered}", f"names:\n{listed}"):
+    (tmp_path / "data.yaml").write_text(text)
+    run(capsys, *args, out, "--prompt", "all_classes")
+    assert sorted(set(sum((x["objects"]["label"] for x in read(out)), []))) == wants
+  (tmp_path / "data.yaml").unlink()
+  for code in ("utf-8", "utf-8-sig", "utf-16"):
+    (tmp_path / "classes.txt").write_bytes("\r\n".join([*names, "", ""]).encode(code))
+    run(capsys, *args, out)
+    assert sorted(set(sum((x["objects"]["label"] for x in read(out)), []))) == wants
+
+
+@pytest.mark.parametrize("name, code", [
+    ("caf\u00e9", "latin-1"), ("\u8c93", "cp950"), ("\u72d7", "gb2312"), ("cat", "utf-16-le")])
+def test_an_encoding_is_asked_for(tmp_path, capsys, name, code):
+  args, out = yolo(tmp_path), tmp_path / "o.jsonl"
+  (tmp_path / "data.yaml").unlink()
+  (tmp_path / "classes.txt").write_bytes(f"{name}\ndog\n".encode(code))
+  for label in (tmp_path / "train" / "labels").glob("*.txt"):
+    label.write_bytes(label.read_text().encode(code))
+  with pytest.raises(ValueError, match="classes.txt .*--encoding"):
+    run(capsys, *args, out)
+  run(capsys, *args, out, "--encoding", code)
+  assert read(out)[1]["objects"]["label"] == [name]
+
+
+@pytest.mark.parametrize("text, complaint", [
+    ("names: [cat, dog]\nnames: [dog, cat]", "line 2: the key 'names' is there twice"),
+    ("names: {0: cat, 0: dog}", "the key '0' is there twice"),
+    ("names: {1: cat, 2: dog}", "not numbered from 0 to 1"),
+    ("names: [cat, dog]\nnc: 3", "nc: 3 and 2 names"),
+    ("names: [cat, '']", "line 1: '' is not the name of a class"),
+    ("a: &a [x, x]\n" + "".join(f"{c}: &{c} [{', '.join([f'*{b}'] * 9)}]\n" for b, c in zip(
+        "abcdefghi", "bcdefghij")) + "names: *j", "has no names of classes"),
+    ("names: " + "[" * 50_000, "is not a YAML"),
+    ("names: [" + "x, " * 10**5 + "]", "more than 200,000 bytes"),
+])
+def test_bad_names_of_yolo(tmp_path, capsys, text, complaint):
+  args, began = yolo(tmp_path), time.monotonic()
+  (tmp_path / "data.yaml").write_text(text)
+  with pytest.raises(ValueError, match=complaint) as e:
+    run(capsys, *args, tmp_path / "o.jsonl")
+  assert time.monotonic() - began < 2 and len(str(e.value)) < 1000
+
+
+def test_keypoints_of_yolo_are_no_polygon(tmp_path, capsys):
+  args, out = yolo(tmp_path, "{n} {cx} {cy} {w} {h} {cx} {cy} 2 {x0} {y1} 1"), tmp_path / "o.jsonl"
+  with pytest.raises(ValueError, match="could be boxes with keypoints .*--shape polygon"):
+    run(capsys, *args, out)
+  run(capsys, *args, out, "--shape", "pose")
+  lines = read(out)
+  (tmp_path / "data.yaml").write_text("names: [cat, dog]\nkpt_shape: [2, 3]\n")
+  run(capsys, *args, out)
+  assert read(out) == lines
+  np.testing.assert_allclose(lines[0]["objects"]["bbox"][0], [.1, .1, .3, .5], atol=1e-5)
+  (tmp_path / "data.yaml").write_text("names: [cat, dog]\nkpt_shape: [3, 3]\n")
+  with pytest.raises(ValueError, match="line 1 has 10 numbers .* kpt_shape asks for 13"):
+    run(capsys, *args, out)
+
+
+def test_two_images_of_one_label_file(tmp_path, capsys):
+  args = yolo(tmp_path)
+  Image.new("RGB", (60, 40)).save(tmp_path / "train" / "images" / "a.jpg")
+  with pytest.raises(ValueError, match="a.png and .*a.jpg have the same key .*a.txt"):
+    run(capsys, *args, tmp_path / "o.jsonl")
 
 
 @pytest.mark.parametrize("rows, complaint", [
@@ -337,6 +473,88 @@ def test_groups_rectangles_and_circles_of_labelme(tmp_path, capsys, images):
   run(capsys, "polygons", images, tmp_path / "o.jsonl", "--order", "given")
   boxes = np.array(read(tmp_path / "o.jsonl")[0]["objects"]["bbox"]) * [40, 60, 40, 60]
   np.testing.assert_allclose(boxes, [[0, 0, 24, 36], [10, 12, 30, 30], [10, 10, 30, 30]], atol=1e-4)
+
+
+def test_masks_and_numbers_as_labels_of_labelme(tmp_path, capsys, images):
+  png = io.BytesIO()
+  Image.new("1", (30, 20), 1).save(png, "PNG")
+  mask = {"label": "dog", "points": [[10, 10], [39, 29]], "shape_type": "mask",
+          "mask": base64.b64encode(png.getvalue()).decode()}
+  shapes = [mask, {"label": 0, "points": [[1, 1], [30, 20]], "shape_type": "rectangle"}]
+  (images / "json").mkdir()
+  tree = {"imagePath": "../a.png", "imageHeight": 40, "imageWidth": 60, "shapes": shapes}
+  path = write_json(images / "json" / "a.json", tree)
+  run(capsys, "polygons", images, tmp_path / "o.jsonl", "--order", "given")
+  objects = read(tmp_path / "o.jsonl")[0]["objects"]
+  assert objects["label"] == ["dog", "0"]
+  box = np.multiply(objects["bbox"][0], [40, 60] * 2)
+  np.testing.assert_allclose(box, [10, 10, 30, 40], atol=1e-3)
+  for change, complaint in (({"mask": "x"}, "not a PNG"), ({"points": [[50, 10], [79, 29]]}, "lie"),
+                            ({"shape_type": "cube"}, "not known here"), ({"label": None}, "label")):
+    write_json(path, {**tree, "shapes": [{**mask, **change}]})
+    with pytest.raises(ValueError, match=f"a.json, shape 0.*{complaint}"):
+      run(capsys, "polygons", images, tmp_path / "o.jsonl")
+  for name in ("../../../etc/passwd", "/etc/passwd"):
+    write_json(path, {**tree, "imagePath": name})
+    with pytest.raises(ValueError, match="a.json, imagePath .*refused"):
+      run(capsys, "polygons", images, tmp_path / "o.jsonl")
+
+
+def test_voc_without_a_size_and_in_other_encodings(tmp_path, capsys):
+  args, out = voc(tmp_path), tmp_path / "o.jsonl"
+  run(capsys, *args, out)
+  lines = read(out)
+  path = tmp_path / "Annotations" / "a.xml"
+  text = path.read_text()
+  size = text[text.index("<size>"):text.index("</size>") + 7]
+  path.write_text(text.replace(size, ""))
+  run(capsys, *args, out)
+  assert read(out) == lines
+  for code in ("gb2312", "utf-16", "utf-8"):
+    path.write_bytes((f"<?xml version='1.0' encoding='{code}'?>\n"
+                      + text.replace("dog", "\u732b")).encode(code))
+    run(capsys, *args, out)
+    assert "\u732b" in read(out)[0]["objects"]["label"]
+  path.write_text(text.replace("<height>40", "<height>0"))
+  with pytest.raises(ValueError, match="a.xml, <size>: the image's height"):
+    run(capsys, *args, out)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGB", "RGBA"])
+def test_black_and_white_masks(tmp_path, capsys, mode):
+  images, out = make_images(tmp_path / "images"), tmp_path / "o.jsonl"
+  values = np.zeros((40, 60), np.uint8)
+  values[10:20, 12:30] = 255
+  (tmp_path / "masks").mkdir()
+  Image.fromarray(values).convert(mode).save(tmp_path / "masks" / "a.png")
+  args = ["masks", images, tmp_path / "masks", out]
+  run(capsys, *args, "--class_names", "background,cat")
+  assert read(out)[0]["objects"]["label"] == ["cat"]
+  np.testing.assert_allclose(read(out)[0]["objects"]["bbox"], [[.25, .2, .5, .5]])
+  with pytest.raises(ValueError, match="no values but 0 and 255: give two names"):
+    run(capsys, *args, "--class_names", "background,cat,dog")
+
+
+def test_masks_in_colours_and_of_noise(tmp_path, capsys):
+  images, out = make_images(tmp_path / "images"), tmp_path / "o.jsonl"
+  colours = np.zeros((40, 60, 3), np.uint8)
+  colours[2:10, 3:9], colours[2:10, 9:20] = (255, 0, 0), (0, 255, 0)
+  (tmp_path / "masks").mkdir()
+  path = tmp_path / "masks" / "a.png"
+  Image.fromarray(colours).save(path)
+  args = ["masks", images, tmp_path / "masks", out]
+  with pytest.raises(ValueError, match="a.png is in colours"):
+    run(capsys, *args, "--class_names", "background,cat,dog")
+  run(capsys, *args, "--class_names", "cell", "--instances")
+  assert len(read(out)[0]["objects"]["bbox"]) == 2
+  Image.fromarray(np.tile(np.uint8([[1, 0], [0, 0]]), (500, 500))).save(path)
+  began = time.monotonic()
+  with pytest.raises(ValueError, match="a.png has 250,000 regions, more than 1000"):
+    run(capsys, *args, "--class_names", "background,cat")
+  assert time.monotonic() - began < 2
+  Image.new("RGB", (60, 40)).save(path, "BMP")  # by the name alone
+  with pytest.raises(ValueError, match="Cannot read the mask .*a.png as PNG"):
+    run(capsys, *args, "--class_names", "background,cat")
 
 
 def test_instances_of_a_mask_image(tmp_path, capsys):

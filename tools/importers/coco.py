@@ -7,31 +7,41 @@ from pp.decode import MAX_PIXELS
 from tools.importers import records
 
 
-def read(annotations, images):
+def read(annotations, images, encoding=None):
   """(pictures, classes) of a COCO file and the folder of its images, in the file's order.
 
-  Segmentations are polygons, or run-length codes (of crowds). Raises ValueError for an annotation
-  that names no image or category, or has no box.
+  Segmentations are polygons, or run-length codes (of crowds). A category that is only the parent of
+  others, as Roboflow writes, is no class. Raises ValueError for an annotation that names no image
+  or category, or has no box, and for two images or categories of one id.
   """
-  found = records.read_json(annotations)
+  found = records.read_json(annotations, encoding, records.MOST_TEXT)
   if missing := [k for k in ("images", "annotations", "categories") if k not in found]:
     raise ValueError(f"{annotations} is not a COCO file of objects: it lacks {', '.join(missing)}.")
   folder = pathlib.Path(images)
   need = lambda record, key, kind=object: records.field(record, key, annotations, kind)
-  names = {need(c, "id", int): need(c, "name", str) for c in need(found, "categories", list)}
-  pictures = {}
-  for image in need(found, "images", list):
-    size = need(image, "height", int), need(image, "width", int)
-    path = folder / need(image, "file_name", str)
-    pictures[need(image, "id", int)] = records.AnnotatedImage(path, size, [], str(annotations))
+  names, pictures, ids, paths = {}, {}, {}, {}
+  for n, c in enumerate(need(found, "categories", list)):
+    records.once(f"category id {need(c, 'id', int)}", ids, f"{annotations}, category {n}")
+    names[c["id"]] = records.label_of(need(c, "name"), f"{annotations}, category {n}")
+  for n, image in enumerate(need(found, "images", list)):
+    where = f"{annotations}, image {n}"
+    size = records.image_size(need(image, "height", int), need(image, "width", int), where)
+    path = records.inside(folder, need(image, "file_name", str), where)
+    records.once(f"image id {need(image, 'id', int)}", ids, where)
+    records.once(path, paths, where)
+    pictures[image["id"]] = records.AnnotatedImage(path, size, [], str(annotations))
+  used = set()
   for a in need(found, "annotations", list):
-    where = f"{annotations}, annotation {need(a, 'id')}"
+    where = f"{annotations}, annotation {need(a, 'id', (int, str))}"
     for key, known in (("image_id", pictures), ("category_id", names)):
       if need(a, key, int) not in known:
         raise ValueError(f"{where} has the {key} {a[key]}, which the file does not list.")
     picture = pictures[a["image_id"]]
+    used.add(a["category_id"])
     picture.annotations.append(_annotation(a, names[a["category_id"]], picture.size, where))
-  return list(pictures.values()), list(dict.fromkeys(names.values()))
+  parents = {str(c.get("supercategory")) for c in found["categories"]}
+  classes = [name for i, name in names.items() if i in used or name not in parents]
+  return list(pictures.values()), list(dict.fromkeys(classes))
 
 
 def _annotation(a, label, size, where):
@@ -64,11 +74,32 @@ def _code(code, size, where):
   try:
     if size[0] * size[1] > MAX_PIXELS:
       raise ValueError(f"{size[1]}x{size[0]} are more than {MAX_PIXELS:,} pixels")
+    runs = counts if isinstance(counts, list) else _runs(counts.encode("ascii"))
+    if not all(type(run) is int for run in runs) or min(runs, default=0) < 0 or (
+        sum(runs) != size[0] * size[1]):
+      raise ValueError("its runs do not add up to the image")
     if isinstance(counts, list):
-      if sum(counts) != size[0] * size[1] or min(counts) < 0:
-        raise ValueError("its runs do not add up to the image")
       counts = coco_mask.frPyObjects(code, *size)["counts"].decode()
-    coco_mask.decode({"size": list(size), "counts": counts.encode()})
   except (AttributeError, TypeError, ValueError, OverflowError) as e:
     raise ValueError(f"{where}: the mask is not a run-length code: {e}.") from e
   return {"size": list(size), "counts": counts}
+
+
+def _runs(text):
+  """The lengths of runs that COCO's string of bytes spells: five bits each, low ones first, as
+  differences to the run before the last."""
+  runs, value, shift = [], 0, 0
+  for byte in text:
+    if not 48 <= byte < 112 or shift > 30:
+      raise ValueError("its string is not COCO's")
+    bits = byte - 48
+    value |= (bits & 31) << shift
+    shift += 5
+    if not bits & 32:  # the last of a number
+      if bits & 16:  # negative
+        value -= 1 << shift
+      runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+      value = shift = 0
+  if shift:
+    raise ValueError("its string is cut off")
+  return runs

@@ -5,23 +5,30 @@
                "mask": [[[x, y, x, y, ...], ...] or {"size", "counts"}, ...] in pixels, as COCO's},
    "prefix": "detect cat ; dog", "suffix": "<loc0102>... cat ; <loc0000>... dog"}
 
-So a line trains as it is, or by the ops detect(...) and segment(...) after `flatten`.
+So a line trains as it is, or by the ops detect(...) and segment(...) after `flatten`. Coordinates
+are of the picture turned upright as its EXIF says, as decode(exif=True) of forkme does.
 """
 import collections
 import dataclasses
 
 import numpy as np
 from PIL import Image
+from pycocotools import mask as coco_mask
 
-from pp.decode import FORMATS
+from big_vlm import files
+from pp.decode import FORMATS, UPRIGHT, orientation
 from pp.locations import PIECE, format_objects
 from pp.names import check_names
 from tools.importers import records
 
 PROMPTS = ("per_image", "all_classes", "per_class")
 ORDERS = ("raster", "given")
-ORIENTATION = 0x112  # EXIF: how a viewer turns the image
-TURNED = (5, 6, 7, 8)  # by a quarter: height and width change places
+FRAMES = ("upright", "stored")
+TURNED = (5, 6, 7, 8)  # EXIF orientations by a quarter: height and width change places
+# EXIF orientation: x, y in 0..1 of the stored picture -> those of the upright one.
+POINTS = {1: lambda x, y: (x, y), 2: lambda x, y: (1 - x, y), 3: lambda x, y: (1 - x, 1 - y),
+          4: lambda x, y: (x, 1 - y), 5: lambda x, y: (y, x), 6: lambda x, y: (1 - y, x),
+          7: lambda x, y: (1 - y, 1 - x), 8: lambda x, y: (y, 1 - x)}
 
 
 @dataclasses.dataclass
@@ -32,6 +39,7 @@ class Options:
   classes: tuple = ()
   min_area: float = 0.
   skip_crowd: bool = False
+  frame: str | None = None  # of FRAMES, in which the boxes of turned pictures were drawn
 
 
 @dataclasses.dataclass
@@ -54,16 +62,22 @@ def check_labels(classes):
 
 
 def header(path):
-  """((height, width), EXIF orientation) of an image file; an OSError or ValueError as a value."""
+  """((height, width) as it is stored, EXIF orientation) of an image file; an OSError or ValueError
+  in the place of the first."""
   try:
-    with Image.open(path, formats=FORMATS) as image:
-      return (image.height, image.width), image.getexif().get(ORIENTATION, 1)
+    with files.open_regular(path) as file, Image.open(file, formats=FORMATS) as image:
+      return (image.height, image.width), orientation(image)
   except Exception as e:  # Pillow's readers raise many kinds: OSError, SyntaxError, struct.error
     return (e if isinstance(e, FileNotFoundError) else ValueError(str(e) or type(e).__name__)), 1
 
 
-def check_images(pictures, headers):
-  """[warning]; raises for images that are missing, broken or of another size than annotated."""
+def check_images(pictures, headers, frame=None):
+  """["upright" or "stored"] in which each picture was annotated, where it has objects.
+
+  Of a picture that EXIF turns, the size that its annotations state tells it, or its reader, or
+  `frame`. Raises for images that are missing, broken, there twice, of another size than annotated,
+  or of which it cannot be told.
+  """
   missing = [p.path for p, (size, _) in zip(pictures, headers) if isinstance(size, OSError)]
   if missing:
     raise FileNotFoundError(records.listed(missing, "Images are missing"))
@@ -71,23 +85,46 @@ def check_images(pictures, headers):
             if isinstance(size, ValueError)]
   if broken:
     raise ValueError(records.listed(broken, "Images cannot be read"))
-  other = [_mismatch(p, *h) for p, h in zip(pictures, headers) if p.size not in (None, h[0])]
+  seen, frames, other, unknown = {}, [], [], []
+  for p, (size, turn) in zip(pictures, headers):
+    records.once(p.path, seen, p.source)
+    sizes = dict(upright=size[::-1] if turn in TURNED else size, stored=size)
+    fits = [f for f in FRAMES if not p.size or p.size == sizes[f]]
+    if not fits:
+      other.append(f"{p.path} is {size[1]}x{size[0]} and not {p.size[1]}x{p.size[0]} ({p.source})")
+    if len(fits) == 1:  # the size tells
+      frames.append(frame or fits[0])
+    else:
+      frames.append(frame or p.frame or "upright")
+      if turn != 1 and p.annotations and not (frame or p.frame):
+        unknown.append(p.path)
   if other:
     raise ValueError(records.listed(other, "Images have another size than their annotations say"))
-  turned = [p.path for p, (_, orientation) in zip(pictures, headers) if orientation != 1]
-  if not turned:
-    return []
-  return [records.listed(turned, "images have an EXIF orientation") + " Viewers turn them, "
-          "training does not: the boxes must be of the image as it is stored. If they were drawn "
-          "on the turned one, save the images upright, without EXIF."]
+  if unknown:
+    raise ValueError(
+        records.listed(unknown, "Images have an EXIF orientation, and nothing says in which frame "
+                       "their objects were drawn") + " Give --frame upright if the tool showed "
+        "them as viewers do (CVAT, Label Studio and new versions of most tools), --frame stored "
+        "if it left them on their side.")
+  return frames
 
 
-def _mismatch(picture, size, orientation):
-  text = "{}x{}".format(*size[::-1]) + " and not {}x{}".format(*picture.size[::-1])
-  if orientation in TURNED and picture.size == size[::-1]:
-    text += (f" as its EXIF orientation {orientation} would turn it, which training does not do: "
-             "save it upright, without EXIF")
-  return f"{picture.path} is {text} ({picture.source})"
+def upright(annotation, size, turn):
+  """An Annotation of a stored picture of this (height, width) as one of the upright picture.
+
+  The box and the polygons are in 0..1, codes of the stored size.
+  """
+  y0, x0, y1, x1 = annotation.box
+  corners = [POINTS[turn](x0, y0), POINTS[turn](x1, y1)]
+  mask = annotation.mask
+  if isinstance(mask, list):
+    mask = [np.ravel([POINTS[turn](x, y) for x, y in np.reshape(ring, (-1, 2))]).tolist()
+            for ring in mask]
+  elif mask:
+    pixels = coco_mask.decode({**mask, "counts": mask["counts"].encode()})
+    code = coco_mask.encode(np.asfortranarray(UPRIGHT[turn](pixels)))
+    mask = {"size": list(map(int, code["size"])), "counts": code["counts"].decode()}
+  return dataclasses.replace(annotation, box=records.box_of([corners]), mask=mask)
 
 
 def make(pictures, headers, classes, name_of, options, codes=None):
@@ -97,14 +134,18 @@ def make(pictures, headers, classes, name_of, options, codes=None):
   codes: of codes.py, for the task segment; None: the task is detect.
   Raises ValueError, FileNotFoundError for what cannot be used.
   """
-  result = ImportResult([], collections.Counter(), collections.Counter(), collections.Counter(),
-              check_images(pictures, headers))
+  result = ImportResult([], collections.Counter(), collections.Counter(), collections.Counter(), [])
+  frames = check_images(pictures, headers, options.frame)
   if options.classes:
     check_names(options.classes, classes, "The data set")
     classes = [c for c in classes if c in options.classes]
   check_labels(classes)
-  for picture, (size, _) in zip(pictures, headers):
-    annotations = _kept(picture, size, classes, options, result.counts)
+  for picture, (stored, turn), frame in zip(pictures, headers, frames):
+    size = stored[::-1] if turn in TURNED else stored
+    if turn != 1:
+      result.counts[f"images that EXIF turns, annotated {frame}; lines are of upright ones"] += 1
+    annotations = _kept(picture, stored, size, turn if frame == "stored" else 1, classes, options,
+                        result.counts)
     if options.order == "raster":
       annotations.sort(key=lambda a: a.box[:2])
     result.objects.update(a.label for a in annotations)
@@ -120,13 +161,16 @@ def make(pictures, headers, classes, name_of, options, codes=None):
       written += 1
     if not written:
       result.counts["images without objects, for which there is nothing to ask, left out"] += 1
+  if empty := [c for c in classes if not result.objects[c]]:
+    result.warnings.append(records.listed(empty, "classes have no objects"))
   return result
 
 
-def _kept(picture, size, classes, options, counts):
-  """The Annotations of a picture that are written, their boxes in 0..1 and inside of the image."""
+def _kept(picture, stored, size, turn, classes, options, counts):
+  """The Annotations of a picture that are written, their boxes in 0..1 and inside of the upright
+  image of (height, width) `size`, from which `turn` leads to what they were drawn on."""
   height, width = size
-  unit = np.ones(4) if picture.size is None else np.array([height, width, height, width], float)
+  sides = np.array([1, 1] if picture.size is None else stored if turn != 1 else size, float)
   kept = []
   for a in picture.annotations:
     if a.label not in classes:
@@ -134,7 +178,13 @@ def _kept(picture, size, classes, options, counts):
     if a.crowd and options.skip_crowd:
       counts["crowds left out"] += 1
       continue
-    box = np.asarray(a.box, float) / unit
+    mask = a.mask
+    if isinstance(mask, list):
+      mask = [(np.reshape(r, (-1, 2)) / sides[::-1]).ravel() for r in mask]
+    a = dataclasses.replace(a, box=(np.asarray(a.box, float) / np.tile(sides, 2)).tolist(),
+                            mask=mask)
+    a = upright(a, stored, turn) if turn != 1 else a
+    box = np.asarray(a.box)
     inside = np.clip(box, 0, 1)
     if inside[2] <= inside[0] or inside[3] <= inside[1]:
       counts["boxes dropped that are empty or outside of the image"] += 1
@@ -148,9 +198,7 @@ def _kept(picture, size, classes, options, counts):
       counts["boxes clipped to the image"] += 1
     mask = a.mask
     if isinstance(mask, list):  # polygons are written in pixels, inside of the image
-      sides = np.array([width, height], float)
-      grow = sides if picture.size is None else 1
-      mask = [np.round(np.clip(np.reshape(r, (-1, 2)) * grow, 0, sides), 2).ravel().tolist()
+      mask = [np.round(np.clip(np.reshape(r, (-1, 2)), 0, 1) * [width, height], 2).ravel().tolist()
               for r in mask]
     kept.append(records.Annotation(a.label, tuple(np.round(inside, 6).tolist()), mask))
   return kept

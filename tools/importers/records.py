@@ -1,14 +1,23 @@
 """The result of every reader: images with annotated objects, in pixels or in fractions."""
+import codecs
 import dataclasses
 import json
 import pathlib
+import re
 import xml.parsers.expat
 from xml.etree import ElementTree
 
 import numpy as np
 
+from big_vlm import files
+
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
-LISTED = 20  # of the files that an error names
+LISTED = 5  # of the files that an error names
+MOST_TEXT = 2**30  # bytes of an annotation file: COCO's own are half of it
+MOST_ONE = 2**24  # of one that describes one image, or the classes
+BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32",
+        b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+NO_TEXT = ("unicode_escape", "raw_unicode_escape", "idna", "punycode", "utf-7", "undefined")
 
 
 @dataclasses.dataclass
@@ -23,9 +32,11 @@ class Annotation:
 @dataclasses.dataclass
 class AnnotatedImage:
   path: pathlib.Path  # of the image
-  size: tuple | None  # (height, width) that its coordinates are pixels of; None: they are in 0..1
+  # (height, width) that its coordinates are pixels of; (): those of the image; None: they are 0..1
+  size: tuple | None
   annotations: list
   source: str  # what the annotation was read from, for messages
+  frame: str | None = None  # "upright" or "stored", where the reader knows in which one was drawn
 
 
 def box_of(rings):
@@ -58,12 +69,42 @@ def image_of(stem):
   return None
 
 
-def read_json(path):
-  """The object of a JSON file; raises FileNotFoundError, ValueError."""
+def read_text(path, encoding=None, most=MOST_ONE):
+  """The text of a file in UTF-8, in what its first bytes mark, or in an encoding by name.
+
+  Raises FileNotFoundError, and ValueError for a file that is larger than `most` bytes or of another
+  encoding: a wrong guess would be a wrong class.
+  """
   try:
-    found = json.loads(pathlib.Path(path).read_bytes())
+    with files.open_regular(path) as file:
+      data = file.read(most + 1)
   except OSError as e:
     raise FileNotFoundError(f"Cannot read {path}: {e.strerror}.") from e
+  if len(data) > most:
+    raise ValueError(f"{path} has more than {most:,} bytes, which no annotation file of its kind "
+                     "needs.")
+  marked = next((name for mark, name in BOMS.items() if data.startswith(mark)), None)
+  try:
+    name = codecs.lookup(marked or encoding or "utf-8").name
+    if name in NO_TEXT:
+      raise LookupError(f"{name} is not an encoding of files")
+    text = data.decode("gb18030" if name in ("gb2312", "gbk") else name)  # a superset of both
+  except (LookupError, UnicodeError) as e:
+    at = f" (line {data[:e.start].count(10) + 1})" if isinstance(e, UnicodeDecodeError) else ""
+    raise ValueError(f"{path}{at} is not text in {marked or encoding or 'UTF-8'}: give the "
+                     "encoding that it was written in, e.g. --encoding latin-1, cp1252, gb18030, "
+                     "cp950 or shift_jis.") from e
+  if "\0" in text:
+    raise ValueError(f"{path} has NUL characters: it is not text in {name}. Give the encoding that "
+                     "it was written in, e.g. --encoding utf-16-le.")
+  return text
+
+
+def read_json(path, encoding=None, most=MOST_ONE):
+  """The object of a JSON file; raises FileNotFoundError, ValueError."""
+  text = read_text(path, encoding, most)
+  try:
+    found = json.loads(text, object_pairs_hook=_unique)
   except (ValueError, RecursionError) as e:
     raise ValueError(f"{path} is not JSON: {e}.") from e
   if not isinstance(found, dict):
@@ -71,7 +112,15 @@ def read_json(path):
   return found
 
 
-def read_xml(path):
+def _unique(pairs):
+  found = dict(pairs)
+  if len(found) < len(pairs):
+    keys = [key for key, _ in pairs]
+    raise ValueError(f"an object has {next(k for k in keys if keys.count(k) > 1)[:80]!r} twice")
+  return found
+
+
+def read_xml(path, encoding=None):
   """The root element of an XML file; one that declares a document type or an entity is refused.
 
   An entity can name another file, or grow without end. Raises FileNotFoundError, ValueError.
@@ -79,16 +128,60 @@ def read_xml(path):
   def refuse(*_):
     raise ValueError(f"{path} declares a document type or an entity, which annotations have no "
                      "need of: refused.")
-  scan = xml.parsers.expat.ParserCreate()
+  if encoding is None:
+    head = read_text(path, "latin-1")[:200]
+    encoding = (re.search(r"""^<\?xml[^>]*encoding=["']([\w.:-]+)["']""", head) or [None, None])[1]
+  text = re.sub(r"^<\?xml[^>]*\?>", "", read_text(path, encoding).lstrip("\ufeff"))
+  scan = xml.parsers.expat.ParserCreate("utf-8")
   scan.StartDoctypeDeclHandler = scan.EntityDeclHandler = refuse
   try:
-    data = pathlib.Path(path).read_bytes()
-    scan.Parse(data, True)
-    return ElementTree.fromstring(data)
-  except OSError as e:
-    raise FileNotFoundError(f"Cannot read {path}: {e.strerror}.") from e
-  except (xml.parsers.expat.ExpatError, ElementTree.ParseError) as e:
+    scan.Parse(text.encode(), True)
+    return ElementTree.fromstring(text)
+  except (xml.parsers.expat.ExpatError, ElementTree.ParseError, UnicodeError) as e:
     raise ValueError(f"{path} is not XML: {e}.") from e
+
+
+def image_size(height, width, where):
+  """(height, width) of numbers or their strings; ValueError unless both are whole and positive."""
+  size = numbers([height, width], where, 2)
+  if min(size) < 1 or any(v != int(v) for v in size):
+    raise ValueError(f"{where}: the image's height and width are {height} and {width}.")
+  return int(size[0]), int(size[1])
+
+
+def label_of(name, where):
+  """The name of a class as its file has it, without spaces at its ends, which no answer has.
+
+  ValueError for anything but a string of visible characters.
+  """
+  label = name.strip() if isinstance(name, str) else ""
+  if not label or not label.isprintable():
+    raise ValueError(f"{where}: {str(name)[:80]!r} is not the name of a class.")
+  return label
+
+
+def inside(root, name, where):
+  """files.inside for a name in an annotation file, which ValueError names.
+
+  "/" or "\\" may part it, and ".." stay within the root.
+  """
+  parts = []
+  for part in str(name).replace("\\", "/").split("/"):
+    if part == ".." and parts and parts[-1] not in ("", ".."):
+      parts.pop()
+    elif part != ".":
+      parts.append(part)
+  try:
+    return files.inside(root, "/".join(parts))
+  except ValueError as e:
+    raise ValueError(f"{where}: {e}") from e
+
+
+def once(path, used, where):
+  """Notes {path: where} in `used`; ValueError if something else has it already."""
+  if path in used:
+    raise ValueError(f"{where} and {used[path]} have the same key {path}: keep one, or rename it.")
+  used[path] = where
 
 
 def field(record, key, where, kind=object):
@@ -96,7 +189,8 @@ def field(record, key, where, kind=object):
   if not isinstance(record, dict) or key not in record:
     raise ValueError(f"{where}: there is no {key!r} in {str(record)[:80]}.")
   if not isinstance(record[key], kind) or isinstance(record[key], bool):
-    raise ValueError(f"{where}: {key!r} is {str(record[key])[:80]!r}, not of type {kind.__name__}.")
+    raise ValueError(f"{where}: {key!r} is {str(record[key])[:80]!r}, not of type "
+                     f"{getattr(kind, '__name__', 'int or str')}.")
   return record[key]
 
 

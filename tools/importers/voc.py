@@ -8,7 +8,7 @@ import pathlib
 from tools.importers import records
 
 
-def read(folder, image_set=None):
+def read(folder, image_set=None, encoding=None):
   """(pictures, classes) of a folder, or of the images that ImageSets/Main/SET.txt lists.
 
   Raises FileNotFoundError, and ValueError for an XML that is not one of VOC's.
@@ -20,34 +20,33 @@ def read(folder, image_set=None):
     if not path.is_file():
       known = sorted(p.stem for p in path.parent.glob("*.txt"))
       raise FileNotFoundError(f"There is no {path}; sets: {', '.join(known[:40]) or 'none'}.")
-    paths = [annotations / f"{line.split()[0]}.xml" for line in path.read_text().splitlines()
-             if line.strip()]
+    paths = [records.inside(annotations, f"{line.split()[0]}.xml", f"{path}, line {n}")
+             for n, line in enumerate(records.read_text(path).split("\n"), 1) if line.strip()]
   else:
     paths = sorted(annotations.rglob("*.xml"))
   if not paths:
     raise FileNotFoundError(f"There are no XML files in {annotations}.")
-  pictures = [_picture(path, folder) for path in paths]
+  pictures = [_picture(path, folder, encoding) for path in paths]
   return pictures, sorted({a.label for p in pictures for a in p.annotations})
 
 
-def _picture(path, folder):
-  root = records.read_xml(path)
+def _picture(path, folder, encoding):
+  root = records.read_xml(path, encoding)
   if root.tag != "annotation":
     raise ValueError(f"{path} is a <{root.tag}>, not an <annotation> of Pascal VOC.")
-  size = [root.findtext(f"size/{k}") for k in ("height", "width")]
-  size = tuple(int(v) for v in records.numbers(size, f"{path}, <size>"))
+  size = root.find("size")
+  if size is not None:  # else that of the image, as other readers do
+    size = records.image_size(size.findtext("height"), size.findtext("width"), f"{path}, <size>")
   annotations = []
   for n, element in enumerate(root.iter("object"), 1):
     where = f"{path}, object {n}"
-    label = (element.findtext("name") or "").strip()
     corners = [element.findtext(f"bndbox/{k}") for k in ("ymin", "xmin", "ymax", "xmax")]
     y0, x0, y1, x1 = records.numbers(corners, f"{where}, <bndbox>", 4)
-    if not label:
-      raise ValueError(f"{where} has no <name>.")
+    label = records.label_of(element.findtext("name"), f"{where}, <name>")
     annotations.append(records.Annotation(label, (y0 - 1, x0 - 1, y1, x1)))
   name = (root.findtext("filename") or "").strip()
   image = _image(path, folder, pathlib.PurePath(name.replace("\\", "/")).name)
-  return records.AnnotatedImage(image, size, annotations, str(path))
+  return records.AnnotatedImage(image, size or (), annotations, str(path))
 
 
 def _image(path, folder, name):
