@@ -25,6 +25,7 @@ from flax import serialization
 from PIL import Image
 
 from big_vlm import distributed, files
+from pp.decode import FORMATS
 from pp.names import near_miss
 
 DRAWN = ("image", "pred_mask", "ref_mask")  # arrays that stay out of files
@@ -68,7 +69,7 @@ def to_image(value):
   """The array [H, W] or [H, W, C] of an image that to_json() wrote, or of lists of numbers."""
   if isinstance(value, dict) and "base64" in value:
     data = io.BytesIO(base64.b64decode(value["base64"]))
-    return np.asarray(Image.open(data, formats=("PNG",)))
+    return np.asarray(Image.open(data, formats=FORMATS))
   return np.asarray(value)
 
 

@@ -96,7 +96,7 @@ def _from_runs(value, height, width):
   """Mask of COCO's run lengths, which count background and object in turns, column by column."""
   counts = value["counts"]
   if isinstance(counts, (str, bytes)):
-    counts = _uncompressed(counts.encode() if isinstance(counts, str) else counts)
+    counts = run_lengths(counts.encode() if isinstance(counts, str) else counts)
   if (list(value.get("size", ())) != [height, width] or min(counts, default=0) < 0
       or sum(counts) != height * width):
     raise ValueError(f"run lengths of size {value.get('size')} and sum {sum(counts)} in an image "
@@ -105,21 +105,25 @@ def _from_runs(value, height, width):
   return np.ascontiguousarray(np.repeat(levels, counts).reshape(width, height).T)
 
 
-def _uncompressed(text):
+def run_lengths(text):
   """Run lengths from COCO's string: five bits a character; from the fourth number on, differences.
 
   pycocotools decodes such strings too, but fills the end of a mask whose string is too short with
-  uninitialized memory.
+  uninitialized memory. Raises ValueError for a string that is cut off or of other characters.
   """
   counts, value, shift = [], 0, 0
   for code in text:
     code -= 48
+    if not 0 <= code < 64 or shift > 30:  # 2**32 pixels are beyond every image
+      raise ValueError(f"{str(text)[:40]} is not a string of run lengths.")
     value |= (code & 31) << shift
     shift += 5
     if not code & 32:  # the last of a number; its top bit is the sign
       value -= (code & 16) << (shift - 4)
       counts.append(value + (counts[-2] if len(counts) > 2 else 0))
       value, shift = 0, 0
+  if shift:
+    raise ValueError(f"the string of run lengths {str(text)[:40]} is cut off.")
   return counts
 
 

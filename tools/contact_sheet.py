@@ -51,7 +51,7 @@ def card(found, index, problems):
       continue
     try:
       images = jsonl_images.frames(
-          kind, jsonl_images.read(found.data.resolve(index, name)))
+          kind, jsonl_images.read(kind, found.data.resolve(index, name)))
     except (ValueError, OSError):
       continue
     note = name if len(name) <= 40 else "…" + name[-39:]

@@ -387,14 +387,14 @@ def test_an_encoding_is_asked_for(tmp_path, capsys, name, code):
     ("a: &a [x, x]\n" + "".join(f"{c}: &{c} [{', '.join([f'*{b}'] * 9)}]\n" for b, c in zip(
         "abcdefghi", "bcdefghij")) + "names: *j", "has no names of classes"),
     ("names: " + "[" * 50_000, "is not a YAML"),
-    ("names: [" + "x, " * 10**5 + "]", "more than 200,000 bytes"),
+    ("names: [" + "x, " * 40_000 + "]", "more than 100,000 bytes"),
 ])
 def test_bad_names_of_yolo(tmp_path, capsys, text, complaint):
-  args, began = yolo(tmp_path), time.monotonic()
+  args, began = yolo(tmp_path), time.process_time()
   (tmp_path / "data.yaml").write_text(text)
   with pytest.raises(ValueError, match=complaint) as e:
     run(capsys, *args, tmp_path / "o.jsonl")
-  assert time.monotonic() - began < 2 and len(str(e.value)) < 1000
+  assert time.process_time() - began < 2 and len(str(e.value)) < 1000
 
 
 def test_keypoints_of_yolo_are_no_polygon(tmp_path, capsys):
@@ -548,10 +548,10 @@ def test_masks_in_colours_and_of_noise(tmp_path, capsys):
   run(capsys, *args, "--class_names", "cell", "--instances")
   assert len(read(out)[0]["objects"]["bbox"]) == 2
   Image.fromarray(np.tile(np.uint8([[1, 0], [0, 0]]), (500, 500))).save(path)
-  began = time.monotonic()
+  began = time.process_time()
   with pytest.raises(ValueError, match="a.png has 250,000 regions, more than 1000"):
     run(capsys, *args, "--class_names", "background,cat")
-  assert time.monotonic() - began < 2
+  assert time.process_time() - began < 2
   Image.new("RGB", (60, 40)).save(path, "BMP")  # by the name alone
   with pytest.raises(ValueError, match="Cannot read the mask .*a.png as PNG"):
     run(capsys, *args, "--class_names", "background,cat")

@@ -7,11 +7,12 @@ import hashlib
 import os
 from typing import NamedTuple
 
-from big_vlm import reporting
+from big_vlm import files, reporting
 from big_vlm.data import download, jsonl
 from pp.builder import get_preprocess_fn
 from pp.decode import decode_image, orientation
 
+MOST = {"image": 2**28, "video": jsonl.MAX_FILE}  # bytes
 FRAMES = 4  # of a video that are decoded
 
 
@@ -34,11 +35,14 @@ def named(example):
   return pairs
 
 
-def read(path):
-  """The bytes of a path or URL."""
+def read(kind, path):
+  """The bytes of the path or URL of an "image" or "video"; OSError for one beyond all sizes."""
   if isinstance(path, str):
     return download.fetch(path, jsonl.MAX_FILE)
-  return path.read_bytes()
+  with files.open_regular(path) as file:
+    if (size := os.fstat(file.fileno()).st_size) > MOST[kind]:
+      raise OSError(f"its {size >> 20:,} MiB are more than the {MOST[kind] >> 20} MiB allowed")
+    return file.readall()
 
 
 def frames(kind, data):
@@ -53,7 +57,7 @@ def check_files(wanted, decode=True, name="images"):
   def one(pair):
     kind, path = pair
     try:
-      data = read(path)
+      data = read(kind, path)
     except OSError as e:
       return pair, ImageCheck(b"", f"cannot read {path}: {e}")
     digest = hashlib.blake2b(data, digest_size=16).digest()

@@ -189,9 +189,9 @@ def mask_problem(mask, size=None):
   if mask is None:
     return None
   if isinstance(mask, dict):
-    if not {"size", "counts"} <= set(mask):
+    if not {"size", "counts"} <= set(mask) or not isinstance(mask["size"], list):
       return "is not a run-length code {size, counts}"
-    wrong = size and list(mask["size"]) != list(size)
+    wrong = size and mask["size"] != list(size)
     return f"is of {mask['size']}, the image of {list(size)} rows and columns" if wrong else None
   if not isinstance(mask, list) or not mask:
     return f"is {_short(mask)}, not a list of polygons"

@@ -1,6 +1,7 @@
 import json
 import pathlib
 import re
+import time
 
 import numpy as np
 import pytest
@@ -304,3 +305,28 @@ def test_a_page_that_cannot_be_written(tmp_path):
   (tmp_path / "file").write_text("in the way")
   with pytest.raises(OSError, match="Cannot write .*p.html"):
     example_page.write_examples(tmp_path / "file" / "p.html", "t", "s", [])
+
+
+def test_sparse_files_are_refused_at_once(tmp_path):
+  """A file of 50 GB that takes no room on the disk, as the data and as an image of them."""
+  for name in ("huge.jsonl", "huge.png"):
+    with (tmp_path / name).open("wb") as file:
+      file.truncate(50 * 10**9)
+  began = time.process_time()
+  with pytest.raises(ValueError, match="huge.jsonl has a line of more than 64 MiB at byte 0"):
+    validate_jsonl.validate(str(tmp_path / "huge.jsonl"))
+  lines = tmp_path / "a.jsonl"
+  lines.write_text('{"image": "huge.png", "prefix": "caption en", "suffix": "a"}')
+  (_, text), = validate_jsonl.validate(str(lines)).problems["image"]
+  assert "MiB are more than the 256 MiB allowed" in text and time.process_time() - began < 2
+
+
+def test_pictures_that_exif_turns_are_counted(tmp_path, capsys):
+  exif = Image.Exif()
+  exif[0x112] = 6
+  Image.new("RGB", (60, 40)).save(tmp_path / "a.jpg", exif=exif)
+  (tmp_path / "a.jsonl").write_text('{"image": "a.jpg", "prefix": "caption en", "suffix": "a"}')
+  validate_jsonl.main([str(tmp_path / "a.jsonl")])
+  said = capsys.readouterr().out
+  assert "images with an EXIF orientation" in said and "a.jpg has the orientation 6" in said
+  assert "1 note" in said

@@ -55,7 +55,7 @@ class Jsonl:
     self._roots = [pathlib.Path(root or p.parent).resolve() for p in self._paths]
     self._names = _short_names(self._paths)
     self._files = [_open(path) for path in self._paths]
-    ends = [_line_ends(file) for file in self._files]
+    ends = [_line_ends(*pair) for pair in zip(self._files, self._paths)]
     # A row for each line that is not blank: [file, line number from 1, first byte, last byte + 1].
     self._lines = np.concatenate([self._lines_of(i, e) for i, e in enumerate(ends)])
     if not len(self._lines):
@@ -296,10 +296,18 @@ def _open(path):
     raise FileNotFoundError(f"Cannot read the JSONL file {path}: {e.strerror}.") from e
 
 
-def _line_ends(file):
-  """int64 offsets of the newlines and of the end of the data; only \\n ends a line."""
-  found = [np.flatnonzero(np.frombuffer(file.read(at, min(at + CHUNK, file.size)), np.uint8) == 10)
-           + at for at in range(0, file.size, CHUNK)]
+def _line_ends(file, path):
+  r"""int64 offsets of the newlines and of the end of the data; only \n ends a line.
+
+  Raises ValueError where CHUNK bytes have no newline: a sparse file would be read for minutes.
+  """
+  found = []
+  for at in range(0, file.size, CHUNK):
+    data = np.frombuffer(file.read(at, min(at + CHUNK, file.size)), np.uint8)
+    found.append(np.flatnonzero(data == 10) + at)
+    if not len(found[-1]) and len(data) == MAX_LINE:
+      raise ValueError(f"The JSONL file {path} has a line of more than {MAX_LINE >> 20} MiB at "
+                       f"byte {at:,}: expected one JSON object per line.")
   return np.concatenate([*found, [file.size]]).astype(np.int64)
 
 

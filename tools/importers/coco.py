@@ -4,6 +4,7 @@ import pathlib
 from pycocotools import mask as coco_mask
 
 from pp.decode import MAX_PIXELS
+from pp.ops_annotations import run_lengths
 from tools.importers import records
 
 
@@ -74,7 +75,7 @@ def _code(code, size, where):
   try:
     if size[0] * size[1] > MAX_PIXELS:
       raise ValueError(f"{size[1]}x{size[0]} are more than {MAX_PIXELS:,} pixels")
-    runs = counts if isinstance(counts, list) else _runs(counts.encode("ascii"))
+    runs = counts if isinstance(counts, list) else run_lengths(counts.encode("ascii"))
     if not all(type(run) is int for run in runs) or min(runs, default=0) < 0 or (
         sum(runs) != size[0] * size[1]):
       raise ValueError("its runs do not add up to the image")
@@ -83,23 +84,3 @@ def _code(code, size, where):
   except (AttributeError, TypeError, ValueError, OverflowError) as e:
     raise ValueError(f"{where}: the mask is not a run-length code: {e}.") from e
   return {"size": list(size), "counts": counts}
-
-
-def _runs(text):
-  """The lengths of runs that COCO's string of bytes spells: five bits each, low ones first, as
-  differences to the run before the last."""
-  runs, value, shift = [], 0, 0
-  for byte in text:
-    if not 48 <= byte < 112 or shift > 30:
-      raise ValueError("its string is not COCO's")
-    bits = byte - 48
-    value |= (bits & 31) << shift
-    shift += 5
-    if not bits & 32:  # the last of a number
-      if bits & 16:  # negative
-        value -= 1 << shift
-      runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-      value = shift = 0
-  if shift:
-    raise ValueError("its string is cut off")
-  return runs

@@ -6,6 +6,7 @@ labels/train/a.txt, those of train/images/a.jpg in train/labels/a.txt; without s
 beside the image. An image without labels has no objects. Of YOLO-pose, for which data.yaml has a
 kpt_shape, the box is taken. Ultralytics shows pictures upright, as their EXIF says.
 """
+import itertools
 import pathlib
 import re
 
@@ -14,7 +15,7 @@ import yaml
 from tools.importers import records
 
 LISTS = ("classes.txt", "obj.names", "_darknet.labels")
-MOST_YAML = 200_000  # bytes, of which PyYAML reads so many in two seconds
+MOST_YAML = 100_000  # bytes, which PyYAML reads in a second
 
 
 def read(folder, encoding=None, shape="auto"):
@@ -66,7 +67,10 @@ def _from_yaml(path, encoding):
   """class_names of a YAML, in the characters that it has: YAML's types would make True of yes,
   1.1 of 1.10 and None of null. Aliases are not followed, so that nothing grows."""
   text = records.read_text(path, encoding, MOST_YAML)
+  depth = itertools.accumulate((c in "[{") - (c in "]}") for c in text)
   try:
+    if max(depth, default=0) > 50:  # PyYAML takes seconds for hundreds
+      raise ValueError("more than 50 brackets are open at once")
     root = yaml.compose(text, yaml.BaseLoader)
   except (yaml.YAMLError, RecursionError, ValueError) as e:
     raise ValueError(f"{path} is not a YAML of a data set: {str(e)[:300]}") from e

@@ -1,0 +1,70 @@
+"""Every reader of annotations takes damaged files, or refuses them in one sentence.
+
+  BIG_VLM_FUZZ=20000 .venv/bin/python -m pytest tools/importers/fuzz_test.py -s
+"""
+import os
+import resource
+import time
+
+import numpy as np
+import pytest
+
+from big_vlm.data import jsonl
+from tools import import_boxes, import_boxes_test, jsonl_text
+
+COUNT = int(os.environ.get("BIG_VLM_FUZZ", "180"))  # of all formats together
+MADE = ("coco", "yolo", "yolo_polygons", "voc", "labelme", "class_masks")
+PIECES = [b"", b"\0", b"\n", b"\xff\xfe", b'"', b"[" * 3000, b"1e999", b"-1", b"null", b"NaN",
+          b"9" * 5000, b"../../etc/passwd", b"\x1b[2J", b"\xe2\x80\xae", b"&a *a", b"<!DOCTYPE a>",
+          b"1000000000000", b"{", b"</object>", b"0.5 0.5", b"\xc3", b"IDAT"]
+FILES = {"coco": "coco.json", "voc": "Annotations/a.xml", "labelme": "a.json",
+         "class_masks": "masks/a.png"}
+
+
+def mutated(data, rng):
+  """Bytes with one to three places of up to eight bytes replaced, removed, repeated or cut off."""
+  for _ in range(rng.integers(1, 4)):
+    at = int(rng.integers(len(data) + 1))
+    end = at + int(rng.integers(9))
+    piece = [PIECES[rng.integers(len(PIECES))], rng.bytes(3), data[at:end] * 2][rng.integers(3)]
+    data = data[:at] + piece + (data[end:] if rng.integers(20) else b"")
+  return data
+
+
+@pytest.mark.parametrize("made", (*MADE, "jsonl"))
+def test_no_damage_breaks_a_reader(tmp_path, capsys, made):
+  rng, slowest, done = np.random.default_rng(0), 0, {"read": 0, "refused": 0}
+  if made == "jsonl":
+    import_boxes_test.run(capsys, *import_boxes_test.coco(tmp_path), tmp_path / "a.jsonl")
+    files = ["a.jsonl"]
+  else:
+    args = getattr(import_boxes_test, made)(tmp_path)
+    files = [FILES[made]] if made in FILES else ["data.yaml", "train/labels/a.txt"]
+  clean = {name: (tmp_path / name).read_bytes() for name in files}
+  before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  for _ in range(COUNT // (len(MADE) + 1)):
+    name = files[rng.integers(len(files))]
+    (tmp_path / name).write_bytes(data := mutated(clean[name], rng))
+    began = time.process_time()
+    try:
+      if made == "jsonl":
+        source = jsonl.Jsonl(tmp_path / name, check=False)
+        for i in range(len(source)):
+          list(jsonl_text.problems(source.line(i)))
+          list(jsonl_text.mask_problems(source.line(i), (40, 60)))
+          source[i]
+      else:
+        import_boxes.main([*map(str, args), str(tmp_path / "o.jsonl")])
+      done["read"] += 1
+    except (ValueError, OSError) as e:
+      done["refused"] += 1
+      assert 0 < len(str(e)) < 8000, data
+    except Exception as e:
+      raise AssertionError(f"{type(e).__name__}: {data!r}") from e
+    slowest = max(slowest, time.process_time() - began)
+    (tmp_path / name).write_bytes(clean[name])
+  grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10
+  with capsys.disabled():
+    if COUNT > 1000:
+      print(f"\n{made}: {done}, slowest {slowest:.2f} s, memory {grown} MiB")
+  assert slowest < 2 and grown < 500 and min(done.values()) > 0
