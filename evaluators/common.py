@@ -95,7 +95,8 @@ def in_percent(type, metric):
 class Evaluator:
   """One entry of a config's `evals`: decodes its data with some parameters and scores the answers.
 
-  The first run opens the data. sampler, max_new_tokens, cache_dtype: as VLM.generate takes them.
+  The first run opens the data. sampler, max_new_tokens, grammar, cache_dtype: as VLM.generate takes
+  them.
   steps, examples, epochs or fraction: how often a training (run: its
   schedules.TrainingHorizon) evaluates, by default at the end only; self.steps is that in steps.
   context: the config's fields; its text_len is the default of prompt_len and max_new_tokens. Other
@@ -104,8 +105,8 @@ class Evaluator:
 
   def __init__(self, name, model, tokenizer, mesh, *, type, data, pp, batch_size,
                context=None, prompt_len=None, max_new_tokens=None, sampler="greedy",
-               cache_dtype="float32", run=None, steps=None, examples=None, epochs=None,
-               fraction=None, **score_args):
+               grammar=None, cache_dtype="float32", run=None, steps=None, examples=None,
+               epochs=None, fraction=None, **score_args):
     every = dict(eval_steps=steps, eval_examples=examples, eval_epochs=epochs,
                  eval_fraction=fraction)
     self.name, self.type = name, type
@@ -120,11 +121,12 @@ class Evaluator:
                        f"`{random[0]}` is random. Use a fixed op instead: getidx for choice, "
                        "resize or central_crop for crops.")
     samplers.build(sampler)  # an error in it shows now
+    self._decode = GenerationConfig(max_new_tokens or 0, sampler=sampler, grammar=grammar,
+                                    cache_dtype=cache_dtype)
     self._model, self._mesh, self._tokenizer_name = model, mesh, tokenizer
     self._data, self._pp, self._batch_size = data, pp, batch_size
     self._context = context_for(context, type, prompt_len)
     self._preprocess = model and builder.get_preprocess_fn(pp, self._context)
-    self._decode = dict(max_new_tokens=max_new_tokens, sampler=sampler, cache_dtype=cache_dtype)
     self._score_args = score_args
 
   def _check(self, score_args, max_new_tokens):
@@ -248,15 +250,18 @@ class Evaluator:
 
   def _answers(self, params, device, at, real):
     """As _likelihoods(), of the answers that the model decodes; padding rows are not waited for."""
-    config = GenerationConfig(**self._decode)
-    session = GenerationSession(self._model, params, self._tokenizer, config)
+    session = GenerationSession(self._model, params, self._tokenizer, self._decode)
     device = {k: v for k, v in device.items() if k != "_mask"}
+    arrays, rules = sharding.make_global_array(self._mesh, device, self._batch_size), None
+    if self._decode.grammar:  # by the prompts as the model reads them, on every process all
+      texts, inside = distributed.fetch((arrays["text"], arrays["mask_input"]))
+      rules = session.grammar([t[i > 0] for t, i in zip(texts[real], inside[real])], len(at))
     # The seed of a draw is a function of the example: neither batch size nor mesh changes it.
     seeds = at[:, None] * session.samples + np.arange(session.samples)
     found = session.answers([Batch(
-        len(at), sharding.make_global_array(self._mesh, device, self._batch_size),
-        limit=np.where(real, config.max_new_tokens, 0).astype(np.int32),
-        seeds=seeds.reshape(-1).astype(np.uint32), new=max(config.max_new_tokens, 1))])
+        len(at), arrays, limit=np.where(real, self._decode.max_new_tokens, 0).astype(np.int32),
+        seeds=seeds.reshape(-1).astype(np.uint32), new=max(self._decode.max_new_tokens, 1),
+        fsm=rules)])
 
     def fields(j, place):
       del j
