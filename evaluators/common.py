@@ -31,6 +31,7 @@ from big_vlm.decode import samplers
 from big_vlm.decode.session import Batch, GenerationConfig, GenerationSession
 from evaluators.mean import Mean
 from evaluators.predictions import (
+  MissingKey,
   ResumableWriter,
   gather_in_order,
   majority_class,
@@ -218,16 +219,16 @@ class Evaluator:
       device, host = loader.split_batch(batch)
       if i == 0:
         check_batch(device, train=likelihood, vocab_size=self._model.config.llm.vocab_size)
+        if not likelihood:
+          self._check_keys(_known(device, host, 0))
       at = begin + i * self._batch_size + np.arange(self._batch_size)  # indices of the examples
       real, mine = at < len(examples), {}
       answer = (self._likelihoods if likelihood else self._answers)(params, device, at, real)
       for j, place in enumerate(places):
         if real[place]:
-          known = to_json({k: v[j] for k, v in host.items()})
-          known.setdefault("id", known["_id"])
-          if "image" in device:
-            known["image_size"] = list(device["image"].shape[-3:-1])
-            known |= {"image": to_display(device["image"][j])} if at[place] < images else {}
+          known = _known(device, host, j)
+          if "image" in device and at[place] < images:
+            known["image"] = to_display(device["image"][j])
           mine[int(at[place])] = {**known, **answer(j, place)}
       made = gather_in_order(mine, at[real])
       if file:
@@ -239,6 +240,15 @@ class Evaluator:
     assert not distributed.is_primary_process() or len(predictions) == len(examples), (
         len(predictions), len(examples))
     return predictions
+
+  def _check_keys(self, example):
+    """Raises MissingKey now, and not after everything is decoded."""
+    try:
+      self.score([{**example, "prediction": ""}])
+    except MissingKey:
+      raise
+    except ValueError:
+      pass  # a metric that is undefined for one example alone, such as AP where nothing is seen
 
   def _likelihoods(self, params, device, at, real):
     """A function (row of this process, row of the whole batch) -> fields of the prediction."""
@@ -277,6 +287,13 @@ class Evaluator:
                  repr(self._model.config), fingerprint(params)]
     key = hashlib.sha256(json.dumps(described, default=repr).encode()).hexdigest()
     return ResumableWriter(path, key) if distributed.is_primary_process() else None
+
+
+def _known(device, host, j):
+  """What the prediction of row j of a batch has of its example."""
+  known = to_json({k: v[j] for k, v in host.items()})
+  known.setdefault("id", known["_id"])
+  return known | ({"image_size": list(device["image"].shape[-3:-1])} if "image" in device else {})
 
 
 def fingerprint(params):

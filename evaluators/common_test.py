@@ -189,6 +189,12 @@ def test_the_reference_never_reaches_the_prompt(config, model_and_params, mesh1)
   assert again["suffix"] == "999" and again["tokens"] == row["tokens"]
 
 
+def test_a_field_that_the_data_lack_is_named_before_decoding(config, model_and_params, mesh1):
+  one = evaluator(config, model_and_params[0], "ocr", mesh1, type="vqa", metric="anls")
+  with pytest.raises(ValueError, match="'vqa' scores by 'answer', which.* 'val-000000"):
+    one.predict(params=None)
+
+
 def test_run_writes_every_prediction(config, model_and_params, mesh1, tmp_path, capsys):
   model, params = model_and_params
   metrics = evaluator(config, model, "detect", mesh1).run(params, tmp_path, step=3)
