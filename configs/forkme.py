@@ -99,12 +99,13 @@ def get_config(arg=None):
   c.lora.rank = a.lora  # --config.quantize=int8: QLoRA, a quarter of the weights' memory
 
   # Ten evaluations during the training: the model answers the prompts of val, of which it sees
-  # prefix and image only. The evaluator gets the keys that text_layout keeps.
+  # prefix and image only, and answers as tools.predict does, those to "detect" and "segment" well
+  # formed. The evaluator gets the keys that text_layout keeps.
   kind, fields = pick(TASKS, a.task, "task")
   if a.val and not a.train_on_val:
     keep = ("id", "prefix", "suffix", *fields)
     c.evals.val = dict(type=kind, data=source(a.val), pp=f"{pp}(keep={keep})", batch_size=32,
-                       fraction=0.1)
+                       grammar="auto", fraction=0.1)
   return c
 
 

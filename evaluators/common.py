@@ -31,6 +31,7 @@ from big_vlm.decode import samplers
 from big_vlm.decode.session import Batch, GenerationConfig, GenerationSession
 from evaluators.mean import Mean
 from evaluators.predictions import (
+  MissingKey,
   ResumableWriter,
   gather_in_order,
   majority_class,
@@ -95,7 +96,8 @@ def in_percent(type, metric):
 class Evaluator:
   """One entry of a config's `evals`: decodes its data with some parameters and scores the answers.
 
-  The first run opens the data. sampler, max_new_tokens, cache_dtype: as VLM.generate takes them.
+  The first run opens the data. sampler, max_new_tokens, grammar, cache_dtype: as VLM.generate takes
+  them.
   steps, examples, epochs or fraction: how often a training (run: its
   schedules.TrainingHorizon) evaluates, by default at the end only; self.steps is that in steps.
   context: the config's fields; its text_len is the default of prompt_len and max_new_tokens. Other
@@ -104,8 +106,8 @@ class Evaluator:
 
   def __init__(self, name, model, tokenizer, mesh, *, type, data, pp, batch_size,
                context=None, prompt_len=None, max_new_tokens=None, sampler="greedy",
-               cache_dtype="float32", run=None, steps=None, examples=None, epochs=None,
-               fraction=None, **score_args):
+               grammar=None, cache_dtype="float32", run=None, steps=None, examples=None,
+               epochs=None, fraction=None, **score_args):
     every = dict(eval_steps=steps, eval_examples=examples, eval_epochs=epochs,
                  eval_fraction=fraction)
     self.name, self.type = name, type
@@ -120,11 +122,12 @@ class Evaluator:
                        f"`{random[0]}` is random. Use a fixed op instead: getidx for choice, "
                        "resize or central_crop for crops.")
     samplers.build(sampler)  # an error in it shows now
+    self._decode = GenerationConfig(max_new_tokens or 0, sampler=sampler, grammar=grammar,
+                                    cache_dtype=cache_dtype)
     self._model, self._mesh, self._tokenizer_name = model, mesh, tokenizer
     self._data, self._pp, self._batch_size = data, pp, batch_size
     self._context = context_for(context, type, prompt_len)
     self._preprocess = model and builder.get_preprocess_fn(pp, self._context)
-    self._decode = dict(max_new_tokens=max_new_tokens, sampler=sampler, cache_dtype=cache_dtype)
     self._score_args = score_args
 
   def _check(self, score_args, max_new_tokens):
@@ -216,16 +219,16 @@ class Evaluator:
       device, host = loader.split_batch(batch)
       if i == 0:
         check_batch(device, train=likelihood, vocab_size=self._model.config.llm.vocab_size)
+        if not likelihood:
+          self._check_keys(_known(device, host, 0))
       at = begin + i * self._batch_size + np.arange(self._batch_size)  # indices of the examples
       real, mine = at < len(examples), {}
       answer = (self._likelihoods if likelihood else self._answers)(params, device, at, real)
       for j, place in enumerate(places):
         if real[place]:
-          known = to_json({k: v[j] for k, v in host.items()})
-          known.setdefault("id", known["_id"])
-          if "image" in device:
-            known["image_size"] = list(device["image"].shape[-3:-1])
-            known |= {"image": to_display(device["image"][j])} if at[place] < images else {}
+          known = _known(device, host, j)
+          if "image" in device and at[place] < images:
+            known["image"] = to_display(device["image"][j])
           mine[int(at[place])] = {**known, **answer(j, place)}
       made = gather_in_order(mine, at[real])
       if file:
@@ -238,6 +241,15 @@ class Evaluator:
         len(predictions), len(examples))
     return predictions
 
+  def _check_keys(self, example):
+    """Raises MissingKey now, and not after everything is decoded."""
+    try:
+      self.score([{**example, "prediction": ""}])
+    except MissingKey:
+      raise
+    except ValueError:
+      pass  # a metric that is undefined for one example alone, such as AP where nothing is seen
+
   def _likelihoods(self, params, device, at, real):
     """A function (row of this process, row of the whole batch) -> fields of the prediction."""
     del at, real
@@ -248,15 +260,18 @@ class Evaluator:
 
   def _answers(self, params, device, at, real):
     """As _likelihoods(), of the answers that the model decodes; padding rows are not waited for."""
-    config = GenerationConfig(**self._decode)
-    session = GenerationSession(self._model, params, self._tokenizer, config)
+    session = GenerationSession(self._model, params, self._tokenizer, self._decode)
     device = {k: v for k, v in device.items() if k != "_mask"}
+    arrays, rules = sharding.make_global_array(self._mesh, device, self._batch_size), None
+    if self._decode.grammar:  # by the prompts as the model reads them, on every process all
+      texts, inside = distributed.fetch((arrays["text"], arrays["mask_input"]))
+      rules = session.grammar([t[i > 0] for t, i in zip(texts[real], inside[real])], len(at))
     # The seed of a draw is a function of the example: neither batch size nor mesh changes it.
     seeds = at[:, None] * session.samples + np.arange(session.samples)
     found = session.answers([Batch(
-        len(at), sharding.make_global_array(self._mesh, device, self._batch_size),
-        limit=np.where(real, config.max_new_tokens, 0).astype(np.int32),
-        seeds=seeds.reshape(-1).astype(np.uint32), new=max(config.max_new_tokens, 1))])
+        len(at), arrays, limit=np.where(real, self._decode.max_new_tokens, 0).astype(np.int32),
+        seeds=seeds.reshape(-1).astype(np.uint32), new=max(self._decode.max_new_tokens, 1),
+        fsm=rules)])
 
     def fields(j, place):
       del j
@@ -272,6 +287,13 @@ class Evaluator:
                  repr(self._model.config), fingerprint(params)]
     key = hashlib.sha256(json.dumps(described, default=repr).encode()).hexdigest()
     return ResumableWriter(path, key) if distributed.is_primary_process() else None
+
+
+def _known(device, host, j):
+  """What the prediction of row j of a batch has of its example."""
+  known = to_json({k: v[j] for k, v in host.items()})
+  known.setdefault("id", known["_id"])
+  return known | ({"image_size": list(device["image"].shape[-3:-1])} if "image" in device else {})
 
 
 def fingerprint(params):

@@ -2,6 +2,7 @@
 import copy
 import dataclasses
 import json
+import re
 import types
 
 import jax
@@ -112,16 +113,18 @@ def test_parameters_are_told_apart_on_any_mesh(model_and_params):
   assert len({first, *map(common.fingerprint, (moved, nudged))}) == 3
 
 
-def test_samplers_are_those_of_the_model(config, model_and_params, mesh1):
+def test_answers_are_those_of_the_model_with_its_sampler_and_grammar(config, model_and_params,
+                                                                     mesh1):
+  """3 examples in a batch of 4: the last row only fills up."""
   model, params = model_and_params
-  data = {**config.evals.ocr.data.to_dict(), "split": "val[:4]"}
-  beam = evaluator(config, model, "ocr", mesh1, data=data, sampler="beam(n=2)", batch_size=4,
-                   max_new_tokens=3)
-  got = beam.predict(params, images=4)
+  data, how = {**config.evals.detect.data.to_dict(), "split": "val[:3]"}, dict(
+      sampler="beam(n=2)", grammar="auto", max_new_tokens=7)
+  got = evaluator(config, model, "detect", mesh1, data=data, batch_size=4, **how).predict(
+      params, images=3)
   vlm = VLM(model, params, get_tokenizer(config.tokenizer), mesh1, config.tokenizer, "")
-  answers = vlm.generate([r["prefix"] for r in got], [r["image"] for r in got],
-                         sampler="beam(n=2)", max_new_tokens=3)
+  answers = vlm.generate([r["prefix"] for r in got], [r["image"] for r in got], **how)
   assert [r["tokens"] for r in got] == [a.tokens for a in answers]
+  assert all(re.match("(<loc[0-9]{4}>){4}|$", r["prediction"]) for r in got)
 
 
 def test_of_several_draws_the_likeliest_counts(config, model_and_params, mesh1, monkeypatch):
@@ -186,6 +189,12 @@ def test_the_reference_never_reaches_the_prompt(config, model_and_params, mesh1)
   assert again["suffix"] == "999" and again["tokens"] == row["tokens"]
 
 
+def test_a_field_that_the_data_lack_is_named_before_decoding(config, model_and_params, mesh1):
+  one = evaluator(config, model_and_params[0], "ocr", mesh1, type="vqa", metric="anls")
+  with pytest.raises(ValueError, match="'vqa' scores by 'answer', which.* 'val-000000"):
+    one.predict(params=None)
+
+
 def test_run_writes_every_prediction(config, model_and_params, mesh1, tmp_path, capsys):
   model, params = model_and_params
   metrics = evaluator(config, model, "detect", mesh1).run(params, tmp_path, step=3)
@@ -219,6 +228,7 @@ def quick(config, **entry):
     (dict(type="store", format="vqav2"), "Unknown evaluator 'store'. 'store' is now 'submission'"),
     (dict(rule="exact"), "has no 'rule'. 'rule' is now 'metric'"),
     (dict(to_lowr=1), "The eval 'a' of the type 'vqa' has no 'to_lowr'. Did you mean 'to_lower'"),
+    (dict(grammar="detct"), "Unknown grammar 'detct'. Did you mean 'detect'"),
     (dict(sampler="beem"), "Unknown sampler 'beem'. Did you mean 'beam'"),
     (dict(max_new_tokens=None), "The eval 'a' needs max_new_tokens="),
     (dict(pp="choice(key='questions')"), "`choice.key='questions'.` is random"),

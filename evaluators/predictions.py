@@ -32,14 +32,18 @@ DRAWN = ("image", "pred_mask", "ref_mask")  # arrays that stay out of files
 SMALL = 4096  # elements of an array of uint8 that is written as numbers
 
 
+class MissingKey(ValueError):
+  """Predictions lack a key that their evaluator needs."""
+
+
 def require_keys(predictions, keys, type):
-  """Raises ValueError if there are no predictions, or one lacks a key that its evaluator needs."""
+  """Raises ValueError if there are no predictions, MissingKey if one lacks a key."""
   if not predictions:
     raise ValueError(f"The evaluator {type!r} has nothing to score: the data set is empty.")
   for p in predictions:
     for key in keys:
       if p.get(key) is None:
-        raise ValueError(
+        raise MissingKey(
             f"The evaluator {type!r} scores by {key!r}, which the prediction {p.get('id')!r} lacks."
             f"{near_miss(key, p)} It has {', '.join(map(str, p))}. Have the eval's pp string "
             f"make it, and keep({key!r}, ...) it.")

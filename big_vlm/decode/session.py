@@ -9,6 +9,7 @@ from big_vlm.decode import answers, grammar, samplers
 from big_vlm.decode.generate import decode
 from big_vlm.decode.search import Request, Sample
 from pp import text_layout
+from pp.names import pick
 
 MAX_PROMPTS = 64  # that are decoded side by side
 CHECK_EVERY = 4  # tokens between two looks at the answers, where a stop text or a stream needs them
@@ -38,6 +39,8 @@ class GenerationConfig:
         raise ValueError(f"{name}={value!r} is not a whole number of {least} or more.")
     if self.cache_dtype not in (None, "float32", "bfloat16", "int8"):
       raise ValueError(f"cache_dtype={self.cache_dtype!r} is not 'float32', 'bfloat16' or 'int8'.")
+    if self.grammar is not None:
+      pick(grammar.KINDS, self.grammar, "grammar")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,14 +105,16 @@ class GenerationSession:
                          f"{first + i} has {len(ids)} tokens. max_new_tokens limits the answer "
                          "alone.")
       limit[i] = min(wanted, limits.tokens - images * limits.image_tokens - len(ids), packed.new)
-    rules = None
-    if config.grammar:
-      texts = [self.prompt_text(p) for p in prompts]
-      texts += texts[-1:] * (rows - len(texts))
-      eos = -1 if self._stops.eos is None else self._stops.eos
-      rules = grammar.compile(config.grammar, texts, self._tokenizer, eos)
     return Batch(packed.count, sharding.make_global_array(mesh, packed.batch), limit,
-                 np.resize(seeds, rows * self.samples), packed.new, rules)
+                 np.resize(seeds, rows * self.samples), packed.new, self.grammar(prompts, rows))
+
+  def grammar(self, prompts, rows):
+    """The Grammar of prompts [str or ids] and padding rows after them; None without one."""
+    if not self._config.grammar:
+      return None
+    texts = [self.prompt_text(p) for p in prompts]
+    texts += texts[-1:] * (rows - len(texts))
+    return grammar.compile(self._config.grammar, texts, self._tokenizer, self._stops.eos)
 
   def prompt_text(self, prompt):
     """A prompt, str or ids, as text, with the separator that the model read."""
