@@ -28,7 +28,7 @@ from pp.tokenizer import (
 from pp.tokenizer_fast import COMPANIONS
 
 MAX_BYTES = 128 << 20  # of a tokenizer file
-UNUSED = re.compile(r"<image>|<unused_?\d+>")
+UNUSED = re.compile(r"<image(_soft_token)?>|<unused_?\d+>")  # <image...>: of models with images alone
 STANDARD = {
     "sp": {"model": "tokenizer.model"},
     "gemma": {"model": "tokenizer.model"},
@@ -114,7 +114,7 @@ def check(folder, name, rows):
   """Raises ValueError unless the tokenizer files of a Hugging Face folder agree with each other.
 
   name: the tokenizer string that find() chose. rows: of the model's table. Every piece of
-  tokenizer.json and added_tokens.json must be that id in it, but for <image> and unused pieces.
+  tokenizer.json and added_tokens.json must be that id in it, but for images' and unused pieces.
   """
   tokenizer, folder, pieces = get_tokenizer(name), local_or_remote(folder), {}
   for file in ("tokenizer.json", "added_tokens.json"):

@@ -15,6 +15,7 @@ from big_vlm.decode import session
 from big_vlm.families import paligemma
 from big_vlm.formats import safetensors
 from pp import tokenizer_files
+from pp.tokenizer import get_tokenizer
 
 GOLDEN = pathlib.Path(__file__).parents[2] / "tests" / "golden"
 TEXT = ["hf_paligemma", "hf_paligemma_old", "hf_paligemma2", "hf_gemma", "hf_gemma_mha", "hf_opt",
@@ -196,12 +197,20 @@ def test_tied_heads_text_towers_and_buffers_are_left_out():
 
 
 def test_the_tokenizer_goes_along(tmp_path, tokenizer):
-  src = hf.open_source(GOLDEN / "hf_gemma")
+  src, rows = hf.open_source(GOLDEN / "hf_gemma"), get_tokenizer(tokenizer).vocab_size
   assert src.tokenizer is None
-  hf.write(tmp_path, dataclasses.replace(src, tokenizer=tokenizer), quiet)
-  again = hf.open_source(tmp_path)
-  assert again.tokenizer == tokenizer_files.find(tmp_path)
-  assert (tmp_path / "tokenizer.json").exists()
+  name, llm = "llm/embedder/input_embedding", src.config.llm
+  table = checkpoint.from_array(np.resize(src.leaves[name].read(()), (rows, llm.width)))
+  wide = dataclasses.replace(
+      src, tokenizer=tokenizer, leaves=src.leaves | {name: table},
+      config=dataclasses.replace(src.config, llm=dataclasses.replace(llm, vocab_size=rows)))
+  hf.write(tmp_path / "wide", wide, quiet)
+  again = hf.open_source(tmp_path / "wide")
+  assert again.tokenizer == tokenizer_files.find(tmp_path / "wide")
+  assert (tmp_path / "wide" / "tokenizer.json").exists()
+  hf.write(tmp_path / "narrow", dataclasses.replace(src, tokenizer=tokenizer), quiet)
+  with pytest.raises(ValueError, match=r"tokenizer.json has the piece .*, the model has 160 rows"):
+    hf.open_source(tmp_path / "narrow")
 
 
 # Errors.
@@ -262,7 +271,7 @@ def test_a_folder_without_config_a_single_file_and_8_bit_weights_are_refused(tmp
   shutil.copy(GOLDEN / "hf_gemma" / "config.json", tmp_path)
   safetensors.write_folder(tmp_path, {
       n: checkpoint.from_array(x.read(()).astype(np.int8)) for n, x in tensors.items()})
-  with pytest.raises(ValueError, match="stored as int8: the weights are quantized"):
+  with pytest.raises(ValueError, match="29 not of floats .*embed_tokens.weight int8"):
     hf.open_source(tmp_path)
 
 
