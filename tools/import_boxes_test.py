@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from pycocotools import mask as coco_mask
 
 from big_vlm.data import source
@@ -273,7 +273,10 @@ def test_boxes_and_masks_lie_on_the_upright_picture(tmp_path, capsys, images, or
 
 
 def test_images_of_another_size_and_missing_ones_are_errors(tmp_path, capsys, images):
-  path = coco_file(tmp_path)
+  path, text = coco_file(tmp_path), PngImagePlugin.PngInfo()
+  text.add_text("workflow", "x" * 2**22, zip=True)
+  Image.new("RGB", (60, 40)).save(images / "a.png", pnginfo=text)
+  run(capsys, "coco", path, images, tmp_path / "o.jsonl")
   Image.new("RGB", (41, 60)).save(images / "a.png")
   with pytest.raises(ValueError, match=r"a.png is 41x60 and not 60x40"):
     run(capsys, "coco", path, images, tmp_path / "o.jsonl")

@@ -16,7 +16,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from big_vlm import files
-from pp.decode import FORMATS, UPRIGHT, orientation
+from pp.decode import FORMATS, UPRIGHT, open_image, orientation
 from pp.locations import PIECE, format_objects
 from pp.names import check_names
 from tools.importers import records
@@ -65,7 +65,12 @@ def header(path):
   """((height, width) as it is stored, EXIF orientation) of an image file; an OSError or ValueError
   in the place of the first."""
   try:
-    with files.open_regular(path) as file, Image.open(file, formats=FORMATS) as image:
+    with files.open_regular(path) as file:
+      try:
+        image = Image.open(file, formats=FORMATS)
+      except ValueError:  # Pillow refuses large texts in a PNG, which decode_image leaves out
+        file.seek(0)
+        image = open_image(file.readall())
       return (image.height, image.width), orientation(image)
   except Exception as e:  # Pillow's readers raise many kinds: OSError, SyntaxError, struct.error
     return (e if isinstance(e, FileNotFoundError) else ValueError(str(e) or type(e).__name__)), 1
