@@ -1,13 +1,15 @@
 """Devices in a mesh with named axes, and which leaf is sharded over which of them.
 
 Axes: data (replicas), fsdp (parameters and batch), tensor (matmuls). Any may be 1. A rule is (regex
-over the leaf's name, how): "fsdp", "replicate", or a tuple of axis names per dimension such as
-(None, "tensor", "fsdp"). "fsdp" shards weights over tensor too, in the dimension that their
+over a parameter's name, how), as ("llm/.*", "fsdp"): "fsdp", "replicate", or a tuple of axis names
+per dimension such as (None, "tensor", "fsdp"). Optimizer moments and moving averages take the
+sharding of their parameter. "fsdp" shards weights over tensor too, in the dimension that their
 declaration gives (ParamSpec.tensor_axis); where it does not divide, such as a single kv head, the
 leaf is not sharded over tensor.
 """
 import itertools
 import math
+import re
 
 import jax
 import numpy as np
@@ -67,6 +69,11 @@ def tree_sharding(mesh, tree, rules=RULES, min_bytes=2**22, note=print):
   replicated (its gather would cost more than its memory). note: told of a larger leaf that no
   dimension lets shard.
   """
+  for regex, _ in rules:
+    if found := re.search(r"(params|opt_state|ema)/", regex):
+      raise ValueError(
+          f"The sharding rule {regex!r} is now {regex.split(found[0])[-1]!r}: rules match names of "
+          "parameters without params/, and optimizer moments take the sharding of their parameter.")
   hows = trees.assign(trees.names(tree), rules, "sharding")
 
   def place(name, leaf):
@@ -86,6 +93,25 @@ def tree_sharding(mesh, tree, rules=RULES, min_bytes=2**22, note=print):
                            f"{mesh.shape[axis]} devices (rule {how}).")
     return NamedSharding(mesh, PartitionSpec(*spec))
   return trees.map_with_names(place, tree)
+
+
+def state_sharding(mesh, state, params, min_bytes=2**22):
+  """NamedSharding for every leaf of a TrainState whose parameters have the shardings `params`.
+
+  An array beside a parameter and of its shape, such as Adam's moments, has that of the parameter;
+  any other, such as Adafactor's row and column, is sharded as by "fsdp".
+  """
+  placed = {name: (leaf.shape, where) for name, leaf, where in zip(
+      trees.names(state.params), jax.tree.leaves(state.params), jax.tree.leaves(params),
+      strict=True)}
+
+  def place(name, leaf):
+    shape, where = placed.get(families.leaf_name(name), (None, None))
+    if leaf.shape == shape:
+      return where
+    spec = _fsdp(name, leaf, mesh.shape, min_bytes, note=lambda line: None)
+    return NamedSharding(mesh, PartitionSpec(*spec))
+  return trees.map_with_names(place, state)
 
 
 def _fsdp(name, leaf, axes, min_bytes, note):

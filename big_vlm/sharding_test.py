@@ -1,4 +1,5 @@
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +8,7 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from big_vlm import sharding
+from big_vlm import sharding, trees
 from big_vlm.nn import layers, partitioning
 from big_vlm.training import setup
 from configs import common
@@ -150,6 +151,31 @@ def test_rules_name_the_axis_of_each_dimension(mesh):
 def test_rules_that_do_not_fit(mesh, how, complaint):
   with pytest.raises(ValueError, match=complaint):
     sharding.tree_sharding(mesh, {"w": np.zeros((6, 4))}, ((".*", how),))
+
+
+@pytest.mark.parametrize("regex, new", [
+    ("params/llm/.*", "llm/.*"), (".*params/img/.*", "img/.*"), ("opt_state/.*/mu/.*", ".*/mu/.*")])
+def test_rules_of_before_name_the_new_one(mesh, regex, new):
+  with pytest.raises(ValueError, match=re.escape(f"The sharding rule {regex!r} is now {new!r}")):
+    specs(mesh, {"llm": {"w": np.zeros(4)}}, ((regex, "replicate"), (".*", "fsdp")))
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
+def test_a_run_has_the_names_of_its_schedule(optimizer):
+  config = common.train(total_steps=2)
+  config.model.update(img=dict(variant="tiny"), llm=dict(variant="tiny"))
+  config.optimizer.update(name=optimizer, ema=0.5)
+  config.sharding = (("img/.*", "replicate"), ("llm/layers/mlp/linear", (None, "tensor", "fsdp")),
+                     ("llm/.*", "replicate"))
+  config.mesh.tensor = 2
+  s = setup.make(config)
+  found = {name: (where.spec, leaf.shape) for name, where, leaf in zip(
+      trees.names(s.shapes), jax.tree.leaves(s.shardings), jax.tree.leaves(s.shapes))}
+  linear = {name: spec for name, (spec, shape) in found.items()
+            if name.endswith("llm/layers/mlp/linear") and shape == (2, 64, 32)}
+  assert {"params/llm/layers/mlp/linear", "ema/llm/layers/mlp/linear"} < set(linear)
+  assert set(linear.values()) == {P(None, "tensor", "fsdp")}
+  assert {spec for name, (spec, _) in found.items() if name not in linear} == {P()}
 
 
 def test_rules_cover_or_raise(mesh):

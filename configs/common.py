@@ -24,7 +24,9 @@ def train(**changes):
       # tokens of prompt and answer that the model reads; evals may have a prompt_len of their own
       text_len=config_dict.placeholder(int),
       mesh=dict(data=1, fsdp=-1, tensor=1),  # -1: all devices that are left
-      sharding=((".*", "fsdp"),),  # regex over parameter names -> how, see big_vlm/sharding.py
+      # (regex over parameter names, how), the first that matches counts, e.g. ("img/.*",
+      # "replicate"); optimizer moments follow their parameter. See big_vlm/sharding.py
+      sharding=((".*", "fsdp"),),
       # mixture: [dict(data={...}, pp="...", weight=1.), ...], see big_vlm/data. on_error:
       # "raise", or "skip" for examples that cannot be used. memory_gb: limit of reading ahead.
       input=dict(mixture=[], batch_size=32, workers=0, threads=2, memory_gb=2., on_error="raise"),

@@ -35,6 +35,12 @@ def of(config):
   return {family.Config: family for family in PREFIXES}[type(config)]
 
 
+def leaf_name(name):
+  """"llm/final_norm/scale" of "opt_state/0/mu/llm/final_norm/scale"; None: not of a parameter."""
+  found = re.search(r"(?:^|/)((?:img|llm)/.*)", name)
+  return found and found[1]
+
+
 def locate(name):
   """(parameter's name, its ParamSpec, what follows the name) of a leaf in any tree, or None.
 
@@ -42,8 +48,7 @@ def locate(name):
   llm/final_norm/scale, and so does a part of a weight wrapper, which follows the name:
   "llm/layers/mlp/linear/lora_a" gives ("llm/layers/mlp/linear", its spec, "lora_a").
   """
-  found = re.search(r"(?:^|/)((?:img|llm)/.*)", name)
-  parts = found[1].split("/") if found else []
+  parts = (leaf_name(name) or "").split("/")
   for end in range(len(parts), 0, -1):
     if spec := PARAMS.get(parameter := "/".join(parts[:end])):
       return parameter, spec, "/".join(parts[end:])

@@ -180,9 +180,8 @@ def _start(params, optimizer, mesh):
   def begin(trained):
     copy = jax.tree.map(lambda x: jnp.array(x, jnp.float32, copy=True), trained)
     return steps.start(copy, optimizer)
-  shardings = sharding.tree_sharding(
-      mesh, jax.eval_shape(begin, trained), note=lambda line: None)
-  shardings = shardings.replace(params=jax.tree.map(lambda x: x.sharding, trained))
+  shardings = sharding.state_sharding(
+      mesh, jax.eval_shape(begin, trained), jax.tree.map(lambda x: x.sharding, trained))
   state = jax.jit(begin, out_shardings=shardings)(trained)
   return state.replace(params=optim.combine(params, state.params, frozen)), shardings
 

@@ -51,7 +51,8 @@ def make(config, devices=None, note=print):
   params = jax.eval_shape(lambda: _adapted(config, model, _random(config, model, 0)))
   optimizer = optim.make(params, horizon, **_optimizer_args(config))
   shapes = jax.eval_shape(lambda p: steps.start(p, optimizer), params)
-  shardings = sharding.tree_sharding(mesh, shapes, config.sharding, note=note)
+  shardings = sharding.state_sharding(
+      mesh, shapes, sharding.tree_sharding(mesh, params, config.sharding, note=note))
   check_names(config.loss, ("loss_normalization", "label_smoothing", "z_loss"), "config.loss")
   step = steps.make_train_step(
       model, optimizer, config.seed, grad_accum_steps=config.grad_accum_steps,

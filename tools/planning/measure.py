@@ -66,7 +66,7 @@ def measure(config, topology=None, device=None, count=1, text_len=64, images=1, 
                        s.shapes, s.shardings)
   out = {"devices": s.mesh.size, "mesh": dict(s.mesh.shape), "batch": config.input.batch_size,
          "grad_accum_steps": config.grad_accum_steps, "text_len": text_len, "images": images,
-         "notes": [n for n in notes if not n.startswith("replicated: opt_state")],
+         "notes": notes,
          "limit": row.memory * row.usable,
          "tokens": flops.tokens(s.model.config, text_len, images)}
   with jax.set_mesh(s.mesh):
