@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from big_vlm import distributed, files, sharding
+from big_vlm import distributed, files, inputs, sharding
 from big_vlm.batch import check_batch
 from big_vlm.data import loader, mixture, source
 from big_vlm.decode import samplers
@@ -206,7 +206,8 @@ class Evaluator:
     for i, batch in enumerate(batches):
       device, host = loader.split_batch(batch)
       if i == 0:
-        check_batch(device, train=likelihood, vocab_size=self._model.config.llm.vocab_size)
+        check_batch(device, train=likelihood,
+                    vocab_size=inputs.model_limits(self._model.config).vocab_size)
       at = begin + i * self._batch_size + np.arange(self._batch_size)  # indices of the examples
       real, mine = at < len(examples), {}
       answer = (self._likelihoods if likelihood else self._answers)(params, device, at, real)
