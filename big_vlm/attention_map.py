@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from big_vlm import inputs
+from big_vlm import image_input, inputs, prompt_input
 from big_vlm.families import paligemma
 from pp import text_layout
 
@@ -23,15 +23,15 @@ def attention_map(vlm, prompt, image, generation, layer=None):
   once: L N (P + T)^2 floats, 0.7 GB for PaliGemma 3B at 448 pixels.
   Raises ValueError for a model without an image tower and for a layer that does not exist.
   """
-  if not vlm.config.img:
+  if inputs.model_limits(vlm.config).image_size is None:
     raise ValueError(f"{vlm.source} has no image tower: there is no image to look at.")
   grid, depth = vlm.config.img.image_size // vlm.config.img.patch, vlm.config.llm.depth
   if layer is not None and not -depth <= layer < depth:
     raise ValueError(f"attention_map() got layer {layer}; the decoder has 0..{depth - 1}.")
-  ids = inputs.ids(prompt, vlm.tokenizer)
+  ids = prompt_input.ids(prompt, vlm.tokenizer, images=1)
   answer = generation.tokens[:-1]
   row = text_layout.layout(ids, answer, inputs.bucket(max(len(ids) + len(answer), 16)))
-  pixels = inputs.pixels(image, vlm.image_size)
+  pixels = image_input.pixels(image, vlm.image_size)
   weights = np.full(depth, 1 / depth) if layer is None else np.eye(depth)[layer]
   rows = _rows(vlm.model, vlm.params, row["text"][None], row["mask_ar"][None], pixels[None],
                weights.astype(np.float32))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import big_vlm
-from big_vlm import inputs
+from big_vlm import image_input, prompt_input
 from big_vlm.attention_map import attention_map
 from big_vlm.checkpoints import native
 from big_vlm.decode.answers import Generation
@@ -38,10 +38,10 @@ def answer(*tokens):
 
 def by_hand(vlm, attend, image, tokens):
   """[N, tokens, grid, grid]: of the position before each token, without padding."""
-  ids = inputs.ids(PROMPT, vlm.tokenizer)
+  ids = prompt_input.ids(PROMPT, vlm.tokenizer)
   text = np.array([ids + tokens[:-1]], np.int32)
   mask_ar = (np.arange(text.shape[1]) >= len(ids)).astype(np.int32)[None]
-  probs = attend(text, mask_ar, inputs.pixels(image, vlm.image_size)[None])
+  probs = attend(text, mask_ar, image_input.pixels(image, vlm.image_size)[None])
   grid = vlm.config.img.image_size // vlm.config.img.patch
   patches = grid**2
   looks = probs.mean(2)[:, 0, patches + len(ids) - 1:, :patches]

@@ -13,7 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from big_vlm import activations, inputs, presets, scoring, sharding, trees
+from big_vlm import (
+  activations,
+  image_input,
+  inputs,
+  presets,
+  prompt_input,
+  scoring,
+  sharding,
+  trees,
+)
 from big_vlm.adapt import lora, quantize
 from big_vlm.checkpoints import load, save, uris
 from big_vlm.checkpoints.checkpoint import Checkpoint, from_array
@@ -102,8 +111,9 @@ class VLM:
 
     prompts: a string or several; lists of token ids are taken as they are, bos included, and have
       no padding. A string gets a newline at its end, the separator of prompt and answer, unless it
-      ends in one; a text-only model has none. Also KerasHub's {"images", "prompts"}, and what its
-      preprocessor makes of it, {"images", "token_ids", "padding_mask"}.
+      ends in one; a text-only model has none. Also transformers' "<image>caption en", KerasHub's
+      {"images", "prompts"}, and what its preprocessor makes of it, {"images", "token_ids",
+      "padding_mask"}.
     images: one for all prompts, or a list with one for each: an image, a list of several, or None.
       An image is a path, encoded bytes, a PIL image or an array [H, W, 3], uint8 0..255 or float
       [-1, 1], of any size; the same object is encoded once. An iterator of one for each is read as
@@ -126,8 +136,8 @@ class VLM:
     """
     config = GenerationConfig(max_new_tokens, max_length, sampler, stop, seed, num_samples,
                               strip_prompt, grammar, no_repeat_ngram, cache_dtype)
-    prompts, images = inputs.from_dict(prompts, images)
-    prompts, session = inputs.as_list(prompts), self._session(config)
+    prompts, images = prompt_input.from_dict(prompts, images)
+    prompts, session = prompt_input.as_list(prompts), self._session(config)
     found = session.answers(session.batches(prompts, images, self.mesh))
     if strip_prompt:
       return found
@@ -139,8 +149,8 @@ class VLM:
     decoded; pairs (answer, piece) where there are several answers. The value of the generator, as
     `yield from` gives it, is the [Generation]; their text is without the prompt."""
     config = GenerationConfig(**options)
-    prompts, images = inputs.from_dict(prompts, images)
-    prompts, session = inputs.as_list(prompts), self._session(config)
+    prompts, images = prompt_input.from_dict(prompts, images)
+    prompts, session = prompt_input.as_list(prompts), self._session(config)
     count = len(prompts) * config.num_samples
     show = lambda i, piece: piece if count == 1 else (i, piece)
     pieces = session.pieces(session.batches(prompts, images, self.mesh))
@@ -176,14 +186,14 @@ class VLM:
     A suffix that is a string gets the eos appended; a list of ids is used unchanged. One prompt
     goes with all suffixes, which ranks answers. images: as in generate().
     """
-    prompts, images = inputs.from_dict(prompts, images)
-    prompts, suffixes = inputs.as_list(prompts), inputs.as_list(suffixes)
+    prompts, images = prompt_input.from_dict(prompts, images)
+    prompts, suffixes = prompt_input.as_list(prompts), prompt_input.as_list(suffixes)
     prompts = prompts * len(suffixes) if len(prompts) == 1 else prompts
     if len(prompts) != len(suffixes):
       raise ValueError(f"There are {len(prompts)} prompts and {len(suffixes)} suffixes: give one "
                        "suffix for each prompt, or one prompt for all.")
-    inputs.check_seen(images, self.image_size)
-    images = list(inputs.by_prompt(images, len(prompts)))
+    image_input.check_seen(images, inputs.model_limits(self.config).image_size)
+    images = list(image_input.by_prompt(images, len(prompts)))
     suffixes = [self._suffix(s) for s in suffixes]
     rows = []
     for at in range(0, len(prompts), MAX_PROMPTS):
@@ -229,7 +239,7 @@ class VLM:
     image: the one that the answer is about, or its (height, width). vqvae: parameters of
     families.vqvae.load(), needed for masks.
     """
-    size = image if isinstance(image, tuple) else inputs.size(image)
+    size = image if isinstance(image, tuple) else image_input.size(image)
     return detections.from_generation(generation, self.tokenizer, size, vqvae)
 
   objects = detections  # the name until 0.2; it goes with the next release
@@ -239,11 +249,11 @@ class VLM:
     prompt, newline (none for a text-only model); T and B are buckets, with padding at their ends.
     """
     limits = inputs.model_limits(self.config)
-    return inputs.pack_requests(inputs.as_list(prompts), None, self.tokenizer, limits).batch
+    return inputs.pack_requests(prompt_input.as_list(prompts), None, self.tokenizer, limits).batch
 
   def preprocess(self, image):
     """An image as generate() takes it -> [image_size, image_size, 3], squashed, bilinear."""
-    return inputs.pixels(image, self.image_size)
+    return image_input.pixels(image, self.image_size)
 
   def __repr__(self):
     c, name = self.config, presets.describe(self.config)
@@ -308,10 +318,11 @@ class VLM:
           log_every: int | None = None) -> dict[str, list]:
     """Trains in place and returns the history {"step": [...], "loss": [...], ...}.
 
-    examples: the path of a JSONL file, or [{"image", "prefix", "suffix"}]. steps, or epochs over
-    the examples. lr: the peak, default 1e-4 where adapters train, else 1e-5. warmup: steps, default
-    a tenth. trainable: a regex of whole names; default: the adapters if there are any, else all.
-    text_len: default as the longest example needs. More in training/fit.py.
+    examples: the path of a JSONL file, or [{"image", "prefix", "suffix"}]; of a text-only model
+    also [str]. steps, or epochs over the examples. lr: the peak, default 1e-4 where adapters train,
+    else 1e-5. warmup: steps, default a tenth. trainable: a regex of whole names; default: the
+    adapters if there are any, else all. text_len: default as the longest example needs. More in
+    training/fit.py.
     """
     from big_vlm.training import fit  # here: the loader takes a second to import
     if self._adapted and self._adapted() is None and trainable is None:
@@ -359,14 +370,14 @@ class VLM:
     if np.ndim(images) not in (4, 5):
       raise ValueError(f"images are [B, H, W, 3] or [B, F, H, W, 3], not {list(np.shape(images))}.")
     if not isinstance(images, jax.core.Tracer) and np.asarray(images).dtype.kind == "f":
-      inputs.check_range(np.asarray(images))
+      image_input.check_range(np.asarray(images))
     return jnp.asarray(images)
 
   def _ids(self, ids, what):
     """int32 of token ids; ValueError for others, such as -100, which torch's losses leave out."""
     if isinstance(ids, jax.core.Tracer):
       return ids
-    ids, size = np.asarray(ids), self.config.llm.vocab_size
+    ids, size = np.asarray(ids), inputs.model_limits(self.config).vocab_size
     if ids.dtype.kind not in "iu":
       raise ValueError(f"{what} are token ids, whole numbers, not {ids.dtype}.")
     if ids.size and not 0 <= ids.min() <= ids.max() < size:
@@ -378,6 +389,6 @@ class VLM:
   def _suffix(self, suffix):
     if isinstance(suffix, str) and self.tokenizer:
       return text_layout.suffix_ids(self.tokenizer, suffix)
-    if ids := inputs.ids(suffix, self.tokenizer):
+    if ids := prompt_input.ids(suffix, self.tokenizer):
       return ids
     raise ValueError("A suffix has no tokens: there is nothing to score.")

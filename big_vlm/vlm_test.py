@@ -159,6 +159,8 @@ def test_limits(vlm, image):
   assert len(vlm.generate(prompt, image, max_length=9, stop=())[0].tokens) == 5
   whole, = vlm.generate("ocr", image, max_new_tokens=4, strip_prompt=False)
   assert whole.text == "ocr\n" + vlm.generate("ocr", image, max_new_tokens=4)[0].text
+  bare, = vlm.generate("<image>ocr\n", image, max_new_tokens=0, strip_prompt=False)
+  assert bare.text == "ocr\n"
 
 
 def test_prompts_of_any_kind(vlm, text_only, image):
@@ -401,6 +403,8 @@ def test_prompts_are_laid_out_as_in_training(vlm):
     (dict(prompts={"image": b"", "prefix": "a"}), "keys 'image', 'prefix' is not understood"),
     (dict(prompts={"input_ids": [[2]], "pixel_values": 0}), "processor hold placeholders"),
     (dict(prompts={"token_ids": [[2, 5]], "padding_mask": [1]}), r"not \[1, 2\] and \[1\]"),
+    (dict(prompts={"prompts": "a", "response_mask": [[0, 1]]}), "marks tokens of an answer"),
+    (dict(prompts={"token_ids": [[2, 5, 0, 0], [2]]}, images=[None] * 2), "Prompt 0 has padding"),
     (dict(prompts=[[2, 5, 0, 0]]), "Prompt 0 has padding .id 0. at an end"),
     (dict(prompts="caption <image> en"), "1 times '<image>', and there are 0 images"),
     (dict(prompts="a", images=np.linspace(0, 1, 48).reshape(4, 4, 3)), "give x . 2 - 1"),
@@ -421,7 +425,8 @@ def test_errors(vlm, args, message):
 
 @pytest.mark.parametrize("ask", [
     dict(prompts="ocr\n"), dict(prompts=["<image>ocr"]), dict(prompts={"prompts": ["ocr\n"]}),
-    dict(prompts={"text": "ocr"}), dict(prompts="ocr", stop="auto"),
+    dict(prompts={"text": "ocr"}), dict(prompts={"token_ids": [2, 5, 6]}, like=[2, 5, 6]),
+    dict(prompts="ocr", stop="auto"),
     dict(prompts="ocr", stop=("<eos>",)), dict(prompts="ocr", stop=("eos", np.int64(1))),
     dict(prompts={"token_ids": np.array([[0, 2, 5, 6, 0, 0]]),
                   "padding_mask": np.array([[0, 1, 1, 1, 0, 0]])}, like=[2, 5, 6]),
@@ -471,6 +476,21 @@ def test_errors_of_a_model_without_tokenizer_or_tower(text_only, vlm, image):
     list(vlm.stream("ocr", image, sampler="beam(2)"))
   with pytest.raises(ValueError, match="needs targets .2, 3."):
     text_only.score_tokens([[2, 5, 6]] * 2, mode="loss")
+
+
+@pytest.mark.parametrize("call", [
+    lambda v, image: v.generate("a", image), lambda v, image: list(v.stream("a", image)),
+    lambda v, image: v.score("a", "b", image), lambda v, image: v.tokenize("a"),
+    lambda v, image: v.logits([[2, 5]], image[None]),
+    lambda v, image: v.score_tokens([[2, 5]], image[None]),
+    lambda v, image: v.outputs([[2, 5]], image[None]),
+    lambda v, image: v.prefill([[2, 5]], image[None]),
+    lambda v, image: v.fit([{"image": image, "prefix": "a", "suffix": "b"}]),
+])
+def test_a_siglip_says_that_it_reads_no_text(mesh1, image, call):
+  model = paligemma.PaliGemma(paligemma.config(img=dict(variant="tiny")))
+  with pytest.raises(ValueError, match="a vision tower alone.*vlm.image_features"):
+    call(VLM(model, {}, None, mesh1, None, "test"), image)
 
 
 def test_the_arguments_of_generate_are_the_options():

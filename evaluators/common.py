@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from big_vlm import distributed, files, sharding
+from big_vlm import distributed, files, inputs, sharding
 from big_vlm.batch import check_batch
 from big_vlm.data import loader, mixture, source
 from big_vlm.decode import samplers
@@ -218,7 +218,8 @@ class Evaluator:
     for i, batch in enumerate(batches):
       device, host = loader.split_batch(batch)
       if i == 0:
-        check_batch(device, train=likelihood, vocab_size=self._model.config.llm.vocab_size)
+        check_batch(device, train=likelihood,
+                    vocab_size=inputs.model_limits(self._model.config).vocab_size)
         if not likelihood:
           self._check_keys(_known(device, host, 0))
       at = begin + i * self._batch_size + np.arange(self._batch_size)  # indices of the examples

@@ -10,17 +10,22 @@ Rows of training have the suffix and mask_loss; prompts to be answered stand alo
 Prefix, separator and suffix are tokenized apart, so that no piece crosses a border. A text-only
 model has no separator, and its mask_ar is 1 everywhere. See big_vlm/batch.py for the whole batch.
 """
+import re
 
 import numpy as np
 
-SEPARATOR = "\n"
+SEPARATOR, PLACEHOLDER = "\n", "<image>"
 PAD = 0
 
 
 def prompt_text(prefix, image=True):
-  """The prefix with its separator: a newline that it ends in, as KerasHub's prompts do, is the
-  separator and not a second one. A text-only model (image=False) has none."""
-  return prefix.removesuffix(SEPARATOR) + SEPARATOR if image else prefix
+  """The prefix as the model reads it, with its separator: a newline that it ends in, as KerasHub's
+  prompts do, is the separator and not a second one, and of each "<image>" that it begins with, as
+  transformers' prompts do, the image itself takes the place. A text-only model (image=False) has
+  neither."""
+  if not image:
+    return prefix
+  return re.sub(f"^({PLACEHOLDER})+", "", prefix).removesuffix(SEPARATOR) + SEPARATOR
 
 
 def prompt_ids(tokenizer, prefix, image=True):

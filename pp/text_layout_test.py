@@ -40,8 +40,9 @@ def test_evaluation(tokenizer, image):
 
 @pytest.mark.parametrize("prefix,image,ends", [
     ("ocr", True, "ocr\n"), ("ocr\n", True, "ocr\n"), ("ocr\n\n", True, "ocr\n\n"),
+    ("<image><image>ocr\n", True, "ocr\n"), ("<image>ocr", False, "<image>ocr"),
     ("ocr", False, "ocr"), ("ocr\n", False, "ocr\n")])
-def test_a_newline_at_the_end_is_the_separator(tokenizer, prefix, image, ends):
+def test_newlines_at_the_end_and_placeholders_at_the_beginning(tokenizer, prefix, image, ends):
   tok = get_tokenizer(tokenizer)
   assert text_layout.prompt_text(prefix, image) == ends
   assert text_layout.prompt_ids(tok, "ocr\n") == text_layout.prompt_ids(tok, "ocr")

@@ -28,7 +28,7 @@ from pp.tokenizer import (
 from pp.tokenizer_fast import COMPANIONS
 
 MAX_BYTES = 128 << 20  # of a tokenizer file
-UNUSED = re.compile(r"<image(_soft_token)?>|<unused_?\d+>")  # <image...>: of models with images alone
+UNUSED = re.compile(r"<image(_soft_token)?>|<unused_?\d+>")  # or of models with images alone
 STANDARD = {
     "sp": {"model": "tokenizer.model"},
     "gemma": {"model": "tokenizer.model"},

@@ -7,7 +7,7 @@ unchanged.
 import numpy as np
 from PIL import Image
 
-from big_vlm import inputs
+from big_vlm import image_input
 
 
 class Memory:
@@ -63,7 +63,7 @@ def _load(index, image):
 def _read(index, image):
   """uint8 [H, W, 3] of an image as VLM.generate takes it."""
   try:
-    image = inputs.read(image)
+    image = image_input.read(image)
   except (ValueError, OSError) as e:
     raise type(e)(f"Example {index}: {e}") from e
   if image.dtype != np.uint8:

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from big_vlm import inputs, sharding
+from big_vlm import image_input, inputs, sharding
 from big_vlm.decode import answers, grammar, samplers
 from big_vlm.decode.generate import decode
 from big_vlm.decode.search import Request, Sample
@@ -60,9 +60,7 @@ class GenerationSession:
 
   def __init__(self, model, params, tokenizer, config):
     self._model, self._params, self._tokenizer, self._config = model, params, tokenizer, config
-    if model.config.llm is None:
-      raise ValueError("This model is a vision tower alone, without a decoder, and cannot answer: "
-                       "vlm.image_features(images) has what it sees.")
+    self._limits = inputs.model_limits(model.config)
     self._search = samplers.build(config.sampler)
     if config.num_samples > 1 and not getattr(self._search, "draw", False):
       raise ValueError(f"num_samples={config.num_samples} of {config.sampler!r} would be one "
@@ -81,21 +79,21 @@ class GenerationSession:
 
   def batches(self, prompts, images, mesh):
     """Yields the Batch of a user's prompts [str or ids] and images, MAX_PROMPTS after another: the
-    pixels of one batch are in memory at a time. See inputs.by_prompt for the images."""
-    limits, config = inputs.model_limits(self._model.config), self._config
-    inputs.check_seen(images, limits.image_size)
-    images = iter(inputs.by_prompt(images, len(prompts)))
+    pixels of one batch are in memory at a time. See image_input.by_prompt for the images."""
+    config = self._config
+    image_input.check_seen(images, self._limits.image_size)
+    images = iter(image_input.by_prompt(images, len(prompts)))
     given = inputs.seed_of_each(config.seed, len(prompts))
     for first in range(0, len(prompts), MAX_PROMPTS):
       part = prompts[first:first + MAX_PROMPTS]
       packed = inputs.pack_requests(
-          part, list(itertools.islice(images, len(part))), self._tokenizer, limits,
+          part, list(itertools.islice(images, len(part))), self._tokenizer, self._limits,
           config.max_length or config.max_new_tokens, sharding.batch_rows(mesh), first=first)
       seeds = inputs.seeds(packed.digests, given[first:first + MAX_PROMPTS], self.samples)
-      yield self._batch(packed, part, seeds, limits, mesh, first)
+      yield self._batch(packed, part, seeds, mesh, first)
 
-  def _batch(self, packed, prompts, seeds, limits, mesh, first):
-    rows, config = len(packed.batch["text"]), self._config
+  def _batch(self, packed, prompts, seeds, mesh, first):
+    limits, rows, config = self._limits, len(packed.batch["text"]), self._config
     limit = np.zeros(rows, np.int32)
     for i, (ids, images) in enumerate(zip(packed.prompts, packed.images)):
       wanted = (config.max_new_tokens if config.max_length is None else
@@ -119,7 +117,7 @@ class GenerationSession:
   def prompt_text(self, prompt):
     """A prompt, str or ids, as text, with the separator that the model read."""
     if isinstance(prompt, str):
-      return text_layout.prompt_text(prompt, bool(self._model.config.img))
+      return text_layout.prompt_text(prompt, bool(self._limits.image_size))
     return answers.text_of(self._tokenizer, prompt)
 
   def answers(self, batches):

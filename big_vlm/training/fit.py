@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from big_vlm import reporting, sharding, trees
+from big_vlm import inputs, reporting, sharding, trees
 from big_vlm.adapt import lora
 from big_vlm.data import loader, mixture, source
 from big_vlm.training import loop, nan_guard, optim, schedules
@@ -40,7 +40,8 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
   Args:
     examples: the path of a JSONL file (see big_vlm/data/jsonl.py), or a list of {"image": path,
       bytes, PIL image or array, "prefix": str, "suffix": str} (see big_vlm/data/memory.py);
-      "images" for several, the same number in all; neither of them for text alone.
+      "images" for several, the same number in all; neither of them for text alone. A text-only
+      model also takes plain strings, texts that it learns to write from their first token.
     steps: updates; None: epochs times the examples over batch_size, rounded up.
     batch_size: examples of an update; where there are fewer in all, they repeat.
     lr: the peak; None: 1e-4 where adapters train, else 1e-5.
@@ -56,8 +57,7 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
   Raises ValueError or OSError for a bad example (naming its index, or line), a batch that
   does not divide over the mesh, a trainable that matches nothing, a model without a tokenizer.
   """
-  data = (dict(name="jsonl", path=os.fspath(examples)) if isinstance(examples, (str, os.PathLike))
-          else dict(name="memory", examples=examples))
+  data = _data(vlm, examples)
   count, text_len, images = _survey(vlm, data, text_len)
   total = math.ceil(epochs * count / max(batch_size, 1)) if steps is None else steps
   if total < 1 or batch_size < 1:
@@ -82,6 +82,14 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
   return _train(vlm, batches, optimizer, horizon, batch_size, seed, log_every)
 
 
+def _data(vlm, examples):
+  if isinstance(examples, (str, os.PathLike)):
+    return dict(name="jsonl", path=os.fspath(examples))
+  if not vlm.config.img and isinstance(examples, (list, tuple)):
+    examples = [{"prefix": "", "suffix": x} if isinstance(x, str) else x for x in examples]
+  return dict(name="memory", examples=examples)
+
+
 def _context(vlm, text_len):
   return Context(vlm.tokenizer_name, text_len, vlm.image_size, image=bool(vlm.config.img))
 
@@ -93,10 +101,11 @@ def _pp(images, text="text_layout"):
 
 def _survey(vlm, data, text_len):
   """(number of examples, length of their rows, whether they have images); reads every example."""
+  tower = inputs.model_limits(vlm.config).image_size is not None
   if not vlm.tokenizer_name:
     raise ValueError("fit() needs a tokenizer and this model has none: load it from a source that "
                      "ships one.")
-  examples, tower = source.get(**data), bool(vlm.config.img)
+  examples = source.get(**data)
   preprocess = {has: builder.get_preprocess_fn(_pp(has, "text_layout(text_len=None)"),
                                                _context(vlm, None)) for has in {tower, False}}
 
