@@ -189,7 +189,7 @@ def _read_config(path, rest):
   for name in _flag_names(rest):
     _check_field(config, name)
   try:
-    values = flags.FlagValues()
+    values, rest = flags.FlagValues(), [_quoted(arg) for arg in rest]
     config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=rest)
     left = values(["", *rest], known_only=True)[1:]
   except (flags.Error, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -197,9 +197,18 @@ def _read_config(path, rest):
   return config, dict(values["config"].override_values), left
 
 
+def _quoted(arg):
+  """--config.evals.okvqa/val.steps=5 as ml_collections reads it, --config.evals["okvqa/val"].steps.."""
+  name, *value = arg.split("=", 1)
+  if re.match(r"--(no)?config\.", name):
+    name = re.sub(r"\.([^.\[\]]*[^\w.\[\]][^.\[\]]*)", r'["\1"]', name)
+  return "=".join([name, *value])
+
+
 def _check_field(config, name):
-  """Raises ValueError if "config.a.b" names no field of the config."""
-  place, *fields = name.split(".")
+  """Raises ValueError if "config.a.b" names no field of the config. An entry of its evals gets
+  a new one, which can hold any literal: the evaluator knows what its type takes."""
+  place, *fields = re.sub(r"\[['\"](.*?)['\"]\]", r".\1", name).split(".")
   for field in fields if place in ("config", "noconfig") else ():
     field = field.partition("[")[0]
     if not hasattr(config, "keys"):
@@ -207,6 +216,11 @@ def _check_field(config, name):
     known = list(config.keys())
     if new := new_name(field, known):
       raise ValueError(f"--{place}.{field} is now --{place}.{new}")
+    if field not in known and re.fullmatch(r"(no)?config\.evals\.[^.]+", place):
+      from ml_collections import config_dict  # here: few commands have a config
+      with config.unlocked():
+        config[field] = config_dict.placeholder(object)
+      return
     if field not in known:
       raise ValueError(
           f"--{name}: the config has no field {place}.{field}.{near_miss(field, known)} Flags "

@@ -14,7 +14,8 @@ from pp.names import check_names
 def get_config(arg=None):
   check_names((arg or "res").split(","), ["res"], "The config")
   return ml_collections.ConfigDict(
-      dict(grad_accum_steps=1, input=dict(batch_size=2), parts=[dict(weight=1.)], remat=True))
+      dict(grad_accum_steps=1, input=dict(batch_size=2), parts=[dict(weight=1.)], remat=True,
+           evals={"a/b": dict(type="vqa")}))
 """
 
 
@@ -103,11 +104,15 @@ def test_a_command_that_works(capsys):
 
 def test_a_config_and_what_the_flags_change_in_it(config):
   args = parse("--config", f"{config}:res", "--config.input.batch_size=4", "--workdir", "w",
-               "--config.parts[0].weight", "2", "--noconfig.remat", "--profile_steps=3")
+               "--config.parts[0].weight", "2", "--noconfig.remat", "--profile_steps=3",
+               "--config.evals.a/b.sampler=beam(n=2)", '--config.evals["a/b"].steps=5')
   assert args.config.to_dict() == dict(
-      grad_accum_steps=1, input=dict(batch_size=4), parts=[dict(weight=2.)], remat=False)
+      grad_accum_steps=1, input=dict(batch_size=4), parts=[dict(weight=2.)], remat=False,
+      evals={"a/b": dict(type="vqa", sampler="beam(n=2)", steps=5)})
   assert args.config_file == f"{config}:res"
-  assert args.config_changes == {"input.batch_size": 4, "parts[0].weight": 2., "remat": False}
+  assert args.config_changes == {
+      "input.batch_size": 4, "parts[0].weight": 2., "remat": False,
+      'evals["a/b"].sampler': "beam(n=2)", 'evals["a/b"].steps': 5}
   assert (args.workdir, args.profile_steps, args.process_id) == ("w", 3, None)
   with pytest.raises(AttributeError):  # it is locked
     args.config.new = 1
@@ -132,6 +137,7 @@ def test_flags_that_there_are_not(config, flags, said, capsys):
     ("--config.microbatches=2", "--config.microbatches is now --config.grad_accum_steps"),
     ("--config.input.batchsize=2", "no field config.input.batchsize. Did you mean 'batch_size'?"),
     ("--config.input.batch_size=x", "--config.input.batch_size=x: invalid literal for int"),
+    ("--config.evals.a/c.type=vqa", "no field config.evals.a/c. Did you mean 'a/b'?"),
     ("--config.parts[1].weight=2", "list index out of range"),
     ("--config.input.batch_size.x=2", "Attribute <class 'int'>.x does not exist")])
 def test_fields_that_there_are_not(config, flag, said):

@@ -67,9 +67,9 @@ def evaluators(config, model, tokenizer, mesh, run=None):
   return [*made.values(), *means]
 
 
-def mean_of(name, made, *, type, evals, metric):
+def mean_of(name, made, *, evals=(), metric="", **others):
   """The Mean that a config's entry asks for, over evaluators {name: Evaluator}."""
-  del type
+  check_names(others, ("type", "evals", "metric"), f"The eval {name!r} of the type 'mean'")
   check_names(evals, made, f"The eval {name!r} is a mean over evals, but the config")
   return Mean(name, [made[other] for other in evals], metric)
 
@@ -93,6 +93,18 @@ def in_percent(type, metric):
   return metric in known or metric.partition("/")[0] in known
 
 
+def check_arguments(name, *, type, **given):
+  """Raises ValueError for an argument that an eval's type does not take, or for one it lacks."""
+  module = importlib.import_module(pick(EVALUATOR_TYPES, type, "evaluator"))
+  known = [p for p in inspect.signature(Evaluator).parameters.values()
+           if p.kind is p.KEYWORD_ONLY and p.name not in ("type", "context", "run")]
+  known += list(inspect.signature(module.score).parameters.values())[2:]
+  what = f"The eval {name!r} of the type {type!r}"
+  check_names(given, [p.name for p in known], what)
+  if missing := [p.name for p in known if p.default is p.empty and p.name not in given]:
+    raise ValueError(f"{what} needs {missing[0]}=.")
+
+
 class Evaluator:
   """One entry of a config's `evals`: decodes its data with some parameters and scores the answers.
 
@@ -113,7 +125,8 @@ class Evaluator:
     self.name, self.type = name, type
     self.steps = run.steps("eval", every, 0) if run else 0
     self.last = None  # (step, metrics) of the last run()
-    self._module = importlib.import_module(pick(EVALUATOR_TYPES, type, "evaluator"))
+    check_arguments(name, type=type, data=data, pp=pp, batch_size=batch_size, **score_args)
+    self._module = importlib.import_module(EVALUATOR_TYPES[type])
     context = dataclasses.replace(context or Context(), tokenizer=tokenizer)
     max_new_tokens = max_new_tokens or context.text_len
     self._check(score_args, max_new_tokens)
@@ -131,11 +144,6 @@ class Evaluator:
     self._score_args = score_args
 
   def _check(self, score_args, max_new_tokens):
-    parameters = list(inspect.signature(self._module.score).parameters.values())[2:]
-    check_names(score_args, [p.name for p in parameters],
-                f"The eval {self.name!r} of the type {self.type!r}")
-    if missing := [p.name for p in parameters if p.default is p.empty and p.name not in score_args]:
-      raise ValueError(f"The eval {self.name!r} of the type {self.type!r} needs {missing[0]}=.")
     if hasattr(self._module, "check"):
       self._module.check(**score_args)
     if max_new_tokens is None and not hasattr(self._module, "likelihoods"):

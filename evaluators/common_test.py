@@ -228,6 +228,7 @@ def quick(config, **entry):
     (dict(type="store", format="vqav2"), "Unknown evaluator 'store'. 'store' is now 'submission'"),
     (dict(rule="exact"), "has no 'rule'. 'rule' is now 'metric'"),
     (dict(to_lowr=1), "The eval 'a' of the type 'vqa' has no 'to_lowr'. Did you mean 'to_lower'"),
+    (dict(samplr="greedy"), "The eval 'a' of the type 'vqa' has no 'samplr'. Did you mean 'sample"),
     (dict(grammar="detct"), "Unknown grammar 'detct'. Did you mean 'detect'"),
     (dict(sampler="beem"), "Unknown sampler 'beem'. Did you mean 'beam'"),
     (dict(max_new_tokens=None), "The eval 'a' needs max_new_tokens="),
@@ -281,6 +282,10 @@ def test_means_come_last_and_know_their_parts(config):
   assert (b.name, c.name, mean.name, mean.parts) == ("b", "c", "a/mean", [b, c])
   assert mean.in_percent("accuracy") and not common.in_percent("perplexity", "nll")
   assert common.in_percent("counting", "accuracy/simple")
+  evals["a/mean"]["metrics"] = "f1"
+  with pytest.raises(ValueError, match="The eval 'a/mean' of the type 'mean' has no 'metrics'"):
+    common.evaluators(asked, None, "nowhere", None)
+  del evals["a/mean"]["metrics"]
   evals["a/mean"]["evals"] = ("b", "d")
   with pytest.raises(ValueError, match="has no 'd'"):
     common.evaluators(asked, None, "nowhere", None)

@@ -66,6 +66,7 @@ def make_batch(config, step=0, name=None):
     entry = pick(config.evals.to_dict(), name, "evaluator of this config")
     if "pp" not in entry:
       raise ValueError(f"The evaluator {name!r} has no data of its own.")
+    common.check_arguments(name, **entry)
     preprocess = builder.get_preprocess_fn(
         entry["pp"], common.context_for(mixture.context_of(config), **entry))
     batches, count = loader.eval_batches(
