@@ -8,10 +8,13 @@ from big_vlm.families import paligemma
 from big_vlm.formats.lazy_array import from_array
 
 
+@pytest.mark.parametrize("img, field, value", [
+    ({"variant": "tiny"}, "window", 5), (None, "qk_norm", True), (None, "global_every", 3),
+    (None, "rope_base", 5000), (None, "global_rope_base", 1e6), (None, "global_rope_scale", 8)])
 @pytest.mark.parametrize("module", [hf, keras])
-def test_a_window_that_is_lost_is_refused(module, tmp_path):
-  config = paligemma.config({"variant": "tiny"}, {"variant": "tiny2", "window": 5})
+def test_what_is_lost_is_refused(module, img, field, value, tmp_path):
+  config = paligemma.config(img, {"variant": "tiny2", field: value})
   source = Checkpoint("a", config, {"x": from_array(np.zeros(1, np.float32))}, None)
-  with pytest.raises(ValueError, match="cannot say llm.window=5 of this model"):
+  with pytest.raises(ValueError, match=f"cannot say llm.{field}={value} of this model"):
     module.write(tmp_path / "out", source, lambda done, total: None)
   assert not (tmp_path / "out").exists()

@@ -4,7 +4,6 @@ Absent keys have the defaults of KerasHub 0.32: what a file from before Gemma 2 
 """
 import math
 
-from big_vlm.families.gemma import hf
 from big_vlm.families.gemma.variants import GemmaConfig
 from big_vlm.formats import config_json
 from big_vlm.formats.param_map import ParamMapping, keras_numbers
@@ -41,12 +40,6 @@ def query_scale(c, fields):
 
 
 def export_config(c, in_paligemma=False):
-  hf.check_fields(c)
-  return export_fields(c, in_paligemma)
-
-
-def export_fields(c, in_paligemma=False):
-  """What the configs of all Gemmas have."""
   if in_paligemma and c.window is not None and c.sliding_window_mode != "symmetric":
     raise ValueError(f"a PaliGemma with the sliding window mode {c.sliding_window_mode!r}")
   by_head_dim = c.query_scale is None or math.isclose(c.query_scale, c.head_dim**-0.5)

@@ -1,7 +1,7 @@
 """Gemma 3's configs of transformers: both spellings, what is refused; numbers are in hf_test."""
 import pytest
 
-from big_vlm.families import gemma, gemma3, paligemma, paligemma_hf, paligemma_keras
+from big_vlm.families import gemma3, paligemma, paligemma_hf
 
 # As released for 4B, in the spelling of transformers 4: what is default is not written.
 RELEASED = dict(model_type="gemma3_text", hidden_size=2560, intermediate_size=10_240,
@@ -42,14 +42,6 @@ def test_a_released_file():
 def test_what_is_refused(changes, message):
   with pytest.raises(ValueError, match=message):
     imported(**changes)
-
-
-@pytest.mark.parametrize("export", [lambda c: paligemma_hf.export_config(c, "float32"),
-                                    paligemma_keras.export_config])
-def test_a_gemma_2_with_gemma_3s_parts_is_not_written_as_gemma_2(export):
-  mixed = gemma.config("tiny2", qk_norm=True)
-  with pytest.raises(ValueError, match="Gemma 1 or 2 with Gemma 3's"):
-    export(paligemma.PaliGemmaConfig(None, mixed))
 
 
 def test_released_parameter_counts():

@@ -41,7 +41,7 @@ def export_config(c, in_paligemma=False):
   del in_paligemma  # there is no PaliGemma of it
   if other := {key for key, value in CONSTANTS.items() if getattr(c, key) != value}:
     raise ValueError(f"a Gemma 3 with another {', '.join(sorted(other))} than the released ones")
-  return gemma.export_fields(c) | config_json.export_fields(FIELDS, c) | dict(
+  return gemma.export_config(c) | config_json.export_fields(FIELDS, c) | dict(
       image_size=None, use_query_key_norm=True, local_rope_scaling_factor=1.0,
       global_rope_scaling_factor=float(c.global_rope_scale), vision_encoder=None,
       use_bidirectional_attention=False, is_embedding_model=False)
