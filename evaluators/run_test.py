@@ -8,7 +8,7 @@ import pytest
 import big_vlm
 from big_vlm.checkpoints import native
 from configs import quickstart
-from evaluators import run
+from evaluators import common, run
 from pp.tokenizer import GEMMA_MODEL
 
 NAMES = ["answer", "ocr", "send"]
@@ -107,6 +107,27 @@ def test_a_killed_run_goes_on_with_the_same_figures(done, make_config, init, tmp
   for key, result in again.items():
     assert result["value"] == pytest.approx(results[key]["value"], abs=1e-6), key
     np.testing.assert_allclose(result["interval"] or 0, results[key]["interval"] or 0, atol=1e-6)
+
+
+def test_the_command_evaluates_in_fewer_bits(make_config, init, tmp_path, monkeypatch):
+  seen, whole, predict = {}, run.run, common.Evaluator.predict
+
+  def look(self, params, *args):
+    seen.update(params)
+    return predict(self, params, *args)
+  monkeypatch.setattr(common.Evaluator, "predict", look)
+  monkeypatch.setattr(run, "run", lambda config, *args: whole(make_config(8), *args))
+  monkeypatch.setattr(run.compilation, "cache", lambda: None)
+  monkeypatch.setattr(run.cli, "start", lambda args: None)  # joins no other process
+  run.main(["--config", "configs/quickstart.py:tiny", "--init", str(init), "--workdir",
+            str(tmp_path), "--evals", "ocr", "--split", "val[:8]", "--dtype", "bfloat16",
+            "--quantize", "int8"])
+  told = json.loads((tmp_path / "metrics.json").read_text())
+  assert (told["dtype"], told["quantize"], told["metrics"]["ocr/acc"]["n"]) == (
+      "bfloat16", "int8", 8)
+  assert told["model"]["llm"]["dtype"] == told["model"]["img"]["dtype"] == "bfloat16"
+  kernel = seen["llm"]["layers"]["mlp"]["linear"]
+  assert (kernel.q.dtype, kernel.dtype) == ("int8", "bfloat16")
 
 
 EVALS = {**{f"pope/{kind}": dict(type="vqa", data=dict(name=f"pope/{kind}", split="test"))

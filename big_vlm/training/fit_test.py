@@ -89,8 +89,9 @@ def test_four_examples_are_learnt_by_heart(vlm, examples, capsys):
 
 
 def test_a_text_only_model_learns_to_go_on(text_vlm):
-  fit(text_vlm, PAIRS, steps=40, batch_size=2, lr=1e-2, log_every=0)
-  assert answers(text_vlm, [x["prefix"] for x in PAIRS]) == [x["suffix"] for x in PAIRS]
+  fit(text_vlm, [*PAIRS, "two 5"], steps=40, batch_size=3, lr=1e-2, log_every=0)
+  assert answers(text_vlm, [x["prefix"] for x in PAIRS] + [""]) == [
+      *(x["suffix"] for x in PAIRS), "two 5"]
 
 
 def as_the_trainer(vlm, examples, pp, n):
@@ -160,10 +161,11 @@ def test_eight_devices_train_as_one(tokenizer, three):
 
 
 def test_an_interrupt_keeps_the_last_step(text_vlm, three, monkeypatch, capsys):
-  jit, calls = fit_module._jit, []
+  begin, calls = fit_module._Step.__init__, []
 
-  def interrupted(*args):
-    update = jit(*args)
+  def interrupted(self, *args):
+    begin(self, *args)
+    update = self._jitted
 
     def call(*args):  # comes when the old state is gone and the new one has no name yet
       out = update(*args)
@@ -172,8 +174,8 @@ def test_an_interrupt_keeps_the_last_step(text_vlm, three, monkeypatch, capsys):
         os.kill(os.getpid(), signal.SIGINT)
       return out
     call.lower = update.lower
-    return call
-  monkeypatch.setattr(fit_module, "_jit", interrupted)
+    self._jitted = call
+  monkeypatch.setattr(fit_module._Step, "__init__", interrupted)
   assert fit(text_vlm, PAIRS, **{**THREE, "steps": 50}) == three[0]
   assert not changed(three[1], text_vlm.params)
   assert "interrupted; the parameters are those of step 3 of 50" in capsys.readouterr().out
