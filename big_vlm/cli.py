@@ -198,7 +198,7 @@ def _read_config(path, rest):
 
 
 def _quoted(arg):
-  """--config.evals.okvqa/val.steps=5 as ml_collections reads it, --config.evals["okvqa/val"].steps.."""
+  """--config.evals.okvqa/val.steps=5 as ml_collections reads it, with evals["okvqa/val"]."""
   name, *value = arg.split("=", 1)
   if re.match(r"--(no)?config\.", name):
     name = re.sub(r"\.([^.\[\]]*[^\w.\[\]][^.\[\]]*)", r'["\1"]', name)

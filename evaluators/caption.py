@@ -5,7 +5,7 @@ import re
 
 from evaluators.metrics import caption, groups, text
 from evaluators.metrics.ptb import ptb_tokenize
-from evaluators.predictions import require_keys
+from evaluators.predictions import answer_text, require_keys
 
 PERCENT = ("cider", "bleu4", "rouge_l", "exact", "cider_characters", "bleu4_characters",
            "rouge_l_characters")
@@ -27,7 +27,9 @@ def score(predictions, tokenizer, language=None, lengths=False):
   del tokenizer
   for p in predictions:
     require_keys([p], ["captions" if "captions" in p else "suffix"], "caption")
-    p["references"] = list(p["captions"]) if "captions" in p else [p["suffix"]]
+    texts = p["captions"] if isinstance(p.get("captions"), (list, tuple)) else [
+        p.get("captions", p.get("suffix"))]
+    p["references"] = [answer_text(text, p) for text in texts]
   require_keys(predictions, ["references"], "caption")
   answers = {i: p["prediction"] for i, p in enumerate(predictions)}
   targets = {i: p["references"] for i, p in enumerate(predictions)}

@@ -1,6 +1,6 @@
 """Counting: TallyQA, simple and complex questions, and CountBenchQA."""
 from evaluators.metrics import groups, vqa
-from evaluators.predictions import require_keys
+from evaluators.predictions import answer_text, require_keys
 
 PERCENT = ("accuracy",)
 COMPLEXITY = {1: "simple", 0: "complex"}  # -1 marks the training set's questions, which are neither
@@ -14,7 +14,7 @@ def score(predictions, tokenizer):
   del tokenizer
   require_keys(predictions, ["answer"], "counting")
   for p in predictions:
-    p["references"] = [str(p["answer"])]
+    p["references"] = [answer_text(p["answer"], p)]
     p.setdefault("suffix", p["references"][0])
     p["score"] = vqa.counting_accuracy(p["prediction"], p["references"][0])
     p["correct"] = p["score"] == 1

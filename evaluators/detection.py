@@ -1,8 +1,10 @@
 """Detection: COCO's average precision of the boxes in answers "<loc....>x4 label ; ..."."""
 import math
 
+import numpy as np
+
 from big_vlm.decode import detections as decoded
-from evaluators.metrics.grounding import box_iou
+from evaluators.metrics.grounding import box_iou, four
 from evaluators.predictions import require_keys
 from pp import locations
 from pp.names import pick
@@ -36,19 +38,19 @@ def score(predictions, tokenizer, confidence="all"):
   images, annotations, answers = [], [], []
   names = sorted({str(label) for p in predictions for label in p["objects/label"]})
   for i, p in enumerate(predictions):
-    if "height" not in p:
-      require_keys([p], ["image_size"], "detection")
+    require_keys([p], ["height", "width"] if "height" in p else ["image_size"], "detection")
     h, w = (p["height"], p["width"]) if "height" in p else p["image_size"]
+    check_lists(p)
     images.append({"id": i, "height": h, "width": w})
     crowds = p.get("objects/is_crowd", [False] * len(p["objects/label"]))
-    references = [{"box": tuple(map(float, box)), "label": str(label)}
-                  for box, label in zip(p["objects/bbox"], p["objects/label"], strict=True)]
+    references = [{"box": true_box(box, p), "label": str(label)}
+                  for box, label in zip(p["objects/bbox"], p["objects/label"])]
     p["pred_boxes"] = list(objects(p, tokenizer, read))
-    p["ref_boxes"] = [r for r, crowd in zip(references, crowds, strict=True) if not crowd]
+    p["ref_boxes"] = [r for r, crowd in zip(references, crowds) if not crowd]
     p["references"] = [" ; ".join(
         f"{locations.box_to_loc(r['box'])} {r['label']}" for r in p["ref_boxes"])]
     areas = p.get("objects/area", [None] * len(references))
-    for r, area, crowd in zip(references, areas, crowds, strict=True):
+    for r, area, crowd in zip(references, areas, crowds):
       y0, x0, y1, x1 = r["box"]
       annotations.append({"image_id": i, "category_id": names.index(r["label"]),
                           "bbox": [x0 * w, y0 * h, (x1 - x0) * w, (y1 - y0) * h],
@@ -62,6 +64,25 @@ def score(predictions, tokenizer, confidence="all"):
   reported = PERCENT if any("objects/area" in p for p in predictions) else PERCENT[:3]
   return {k: float(result[k]) if result[k] >= 0 else math.nan  # pycocotools' -1
           for k in reported if k == "AP" or result[k] >= 0}
+
+
+def check_lists(p):
+  """Raises ValueError unless a prediction has one box, label, ... for each object."""
+  given = {key: p[key] for key in ("objects/bbox", "objects/label", "objects/is_crowd",
+                                   "objects/area") if key in p}
+  lists = [v for v in given.values() if isinstance(v, (list, tuple, np.ndarray))]
+  if len(lists) < len(given) or len(set(map(len, lists))) > 1:
+    raise ValueError(f"The example {p.get('id')!r} needs lists of equal length, but has "
+                     + ", ".join(f"{k}={v!r:.60}" for k, v in given.items()) + ".")
+
+
+def true_box(box, p):
+  """(ymin, xmin, ymax, xmax). Raises ValueError where that is no box in 0..1, as one in pixels."""
+  ymin, xmin, ymax, xmax = found = four(box, f"A box of the example {p.get('id')!r}")
+  if ymin > ymax or xmin > xmax or min(found) < -.5 or max(found) > 1.5:
+    raise ValueError(f"The box {list(found)} of the example {p.get('id')!r} is not ymin <= ymax, "
+                     "xmin <= xmax in 0..1 of the image.")
+  return found
 
 
 def objects(prediction, tokenizer, confidence=CONFIDENCES["all"]):

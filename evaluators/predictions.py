@@ -49,6 +49,21 @@ def require_keys(predictions, keys, type):
             f"make it, and keep({key!r}, ...) it.")
 
 
+def answer_text(answer, p):
+  """The text of an annotator's answer: a text, a number, or a record {"answer": ...} as VQAv2's.
+
+  Raises ValueError for anything else; p: its prediction, which is named.
+  """
+  answer = to_json(answer)
+  if isinstance(answer, dict) and "answer" in answer:
+    answer = to_json(answer["answer"])
+  if isinstance(answer, bool) or not isinstance(answer, (str, int, float)) or answer != answer:
+    raise ValueError(f"The question {p.get('id')!r} has the answer {answer!r:.80}, which is "
+                     'neither a text nor a number, nor a record {"answer": text}. Write it as '
+                     "the text that the model is to answer.")
+  return str(answer)
+
+
 def to_json(value):
   """numpy arrays, numpy scalars and bytes as JSON values."""
   if isinstance(value, bytes):

@@ -14,6 +14,7 @@ from big_vlm.reporting import columns
 from evaluators import recipe
 from evaluators.metrics import bootstrap
 
+FITTED_ON = "the same examples"  # see predictions.majority_class
 SAME = 1e-9  # a metric this near to the mean of the predictions' scores is that mean
 
 
@@ -91,7 +92,8 @@ def interval(metric, value, predictions):
 
 
 def table(results):
-  """The results as text, one a line; CIs and published scores where any is published."""
+  """The results as text, one a line; CIs and published scores where any is published. Below, what
+  the majority class was fitted on."""
   compared = any(r["published"] is not None for r in results)
   lines = [["metric", "model", *["95 % bootstrap CI", "published"] * compared, "majority class",
             "examples"]]
@@ -100,7 +102,8 @@ def table(results):
     between = " to ".join(text(x, r) for x in r["interval"] or (None,))
     lines.append([f"{r['task']}/{r['metric']}", value, *[between, published] * compared, baseline,
                   str(r["n"])])
-  return columns(lines)
+  fitted = any(r["baseline"] is not None for r in results)
+  return columns(lines) + f"\nmajority class: fitted on {FITTED_ON}" * fitted
 
 
 def text(value, result):

@@ -113,3 +113,4 @@ def test_the_table():
                    re.MULTILINE), table
   assert re.search(r"^coco/cider +141\.9 +- +- +141\.9 +10$", table, re.MULTILINE), table
   assert re.search(r"^coco/nll +1\.500 +- ", table, re.MULTILINE), table
+  assert table.endswith("\nmajority class: fitted on the same examples")

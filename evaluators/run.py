@@ -156,7 +156,7 @@ def write_results(folder, found, predictions, details):
   metrics = {f"{r['task']}/{r['metric']}": {
       "value": results.finite(r["value"]), "interval": r["interval"],
       "published": r["published"], "majority": r["baseline"],
-      "majority_fitted_on": "the same examples",
+      "majority_fitted_on": results.FITTED_ON,
       **{k: r[k] for k in ("n", "percent", "warnings")}} for r in found}
   files.write_atomic(path, json.dumps({"metrics": metrics, **details}, indent=2) + "\n")
   page = report.write_report(folder / "report.html", title="Evaluation", results=found,

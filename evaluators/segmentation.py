@@ -38,7 +38,7 @@ def score(predictions, tokenizer, vqvae=None):
     p["pred_boxes"] = [{"box": answer[0], "label": "", "score": None}] if answer else []
     p["references"] = []
     if "image" in p:
-      p["ref_mask"] = targets[i]["mask"]
+      p["ref_mask"] = targets[i]["mask"] > 0
       if answer:
         box, codes = answer
         mask = np.reshape(decode(codes[None]), (mask_codes.SIZE, mask_codes.SIZE))
@@ -60,8 +60,8 @@ class Target:
   def __getitem__(self, key):
     if key == "box":
       return self._box
-    mask = to_image(self._mask) > 0
-    return mask[..., 0] if mask.ndim == 3 else mask
+    mask = to_image(self._mask)
+    return mask[..., 0] if mask.ndim == 3 and mask.shape[-1] in (1, 3, 4) else mask
 
 
 @functools.lru_cache(maxsize=2)

@@ -1,6 +1,6 @@
 """Error rates of music scores (GrandStaff): of characters, symbols and lines, lower is better."""
 from evaluators.metrics import sequence
-from evaluators.predictions import require_keys
+from evaluators.predictions import answer_text, require_keys
 
 PERCENT = ()  # the rates are in per cent already
 
@@ -14,6 +14,7 @@ def score(predictions, tokenizer):
   del tokenizer
   require_keys(predictions, ["answer"], "sequence_error")
   for p in predictions:
+    p["answer"] = answer_text(p["answer"], p)
     p["references"] = [p["answer"]]
     p["errors"] = {rate: list(pair) for rate, pair in
                    sequence.sequence_errors(p["prediction"], p["answer"]).items()}

@@ -2,7 +2,7 @@
 import functools
 
 from evaluators.metrics import tables
-from evaluators.predictions import require_keys
+from evaluators.predictions import answer_text, require_keys
 
 METRICS = {"teds": tables.teds, "s_teds": functools.partial(tables.teds, structure_only=True),
            "grits_top": tables.grits_top, "grits_con": tables.grits_con}
@@ -16,6 +16,8 @@ def score(predictions, tokenizer):
   """
   del tokenizer
   require_keys(predictions, ["html"], "tables")
+  for p in predictions:
+    p["html"] = answer_text(p["html"], p)
   answers = {i: p["prediction"] for i, p in enumerate(predictions)}
   targets = {i: p["html"] for i, p in enumerate(predictions)}
   found = {name: tables.mean(metric, answers, targets) for name, metric in METRICS.items()}

@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 
-from evaluators.metrics import text_spotting
+from evaluators.metrics import polygons, text_spotting
 from evaluators.predictions import require_keys
 from pp import locations
 from pp.tokenizer import check_single_ids
@@ -48,13 +48,24 @@ def _image(i, p):
 
   Squashing a whole image does not change its IoUs.
   """
-  words = [{"text": str(label), "polygon": np.array(json.loads(polygon)) * _size(p),
-            "legible": True} for label, polygon in
-           zip(p["objects/label"], p["objects/polygon"], strict=True)]
-  words += [{"text": "", "polygon": np.array(json.loads(polygon)) * _size(p), "legible": False}
+  if len(p["objects/label"]) != len(p["objects/polygon"]):
+    raise ValueError(f"The example {p.get('id')!r} has {len(p['objects/label'])} objects/label but "
+                     f"{len(p['objects/polygon'])} objects/polygon.")
+  words = [{"text": str(label), "polygon": _pixels(polygon, p), "legible": True}
+           for label, polygon in zip(p["objects/label"], p["objects/polygon"])]
+  words += [{"text": "", "polygon": _pixels(polygon, p), "legible": False}
             for polygon in p["ignored/polygon"]]
   h, w = p["image_size"]
   return {"id": i, "height": h, "width": w, "words": words}
+
+
+def _pixels(polygon, p):
+  """float [N, 2] of a polygon, a list or its JSON."""
+  try:
+    polygon = json.loads(polygon) if isinstance(polygon, str) else polygon
+  except ValueError:
+    pass  # refused below
+  return polygons.corners(polygon, f"A polygon of the example {p.get('id')!r}") * _size(p)
 
 
 def _box(polygon):

@@ -331,6 +331,31 @@ def test_masks_need_the_vqvae(monkeypatch):
     segmentation.score([row("", **{"objects/mask": [[1]], "objects/bbox": [0, 0, 1, 1]})], None)
 
 
+HERE = {"objects/bbox": [[0, 0, .5, .5]], "objects/label": ["a"], "image_size": [9, 9]}
+
+
+@pytest.mark.parametrize("evaluator, bad, complaint", [
+    (detection, HERE | {"objects/bbox": [[0, 0, 50, 50]]}, "in 0..1 of the image"),
+    (detection, HERE | {"objects/bbox": [[.5, 0, 0, 1]]}, "not ymin <= ymax"),
+    (detection, HERE | {"objects/label": "a"}, "lists of equal length.*'a'"),
+    (detection, HERE | {"objects/is_crowd": []}, r"lists of equal length.*objects/is_crowd=\[\]"),
+    (text_spotting, HERE | {"objects/polygon": ["[[0, 0]"], "ignored/polygon": []},
+     "polygon of the example 'a' is a list of three"),
+    (text_spotting, HERE | {"objects/polygon": [], "ignored/polygon": []}, "0 objects/polygon"),
+    (sequence_error, {"answer": ""}, "no text in the 1 given"),
+    (exact_match, {"suffix": True}, "neither a text nor a number"),
+    (caption, {"captions": []}, "empty list of references"),
+])
+def test_references_that_make_no_sense(evaluator, bad, complaint):
+  with pytest.raises(ValueError, match=complaint):
+    evaluator.score([row("", **bad)], None)
+
+
+def test_references_that_are_read_as_meant():
+  assert exact_match.score([row("5", suffix=5)], None) == {"acc": 1}
+  assert caption.score([row("a cat", captions="a cat")], None)["exact"] == 1
+
+
 @pytest.mark.parametrize("evaluator, keys", [
     (exact_match, "suffix"), (caption, "suffix"), (counting, "answer"), (detection, "objects/bbox"),
     (segmentation, "objects/mask"), (text_spotting, "objects/label"), (tables, "html"),

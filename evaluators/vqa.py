@@ -16,7 +16,7 @@ from evaluators.metrics import (
     vqa,
     yes_no,
 )
-from evaluators.predictions import require_keys, to_json
+from evaluators.predictions import answer_text, require_keys
 from pp.names import pick
 
 CORRECT = 0.5  # of ten annotators two or three agree; ANLS counts a text from there on
@@ -64,23 +64,11 @@ def check(metric, to_lower=False):
 def _references(p):
   if "answers" not in p:
     require_keys([p], ["answer"], "vqa")
-    return [_answer_text(p["answer"], p)]
+    return [answer_text(p["answer"], p)]
   if not isinstance(p["answers"], (list, tuple)) or not p["answers"]:
     raise ValueError(f"The question {p.get('id')!r} has no answers to score by, but "
                      f"{p['answers']!r}. Questions of a test split go to the type `submission`.")
-  return [_answer_text(answer, p) for answer in p["answers"]]
-
-
-def _answer_text(answer, p):
-  """The text of an annotator's answer: a text, a number, or a record {"answer": ...} as VQAv2's."""
-  answer = to_json(answer)
-  if isinstance(answer, dict) and "answer" in answer:
-    answer = to_json(answer["answer"])
-  if isinstance(answer, bool) or not isinstance(answer, (str, int, float)) or answer != answer:
-    raise ValueError(f"The question {p.get('id')!r} has the answer {answer!r:.80}, which is "
-                     'neither a text nor a number, nor a record {"answer": text}. Write it as '
-                     "the text that the model is to answer.")
-  return str(answer)
+  return [answer_text(answer, p) for answer in p["answers"]]
 
 
 def _each(metric, answers, targets):

@@ -11,6 +11,7 @@ import math
 from pycocotools import coco, cocoeval
 
 from evaluators.metrics import ids
+from evaluators.metrics.grounding import four
 from pp import locations
 
 # The order of COCOeval.stats. COCO's own names, shortened as detection papers do.
@@ -45,6 +46,9 @@ def coco_map(predictions, images, annotations, categories, denominator=locations
       a set without images or annotations.
   """
   sizes = ids.unique(images, "images")
+  for i, image in sizes.items():
+    if not (0 < image["height"] < math.inf and 0 < image["width"] < math.inf):
+      raise ValueError(f"Image {i!r} has {image['height']} x {image['width']} pixels.")
   names = ids.unique(categories, "categories")
   if not annotations:
     raise ValueError("No annotations: average precision of an unlabelled set is undefined.")
@@ -68,13 +72,14 @@ def _annotation(i, annotation, number, names):
     if annotation[key] not in known:
       raise ValueError(f"Annotation {i - 1} has {key} {annotation[key]!r}, which is not among "
                        f"the {len(known)} known ids, e.g. {list(known)[:3]}.")
-  box = [float(v) for v in annotation["bbox"]]
-  if len(box) != 4 or not all(map(math.isfinite, box)):
-    raise ValueError(f"Annotation {i - 1} has the bbox {box}, not four finite numbers x, y, "
-                     "width, height.")
+  box = list(four(annotation["bbox"], f"The bbox of annotation {i - 1}", "x, y, width, height"))
+  area = annotation.get("area", box[2] * box[3])
+  if min(box[2:]) < 0 or not math.isfinite(area):
+    raise ValueError(f"The bbox {box} of annotation {i - 1} has a negative width or height, or its "
+                     f"area, {area}, is no number.")
   return {"id": i, "image_id": number[annotation["image_id"]],
           "category_id": annotation["category_id"], "bbox": box,
-          "area": annotation.get("area", box[2] * box[3]),
+          "area": area,
           "iscrowd": annotation.get("iscrowd", 0)}
 
 
@@ -91,9 +96,7 @@ def _detections(predictions, sizes, number, names, denominator):
       if label not in category:
         unknown += 1
         continue
-      ymin, xmin, ymax, xmax = (float(v) for v in box)
-      if not all(map(math.isfinite, (ymin, xmin, ymax, xmax))):
-        raise ValueError(f"Image {image_id!r}: the box {box} of {label!r} is not finite.")
+      ymin, xmin, ymax, xmax = four(box, f"Image {image_id!r}: the box of {label!r}")
       height, width = sizes[image_id]["height"], sizes[image_id]["width"]
       # An inverted box has no area: it matches nothing and counts as a false positive.
       size = max(xmax - xmin, 0) * width, max(ymax - ymin, 0) * height
@@ -111,6 +114,8 @@ def _objects(prediction, scale):
   if "text" in prediction:
     return [([edge * scale for edge in o.box], o.label.strip())
             for o in locations.parse_objects(prediction["text"])]
+  if odd := [o for o in prediction["objects"] if not isinstance(o["label"], str)]:
+    raise ValueError(f"Image {prediction['image_id']!r}: the label of {odd[0]!r:.100} is no text.")
   return [(o["box"], o["label"].strip()) for o in prediction["objects"]]
 
 

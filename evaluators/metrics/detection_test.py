@@ -165,7 +165,8 @@ OBJECT = {"box": (.1, .1, .9, .6), "label": "cat"}
     ({"image_id": 10, "objects": [OBJECT], "scores": [float("inf")]}, "an infinity"),
     ({"image_id": 10, "objects": [OBJECT], "scores": [.5, .5]}, "2 scores for 1 objects"),
     ({"image_id": 10, "objects": [{"box": (0, 0, float("nan"), 1), "label": "cat"}]},
-     "is not finite"),
+     "the box of 'cat' is four finite numbers"),
+    ({"image_id": 10, "objects": [{**OBJECT, "label": None}]}, "is no text"),
     ({"image_id": 10, "objects": [], "text": ""}, "one of them"),
     ({"image_id": 10}, "needs 'text' or 'objects'"),
 ])
@@ -183,7 +184,8 @@ def test_bad_predictions(prediction, named):
     (dict(categories=CATEGORIES + [{"id": 4, "name": "cat"}]), "the same name"),
     (dict(annotations=[{**ANNOTATIONS[0], "image_id": 5}]), "Annotation 0 has image_id 5"),
     (dict(annotations=[{**ANNOTATIONS[0], "category_id": 1}]), "category_id 1"),
-    (dict(annotations=[{**ANNOTATIONS[0], "bbox": [1, 2, float("nan"), 3]}]), "finite numbers x"),
+    (dict(annotations=[{**ANNOTATIONS[0], "bbox": [1, 2, float("nan"), 3]}]), "finite numbers, x"),
+    (dict(annotations=[{**ANNOTATIONS[0], "bbox": [1, 2, -1, 3]}]), "a negative width"),
 ])
 def test_sets_that_do_not_fit_together(change, named):
   with pytest.raises(ValueError, match=named):

@@ -18,7 +18,7 @@ def test_fractions_that_reach_an_iou():
       "boxacc/0.5": pytest.approx(2 / 3), "boxacc/0.75": pytest.approx(1 / 3)}
 
 
-@pytest.mark.parametrize("box", [(0, 0, 1), (0, 0, 1, float("nan"))])
+@pytest.mark.parametrize("box", [(0, 0, 1), (0, 0, 1, float("nan")), None, "0001", [[0]] * 4])
 def test_a_box_is_four_finite_numbers(box):
-  with pytest.raises(ValueError, match="1: a box is four finite numbers"):
-    grounding.check_box(box, 1)
+  with pytest.raises(ValueError, match="A box is four finite numbers, ymin"):
+    grounding.box_iou(box, (0, 0, 1, 1))

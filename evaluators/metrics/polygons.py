@@ -15,8 +15,11 @@ def intersection_area(a, b):
 
   Returns:
     float >= 0 in the square of the corners' unit.
+
+  Raises:
+    ValueError: for fewer than three corners, or numbers that are not finite.
   """
-  a, b = np.asarray(a, float), np.asarray(b, float)
+  a, b = corners(a), corners(b)
   if (a.max(0) <= b.min(0)).any() or (b.max(0) <= a.min(0)).any():
     return 0.
   edges_a, edges_b = _edges(a), _edges(b)
@@ -33,6 +36,17 @@ def intersection_area(a, b):
 def area(polygon):
   """Area of a polygon float [N, 2], with the parts that it goes around twice left out."""
   return intersection_area(polygon, polygon)
+
+
+def corners(polygon, what="A polygon"):
+  """float [N, 2]. Raises ValueError unless that is three or more finite (x, y)."""
+  try:
+    found = np.asarray(polygon, float)
+  except (TypeError, ValueError):
+    found = np.zeros(0)
+  if found.ndim != 2 or found.shape[1] != 2 or len(found) < 3 or not np.isfinite(found).all():
+    raise ValueError(f"{what} is a list of three or more finite (x, y), not {polygon!r:.100}.")
+  return found
 
 
 def box_polygon(box):

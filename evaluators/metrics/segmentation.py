@@ -16,7 +16,7 @@ import re
 
 import numpy as np
 
-from evaluators.metrics.grounding import box_iou, check_box, fractions_reaching
+from evaluators.metrics.grounding import box_iou, four, fractions_reaching
 from evaluators.metrics.ids import paired
 from pp import locations, mask_codes
 
@@ -62,26 +62,29 @@ def referring(predictions, truths, decode=None, box_ious=(.5, .75)):
   answers = _answers([p for _, p, _ in pairs if isinstance(p, str)], decode)
   ious, box_overlaps, sums, invalid = {}, [], np.zeros(2), 0
   for name, prediction, truth in pairs:
-    true_mask = np.asarray(truth["mask"]) > 0
-    check_box(truth["box"], name)
-    if true_mask.ndim != 2 or not true_mask.any():
-      raise ValueError(f"The true mask of {name!r} is empty or not [H, W]: its shape is "
-                       f"{true_mask.shape}. An expression without an object has no IoU.")
+    true_mask = _inside(truth["mask"], f"The true mask of {name!r}")
+    true_box = four(truth["box"], f"The true box of {name!r}")
+    if not true_mask.any():
+      raise ValueError(f"The true mask of {name!r} is empty: an expression without an object has "
+                       "no IoU.")
     if isinstance(prediction, str):
       box, mask64 = next(answers)
       mask = None
       if box is not None and _holds_a_pixel(box, true_mask.shape):
         mask = mask_codes.paste(mask64, box, true_mask.shape)
-    else:
-      mask = np.asarray(prediction["mask"]) > 0
+    elif isinstance(prediction, dict) and "mask" in prediction:
+      mask = _inside(prediction["mask"], f"The predicted mask of {name!r}")
       box = prediction.get("box", bounding_box(mask))
+    else:
+      raise ValueError(f"The prediction of {name!r} is an answer, str, or {{'mask': [H, W]}}, not "
+                       f"{prediction!r:.100}.")
     if box is not None:
-      check_box(box, name)
+      box = four(box, f"The predicted box of {name!r}")
     invalid += mask is None
     overlap = (0, true_mask.sum()) if mask is None else _overlap(mask, true_mask)
     sums += overlap
     ious[name] = float(overlap[0] / overlap[1])
-    box_overlaps.append(0. if box is None else box_iou(box, truth["box"]))
+    box_overlaps.append(0. if box is None else box_iou(box, true_box))
   return {"miou": sum(ious.values()) / len(ious), "ciou": float(sums[0] / sums[1]),
           **fractions_reaching(box_overlaps, box_ious),
           "invalid": invalid, "total": len(ious)}, ious
@@ -107,9 +110,9 @@ def _holds_a_pixel(box, size):
 
 def bounding_box(mask):
   """(ymin, xmin, ymax, xmax) in 0..1 around the object of a mask [H, W]; None without one."""
-  edges = []
+  edges, mask = [], _inside(mask, "A mask")
   for axis in (0, 1):
-    at = np.flatnonzero((np.asarray(mask) > 0).any(axis=1 - axis))
+    at = np.flatnonzero(mask.any(axis=1 - axis))
     if not at.size:
       return None
     edges.append((at[0] / mask.shape[axis], (at[-1] + 1) / mask.shape[axis]))
@@ -117,10 +120,19 @@ def bounding_box(mask):
   return ymin, xmin, ymax, xmax
 
 
+def _inside(mask, what):
+  """bool [H, W]: where a mask is above 0. Raises ValueError for anything else than such numbers."""
+  found = np.asarray(mask)
+  if found.ndim != 2 or found.dtype.kind not in "biuf" or np.isnan(found).any():
+    raise ValueError(f"{what} is [H, W] numbers, above 0 where the object is and none of them NaN; "
+                     f"this one is {list(found.shape)}, {found.dtype}.")
+  return found > 0
+
+
 def _overlap(prediction, truth):
   """(pixels of both, pixels of either)."""
-  prediction, truth = np.asarray(prediction) > 0, np.asarray(truth) > 0
-  if prediction.shape != truth.shape or truth.ndim != 2:
+  prediction, truth = _inside(prediction, "A mask"), _inside(truth, "A mask")
+  if prediction.shape != truth.shape:
     raise ValueError(f"Masks to compare are [H, W] of one size, got {prediction.shape} and "
                      f"{truth.shape}: bring the predicted one to the size of the true one.")
   return int((prediction & truth).sum()), int((prediction | truth).sum())

@@ -85,3 +85,11 @@ def test_decode_gets_the_codes_in_batches_of_64():
 def test_bad_input(predictions, truths, named):
   with pytest.raises(ValueError, match=named):
     segmentation.referring(predictions, truths)
+
+
+@pytest.mark.parametrize("mask", [FULL[0], FULL[None], FULL * float("nan"), "mask.png"])
+def test_a_mask_is_numbers_in_two_dimensions(mask):
+  for use in (segmentation.bounding_box, lambda mask: segmentation.mask_iou(FULL, mask),
+              lambda mask: segmentation.referring({1: {"mask": mask}}, {1: TRUTH})):
+    with pytest.raises(ValueError, match=r"mask.* is \[H, W\] numbers"):
+      use(mask)

@@ -103,13 +103,7 @@ def match_words(predicted, truth):
 
 
 def _polygon(word):
-  corners = np.asarray(word["polygon"], float)
-  if corners.ndim != 2 or corners.shape[1:] != (2,) or len(corners) < 3:
-    raise ValueError(f"The polygon of the word {word['text']!r} is not a list of three or more "
-                     f"(x, y): {word['polygon']}.")
-  if not np.isfinite(corners).all():
-    raise ValueError(f"The polygon of the word {word['text']!r} is not finite: {word['polygon']}.")
-  return corners
+  return polygons.corners(word["polygon"], f"The polygon of the word {word['text']!r}")
 
 
 def _areas(words, others):
