@@ -8,8 +8,18 @@ A family is a package with
   PLACES        ((part in a profile, regex), ...)
   hf, keras, presets      how other formats name its leaves, and what is released
 
-of a decoder (nn/decoder.py has the interface of its Model) or of a vision tower, whose Model takes
-images [B, H, W, 3] and whose config has the properties `patches` and `tokens` (per image).
+of a decoder (nn/decoder.py has the interface of its Model) or of a vision tower:
+
+  Model         Model(config)(image, train=False): uint8 or float [-1, 1] images [B, H, W, 3] ->
+                [B, tokens, out_width], with pool="map" [B, out_width]. Its layers are stacked in
+                Transformer/encoderblock, which has MultiHeadDotProductAttention_0; the module
+                `head` projects to out_width. As "intermediates" it sows "embedded" (the layers'
+                input), "encoded" (after the last norm) and "features" (the output), each layer
+                "hidden", its attention "attention".
+  Config        width, depth, mlp, heads, head_dim, image_size, patches, tokens (per image), pool
+                ("none" in a PaliGemma), out_width (there the decoder's width; None: no head),
+                dropout, dtype, remat, attention, unroll
+
 paligemma.py composes a tower with a decoder. How the whole model's leaves lie in another format is
 in the paligemma_*.py beside it; how formats are read is big_vlm/formats/.
 """

@@ -1,11 +1,16 @@
 """What each family's folder says for other formats: hf.py, keras.py, npz.py and presets.py.
 
   hf       ARCHITECTURES {model_type: class}, PALIGEMMA: those that transformers' PaliGemma takes,
-           SPELLINGS, IGNORED; import_config(config.json, where, in_paligemma=False),
-           export_config(config), param_map(config, root="", padding=0)
+           SPELLINGS [(regex, replacement)] from other spellings of names to that of param_map,
+           IGNORED: regex of leaves that are left out; export_config(config),
+           import_config(config.json, where, in_paligemma=False),
+           param_map(config, root="", padding=0)
   keras    CLASSES, PALIGEMMA: whether KerasHub's PaliGemma takes it, of decoders TEXT_LENGTH and
-           BYTE_LEVEL; import_config, export_config, param_map
-  npz      MARKS: leaves that tell the family; config_from_shapes(shapes, multimodal)
+           BYTE_LEVEL; import_config, export_config, param_map. If needed, ROOT: where a class
+           of CLASSES keeps the leaves of param_map, IGNORED, and of towers constants(config):
+           {name: array} that an export writes and an import ignores
+  npz      MARKS: leaves that tell the family; config_from_shapes(shapes, multimodal); if needed,
+           import_names(leaves, path): leaves under older names -> under ours
   presets  MODELS {words: variant}, KAGGLE, HUGGING_FACE, SIZES; family_name(config)
 
 import_config gives the family's own config, export_config what is written for it, param_map its
