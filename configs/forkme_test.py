@@ -36,7 +36,7 @@ def own(tmp_path_factory):
                  llm=dict(variant="tiny", vocab_size=get_tokenizer(TOKENIZER).vocab_size))
   s = setup.make(c, jax.devices()[:1])
   (folder / "W").mkdir()
-  train.describe(folder / "W", c, s)
+  train.describe(folder / "W", c, s, {}, 0)
   with Checkpoints(folder / "W") as checkpoints:
     checkpoints.save(0, train.as_items(setup.start(c, s), s.optimizer))
   return folder

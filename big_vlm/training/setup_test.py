@@ -28,7 +28,7 @@ def start(config):
 
 def save(config, s, state, folder):
   folder.mkdir()
-  train.describe(folder, config, s)
+  train.describe(folder, config, s, {}, 0)
   with Checkpoints(folder) as checkpoints:
     checkpoints.save(0, train.as_items(state, s.optimizer))
 
