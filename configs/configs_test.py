@@ -103,6 +103,8 @@ def _scores(key, asked):
     row = to_json({k: v[i] for k, v in host.items()})
     row |= {k: values[i] for k, values in ROWS.items() if k in row}
     row |= {"answer": ("yes", "no")[i]} if metric == "pope" else {}
+    if kind == "caption" and i:  # CIDEr has no value where all images have the same captions
+      row |= {"captions": ["y"]} if "captions" in row else {"suffix": "y"}
     row |= dict(id=f"x:{i}", image_size=[8, 8], prediction="x", tokens=[5], logprobs=[-1.],
                 finish_reason="eos")
     if kind == "perplexity":

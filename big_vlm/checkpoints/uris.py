@@ -8,16 +8,19 @@
 Fetched files are kept: in the cache of the library (HF_HOME, KAGGLEHUB_CACHE), and for gs:// in
 ~/.cache/big_vlm, or $BIG_VLM_CACHE. The libraries are imported only when they are needed.
 """
+import contextlib
 import errno
 import importlib
 import os
 import pathlib
 import re
 import shutil
+import sys
 
 from big_vlm import files, presets
 from big_vlm.families import paligemma_presets
 from big_vlm.formats.npz import split_part
+from pp.printable import raw
 
 INSTALL = {"huggingface_hub": "huggingface_hub==2.4.0", "kagglehub": "kagglehub==1.0.2",
            "gcsfs": "gcsfs==2026.10.1"}
@@ -52,7 +55,8 @@ def fetch(uri, note=print):
     raise FetchError(f"{uri}: {scheme}:// is not known; known are "
                      f"{', '.join(f'{s}://' for s in _FETCHERS)} and local paths.")
   if is_uri:
-    return _FETCHERS[scheme](uri, note)
+    with contextlib.redirect_stderr(raw(sys.stderr)):  # the libraries' progress bars
+      return _FETCHERS[scheme](uri, note)
   path = os.path.expanduser(uri)
   if not os.path.exists(path):
     raise FetchError(f"There is no file or folder {path}.{presets.near_miss(uri)} "

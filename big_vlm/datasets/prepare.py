@@ -6,14 +6,17 @@
 
 After a kill the same command resumes.
 """
+import contextlib
 import importlib
 import inspect
 import pkgutil
+import sys
 
 from etils import epy
 
 from big_vlm import cli, datasets
 from big_vlm.data import tfds as prepared
+from pp.printable import raw
 
 with epy.lazy_imports():  # slow to import
   import tensorflow_datasets as tfds
@@ -39,7 +42,9 @@ def prepare(name, data_dir=None, manual_dir=None, allow_incomplete=False, splits
   builder = prepared.builder(name, data_dir)
   if not builder.is_prepared():
     builder.allow_incomplete, builder.only = allow_incomplete, tuple(splits)
-    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
+    with contextlib.redirect_stderr(raw(sys.stderr)):  # its progress bars move the cursor
+      builder.download_and_prepare(
+          download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
   elif missing := [split for split in splits if split not in builder.info.splits]:
     raise ValueError(f"{name} is prepared in {builder.data_dir} without {', '.join(missing)}. "
                      "Remove that folder to prepare it anew.")
