@@ -24,8 +24,12 @@ def cache():
     jax.config.update("jax_persistent_cache_min_compile_time_secs", SECONDS)
   if not _counts:
     _counts.update(dict.fromkeys(EVENTS.values(), 0))
-    jax.monitoring.register_event_listener(
-        lambda event, **_: event in EVENTS and _counts.update([EVENTS[event]]))
+    jax.monitoring.register_event_listener(_count)
+
+
+def _count(event, **_):
+  if event in EVENTS:
+    _counts[EVENTS[event]] += 1
 
 
 def cache_stats():

@@ -3,7 +3,6 @@
 An object store has no append and no rename, but an object is visible only once it is whole.
 """
 import contextlib
-import errno
 import glob
 import os
 import pathlib
@@ -11,6 +10,8 @@ import stat
 import time
 
 from etils import epath
+
+from pp.foreign import open_regular as open_regular
 
 LEFT = 3600  # seconds after which an unfinished file is of a process that is gone
 SHARE = 20  # an object is rewritten after this many times as long as the last rewrite took
@@ -25,22 +26,6 @@ def absolute(path):
   """The absolute path that Orbax asks for."""
   path = epath.Path(path)
   return path.absolute() if is_local(path) else path
-
-
-def open_regular(path, links=True):
-  """Opens a file of this machine to read bytes; OSError for a folder, a pipe or a device, which
-  would wait or never end. links: whether the path may be a symbolic link.
-
-  What is opened is what was checked, whatever another process puts in its place meanwhile.
-  """
-  flags = os.O_RDONLY | os.O_NONBLOCK | (0 if links else os.O_NOFOLLOW)
-  file = open(os.open(path, flags | os.O_CLOEXEC), "rb", buffering=0)
-  if not stat.S_ISREG(mode := os.fstat(file.fileno()).st_mode):
-    file.close()
-    kind = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
-    raise OSError(kind, "Is a directory" if stat.S_ISDIR(mode) else "It is a pipe or a device",
-                  os.fspath(path))
-  return file
 
 
 def inside(root, name):

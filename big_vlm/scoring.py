@@ -99,7 +99,7 @@ def _intercepted(model, params, batch, intercept):
   """hidden_states(), one layer after another, so that `intercept`, an ordinary function with its
   own closures, stands between compiled parts."""
   x, metadata = _apply(_embed, model, params, batch)
-  x = _apply(_positioned, model, params, intercept(x, -1), batch["text"].shape[1], metadata)
+  x = _apply(_positioned, model, params, intercept(x, -1), batch["text"], metadata)
   config = model.config.llm
   decoder = families.of(config).Model
   args = decoder.block_args(config, metadata, metadata)
@@ -109,10 +109,9 @@ def _intercepted(model, params, batch, intercept):
   return _apply(_norm, model, params, x)[:, -batch["text"].shape[1]:]
 
 
-@functools.partial(jax.jit, static_argnames=("part", "model", "length"))
-def _apply(part, model, params, x, length=None, *args):
-  more = () if length is None else (length, *args)
-  return model.apply({"params": params}, x, *more, method=part)
+@functools.partial(jax.jit, static_argnames=("part", "model"))
+def _apply(part, model, params, *args):
+  return model.apply({"params": params}, *args, method=part)
 
 
 @functools.partial(jax.jit, static_argnames="block")
@@ -128,9 +127,11 @@ def _embed(module, batch):
   return jnp.concatenate([x[:, :-rows.shape[1]], rows], axis=1), metadata
 
 
-def _positioned(module, x, length, metadata):
-  text = module.llm.embedder.scale(x[:, -length:])
-  return module.llm.positioned(jnp.concatenate([x[:, :-length], text], axis=1), metadata)
+def _positioned(module, x, tokens, metadata):
+  """x as _embed() gives it, the rows of text scaled; tokens [B, T] tells how many these are."""
+  images, text = jnp.split(x, [x.shape[1] - tokens.shape[1]], axis=1)
+  x = jnp.concatenate([images, module.llm.embedder.scale(text)], axis=1)
+  return module.llm.positioned(x, metadata)
 
 
 def _norm(module, x):

@@ -50,7 +50,7 @@ def from_preset(source: str | os.PathLike, *, dtype: str = "float32", load_weigh
   """
   if dtype not in DTYPES:
     more = f" For {dtype} weights: from_preset(...).quantize({dtype!r})." * (
-        dtype in ("int8", "int4"))
+        dtype in quantize.KINDS)
     raise ValueError(f"dtype={dtype!r} is none of {', '.join(DTYPES)}.{more}")
   preset = presets.resolve(str(source))
   if preset and not load_weights:
@@ -369,9 +369,10 @@ class VLM:
       raise ValueError("This model has no image tower: leave the images out.")
     if np.ndim(images) not in (4, 5):
       raise ValueError(f"images are [B, H, W, 3] or [B, F, H, W, 3], not {list(np.shape(images))}.")
-    if not isinstance(images, jax.core.Tracer) and np.asarray(images).dtype.kind == "f":
-      image_input.check_range(np.asarray(images))
-    return jnp.asarray(images)
+    images = jnp.asarray(images)
+    if not isinstance(images, jax.core.Tracer) and jnp.issubdtype(images.dtype, jnp.floating):
+      image_input.check_range(images)
+    return images
 
   def _ids(self, ids, what):
     """int32 of token ids; ValueError for others, such as -100, which torch's losses leave out."""

@@ -14,51 +14,15 @@ import pytest
 from PIL import Image
 
 import big_vlm
-from big_vlm.checkpoints import native
 from big_vlm.decode import generate
 from big_vlm.decode.session import GenerationConfig
 from big_vlm.families import paligemma
 from big_vlm.training import fit
 from big_vlm.vlm import VLM
 
-MODEL = dict(img=dict(variant="tiny"), llm=dict(variant="tiny", vocab_size=1632))
 PROMPTS = ["ocr", "answer en how many digits are there?", "detect 3 ; 7", "caption de", "ocr en"]
 SAMPLERS = ["greedy", "top_k(5)|top_p(.9)|temperature(2.)", "best_of(2, 'min_p(.1)')", "beam(2)",
             "contrastive(3)"]
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory, tokenizer):
-  """A work folder as training leaves it, but for the checkpoint itself."""
-  folder = tmp_path_factory.mktemp("model")
-  native.write_model(folder, MODEL, tokenizer)
-  return folder
-
-
-def stirred(vlm):
-  """Blocks that outweigh the embedding: else every token predicts itself again."""
-  keys = iter(jax.random.split(jax.random.key(1), 100))
-  stir = lambda x: x + 0.5 * jax.random.normal(next(keys), x.shape)
-  vlm.params["llm"]["layers"] = jax.tree.map(stir, vlm.params["llm"]["layers"])
-  return vlm
-
-
-@pytest.fixture(scope="module")
-def vlm(source, mesh1):
-  return stirred(big_vlm.from_preset(source, load_weights=False, mesh=mesh1))
-
-
-@pytest.fixture(scope="module")
-def text_only(mesh1):
-  """A Gemma without a tokenizer."""
-  model = paligemma.PaliGemma(paligemma.config(llm=dict(variant="tiny2")))
-  params = jax.jit(lambda: paligemma.init_params(model, jax.random.key(0)))()
-  return stirred(VLM(model, params, None, mesh1, None, "test"))
-
-
-@pytest.fixture
-def image(rng):
-  return rng.integers(0, 256, (20, 30, 3)).astype(np.uint8)
 
 
 @pytest.fixture
@@ -233,7 +197,7 @@ def test_nothing_compiles_anew_over_fifty_mixed_requests(vlm, images, rng):
   assert compiled() == before and not events
 
 
-def test_all_devices_answer_as_one(source, vlm, image):
+def test_all_devices_answer_as_one(source, vlm, image, stirred):
   """Parameters are cut over 8 devices, none of which holds them all."""
   rules = [(".*/input_embedding", ("fsdp", None)), (".*/gating_einsum", (None, None, None, "fsdp")),
            (".*/mlp/linear", (None, "fsdp", None)), (".*", "replicate")]
@@ -297,44 +261,6 @@ def test_score_equals_the_full_forward(vlm, image):
     want = [full[len(prompt) - 1 + t, token] for t, token in enumerate(ids)]
     np.testing.assert_allclose(logprobs, want, atol=1e-4)
     assert math.isclose(total, sum(want), abs_tol=1e-4)
-
-
-def test_score_tokens_lays_the_layers_open(text_only, rng):
-  tokens = rng.integers(4, 128, (2, 6))
-  seen = []
-  def look(x, i):
-    seen.append((i, x.shape))
-    return x
-  logits = text_only.score_tokens(tokens, layer_intercept_fn=look)
-  assert seen == [(i, (2, 6, 32)) for i in (-1, 0, 1, 2)]
-  np.testing.assert_allclose(logits, text_only.logits(tokens), atol=1e-4)
-  np.testing.assert_allclose(text_only.score_tokens(tokens), logits, atol=1e-4)
-  # -1 is the table's own rows, as KerasHub has it, before Gemma's sqrt(D).
-  first = []
-  text_only.score_tokens(tokens, layer_intercept_fn=lambda x, i: (first.append(x), x)[1])
-  table = text_only.params["llm"]["embedder"]["input_embedding"]
-  np.testing.assert_array_equal(first[0], table[tokens])
-  # What goes on is what the function gives.
-  cut = text_only.score_tokens(tokens, layer_intercept_fn=lambda x, i: x * (i != 1))
-  assert np.abs(cut - logits).max() > 0.1
-
-
-def test_gradients_with_respect_to_the_embeddings(vlm, rng):
-  """The example of KerasHub's documentation, there with a tape."""
-  tokens = rng.integers(4, 1632, (2, 6))
-  targets = np.roll(tokens, -1, axis=1)
-  image = rng.integers(0, 256, (2, 16, 16, 3)).astype(np.uint8)
-  def loss(change):
-    return vlm.score_tokens(tokens, image, mode="loss", targets=targets, layer_intercept_fn=
-                            lambda x, i: x + change if i == -1 else x)
-  zeros = jnp.zeros((2, 4 + 6, 32))
-  grads = jax.grad(lambda change: loss(change)[:, 3].sum())(zeros)
-  assert np.abs(grads[:, :8]).min(axis=-1).max() > 0
-  assert not grads[:, 8:].any()  # causal: the loss at token 3 knows no later one
-  # Text is multiplied by sqrt(32) after the change.
-  step = 1e-3 / 32**.5 * np.asarray(rng.normal(size=zeros.shape), np.float32)
-  both = [loss(sign * step)[:, 3].sum() for sign in (1, -1)]
-  np.testing.assert_allclose((both[0] - both[1]) / 2, (grads * step).sum(), rtol=0.05)
 
 
 def test_adapters_begin_as_the_base_and_merge_back(vlm, image):
@@ -513,27 +439,6 @@ def test_adapters_that_were_dropped_are_not_a_full_training(vlm, image):
   other.with_lora(2)
   with pytest.raises(ValueError, match="vlm = vlm.with_lora"):
     other.fit([{"image": image, "prefix": "ocr", "suffix": "3"}], steps=1)
-
-
-def test_decoding_by_hand_is_generate(text_only):
-  prompt = [2, 5, 6]
-  want = text_only.generate([prompt], max_new_tokens=3, stop=())[0].tokens
-  logits, cache = text_only.prefill([prompt], max_new_tokens=3)
-  np.testing.assert_allclose(logits, text_only.logits([prompt], last=1)[:, 0], atol=1e-4)
-  got = []
-  for _ in want:
-    got.append(int(logits.argmax()))
-    logits, cache = text_only.extend([got[-1]], cache)
-  assert got == want
-
-
-def test_activations_by_name(vlm, image):
-  small = vlm.preprocess(image)[None]
-  found = vlm.outputs([[2, 5, 6]], small, names=("hidden", "image"))
-  assert found["hidden"].shape == (3, 1, 4 + 3, 32)
-  np.testing.assert_allclose(found["image"], vlm.image_features(small), atol=1e-5)
-  with pytest.raises(ValueError, match="Did you mean 'hidden'"):
-    vlm.outputs([[2, 5]], small, names=["hiden"])
 
 
 def test_the_dtype_of_a_preset_is_one_of_three(source):

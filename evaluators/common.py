@@ -253,11 +253,12 @@ class Evaluator:
   def _check_keys(self, example):
     """Raises MissingKey now, and not after everything is decoded."""
     try:
-      self.score([{**example, "prediction": ""}])
+      self.score([{**example, "prediction": "", "tokens": [], "logprobs": [],
+                   "finish_reason": "eos"}])
     except MissingKey:
       raise
-    except ValueError:
-      pass  # a metric that is undefined for one example alone, such as AP where nothing is seen
+    except Exception:
+      pass  # a metric may be undefined for one example alone; the score of all says what is wrong
 
   def _likelihoods(self, params, device, at, real):
     """A function (row of this process, row of the whole batch) -> fields of the prediction."""

@@ -15,8 +15,10 @@ from etils import epath
 
 import big_vlm
 from big_vlm import cli, compilation, distributed, files, reporting, sharding
+from big_vlm.adapt.quantize import KINDS
 from big_vlm.data import source
 from big_vlm.families import paligemma
+from big_vlm.vlm import DTYPES
 from evaluators import common, provenance, recipe, report, results
 from evaluators.predictions import write_predictions
 from pp.names import pick
@@ -180,9 +182,9 @@ def main(argv=None):
   parser.add_argument("--evals", help="evals of the config to run, with commas, e.g. "
                                       "'okvqa/val,pope/*' (default: all)")
   parser.add_argument("--split", help="data split to evaluate instead of the config's")
-  parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"),
+  parser.add_argument("--dtype", choices=DTYPES,
                       help="of parameters and activations (default: the config's, else float32)")
-  parser.add_argument("--quantize", choices=("int8", "int4"), help="evaluate with weights so small")
+  parser.add_argument("--quantize", choices=tuple(KINDS), help="evaluate with weights so small")
   args = parser.parse_args(argv)
   compilation.cache()
   cli.start(args)

@@ -1,5 +1,7 @@
 """Files that others wrote: one bounded JSON parser, and one road from exception to sentence."""
+import collections
 import contextlib
+import errno
 import json
 import os
 import pathlib
@@ -26,26 +28,44 @@ def reading(path):
                      f"({type(e).__name__}: {words}). Copy or download it again.") from None
 
 
+def open_regular(path, links=True):
+  """Opens a file of this machine to read bytes; OSError for a folder, a pipe or a device, which
+  would wait or never end. links: whether the path may be a symbolic link.
+
+  What is opened is what was checked, whatever another process puts in its place meanwhile.
+  """
+  flags = os.O_RDONLY | os.O_NONBLOCK | (0 if links else os.O_NOFOLLOW)
+  file = open(os.open(path, flags | os.O_CLOEXEC), "rb", buffering=0)
+  if not stat.S_ISREG(mode := os.fstat(file.fileno()).st_mode):
+    file.close()
+    kind = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+    raise OSError(kind, "Is a directory" if stat.S_ISDIR(mode) else "It is a pipe or a device",
+                  os.fspath(path))
+  return file
+
+
+def unique_keys(pairs):
+  """dict(pairs), for json's object_pairs_hook; ValueError for a key that stands twice."""
+  found = dict(pairs)
+  if len(found) < len(pairs):
+    key = next(k for k, n in collections.Counter(k for k, _ in pairs).items() if n > 1)
+    raise ValueError(f"an object has {key[:80]!r} twice")
+  return found
+
+
 def parse_json(data, where):
   """The value of UTF-8 bytes, strict as to what JSON leaves open; where: the file, for messages.
 
   Raises ValueError for bad syntax, a key twice in one object, NaN, deep nesting, and what would
   take hundreds of MiB.
   """
-  def unique(pairs):
-    found = dict(pairs)
-    if len(found) < len(pairs):
-      names = [name for name, _ in pairs]
-      twice = next(name for name in names if names.count(name) > 1)
-      raise ValueError(f"the key {twice[:80]!r} stands twice in one object")
-    return found
-
   def constant(name):
     raise ValueError(f"{name} is not a number of JSON")
   try:
     if sum(data.count(c) for c in (b"[", b"{", b",", b":")) > MAX_VALUES:
       raise ValueError(f"it holds more than {MAX_VALUES:,} values")
-    return json.loads(data.decode("utf-8-sig"), object_pairs_hook=unique, parse_constant=constant)
+    return json.loads(data.decode("utf-8-sig"), object_pairs_hook=unique_keys,
+                      parse_constant=constant)
   except json.JSONDecodeError as e:
     raise ValueError(f"{where}, line {e.lineno}, column {e.colno}: not valid JSON ({e.msg}). "
                      "Download it again.") from None
@@ -60,15 +80,10 @@ def parse_json(data, where):
 def read_bytes(path, most):
   """The bytes of a regular file of at most `most` bytes; path: pathlib's or etils'.
 
-  Raises OSError, or ValueError for a device, fifo or larger file, before it is opened.
+  Raises OSError, among others for a device or fifo, and ValueError for a larger file.
   """
-  if isinstance(path, pathlib.Path):
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
-      raise ValueError(f"{path} is not a regular file and is not opened.")
-    size = found.st_size
-  else:
-    size = path.stat().length
-  if size > most:
-    raise ValueError(f"{path} has {size:,} bytes; at most {most:,} are read.")
-  return path.read_bytes()
+  with open_regular(path) if isinstance(path, pathlib.Path) else path.open("rb") as file:
+    size = os.fstat(file.fileno()).st_size if isinstance(path, pathlib.Path) else path.stat().length
+    if size > most:
+      raise ValueError(f"{path} has {size:,} bytes; at most {most:,} are read.")
+    return file.read()

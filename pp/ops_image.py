@@ -133,5 +133,6 @@ def vgg_value_range(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
 @with_keys("image")
 def clip_value_range():
   """Does `vgg_value_range` with the statistics of CLIP's training."""
-  return vgg_value_range.__wrapped__(255 * np.array([0.48145466, 0.4578275, 0.40821073]),
-                                     255 * np.array([0.26862954, 0.26130258, 0.27577711]))
+  mean = 255 * np.array([0.48145466, 0.4578275, 0.40821073])
+  std = 255 * np.array([0.26862954, 0.26130258, 0.27577711])
+  return lambda image: (np.asarray(image, np.float32) - np.float32(mean)) / np.float32(std)

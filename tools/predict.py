@@ -11,9 +11,11 @@ import sys
 
 import big_vlm
 from big_vlm import attention_map, cli, compilation, presets
+from big_vlm.adapt.quantize import KINDS
 from big_vlm.decode import samplers
 from big_vlm.decode.search import Sample
 from big_vlm.families import paligemma, vqvae
+from big_vlm.vlm import DTYPES
 from pp import locations, ops_image
 from tools import overlay
 
@@ -179,9 +181,9 @@ def main(argv=None):
   parser.add_argument("--seed", type=int, default=0, help="of a sampler that draws")
   parser.add_argument("--grammar", default="auto", choices=GRAMMARS,
                       help="well-formed answers: auto goes by the first word of the prompt")
-  parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"),
+  parser.add_argument("--dtype", default="float32", choices=DTYPES,
                       help="of parameters and activations; bfloat16 takes half the memory")
-  parser.add_argument("--quantize", choices=("int8", "int4"), help="weights in fewer bits")
+  parser.add_argument("--quantize", choices=tuple(KINDS), help="weights in fewer bits")
   parser.add_argument("--vqvae", help="vae-oid.npz: decodes the masks of `segment`")
   parser.add_argument("--attention", action="store_true",
                       help="also writes where on the image each token of the answer looked")

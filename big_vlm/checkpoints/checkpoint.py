@@ -3,7 +3,8 @@
 Each format is a module (native, npz, hf, keras) with three functions:
 
   can_read(path) -> bool         whether the file or folder is of this format
-  open_source(path) -> Checkpoint   reads names, shapes and config; no tensor yet
+  open_source(path) -> Checkpoint   reads names, shapes and config; of tensors only the head that a
+                                 Hugging Face folder may store, to compare it
   write(path, source, note)      writes a Checkpoint into the empty folder `path` (npz: the file)
 
 so a conversion is write(path, open_source(other)), one tensor in memory at a time.

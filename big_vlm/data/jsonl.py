@@ -20,6 +20,7 @@ import numpy as np
 
 from big_vlm import files
 from big_vlm.data import download
+from pp.foreign import unique_keys
 from pp.names import check_names
 
 FILES = ("image", "images", "video")  # the fields with paths
@@ -27,7 +28,7 @@ ALLOW = ("outside", "links", "urls")
 MAX_LINE = 2**26  # bytes
 MAX_FILE = 2**31  # bytes; images are far smaller, and a video is read whole
 NOTE = 10  # seconds between lines about the progress of a check
-CHUNK = 2**26  # bytes in which the search for line ends takes a file
+CHUNK = MAX_LINE  # bytes in which the search for line ends takes a file
 
 
 class Jsonl:
@@ -96,7 +97,7 @@ class Jsonl:
     except OSError as e:
       raise ValueError(f"{where} cannot be read: {e}.") from e
     try:
-      example = json.loads(text, object_pairs_hook=_unique)
+      example = json.loads(text, object_pairs_hook=unique_keys)
       if b"\\ud" in text.lower():
         json.dumps(example, ensure_ascii=False).encode()  # a lone surrogate, such as "\ud83d"
     except (ValueError, RecursionError) as e:
@@ -305,18 +306,10 @@ def _line_ends(file, path):
   for at in range(0, file.size, CHUNK):
     data = np.frombuffer(file.read(at, min(at + CHUNK, file.size)), np.uint8)
     found.append(np.flatnonzero(data == 10) + at)
-    if not len(found[-1]) and len(data) == MAX_LINE:
+    if not len(found[-1]) and len(data) == CHUNK:
       raise ValueError(f"The JSONL file {path} has a line of more than {MAX_LINE >> 20} MiB at "
                        f"byte {at:,}: expected one JSON object per line.")
   return np.concatenate([*found, [file.size]]).astype(np.int64)
-
-
-def _unique(pairs):
-  example = dict(pairs)
-  if len(example) < len(pairs):
-    keys = [key for key, _ in pairs]
-    raise ValueError(f"an object has {next(k for k in keys if keys.count(k) > 1)!r} twice")
-  return example
 
 
 def _names(example):

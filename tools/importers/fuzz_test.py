@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from big_vlm.data import jsonl
-from tools import import_boxes, import_boxes_test, jsonl_text
+from tests import scenes
+from tools import import_boxes, jsonl_text
 
 COUNT = int(os.environ.get("BIG_VLM_FUZZ", "180"))  # of all formats together
 MADE = ("coco", "yolo", "yolo_polygons", "voc", "labelme", "class_masks")
@@ -35,10 +36,10 @@ def mutated(data, rng):
 def test_no_damage_breaks_a_reader(tmp_path, capsys, made):
   rng, slowest, done = np.random.default_rng(0), 0, {"read": 0, "refused": 0}
   if made == "jsonl":
-    import_boxes_test.run(capsys, *import_boxes_test.coco(tmp_path), tmp_path / "a.jsonl")
+    scenes.run(capsys, *scenes.coco(tmp_path), tmp_path / "a.jsonl")
     files = ["a.jsonl"]
   else:
-    args = getattr(import_boxes_test, made)(tmp_path)
+    args = getattr(scenes, made)(tmp_path)
     files = [FILES[made]] if made in FILES else ["data.yaml", "train/labels/a.txt"]
   clean = {name: (tmp_path / name).read_bytes() for name in files}
   before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

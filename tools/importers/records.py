@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from big_vlm import files
+from pp.foreign import unique_keys
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 LISTED = 5  # of the files that an error names
@@ -104,19 +105,11 @@ def read_json(path, encoding=None, most=MOST_ONE):
   """The object of a JSON file; raises FileNotFoundError, ValueError."""
   text = read_text(path, encoding, most)
   try:
-    found = json.loads(text, object_pairs_hook=_unique)
+    found = json.loads(text, object_pairs_hook=unique_keys)
   except (ValueError, RecursionError) as e:
     raise ValueError(f"{path} is not JSON: {e}.") from e
   if not isinstance(found, dict):
     raise ValueError(f"{path} is a JSON {type(found).__name__}, not an object.")
-  return found
-
-
-def _unique(pairs):
-  found = dict(pairs)
-  if len(found) < len(pairs):
-    keys = [key for key, _ in pairs]
-    raise ValueError(f"an object has {next(k for k in keys if keys.count(k) > 1)[:80]!r} twice")
   return found
 
 
