@@ -36,6 +36,8 @@ class Printable:
     self.raw = raw
 
   def write(self, text):
+    if not isinstance(text, str):  # by this libraries such as click tell a text stream
+      raise TypeError(f"write() takes a str, not {type(text).__name__}")
     self.raw.write(printable(text, None, "\n\t"))
     return len(text)
 

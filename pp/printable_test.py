@@ -26,3 +26,8 @@ def test_any_text_can_be_printed_and_json_keeps_its_meaning(text):
   print(json.dumps(text, ensure_ascii=False), file=stream)
   assert json.loads(raw.getvalue()) == text
   assert not {unicodedata.category(c) for c in printable(text)} & {"Cc", "Cs", "Zl", "Zp"}
+
+
+def test_it_is_a_text_stream_to_libraries_that_probe_it():
+  with pytest.raises(TypeError, match="not bytes"):
+    Printable(io.StringIO()).write(b"")

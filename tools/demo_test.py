@@ -41,7 +41,7 @@ def test_without_the_extra_the_error_says_what_to_install(monkeypatch):
 def test_a_model_without_an_image_tower_is_refused_before_the_page_opens(monkeypatch, tmp_path):
   vlm = types.SimpleNamespace(config=types.SimpleNamespace(img=None, llm="gemma"))
   monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
-  monkeypatch.setattr(big_vlm, "from_preset", lambda source: vlm)
+  monkeypatch.setattr(big_vlm, "from_preset", lambda source, dtype: vlm)
   with pytest.raises(ValueError, match=f"{tmp_path} has no image tower"):
     demo.main([str(tmp_path)])
 
