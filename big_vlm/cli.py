@@ -24,6 +24,7 @@ import traceback
 import absl.logging
 from absl import flags
 
+from big_vlm import cpu
 from pp.names import near_miss, new_name
 from pp.printable import Printable, printable
 
@@ -47,6 +48,7 @@ def run(main):
   What is printed shows names and answers of others as pp.printable does. Libraries that report
   errors of their threads, which reach the main one too, are silent.
   """
+  cpu.keep_freed_memory()
   absl.logging.set_verbosity(absl.logging.WARNING)  # Orbax and TFDS log much
   with (contextlib.redirect_stdout(Printable(sys.stdout)),
         contextlib.redirect_stderr(Printable(sys.stderr))):

@@ -4,6 +4,7 @@
   big_vlm.from_preset("google/paligemma2-3b-mix-224")        Hugging Face ids; "hf://ID@REVISION"
   big_vlm.from_preset("pt_3b_224")                           big_vision's names of .npz files, which
                                                              are in $BIG_VLM_CHECKPOINTS
+  big_vlm.from_preset("digits")                              the small one that is in the package
 
 `python -m big_vlm.presets` lists all of them. The models of a family are in presets.py of its
 folder. A name alone builds the model, offline; checkpoints/uris.py fetches weights.
@@ -31,7 +32,7 @@ class Preset:
   name: str
   config: dict  # for paligemma.config: {"img": {"variant", **changes}, "llm": ...}, either or None
   text_len: int | None  # tokens: of pretraining (PaliGemma), 1024 (text only), None (SigLIP)
-  uri: str  # for checkpoints.uris.fetch: "kaggle://...", "hf://..." or "npz://NAME"
+  uri: str  # for checkpoints.uris.fetch: "kaggle://...", "hf://...", "npz://NAME", "package://NAME"
 
 
 # {model in words: (variant of the tower, variant of the decoder)}
@@ -63,7 +64,8 @@ def _table():
   In a family's table KAGGLE, names are variations on Kaggle (NAME=VARIATION where they differ) with
   their versions; in HUGGING_FACE, names are repositories of the owner.
   """
-  table = {}
+  table = {"digits": Preset("digits", paligemma_presets.DIGITS, paligemma_presets.DIGITS_TEXT_LEN,
+                            "package://digits")}
   for family in [paligemma_presets, *exchange.modules("presets")]:
     for place, model, names in family.KAGGLE:
       for entry in names.split():

@@ -24,12 +24,11 @@ Arguments, as in configs/forkme.py:res=448,model=paligemma2_3b,data=my/train.jso
 
 Any other field is changed on the command line: --config.optimizer.lr=3e-5
 """
-import json
-import pathlib
-
+from big_vlm import presets
+from big_vlm.checkpoints import load, uris
+from big_vlm.families import paligemma
 from configs import common
 from configs.transfers import common as transfers
-from pp import tokenizer_files
 from pp.names import pick
 
 # task: (evaluator type, fields of a line that it needs)
@@ -109,14 +108,8 @@ def get_config(arg=None):
   return c
 
 
-def model_of(workdir):
-  """(image tower, decoder, tokenizer) of a training, from its model.json."""
-  path = pathlib.Path(workdir) / "model.json"
-  try:
-    found = json.loads(path.read_text())
-  except OSError as e:
-    raise FileNotFoundError(
-        f"init={workdir} is not a workdir of a training: cannot read {path}. For other weights "
-        "give model=... and --config.init.model=...") from e
-  model, tokenizer = found["model"], tokenizer_files.load(found["tokenizer"], workdir)
-  return model["img"], model["llm"], tokenizer
+def model_of(source):
+  """(image tower, decoder, tokenizer) of what big_vlm.from_preset takes: a workdir, a preset."""
+  opened = load.open_source(uris.fetch(presets.uri(source)))
+  model = paligemma.to_dict(opened.config)
+  return model["img"], model["llm"], opened.tokenizer

@@ -1,55 +1,29 @@
-"""Quickstart: a PaliGemma of 1.3 M parameters learns to read, count and point at written digits.
+"""Quickstart: the model `digits` learns what it does not know: to count, name and point at colours.
 
   python -m trainers.train --config configs/quickstart.py --workdir workdirs/quickstart
-  --config configs/quickstart.py:tiny    the same in seconds, untrained: for tests
 """
-from configs import common
-from pp.names import pick
+from configs import common, forkme
 
-DATA_DIR = "data"
-TEXT_LEN, PROMPT_LEN = 36, 16
+ANSWER = "strfmt('answer en {questions}', outkey='prefix')|copy('answers', 'suffix')|text_layout"
+FIRST = "setdefault('first', 0)|getidx('questions', 'first')|getidx('answers', 'first')"
 
 
-def get_config(size="small"):
-  pick(dict.fromkeys(("small", "tiny")), size, "size of the quickstart")
-  data = lambda split: dict(name=f"digits/{size}", split=split, data_dir=DATA_DIR)
-  tokenizer = (f"sp(model='{DATA_DIR}/digits/{size}/1.0.0/tokenizer.model', "
-               "tokensets=('loc', 'seg'))")
+def get_config(size="colours"):
+  c = common.train(total_steps=400 if size == "colours" else 4, log_steps=20, text_len=36)
+  c.model.img, c.model.llm, c.tokenizer = forkme.model_of("digits")
+  c.init.model = "digits"
 
-  train = lambda task, weight: dict(
-      data=data("train"), pp=f"flatten|decode|resize|{task}|text_layout", weight=weight)
+  data = lambda split: dict(name=f"digits/{size}", split=split, data_dir="data")
+  read = "flatten|decode|resize"
+  train = lambda task, weight: dict(data=data("train"), pp=f"{read}|{task}", weight=weight)
+  c.input.mixture = [train(f"choice(key=('questions', 'answers'))|{ANSWER}", 2.),
+                     train("detect|text_layout", 1.)]
+  c.input.batch_size = 64
+  c.optimizer.lr = 1e-3
 
-  caption = lambda lang: (f"strfmt('caption {lang}', outkey='prefix')|"
-                          f"copy('captions/{lang}', 'suffix')")
-  ocr = "strfmt('ocr', outkey='prefix')|copy('ocr', 'suffix')"
-  qa = "strfmt('answer en {questions}', outkey='prefix')|copy('answers', 'suffix')"
-  qa_train = "choice(key=('questions', 'answers'))|" + qa
-  qa_first = ("setdefault('first', 0)|getidx('questions', 'first')|getidx('answers', 'first')|"
-              + qa)
-  languages = ("en", "de", "fr", "es", "it", "pt", "zh")
-
-  c = common.train(total_steps=5000 if size == "small" else 20, tokenizer=tokenizer,
-                   text_len=TEXT_LEN)
-  c.model.img = dict(variant="tiny", image_size=32, patch=8, width=128, depth=4, heads=4, mlp=512,
-                     remat="none", unroll=4)
-  c.model.llm = dict(variant="tiny", vocab_size=480 + 1024 + 128, width=128, depth=2, heads=4,
-                     kv_heads=1, head_dim=32, mlp=256, remat="none", unroll=2)
-  c.input.batch_size = 64 if size == "small" else 16
-  c.input.mixture = [
-      train(qa_train, 3.), train(ocr, 3.), train("detect(subset=True)", 3.),
-      *(train(caption(lang), 2. / len(languages)) for lang in languages)]
-  c.optimizer.update(
-      name="muon", args=dict(b2=0.98), lr=1e-3, weight_decay=1e-2,
-      schedule=((".*", dict(decay="cosine", warmup_fraction=0.02)),))
-  c.log_steps, c.checkpoint_steps = (100, 1000) if size == "small" else (5, 10)
-
-  def evaluate(type, task, max_new_tokens, keep=()):
-    pp = f"flatten|decode|resize|{task}|text_layout(keep={('prefix', 'suffix', 'id', *keep)})"
-    return dict(type=type, data=data("val"), pp=pp, batch_size=256, prompt_len=PROMPT_LEN,
-                max_new_tokens=max_new_tokens, steps=c.checkpoint_steps)
-  c.evals = dict(
-      answer=evaluate("exact_match", qa_first, 6),
-      ocr=evaluate("exact_match", ocr, 8),
-      caption_de=evaluate("caption", caption("de"), 16),
-      detect=evaluate("detection", "detect", 24, keep=("objects/bbox", "objects/label")))
+  evaluate = lambda type, task, *keep: dict(
+      type=type, data=data("val"), pp=f"{read}|{task}(keep={('prefix', 'suffix', 'id', *keep)})",
+      batch_size=250, max_new_tokens=18, fraction=0.5)
+  c.evals.answer = evaluate("exact_match", f"{FIRST}|{ANSWER}")
+  c.evals.detect = evaluate("detection", "detect|text_layout", "objects/bbox", "objects/label")
   return c

@@ -15,7 +15,7 @@ from big_vlm.decode import session
 from big_vlm.families import paligemma
 from big_vlm.training import step as steps
 from big_vlm.vlm import VLM
-from configs import quickstart
+from configs import digits
 from evaluators import common
 from evaluators.mean import Mean
 from pp.tokenizer import get_tokenizer
@@ -24,8 +24,8 @@ from pp.tokenizer import get_tokenizer
 @pytest.fixture(scope="module")
 def config(data_dir):
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(quickstart, "DATA_DIR", data_dir)
-    yield quickstart.get_config("tiny")
+    patch.setattr(digits, "DATA_DIR", data_dir)
+    yield digits.get_config("tiny")
 
 
 @pytest.fixture(scope="module")

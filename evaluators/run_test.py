@@ -7,7 +7,7 @@ import pytest
 
 import big_vlm
 from big_vlm.checkpoints import native
-from configs import quickstart
+from configs import digits
 from evaluators import common, run
 from pp.tokenizer import GEMMA_MODEL
 
@@ -19,8 +19,8 @@ def make_config(data_dir):
   """A function that makes a config with few and short evals, all with one batch size."""
   def make(batch_size=64):
     with pytest.MonkeyPatch.context() as patch:
-      patch.setattr(quickstart, "DATA_DIR", data_dir)
-      config = quickstart.get_config("tiny")
+      patch.setattr(digits, "DATA_DIR", data_dir)
+      config = digits.get_config("tiny")
     config.model.img.update(width=32, depth=1, heads=2, mlp=64, unroll=1)
     config.model.llm.update(width=32, depth=1, heads=2, head_dim=16, mlp=64, unroll=1)
     evals = config.evals.to_dict()
@@ -119,7 +119,7 @@ def test_the_command_evaluates_in_fewer_bits(make_config, init, tmp_path, monkey
   monkeypatch.setattr(run, "run", lambda config, *args: whole(make_config(8), *args))
   monkeypatch.setattr(run.compilation, "cache", lambda: None)
   monkeypatch.setattr(run.cli, "start", lambda args: None)  # joins no other process
-  run.main(["--config", "configs/quickstart.py:tiny", "--init", str(init), "--workdir",
+  run.main(["--config", "configs/digits.py:tiny", "--init", str(init), "--workdir",
             str(tmp_path), "--evals", "ocr", "--split", "val[:8]", "--dtype", "bfloat16",
             "--quantize", "int8"])
   told = json.loads((tmp_path / "metrics.json").read_text())

@@ -12,8 +12,8 @@ from tests import commands
 def config(tmp_path_factory, data_dir):
   """A config file over digits/tiny in data_dir, whose training takes seconds."""
   path = tmp_path_factory.mktemp("configs") / "config.py"
-  path.write_text(f"from configs import quickstart\nquickstart.DATA_DIR = {data_dir!r}\n"
-                  "def get_config(arg='tiny'):\n  return quickstart.get_config(arg)\n")
+  path.write_text(f"from configs import digits\ndigits.DATA_DIR = {data_dir!r}\n"
+                  "def get_config(arg='tiny'):\n  return digits.get_config(arg)\n")
   return path
 
 
@@ -27,7 +27,7 @@ def own_data(tmp_path, config):
   own = tmp_path / "own.py"
   own.write_text(
       config.read_text().replace("get_config(arg='tiny')", "get_config()").replace(
-          "return quickstart.get_config(arg)", "c = quickstart.get_config('tiny')") +
+          "return digits.get_config(arg)", "c = digits.get_config('tiny')") +
       f"  data = dict(name='jsonl', path={str(data)!r})\n"
       "  c.input.mixture = [dict(data=data, pp='decode|resize|text_layout')]\n"
       "  c.evals = {}\n"
@@ -100,8 +100,8 @@ def test_config_file_that_is_not_there(tmp_path):
 
 def test_data_that_is_not_prepared(tmp_path):
   bare = tmp_path / "bare.py"
-  bare.write_text(f"from configs import quickstart\nquickstart.DATA_DIR = {str(tmp_path)!r}\n"
-                  "get_config = quickstart.get_config\n")
+  bare.write_text(f"from configs import digits\ndigits.DATA_DIR = {str(tmp_path)!r}\n"
+                  "get_config = digits.get_config\n")
   error = fails(tmp_path, f"{bare}:tiny")
   assert f"python -m big_vlm.datasets.prepare digits/tiny --data_dir {tmp_path}" in error
 

@@ -19,6 +19,6 @@ def popen_args(args, cwd=ROOT, env=()):
               env={**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": path, **dict(env)})
 
 
-def train(workdir, *flags, config="configs/quickstart.py:tiny"):
+def train(workdir, *flags, config="configs/digits.py:tiny"):
   """Arguments of a training run that takes seconds."""
   return ["trainers.train", "--config", config, "--workdir", workdir, *flags]

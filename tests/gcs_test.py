@@ -13,7 +13,7 @@ from tests.resume_test import write_config
 pytest.importorskip("gcsfs")  # pip install gcsfs, as for any gs:// path
 
 STEPS = 6
-EVAL = ('evals = {"ocr": {**quickstart.get_config("tiny").evals.ocr.to_dict(), "steps": 0, '
+EVAL = ('evals = {"ocr": {**digits.get_config("tiny").evals.ocr.to_dict(), "steps": 0, '
         '"max_new_tokens": 2}}')
 
 

@@ -14,8 +14,8 @@ CONFIG = """
 import json, os, pathlib, signal, time
 import jax
 from big_vlm.training import nan_guard
-from configs import quickstart
-quickstart.DATA_DIR = {data_dir!r}
+from configs import digits
+digits.DATA_DIR = {data_dir!r}
 
 watch = nan_guard.NaNGuard.watch
 def note(self, step, state, metrics, batch, ids):  # which examples a process feeds
@@ -30,7 +30,7 @@ def note(self, step, state, metrics, batch, ids):  # which examples a process fe
 nan_guard.NaNGuard.watch = note
 
 def get_config():
-  c = quickstart.get_config("tiny")
+  c = digits.get_config("tiny")
   c.model.img.update(width=32, depth=1, heads=2, mlp=64, unroll=1)
   c.model.llm.update(width=32, depth=1, heads=2, head_dim=16, mlp=64, unroll=1, dropout=0.1)
   c.input.batch_size, c.input.workers = 8, 0

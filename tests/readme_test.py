@@ -19,7 +19,7 @@ BASH, PYTHON, JSON = ([text for kind, text in BLOCKS if kind == language]
 
 def bash(command, folder):
   """Runs a block where `quickstart.py` stands for its size for tests, and nothing is installed."""
-  command = command.replace("configs/quickstart.py ", "configs/quickstart.py:tiny ")
+  command = command.replace("configs/digits.py ", "configs/digits.py:tiny ")
   command = command.replace("make ", "make -o .venv/installed SIZE=tiny ")
   done = subprocess.run(["bash", "-euc", command], cwd=folder, text=True, capture_output=True,
                         env={**os.environ, "JAX_PLATFORMS": "cpu"}, timeout=400)

@@ -18,9 +18,9 @@ STEPS, EVERY = 16, 3
 def write_config(folder, data_dir, *changes):
   path = folder / "resume.py"
   path.write_text(
-      f"from configs import quickstart\nquickstart.DATA_DIR = {data_dir!r}\n"
+      f"from configs import digits\ndigits.DATA_DIR = {data_dir!r}\n"
       "def get_config():\n"
-      "  c = quickstart.get_config('tiny')\n"
+      "  c = digits.get_config('tiny')\n"
       f"  c.total_steps, c.log_steps, c.checkpoint_steps, c.evals = {STEPS}, 1, {EVERY}, {{}}\n"
       "  c.model.llm.dropout = 0.1\n"  # so that a wrong random state would show
       + "".join(f"  c.{change}\n" for change in changes) + "  return c\n")

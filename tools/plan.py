@@ -2,7 +2,7 @@
 
   python -m tools.plan --config configs/forkme.py --topology v5e:16x16    for a TPU, on any machine
   python -m tools.plan --config configs/forkme.py --device h100 [--devices 8]
-  python -m tools.plan --config configs/quickstart.py --device cpu
+  python -m tools.plan --config configs/digits.py --device cpu
 
 A TPU step is compiled by the TPU's own compiler, from which bytes and cycles are read; only the
 time spent waiting on the network is not in them. For GPUs and CPUs the program of a CPU and a table

@@ -3,7 +3,7 @@ import types
 import pytest
 
 from big_vlm.planning import memory
-from configs import common, quickstart
+from configs import common, digits
 from tests import commands
 from tools import plan
 from tools.planning import child
@@ -12,7 +12,7 @@ GIB = 2**30
 
 
 def test_the_quickstart_on_a_cpu():
-  done = commands.run("tools.plan", "--config", "configs/quickstart.py:tiny", "--device", "cpu",
+  done = commands.run("tools.plan", "--config", "configs/digits.py:tiny", "--device", "cpu",
                       "--max_compiles", "1", "--config.optimizer.name=adamw")
   assert done.returncode == 0, done.stderr
   lines = done.stdout.splitlines()
@@ -46,7 +46,7 @@ def test_a_plan_needs_no_data():
 @pytest.mark.skipif(not child.has_tpu_compiler(),
                     reason="the TPU compiler is not installed: requirements-tpu-compiler.txt")
 def test_a_tpu_topology():
-  config = quickstart.get_config("tiny")
+  config = digits.get_config("tiny")
   result = child.measure(config, topology="v5e:2x2", text_len=36)
   assert result["devices"] == 4 and result["fits"] and result["limit"] == 15.75 * GIB
   assert 0 < result["mfu"] < 1 and result["seconds"]["matmul"] > 0
@@ -58,13 +58,13 @@ def test_a_tpu_topology():
 def test_without_the_tpu_compiler_the_error_has_the_command(monkeypatch):
   monkeypatch.setattr(child, "has_tpu_compiler", lambda: False)
   with pytest.raises(ValueError, match="-m pip install --no-deps --target .*requirements-tpu-comp"):
-    plan.plan(quickstart.get_config("tiny"), topology="v5e:16x16")
+    plan.plan(digits.get_config("tiny"), topology="v5e:16x16")
 
 
 @pytest.mark.parametrize("kw", [{}, dict(topology="v5e:2x2", device="cpu")])
 def test_one_target_is_needed(kw):
   with pytest.raises(ValueError, match="either --topology"):
-    plan.plan(quickstart.get_config("tiny"), **kw)
+    plan.plan(digits.get_config("tiny"), **kw)
 
 
 def test_text_length_is_the_field():

@@ -1,4 +1,4 @@
-"""Trains a config: python -m trainers.train --config configs/quickstart.py --workdir W
+"""Trains a config: python -m trainers.train --config configs/digits.py --workdir W
 
 A workdir that holds a checkpoint is resumed: the same command continues the same run, bit for bit,
 killed anywhere, on any number of devices and processes that divides the batch. With a config or

@@ -4,6 +4,7 @@
   kaggle://owner/model/framework/variation[/version]      Kaggle, through kagglehub; [/file.npz]
   gs://bucket/path                                        Google Cloud Storage, through gcsfs
   npz://pt_3b_224                                         a file in the folder $BIG_VLM_CHECKPOINTS
+  package://digits                                        a folder of this package
 
 Fetched files are kept: in the cache of the library (HF_HOME, KAGGLEHUB_CACHE), and for gs:// in
 ~/.cache/big_vlm, or $BIG_VLM_CACHE. The libraries are imported only when they are needed.
@@ -306,4 +307,9 @@ def _broke_off(uri, e):
           f"and complete files are kept. {BY_HAND}")
 
 
-_FETCHERS = {"hf": _hugging_face, "kaggle": _kaggle, "gs": _google_storage, "npz": _npz_folder}
+def _package(uri, note):
+  return str(pathlib.Path(__file__).parents[1] / uri.partition("://")[2])
+
+
+_FETCHERS = {"hf": _hugging_face, "kaggle": _kaggle, "gs": _google_storage, "npz": _npz_folder,
+             "package": _package}

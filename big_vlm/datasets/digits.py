@@ -30,6 +30,8 @@ _COUNTS = {  # counting words for 1..5 and the noun, singular and plural
     "pt": (("um", "dois", "três", "quatro", "cinco"), "algarismo", "algarismos"),
     "zh": (("一", "两", "三", "四", "五"), "个数字", "个数字"),
 }
+COLOURS = {"red": (235, 50, 40), "green": (50, 205, 70), "blue": (70, 120, 255),
+           "yellow": (245, 225, 60), "white": (245, 245, 245)}
 _AND = {"en": " and ", "de": " und ", "fr": " et ", "es": " y ", "it": " e ", "pt": " e ",
         "zh": "和"}
 
@@ -43,6 +45,7 @@ class DigitsConfig(tfds.core.BuilderConfig):
   grid: int = 1  # digits stand at multiples of this many pixels
   photos: float = 0.5  # fraction of scenes over a photograph
   brightness: float = 1.0  # of the backgrounds; at 0.4 all digits are lighter than theirs
+  colours: bool = False  # digits have one of COLOURS, which is their label and what is asked for
   scenes: tuple = (60_000, 1_000, 2_000)  # train, val, test
 
 
@@ -54,12 +57,16 @@ class Digits(tfds.core.GeneratorBasedBuilder):
                    description="32 px, 1 to 3 light digits of 12 to 16 px; trains in minutes."),
       DigitsConfig(name="photos", image=64, digits=5, height=(14, 26), photos=1.0,
                    description="64 px, 1 to 5 digits of 14 to 26 px, light or dark, over photos."),
+      DigitsConfig(name="colours", grid=4, brightness=0.4, colours=True, scenes=(6000, 500, 1000),
+                   description="Like `small`, in five colours, with questions about them."),
       DigitsConfig(name="tiny", grid=4, brightness=0.4, scenes=(512, 64, 64),
                    description="A few scenes of `small`, for tests."),
   ]
 
   def _info(self):
     f, side = tfds.features, self.builder_config.image
+    labels = (f.ClassLabel(names=list(COLOURS)) if self.builder_config.colours else
+              f.ClassLabel(num_classes=10))
     return tfds.core.DatasetInfo(
         builder=self, description=__doc__, disable_shuffling=True,
         features=f.FeaturesDict({
@@ -67,7 +74,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
             "image": f.Image(shape=(side, side, 3), encoding_format="png"),
             # Pixel value i is the i-th object, counted from 1; 0 is the background.
             "instances": f.Image(shape=(side, side, 1), encoding_format="png"),
-            "objects": f.Sequence({"label": f.ClassLabel(num_classes=10), "bbox": f.BBoxFeature(),
+            "objects": f.Sequence({"label": labels, "bbox": f.BBoxFeature(),
                                    "sample": f.Scalar(np.int64)}),
             "ocr": f.Text(),
             "captions": {lang: f.Text() for lang in LANGUAGES},
@@ -77,7 +84,8 @@ class Digits(tfds.core.GeneratorBasedBuilder):
 
   def _split_generators(self, dl_manager):
     del dl_manager  # nothing to download
-    train_tokenizer(self.data_path / TOKENIZER_FILE, self.builder_config)
+    if not self.builder_config.colours:  # these are for a trained model, which has its own
+      train_tokenizer(self.data_path / TOKENIZER_FILE, self.builder_config)
     return {split: self._generate_examples(split, n)
             for split, n in zip(HANDWRITING, self.builder_config.scenes)}
 
@@ -108,17 +116,23 @@ def _scene(rng, config, digits, order, photos):
   placed.sort(key=lambda p: p[2])  # left to right
 
   instances = np.zeros((config.image, config.image), np.uint8)
-  objects = []
+  objects, colours = [], []
   for i, (sample, y, x, alpha) in enumerate(placed):
     h, w = alpha.shape
     patch = image[y:y + h, x:x + w]
-    patch += alpha[..., None] * (_contrasting(rng, patch.mean((0, 1))) - patch)
+    if config.colours:
+      colours.append(str(rng.choice(list(COLOURS))))
+      ink = np.array(COLOURS[colours[-1]])
+    else:
+      ink = _contrasting(rng, patch.mean((0, 1)))
+    patch += alpha[..., None] * (ink - patch)
     instances[y:y + h, x:x + w][alpha > 0.4] = i + 1
     objects.append(dict(
-        label=int(digits.target[sample]), sample=int(sample),
+        label=colours[-1] if config.colours else int(digits.target[sample]), sample=int(sample),
         bbox=tfds.features.BBox(*(np.array([y, x, y + h, x + w]) / config.image))))
-  labels = [o["label"] for o in objects]
-  questions, answers = zip(*rng.permutation(ask(rng, labels)).tolist())
+  labels = [int(digits.target[o["sample"]]) for o in objects]
+  asked = ask_colours(rng, labels, colours) if config.colours else ask(rng, labels)
+  questions, answers = zip(*rng.permutation(asked).tolist())
   return dict(
       image=np.clip(image, 0, 255).astype(np.uint8), instances=instances, objects=objects,
       ocr="".join(map(str, labels)), captions={lang: caption(lang, labels) for lang in LANGUAGES},
@@ -199,6 +213,19 @@ def ask(rng, labels):
     qas += [(f"what is left of the {labels[i]}?", labels[i - 1] if i else "nothing"),
             (f"what is right of the {labels[i]}?",
              labels[i + 1] if i + 1 < len(labels) else "nothing")]
+  return [(q, str(a)) for q, a in qas]
+
+
+def ask_colours(rng, labels, colours):
+  """[(question, answer), ...] about digits and the names of their colours."""
+  i = rng.integers(len(labels))
+  one = rng.choice(list(COLOURS))
+  qas = [(f"how many digits are {one}?", colours.count(one)),
+         (f"how many digits are {colours[i]}?", colours.count(colours[i]))]
+  if labels.count(labels[i]) == 1:  # else "the 3" would name two digits
+    qas.append((f"what colour is the {labels[i]}?", colours[i]))
+  if colours.count(colours[i]) == 1:
+    qas.append((f"which digit is {colours[i]}?", labels[i]))
   return [(q, str(a)) for q, a in qas]
 
 

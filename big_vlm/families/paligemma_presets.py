@@ -10,6 +10,13 @@ MODELS = {  # (variant of the tower, variant of the decoder)
     "PaliGemma 2 10B": ("So400m/14", "gemma2_9b"),
     "PaliGemma 2 28B": ("So400m/14", "gemma2_27b"),
 }
+# The model that lies in the package, in the folder digits: configs/digits.py trains it.
+DIGITS = dict(
+    img=dict(variant="tiny", image_size=32, patch=8, width=128, depth=4, heads=4, mlp=512,
+             remat="none", unroll=4),
+    llm=dict(variant="tiny", vocab_size=480 + 1024 + 128, width=128, depth=2, heads=4, kv_heads=1,
+             head_dim=32, mlp=256, remat="none", unroll=2))
+DIGITS_TEXT_LEN = 36
 VOCAB_SIZE = 257_152  # Gemma's 256,000, then 1024 <loc> and 128 <seg>
 _SIZES = [("pt", 224), ("pt", 448), ("pt", 896), ("mix", 224), ("mix", 448)]
 KAGGLE = [

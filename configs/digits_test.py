@@ -4,7 +4,7 @@ import pytest
 from big_vlm.batch import check_batch
 from big_vlm.data import loader, mixture, source
 from big_vlm.families import paligemma
-from configs import quickstart
+from configs import digits
 from evaluators import common
 from pp.builder import get_preprocess_fn
 from pp.tokenizer import get_tokenizer, train_sentencepiece
@@ -13,13 +13,13 @@ from tools import plan
 
 @pytest.fixture
 def config(data_dir, monkeypatch):
-  monkeypatch.setattr(quickstart, "DATA_DIR", data_dir)
-  return quickstart.get_config("tiny")
+  monkeypatch.setattr(digits, "DATA_DIR", data_dir)
+  return digits.get_config("tiny")
 
 
 @pytest.mark.parametrize("size", ["small", "tiny"])
 def test_the_config_builds(size):
-  config = quickstart.get_config(size)
+  config = digits.get_config(size)
   parts = [*config.input.mixture, *config.evals.to_dict().values()]
   assert {part["data"]["name"] for part in parts} == {f"digits/{size}"}
   model = paligemma.config(**config.model.to_dict())
@@ -27,19 +27,19 @@ def test_the_config_builds(size):
 
 
 def test_another_size_is_refused_by_name():
-  with pytest.raises(ValueError, match="size of the quickstart .tini.. Did you mean .tiny."):
-    quickstart.get_config("tini")
+  with pytest.raises(ValueError, match="size .tini.. Did you mean .tiny."):
+    digits.get_config("tini")
 
 
 def test_the_default_is_small():
-  assert quickstart.get_config().to_json() == quickstart.get_config("small").to_json()
+  assert digits.get_config().to_json() == digits.get_config("small").to_json()
 
 
 def test_no_training_example_is_cut(config):
   tok = get_tokenizer(config.tokenizer)
   assert tok.vocab_size == config.model.llm.vocab_size
   stream, prompts = mixture.from_config(config), set()
-  length = quickstart.TEXT_LEN + 1  # the model reads all but the last, predicts all but the first
+  length = digits.TEXT_LEN + 1  # the model reads all but the last, predicts all but the first
   for i in range(500):
     x = stream[i]
     assert x["text"].shape == x["mask_ar"].shape == x["mask_loss"].shape == (length,)
@@ -66,7 +66,7 @@ def test_evaluations_cut_neither_prompt_nor_answer(config):
     preprocess, examples = get_preprocess_fn(task.pp, context), source.get(**task.data)
     for i in range(len(examples)):
       x = preprocess(examples[i])
-      assert len(x["text"]) == quickstart.PROMPT_LEN
+      assert len(x["text"]) == digits.PROMPT_LEN
       assert tok.to_str(x["text"][x["mask_input"] == 1]) == x["prefix"] + "\n", name
       assert len(tok.to_int(x["suffix"], eos=True)) <= task.max_new_tokens, (name, x["suffix"])
 

@@ -1,0 +1,93 @@
+"""Puts evaluations side by side: python -m evaluators.compare workdirs/a/test workdirs/b/test
+
+Each folder is the --workdir of an `evaluators.run`. Prints every metric that all of them have, then
+examples of each eval to which their answers differ, with the reference.
+"""
+import json
+
+from etils import epath
+
+from big_vlm import cli
+from big_vlm.reporting import columns
+from evaluators import results
+from pp.foreign import parse_json, read_bytes
+from pp.printable import printable
+
+MAX_BYTES = 1 << 30  # of a metrics.json or a file of predictions
+MOST = 60  # characters of an answer that are shown
+
+
+def compare(folders, examples=5):
+  """The text of the comparison. Raises FileNotFoundError for a folder without an evaluation, and
+  ValueError where the evaluations have no metric in common."""
+  folders = [epath.Path(folder) for folder in folders]
+  read = [read_metrics(folder) for folder in folders]
+  metrics, evals = [found["metrics"] for found in read], read[0]["evals"]
+  common = [key for key in metrics[0] if all(key in found for found in metrics)]
+  if not common:
+    raise ValueError("These evaluations have no metric in common: "
+                     + "; ".join(f"{folder} has {', '.join(found) or 'none'}"
+                                 for folder, found in zip(folders, metrics)))
+  names = short_names(folders)
+  lines = [["metric", *names, "examples"]]
+  tasks = {key: max((t for t in evals if key.startswith(f"{t}/")), key=len) for key in common}
+  for key, task in tasks.items():
+    row = [{**found[key], "metric": key.removeprefix(f"{task}/")} for found in metrics]
+    lines.append([key, *(results.text(r["value"], r) for r in row),
+                  " / ".join(dict.fromkeys(str(r["n"]) for r in row))])
+  parts = [columns(lines)]
+  for task in dict.fromkeys(tasks.values()):
+    if found := different(folders, task)[:examples]:
+      parts.append(columns([[task, "reference", *names], *found], left=range(2 + len(names))))
+  return "\n\n".join(parts)
+
+
+def read_metrics(folder):
+  path = folder / "metrics.json"
+  if not path.exists():
+    raise FileNotFoundError(f"{folder} holds no finished evaluation: there is no {path}. Give the "
+                            "--workdir of an evaluators.run.")
+  found = parse_json(read_bytes(path, MAX_BYTES), path)
+  if not isinstance(found, dict) or not found.keys() >= {"metrics", "evals"}:
+    raise ValueError(f"{path} is not the metrics.json of an evaluators.run.")
+  return found
+
+
+def short_names(folders):
+  """The last parts of the paths that tell them apart."""
+  for count in range(1, max(len(f.parts) for f in folders) + 1):
+    names = ["/".join(f.parts[-count:]) for f in folders]
+    if len(set(names)) == len(names):
+      break
+  return names
+
+
+def different(folders, task):
+  """[[prompt, reference, answer of each folder]] where the answers differ."""
+  answers = []
+  for folder in folders:
+    path = folder / "predictions" / f"{task}.jsonl"
+    if not path.exists():  # such as of a mean over evals
+      return []
+    answers.append({p["id"]: p for p in map(json.loads, path.read_text().splitlines())})
+  rows = []
+  for key, first in answers[0].items():
+    texts = [found[key]["prediction"] for found in answers if key in found]
+    if len(texts) == len(answers) and len(set(texts)) > 1:
+      wanted = first.get("suffix", (first.get("references") or ["-"])[0])
+      rows.append([printable(str(x).strip(), MOST) for x in (first["prefix"], wanted, *texts)])
+  return rows
+
+
+def main(argv=None):
+  parser = cli.Parser(__doc__)
+  parser.add_argument("folders", nargs="+", metavar="FOLDER", help="--workdir of an evaluators.run")
+  parser.add_argument("--examples", type=int, default=5, help="of each eval (default: 5)")
+  args = parser.parse_args(argv)
+  if len(args.folders) < 2:
+    parser.error("give two folders or more")
+  print(compare(args.folders, args.examples))
+
+
+if __name__ == "__main__":
+  cli.run(main)
