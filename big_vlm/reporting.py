@@ -9,6 +9,8 @@ import jax
 from pp.printable import printable, raw
 
 LINE_SECONDS = 30  # between two lines of a counter where there is no terminal
+# A loss that stays above this part of the first one for this part of a run is said to stand still.
+STILL, SO_LONG = 0.98, 0.05
 
 
 class Progress:
@@ -20,6 +22,7 @@ class Progress:
     self._begin = self._first = self._last = start_step
     self._start = self._last_time = time.perf_counter()
     self._waited = 0.0
+    self._losses = []  # that were printed, until it is known whether they move
 
   def work(self, tokens, flops, peak):
     """tokens and flops: of an example. peak: FLOP/s of all devices together; None: unknown."""
@@ -62,6 +65,13 @@ class Progress:
         f"ETA {'-' if begins and left else clock(left)}"]), flush=True)
     if begins:
       self._first, self._start = step, now
+    if self._begin == 0 and self._losses is not None:
+      self._losses.append(loss)
+      if step >= SO_LONG * self._total and len(self._losses) > 2:
+        if min(self._losses) > STILL * self._losses[0]:
+          print("warning: the loss has not fallen since the first line: the learning rate may be "
+                "far too low, or too high.", flush=True)
+        self._losses = None
     self._last, self._last_time, self._waited = step, now, 0.0
     return metrics
 

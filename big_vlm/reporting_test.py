@@ -32,6 +32,15 @@ def test_progress_counts_tokens_and_utilisation(capsys):
   assert "step 5/10 (50%)  loss 0.5000" in said and "tokens/s  MFU " in said and "ETA 0:00" in said
 
 
+@pytest.mark.parametrize("losses, told", [
+    ((8., 7.99, 8.01, 8.), 1), ((8., 7., 7., 7.), 0), ((8., 8.), 0)])
+def test_a_loss_that_stands_still_is_told_once(losses, told, capsys):
+  progress = reporting.Progress(0, 100, batch_size=4)
+  for step, loss in zip((1, 3, 6, 9), losses):
+    progress.line(step, loss)
+  assert capsys.readouterr().out.count("warning: the loss has not fallen") == told
+
+
 def test_a_counter_without_a_terminal_says_the_end(capsys):
   note = reporting.counter("answers.npz", "B")
   for done in (1 << 20, 2 << 20):

@@ -15,7 +15,8 @@ Arguments, as in configs/forkme.py:res=448,model=paligemma2_3b,data=my/train.jso
   res          224, 448 or 896 pixels
   decoder      gemma3_270m, gemma3_1b, ...: a new PaliGemma of SigLIP and this decoder, with a
                randomly initialized projector; give its tokenizer.model too
-  init         a workdir of trainers.train instead of a released model; brings its tokenizer
+  init         digits, a workdir of trainers.train, or what else big_vlm.from_preset takes, instead
+               of a released model; brings its tokenizer
   tokenizer    Gemma's tokenizer.model, unless $BIG_VLM_GEMMA_TOKENIZER names it
   epochs       times that each example is seen; or steps, of a batch each
   text_len     tokens of prompt and answer; validate_jsonl says how many yours need
@@ -27,6 +28,7 @@ Any other field is changed on the command line: --config.optimizer.lr=3e-5
 from big_vlm import presets
 from big_vlm.checkpoints import load, uris
 from big_vlm.families import paligemma
+from big_vlm.training import learning_rate
 from configs import common
 from configs.transfers import common as transfers
 from pp.names import pick
@@ -48,6 +50,7 @@ def get_config(arg=None):
   c = common.train(text_len=a.text_len)
 
   # The model, its initial parameters, and its tokenizer.
+  released = not (a.init or a.decoder)
   if a.init:
     c.model.img, c.model.llm, c.tokenizer = model_of(a.init)
     c.init.model = a.init
@@ -60,10 +63,10 @@ def get_config(arg=None):
     c.model.llm = dict(variant=a.decoder, vocab_size=GEMMA3_VOCABULARY)
     c.init.img, c.init.llm = SIGLIP, a.decoder  # or what big_vlm.from_preset takes
   else:
-    decoder, released = pick(transfers.MODELS, a.model, "model")
+    decoder, name = pick(transfers.MODELS, a.model, "model")
     c.model.img = dict(variant="So400m/14", image_size=a.res or 224)
     c.model.llm = dict(decoder)
-    c.init.model = released.format(a.res or 224)  # or any source of big_vlm.from_preset
+    c.init.model = name.format(a.res or 224)  # or any source of big_vlm.from_preset
     c.tokenizer = transfers.TOKENIZER
   if a.tokenizer:
     c.tokenizer = f"sp({a.tokenizer!r}, tokensets=('loc', 'seg'))"
@@ -90,8 +93,12 @@ def get_config(arg=None):
   c.log_steps = 10
   c.checkpoint_fraction = 0.25  # four checkpoints in all, of which the last two are kept
 
-  # Rates of the published transfers. LoRA takes, and needs, a much larger one.
-  c.optimizer.lr = 2e-4 if a.lora else transfers.RATES.get(a.model, 1e-5)
+  # Small models need a larger rate, and LoRA a much larger one: training/learning_rate.py. Those
+  # of PaliGemma 2 are the published ones.
+  size = presets.parameters({"img": dict(c.model.img), "llm": dict(c.model.llm)})
+  c.optimizer.lr = learning_rate.default(size, adapters=bool(a.lora))
+  if released and not a.lora:
+    c.optimizer.lr = transfers.RATES.get(a.model, c.optimizer.lr)
   # From 0 up over the first twentieth of the steps, then along a cosine to 0; None freezes.
   c.optimizer.schedule = (*pick(FROZEN, a.freeze, "part to freeze"),
                           (".*", dict(decay="cosine", warmup_fraction=0.05)))

@@ -91,7 +91,7 @@ def test_how_long():
     ("freeze=img", "Unknown part to freeze 'img'"),
     ("lora=x", "lora=x of the config is not an int"),
     ("decoder=gemma3_1b", "decoder=gemma3_1b needs tokenizer=PATH"),
-    ("init=nowhere", "init=nowhere is not a workdir of a training"),
+    ("init=nowhere", "Unknown model .nowhere."),
 ])
 def test_wrong_arguments(arg, complaint):
   with pytest.raises((ValueError, OSError), match=complaint):

@@ -1,7 +1,6 @@
-"""The notebooks of colabs/ run from the first cell to the last, with the quickstart's tiny model.
+"""The notebooks of colabs/ run from the first cell to the last, on a few examples.
 
-Each runs in a new process. As in a notebook, a cell shows the value of its last expression. The
-first notebook trains the model.
+Each runs in a new process. As in a notebook, a cell shows the value of its last expression.
 """
 import ast
 import json
@@ -19,7 +18,7 @@ from tests import commands
 
 COLABS = commands.ROOT / "colabs"
 PARAMETERS = {  # notebook: the values that replace those of its parameter cell
-    "decode": dict(SIZE="tiny", IMAGE=str(commands.ROOT / "docs" / "digits.png")),
+    "decode": dict(IMAGE=str(commands.ROOT / "docs" / "digits.png")),
     "finetune": dict(SIZE="tiny", EXAMPLES=64, STEPS=8),
     "data": dict(SIZE="tiny")}
 
@@ -59,7 +58,7 @@ def check_decode(v):
   assert [a.text for a in v["asked"]][1] == v["streamed"]
   assert {a.finish_reason for a in v["asked"]} <= {"eos", "length"}
   assert len({a.text for sampler, a in v["drawn"] if "temperature" in sampler}) > 1
-  for scene, answer in zip(v["scenes"], v["pointed"]):  # well-formed from a model of 20 steps too
+  for scene, answer in zip(v["scenes"], v["pointed"]):
     said = parse_objects(answer.text)
     assert len(said) == (answer.text.count(";") + 1 if answer.text else 0)
     assert {o.label for o in said} <= set(scene["ocr"])

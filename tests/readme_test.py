@@ -1,4 +1,4 @@
-"""Every command and code block of README.md runs; the quickstart in its size for tests."""
+"""Every command and code block of README.md and docs/ runs, in a size for tests."""
 import json
 import os
 import pathlib
@@ -12,15 +12,21 @@ from PIL import Image
 
 from tests import commands
 
-BLOCKS = re.findall(r"```(\w*)\n(.*?)```", (commands.ROOT / "README.md").read_text(), re.DOTALL)
-BASH, PYTHON, JSON = ([text for kind, text in BLOCKS if kind == language]
-                      for language in ("bash", "python", "json"))
+PAGES = [commands.ROOT / "README.md", *sorted((commands.ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page, kind):
+  """The code blocks of a kind on README.md, or on docs/PAGE.md."""
+  path = next(p for p in PAGES if p.stem == page)
+  return [text for language, text in re.findall(r"```(\w*)\n(.*?)```", path.read_text(), re.DOTALL)
+          if language == kind]
 
 
 def bash(command, folder):
-  """Runs a block where `quickstart.py` stands for its size for tests, and nothing is installed."""
+  """Runs a block where the data sets are those for tests, and nothing is installed."""
   command = command.replace("configs/digits.py ", "configs/digits.py:tiny ")
-  command = command.replace("make ", "make -o .venv/installed SIZE=tiny ")
+  command = command.replace("digits/small", "digits/tiny")
+  command = command.replace("make ", "make -o .venv/installed COLOURS=tiny ")
   done = subprocess.run(["bash", "-euc", command], cwd=folder, text=True, capture_output=True,
                         env={**os.environ, "JAX_PLATFORMS": "cpu"}, timeout=400)
   assert done.returncode == 0, f"{command}\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}"
@@ -40,57 +46,46 @@ def project(tmp_path_factory):
   return folder
 
 
-@pytest.fixture(scope="module")
-def quickstart(project):
-  """The project after `make quickstart`, and what that printed."""
-  make_quickstart, make_test = BASH[0].splitlines()
+def test_two_commands(project):
+  """The quickstart of 4 steps, what it printed, and a question to its model."""
+  make_quickstart, make_test = blocks("README", "bash")[0].splitlines()
   assert "pytest" in bash(make_test.replace("make", "make -n"), project)
-  return project, bash(make_quickstart, project)
+  printed = bash(make_quickstart, project)
+  assert re.search(r"^metric +before +after +examples$", printed, re.MULTILINE), printed
+  assert re.search(r"^answer/acc +[\d.]+% +[\d.]+% +64$", printed, re.MULTILINE), printed
+  for path in ("after/report.html", "after/metrics.json", "training.png"):
+    assert (project / "workdirs" / "quickstart" / path).exists()
+    assert f"workdirs/quickstart/{path}" in printed
+  assert "overlay: overlay.png" in bash(blocks("README", "bash")[1], project)
+  assert Image.open(project / "overlay.png").width >= 512
 
 
-def test_quickstart_ends_with_figures_report_plot_and_checkpoint(quickstart):
-  folder, printed = quickstart
-  workdir = folder / "workdirs" / "quickstart"
-  for metric in ("answer/acc", "ocr/acc", "caption_de/exact", "detect/AP50"):
-    assert re.search(rf"^{metric} +[\d.]+% +[\d.]+% +64$", printed, re.MULTILINE), printed
-  for path in ("test/report.html", "test/metrics.json", "training.png"):
-    assert (workdir / path).exists() and f"workdirs/quickstart/{path}" in printed
-  assert "checkpoint  workdirs/quickstart/checkpoints/20" in printed
+def test_python(project):
+  (project / "ten_lines.py").write_text(blocks("README", "python")[0])
+  printed = bash(".venv/bin/python ten_lines.py", project)
+  assert re.search(r" (eos|length) ", printed) and "Generation(text='a person'" in printed
+  (project / "use.py").write_text("\n".join(blocks("use", "python")))
+  assert "Generation(text=" in bash(".venv/bin/python use.py", project)
 
 
-def test_predict(quickstart):
-  folder, _ = quickstart
-  assert "overlay: overlay.png" in bash(BASH[1], folder)
-  assert Image.open(folder / "overlay.png").width >= 512
+def test_other_stacks(project):
+  assert "all equal" in bash(*blocks("weights", "bash"), project)
+  assert (project / "workdirs/digits-hf/model.safetensors").exists()
+  (project / "there.py").write_text(*blocks("weights", "python"))
+  assert "[1, 5, 1632]" in bash(".venv/bin/python there.py", project)
 
 
-def test_python(quickstart):
-  (quickstart[0] / "ask.py").write_text("\n".join(PYTHON[:2]))
-  printed = bash(".venv/bin/python ask.py", quickstart[0])
-  assert re.search(r" (eos|length) ", printed) and "Generation(text=" in printed
-
-
-def test_the_same_commands_again(quickstart):
-  printed = bash(BASH[2], quickstart[0])
-  assert "step 20 of 20 is there: the training is finished" in printed and "report" in printed
-
-
-def test_other_stacks(quickstart):
-  folder, _ = quickstart
-  assert "all equal" in bash(BASH[6], folder)
-  assert (folder / "workdirs/quickstart-hf/model.safetensors").exists()
-  (folder / "there.py").write_text(PYTHON[2])
-  assert "[1, 5, 1632]" in bash(".venv/bin/python there.py", folder)
-
-
-def test_own_images(quickstart):
-  folder, _ = quickstart
-  (folder / "my").mkdir()
-  Image.new("RGB", (40, 30), "gray").save(folder / "my" / json.loads(JSON[0])["image"])
-  (folder / "my" / "train.jsonl").write_text(JSON[0])
-  assert "contact sheet: sheet.html" in bash(BASH[3], folder)
-  printed = bash(BASH[4].replace("steps=1000", "steps=2"), folder)
-  assert "batch.html" in printed and "trained to step 2:" in printed
+def test_own_images(project):
+  (project / "my").mkdir()
+  line, = blocks("own_data", "json")
+  Image.new("RGB", (40, 30), "gray").save(project / "my" / json.loads(line)["image"])
+  (project / "my" / "train.jsonl").write_text(line)
+  look, train = blocks("own_data", "bash")
+  assert "contact sheet: sheet.html" in bash(look, project)
+  short = blocks("README", "bash")[2]
+  assert train in short
+  printed = bash(short.replace("steps=300", "steps=2"), project)
+  assert "batch.html" in printed and "trained to step 2:" in printed and "overlay" in printed
 
 
 def test_a_task_of_the_papers(project):
@@ -118,7 +113,7 @@ def get_config(arg):
         json.dumps(dict(questions=questions)))
     (raw / f"mscoco_{split}2014_annotations.json").write_text(
         json.dumps(dict(annotations=annotations, question_types={"one": "Vehicles"})))
-  prepare, train = BASH[5].split("\n", 1)
+  prepare, train = blocks("papers", "bash")[0].split("\n", 1)
   assert "okvqa is ready in data/okvqa/1.0.0" in bash(prepare + " --allow_incomplete", project)
   model = f"{commands.ROOT}/tests/golden/tokenizers/gemma/tokenizer.model"
   printed = bash(f"export BIG_VLM_GEMMA_TOKENIZER={model}\n"
@@ -126,13 +121,28 @@ def get_config(arg):
   assert "okvqa/val/accuracy 0.0" in printed and "trained to step 1: " in printed
 
 
-def test_before_a_long_run(quickstart):
-  printed = bash(BASH[7], quickstart[0])
+def test_before_a_long_run_and_during_it(project):
+  run, look = blocks("training", "bash")
+  assert "trained to step 20:" in bash(run, project)
+  again = bash(run, project)
+  assert "step 20 of 20 is there: the training is finished" in again and "report" in again
+  printed = bash(look, project)
   assert re.search(r"jax +", printed) and "compiling 1 of at most" in printed
 
 
 def test_every_block_is_run_above():
-  assert (len(BASH), len(PYTHON), len(JSON)) == (8, 3, 1)
-  assert not re.findall(r"\]\((?!http)([^)#]+)\)", (commands.ROOT / "README.md").read_text())
-  folders = re.findall(r"^\| `([\w/.]+)` \|", (commands.ROOT / "README.md").read_text(), re.M)
+  count = {(page.stem, kind): len(blocks(page.stem, kind)) for page in PAGES
+           for kind in ("bash", "python", "json")}
+  assert {key: n for key, n in count.items() if n} == {
+      ("README", "bash"): 3, ("README", "python"): 1, ("use", "python"): 2,
+      ("own_data", "bash"): 2, ("own_data", "json"): 1, ("papers", "bash"): 1,
+      ("training", "bash"): 2, ("weights", "bash"): 1, ("weights", "python"): 1}
+
+
+def test_links_and_folders_are_there():
+  for page in PAGES:
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):
+      assert (page.parent / link).exists(), f"{page.name}: {link}"
+  folders = re.findall(r"^\| `([\w/.]+)` \|", (commands.ROOT / "docs/code.md").read_text(), re.M)
   assert folders and all((pathlib.Path(commands.ROOT) / name).exists() for name in folders)
+  assert len(PAGES[0].read_text().splitlines()) <= 100

@@ -11,10 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from big_vlm import inputs, reporting, sharding, trees
+from big_vlm import inputs, presets, reporting, sharding, trees
 from big_vlm.adapt import lora
 from big_vlm.data import loader, mixture, source
-from big_vlm.training import loop, nan_guard, optim, schedules
+from big_vlm.families import paligemma
+from big_vlm.training import learning_rate, loop, nan_guard, optim, schedules
 from big_vlm.training import step as steps
 from big_vlm.training.setup import TrainSetup
 from pp import builder
@@ -44,7 +45,7 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
       model also takes plain strings, texts that it learns to write from their first token.
     steps: updates; None: epochs times the examples over batch_size, rounded up.
     batch_size: examples of an update; where there are fewer in all, they repeat.
-    lr: the peak; None: 1e-4 where adapters train, else 1e-5.
+    lr: the peak; None: by the size of the model, see training/learning_rate.py.
     schedule: a name of training/schedules.py. weight_decay, optimizer: see training/optim.py.
     warmup: steps; None: a tenth of all.
     trainable: a regex that must match the whole name of a parameter, such as "img/.*", or rules
@@ -67,8 +68,10 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
   rules, adapters = _rules(vlm.params, trainable)
   how = dict(decay=schedule, warmup_steps=total // 10 if warmup is None else warmup)
   horizon = schedules.TrainingHorizon(total)
+  size = presets.parameters(paligemma.to_dict(vlm.config))
   optimizer = optim.make(
-      vlm.params, horizon, name=optimizer, lr=lr or (1e-4 if adapters else 1e-5),
+      vlm.params, horizon, name=optimizer,
+      lr=lr or learning_rate.default(size, adapters),
       schedule=[(regex, how if trains else None) for regex, trains in rules],
       weight_decay=weight_decay)
   log_every = max(1, total // 10) if log_every is None else log_every

@@ -131,7 +131,7 @@ def test_adapters_alone_train_over_a_quantized_base(text_vlm, kind):
   history = fit(text_vlm, PAIRS, steps=8, warmup=0, schedule="constant", log_every=0)
   adapters = {n for n in trees.names(before) if n.endswith(("/lora_a", "/lora_b"))}
   assert changed(before, text_vlm.params) == adapters
-  assert history["lr"][0] == pytest.approx(1e-4) and history["loss"][-1] < history["loss"][0]
+  assert history["lr"][0] == pytest.approx(3e-3) and history["loss"][-1] < history["loss"][0]
 
 
 def test_bfloat16_parameters_train_in_float32(tokenizer, mesh1):
