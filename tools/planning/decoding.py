@@ -22,7 +22,7 @@ from big_vlm.families import paligemma
 from big_vlm.planning import devices, flops
 from tools.planning import child, measure, program
 
-LARGEST = 12  # instructions that a result names
+LARGEST = 6  # instructions that a result names
 ROUNDS = r"jit\(advance\)/while$"  # the loop over tokens
 
 
