@@ -15,7 +15,8 @@ Arguments, as in configs/forkme.py:res=448,model=paligemma2_3b,data=my/train.jso
   res          224, 448 or 896 pixels
   decoder      gemma3_270m, gemma3_1b, ...: a new PaliGemma of SigLIP and this decoder, with a
                randomly initialized projector; give its tokenizer.model too
-  init         a workdir of trainers.train instead of a released model; brings its tokenizer
+  init         a workdir of trainers.train instead of a released model; brings its tokenizer. A
+               text-only one learns from lines without images
   tokenizer    Gemma's tokenizer.model, unless $BIG_VLM_GEMMA_TOKENIZER names it
   epochs       times that each example is seen; or steps, of a batch each
   text_len     tokens of prompt and answer; validate_jsonl says how many yours need
@@ -52,7 +53,10 @@ def get_config(arg=None):
   if a.init:
     c.model.img, c.model.llm, c.tokenizer = model_of(a.init)
     c.init.model = a.init
-    c.model.img.image_size = a.res or c.model.img.image_size  # its position table is resampled
+    if a.res:  # its position table is resampled
+      if not c.model.img:
+        raise ValueError(f"res={a.res}, but init={a.init} is a text-only model: leave res out.")
+      c.model.img.image_size = a.res
   elif a.decoder:
     if not a.tokenizer:
       raise ValueError(f"decoder={a.decoder} needs tokenizer=PATH, its tokenizer.model: that of "
@@ -77,6 +81,8 @@ def get_config(arg=None):
   # from other fields, put for example strfmt('answer en {question}', outkey='prefix') before
   # text_layout; to write them from boxes, detect(order='random').
   pp = "flatten|decode(exif=True)|resize(antialias=True)|text_layout"
+  if not c.model.img:
+    pp = "flatten|text_layout"
   # Where the data lie. allow=("urls",) downloads images that lines name by URL.
   source = lambda *paths: dict(name="jsonl", path=paths, root=a.data_dir)
   data = source(a.data, a.val) if a.train_on_val else source(a.data)
@@ -118,5 +124,8 @@ def model_of(workdir):
     raise FileNotFoundError(
         f"init={workdir} is not a workdir of a training: cannot read {path}. For other weights "
         "give model=... and --config.init.model=...") from e
-  model, tokenizer = found["model"], tokenizer_files.load(found["tokenizer"], workdir)
-  return model["img"], model["llm"], tokenizer
+  model, saved = found["model"], found.get("tokenizer")
+  if not model.get("llm") or not saved:
+    lacks = "tokenizer" if model.get("llm") else "decoder"
+    raise ValueError(f"init={workdir} has no {lacks}, so it cannot learn to answer.")
+  return model.get("img") or {}, model["llm"], tokenizer_files.load(saved, workdir)

@@ -102,13 +102,15 @@ def text_layout(tokenizer, text_len, train=True, image=True, keep=()):
     text_len: tokens that the model reads; longer texts are cut. In training a row has one more,
       which is predicted only. None: rows are as long as their texts.
     train: with suffix, eos and mask_loss; else the prompt alone, with mask_input.
-    image: False for a text-only model.
+    image: False for a text-only model, for which an example with an image is an error.
     keep: more keys of the example to keep.
   """
   tok, kept = get_tokenizer(tokenizer), {"image", *keep}
   length = text_len and text_len + train
 
   def op(example):
+    if not image and "image" in example:
+      raise ValueError("the example has an image, and the model is text-only")
     prompt = prompt_ids(tok, to_text(example["prefix"]), image)
     suffix = suffix_ids(tok, to_text(example["suffix"])) if train else None
     rest = {k: v for k, v in example.items() if k in kept or is_private(k)}
