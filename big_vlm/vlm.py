@@ -374,10 +374,11 @@ class VLM:
     """Trains in place and returns the history {"step": [...], "loss": [...], ...}.
 
     examples: the path of a JSONL file, or [{"image", "prefix", "suffix"}]; of a text-only model
-    also [str]. steps, or epochs over the examples. lr: the peak, default 1e-4 where adapters train,
-    else 1e-5. warmup: steps, default a tenth. trainable: a regex of whole names; default: the
-    adapters if there are any, else all. text_len: default as the longest example needs. More in
-    training/fit.py.
+    also [str]; KerasHub's {"images", "prompts", "responses"}; or token ids, [{"image", "tokens",
+    "targets", "weights"}] or [{"image", "tokens", "labels"}], see training/examples.py. steps, or
+    epochs over the examples. lr: the peak, default 1e-4 where adapters train, else 1e-5. warmup:
+    steps, default a tenth. trainable: a regex of whole names; default: the adapters if there are
+    any, else all. text_len: default as the longest example needs. More in training/fit.py.
     """
     from big_vlm.training import fit  # here: the loader takes a second to import
     if self._adapted and self._adapted() is None and trainable is None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from pp.ops_general import is_private
 from pp.registry import OPS, with_keys
-from pp.text_layout import layout, prompt_ids, suffix_ids
+from pp.text_layout import PAD, layout, prompt_ids, suffix_ids
 from pp.text_utils import to_text
 from pp.tokenizer import get_tokenizer
 
@@ -116,6 +116,14 @@ def text_layout(tokenizer, text_len, train=True, image=True, keep=()):
     rest = {k: v for k, v in example.items() if k in kept or is_private(k)}
     return rest | layout(prompt, suffix, length, image)
   return op
+
+
+@OPS.register("pad_row", takes={"length": "row_len"})
+def pad_row(length):
+  """Pads the row that a model reads, "text", "mask_ar" and "mask_loss" [T], to [length]."""
+  pads = {"text": PAD, "mask_ar": 1, "mask_loss": 0}
+  return lambda example: {**example, **{
+      k: fit_length(example[k], length, value) for k, value in pads.items()}}
 
 
 @OPS.register("tok", takes={"model": "tokenizer"})
