@@ -70,7 +70,6 @@ def from_preset(source: str | os.PathLike, *, dtype: str = "float32", load_weigh
     kind = next(str(x.dtype) for name, x in leaves.items() if name.endswith("/q"))
   model, _, shapes = _shapes(config, dtype, kind)
   params = load.params(leaves, sharding.tree_sharding(mesh, shapes, rules), dtype)
-  params = jax.tree.unflatten(jax.tree.structure(shapes), jax.tree.leaves(params))
   tokenizer = opened.tokenizer and get_tokenizer(opened.tokenizer)
   return VLM(model, params, tokenizer, mesh, opened.tokenizer, **about)
 
@@ -400,7 +399,8 @@ class VLM:
     Raises ValueError for what a format cannot hold, and FileExistsError.
     """
     if format == "peft":
-      return peft.export(self.model, self.params, path, base)
+      peft.export(self.model, self.params, path, base)
+      return path
     return save.save(self.as_checkpoint(format == "native"), path, format, note)
 
   def as_checkpoint(self, quantized: bool = False) -> Checkpoint:

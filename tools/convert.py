@@ -47,8 +47,7 @@ def cast(source, dtype):
   def changed(leaf):
     return LazyArray(leaf.shape, np.dtype(dtype), lambda index=(): leaf.read(index).astype(dtype))
   return dataclasses.replace(
-      source, leaves={name: changed(leaf) for name, leaf in source.leaves.items()}, stored=None,
-      lora_scale=None)
+      source, leaves={name: changed(leaf) for name, leaf in source.leaves.items()}, stored=None)
 
 
 def write_adapters(source, dest, base=None):

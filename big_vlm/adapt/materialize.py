@@ -11,13 +11,15 @@ from big_vlm.adapt import einsum_hook, lora, quantize
 from big_vlm.checkpoints.checkpoint import LazyArray
 from big_vlm.families import paligemma
 
+BASES = ("base/q", "base", "q")  # parts of the weight's own shape
+
 
 def materialize_weights(leaves, config, scale):
   """{name: LazyArray} with one leaf for each weight; scale: of the adapters, alpha / rank."""
   out = dict(leaves)
   for name, (spec, parts) in _wrapped(leaves, config).items():
     out = {n: x for n, x in out.items() if not n.startswith(name + "/")}
-    shape = parts[next(p for p in ("base/q", "base", "q") if p in parts)].shape
+    shape = parts[next(p for p in BASES if p in parts)].shape
     out[name] = LazyArray(shape, np.dtype(np.float32), _reader(parts, spec, scale))
   return out
 
@@ -37,8 +39,8 @@ def _wrapped(leaves, config):
   """{name of a weight: (its ParamSpec, {"q": LazyArray, ...})} of the weight wrappers."""
   found = {}
   for name, spec in einsum_hook.multiplying(paligemma.PaliGemma(config)).items():
-    if parts := {n.removeprefix(name + "/"): x for n, x in leaves.items()
-                 if n.startswith(name + "/")}:
+    parts = {n.removeprefix(name + "/"): x for n, x in leaves.items() if n.startswith(name + "/")}
+    if parts.keys() & set(BASES):
       found[name] = spec, parts
   return found
 

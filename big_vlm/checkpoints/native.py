@@ -152,13 +152,12 @@ def _restored(params, name):
 
 def write(path, source, note):
   """Writes the Checkpoint as step 0 of the new work folder `path`; holds all of it in memory."""
-  leaves, done, wanted = {}, 0, source.stored or source.leaves
+  leaves, done, wanted = {}, 0, source.stored if source.quantized else source.leaves
   total = sum(leaf.nbytes for leaf in wanted.values())
   for name, leaf in wanted.items():
     leaves[name] = np.asarray(leaf.read(()))
     done += leaf.nbytes
     note(done, total)
-  write_model(path, paligemma.to_dict(source.config), source.tokenizer, source.lora_scale,
-              source.text_len)
+  write_model(path, paligemma.to_dict(source.config), source.tokenizer, text_len=source.text_len)
   with Checkpoints(path) as checkpoints:
     checkpoints.save(0, {"params": trees.nested(leaves)})
