@@ -161,6 +161,11 @@ class Parser(argparse.ArgumentParser):
       self.error(f"unrecognized arguments: {' '.join(rest)}.{near_miss(name, self._known())}")
     return args
 
+  def _check_value(self, action, value):
+    if action.choices is not None and value not in action.choices:
+      raise argparse.ArgumentError(action, f"{value!r} is none of {', '.join(action.choices)}."
+                                           f"{near_miss(value, action.choices)}")
+
   def _known(self):
     return [option.removeprefix("--") for option in self._option_string_actions]
 

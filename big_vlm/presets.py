@@ -6,8 +6,9 @@
                                                              are in $BIG_VLM_CHECKPOINTS
   big_vlm.from_preset("digits")                              the small one that is in the package
 
-`python -m big_vlm.presets` lists all of them. The models of a family are in presets.py of its
-folder. A name alone builds the model, offline; checkpoints/uris.py fetches weights.
+`python -m big_vlm.presets` lists all of them, `python -m big_vlm.presets okvqa` and names("okvqa")
+some. The models of a family are in presets.py of its folder. A name alone builds the model,
+offline; checkpoints/uris.py fetches weights.
 """
 import dataclasses
 import difflib
@@ -33,6 +34,7 @@ class Preset:
   config: dict  # for paligemma.config: {"img": {"variant", **changes}, "llm": ...}, either or None
   text_len: int | None  # tokens: of pretraining (PaliGemma), 1024 (text only), None (SigLIP)
   uri: str  # for checkpoints.uris.fetch: "kaggle://...", "hf://...", "npz://NAME", "package://NAME"
+  prompts: tuple = ()  # that it was trained on, such as "caption {lang}"; (): any text
 
 
 # {model in words: (variant of the tower, variant of the decoder)}
@@ -42,7 +44,7 @@ for _family, _part in exchange.modules("presets").items():
              for model, variant in _family.MODELS.items()}
 
 
-def _preset(name, model, uri):
+def _preset(name, model, uri, family=paligemma_presets):
   tower, decoder = MODELS[model]
   size = tower and int(re.search(r"\d+$", name).group())
   img = {"variant": tower, "image_size": size} if tower else None
@@ -55,7 +57,8 @@ def _preset(name, model, uri):
     if model.startswith("PaliGemma 2"):
       llm["window"] = None  # as it was trained; Gemma 2's text models have one
     text_len = 512 if size > 224 else 256 if "mix" in name else 128
-  return Preset(name, {"img": img, "llm": llm}, text_len, uri)
+  prompts = family.prompts(name) if hasattr(family, "prompts") else ()
+  return Preset(name, {"img": img, "llm": llm}, text_len, uri, prompts)
 
 
 def _table():
@@ -65,17 +68,18 @@ def _table():
   their versions; in HUGGING_FACE, names are repositories of the owner.
   """
   table = {"digits": Preset("digits", paligemma_presets.DIGITS, paligemma_presets.DIGITS_TEXT_LEN,
-                            "package://digits")}
+                            "package://digits", paligemma_presets.DIGITS_PROMPTS)}
   for family in [paligemma_presets, *exchange.modules("presets")]:
     for place, model, names in family.KAGGLE:
       for entry in names.split():
         name, _, variation = entry.partition("=")
         uri = f"kaggle://{place}/keras/{variation or name}"
         name = name.partition("/")[0]
-        table[name] = _preset(name, model, uri)
+        table[name] = _preset(name, model, uri, family)
     for owner, model, names in family.HUGGING_FACE:
       for name in names.split():
-        table[f"{owner}/{name}"] = _preset(f"{owner}/{name}", model, f"hf://{owner}/{name}")
+        name = f"{owner}/{name}"
+        table[name] = _preset(name, model, f"hf://{name}", family)
   for model, names in paligemma_presets.NPZ:
     table |= {name: _preset(name, model, f"npz://{name}") for name in names}
   return table
@@ -122,10 +126,10 @@ def _hugging_face(source):
     return None
   name, format, rest = found.groups(default="")
   uri = f"hf://{name}{format}{rest}"
-  if paligemma_presets.FINE_TUNED.fullmatch(name):
-    return _preset(name, "PaliGemma 3B", uri)
   if name in PRESETS and (not format or "paligemma" in name):
     return dataclasses.replace(PRESETS[name], uri=uri)
+  if paligemma_presets.FINE_TUNED.fullmatch(name):
+    return _preset(name, "PaliGemma 3B", uri)
   return None
 
 
@@ -191,11 +195,20 @@ def _dimensions(config):
   return f"width {config.width}, depth {config.depth}"
 
 
+def names(match=""):
+  """[str]: the names that have `match` in them, such as "ft-okvqa"; all by default."""
+  return [name for name in PRESETS if match in name]
+
+
 def main(argv=None):
   """Prints the table."""
-  cli.Parser(__doc__).parse_args(argv)
+  parser = cli.Parser(__doc__)
+  parser.add_argument("match", nargs="?", default="", help="only names with this in them: ft-okvqa")
+  match = parser.parse_args(argv).match
+  if not names(match):
+    raise ValueError(f"No model has {match!r} in its name.{near_miss(match)} {HOW_TO_LIST}")
   rows = [("NAME", "PARAMETERS", "IMAGE", "TEXT", "MODEL", "WEIGHTS")]
-  for p in PRESETS.values():
+  for p in map(PRESETS.get, names(match)):
     model = describe(paligemma.config(**p.config)).partition(" at ")[0]
     size = p.config["img"]["image_size"] if p.config["img"] else "-"
     rows.append((p.name, f"{parameters(p.config):,}", size, p.text_len or "-", model, p.uri))
@@ -204,9 +217,9 @@ def main(argv=None):
     cells = [str(cell).rjust(w) if i in (1, 2, 3) else str(cell).ljust(w)
              for i, (cell, w) in enumerate(zip(row, widths))]
     print("  ".join(cells).rstrip())
-  print("\nAlso google/paligemma-3b-ft-TASK-SIZE, a paligemma id with -jax or -keras at its end,\n"
-        "hf://ID@REVISION, and .f32, .f16 or .bf16 after pt_... and mix_..., which are .npz files\n"
-        "in the folder $BIG_VLM_CHECKPOINTS. IMAGE is in pixels, TEXT in tokens.")
+  print("\nAlso a paligemma id with -jax or -keras at its end, hf://ID@REVISION, and .f32, .f16\n"
+        "or .bf16 after pt_... and mix_..., which are .npz files in $BIG_VLM_CHECKPOINTS.\n"
+        "IMAGE is in pixels, TEXT in tokens.")
 
 
 if __name__ == "__main__":

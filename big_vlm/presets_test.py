@@ -1,4 +1,5 @@
 import dataclasses
+import pathlib
 
 import pytest
 
@@ -110,7 +111,26 @@ def test_a_row_in_full():
       "pali_gemma2_mix_28b_224",
       {"img": {"variant": "So400m/14", "image_size": 224},
        "llm": {"variant": "gemma2_27b", "vocab_size": 257_152, "window": None}},
-      256, "kaggle://keras/paligemma2/keras/pali_gemma2_28b_mix_224/3")
+      256, "kaggle://keras/paligemma2/keras/pali_gemma2_28b_mix_224/3", paligemma_presets.MIX)
+
+
+@pytest.mark.parametrize("name,first", [
+    ("pali_gemma_3b_224", "caption {lang}"), ("mix_448", "caption {lang}"),
+    ("google/paligemma-3b-ft-nlvr2-448", "answer en {sentence}"),
+    ("google/paligemma-3b-ft-docvqa-896-jax", "{question}"),
+    ("google/paligemma2-3b-ft-docci-448", "caption en"), ("gemma_2b_en", None),
+    ("google/codegemma-2b", "<|fim_prefix|>{before}<|fim_suffix|>{after}<|fim_middle|>"),
+    ("code_gemma_instruct_7b_en", None), ("google/paligemma-3b-ft-of-yours-224", None)])
+def test_prompts_that_a_model_knows(name, first):
+  assert next(iter(presets.resolve(name).prompts), None) == first
+
+
+def test_transfers_are_listed_with_the_prompts_of_their_configs():
+  for task, prompt in paligemma_presets._TASKS:
+    config = pathlib.Path("configs/transfers") / f"{task.rstrip('*').replace('-', '_')}.py"
+    text = config.read_text().replace("{prefix}", "{sentence}").replace("question_text", "question")
+    assert repr(prompt)[1:-1] in text, task
+    assert len(presets.names(f"-ft-{task.rstrip('*')}-")) == 2 + task.endswith("*")
 
 
 @pytest.mark.parametrize("name,vocabulary,window", [
@@ -165,6 +185,7 @@ def test_other_sources_are_no_presets(tmp_path, monkeypatch):
     ("google/paligemma-3b-pt-244", "Did you mean 'google/paligemma-3b-pt-224'?"),
     ("paligemma2-10b-mix", "Did you mean 'google/paligemma2-10b-mix-224'?"),
     ("pt_3b_225", "Did you mean 'pt_3b_224'?"),
+    ("paligemma-3b-ft-okvqa-448", "Did you mean 'google/paligemma-3b-ft-okvqa-448'?"),
     ("someone/their-vit", "write 'hf://someone/their-vit'"),
     ("/no/such/folder", "no file or folder")])
 def test_unknown_names(source, hint):
@@ -225,3 +246,8 @@ def test_the_printed_table(capsys):
   column = head.index("WEIGHTS")
   assert all(rows[name][column:] == p.uri for name, p in presets.PRESETS.items())
   assert rows["gemma2_9b_en"].split()[1:4] == ["9,241,705,984", "-", "1024"]
+  presets.main(["ft-okvqa"])
+  assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:3]] == presets.names(
+      "ft-okvqa")
+  with pytest.raises(ValueError, match="No model has 'okvga' in its name"):
+    presets.main(["okvga"])

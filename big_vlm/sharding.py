@@ -56,6 +56,13 @@ def make_mesh(shape=None, devices=None):
   return Mesh(np.concatenate(grids), AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
+def dtype_on(mesh, dtype="auto"):
+  """The name of a compute dtype; "auto" is bfloat16 on TPU and GPU, float32 on a CPU."""
+  if dtype != "auto":
+    return dtype
+  return "float32" if mesh.devices.flat[0].platform == "cpu" else "bfloat16"
+
+
 def batch_sharding(mesh):
   """Rows of a batch over all data and fsdp devices."""
   return NamedSharding(mesh, PartitionSpec(BATCH_AXES))

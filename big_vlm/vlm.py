@@ -23,17 +23,19 @@ from big_vlm import (
   sharding,
   trees,
 )
-from big_vlm.adapt import lora, quantize
+from big_vlm.adapt import lora, materialize, peft, quantize
 from big_vlm.checkpoints import load, save, uris
 from big_vlm.checkpoints.checkpoint import Checkpoint, from_array
 from big_vlm.decode import detections
 from big_vlm.decode.answers import Generation as Generation
+from big_vlm.decode.search import Beam, Contrastive, Sample
 from big_vlm.decode.session import MAX_PROMPTS, GenerationConfig, GenerationSession
 from big_vlm.families import paligemma
 from pp import text_layout
 from pp.tokenizer import Tokenizer, get_tokenizer
 
 DTYPES = ("float32", "bfloat16", "float16")
+Search = Sample | Beam | Contrastive  # what big_vlm.samplers has functions for
 
 
 def from_preset(source: str | os.PathLike, *, dtype: str = "float32", load_weights: bool = True,
@@ -43,37 +45,52 @@ def from_preset(source: str | os.PathLike, *, dtype: str = "float32", load_weigh
   source: see `python -m big_vlm.presets` for names; a local one is a big_vision .npz, a Hugging
     Face folder, a KerasHub preset folder, or a work folder of trainers.train (its newest step).
   dtype: of activations and parameters; vectors and the patch and position embeddings stay float32.
+    "auto": bfloat16 on TPU and GPU, float32 on a CPU. Quantized weights stay as they are stored.
   load_weights=False: parameters are randomly initialized from seed 0; a preset's name then needs no
     network, and has no tokenizer.
   mesh: a jax Mesh to shard the parameters over; default: all devices. rules: see sharding.py.
   Raises ValueError for an unknown name or a checkpoint that does not fit, and FileNotFoundError.
   """
-  if dtype not in DTYPES:
-    more = f" For {dtype} weights: from_preset(...).quantize({dtype!r})." * (
-        dtype in quantize.KINDS)
-    raise ValueError(f"dtype={dtype!r} is none of {', '.join(DTYPES)}.{more}")
-  preset = presets.resolve(str(source))
+  preset, mesh = presets.resolve(str(source)), mesh or sharding.make_mesh()
+  dtype = _compute_dtype(dtype, mesh)
   if preset and not load_weights:
-    config, leaves, tokenizer, place = paligemma.config(**preset.config), None, None, preset.name
+    opened = Checkpoint(preset.name, paligemma.config(**preset.config), {}, None)
   else:
     opened = load.open_source(uris.fetch(preset.uri if preset else source))
-    config, tokenizer, place = opened.config, opened.tokenizer, opened.path
-    if preset:  # another model behind the name is an error
-      config = paligemma.config(**preset.config)
-    leaves = load.fit(opened, config) if load_weights else None
-  config = paligemma.with_dtype(config, dtype)
-  model = paligemma.PaliGemma(config)
-  mesh = mesh or sharding.make_mesh()
-  fresh = lambda: jax.tree.map(
-      lambda x, like: x.astype(like), paligemma.init_params(model, jax.random.key(0)), dtypes)
-  shapes = jax.eval_shape(lambda: paligemma.init_params(model, jax.random.key(0)))
-  dtypes = trees.map_with_names(lambda name, _: load.dtype_of(name, dtype), shapes)
-  shardings = sharding.tree_sharding(mesh, shapes, rules)
-  if leaves is None:
-    params = jax.jit(fresh, out_shardings=shardings)()
-  else:
-    params = load.params(leaves, shardings, dtype)
-  return VLM(model, params, tokenizer and get_tokenizer(tokenizer), mesh, tokenizer, place)
+  # With another model behind a preset's name, load.fit() is an error.
+  config = paligemma.config(**preset.config) if preset else opened.config
+  about = dict(source=opened.path, text_len=preset.text_len if preset else opened.text_len,
+               prompts=preset.prompts if preset else ())
+  if not load_weights:
+    fresh = VLM.from_config(config, opened.tokenizer, dtype=dtype, mesh=mesh, rules=rules)
+    return dataclasses.replace(fresh, **about)
+  leaves, kind = load.fit(opened, config), None
+  if opened.quantized:
+    leaves = opened.stored
+    kind = next(str(x.dtype) for name, x in leaves.items() if name.endswith("/q"))
+  model, _, shapes = _shapes(config, dtype, kind)
+  params = load.params(leaves, sharding.tree_sharding(mesh, shapes, rules), dtype)
+  tokenizer = opened.tokenizer and get_tokenizer(opened.tokenizer)
+  return VLM(model, params, tokenizer, mesh, opened.tokenizer, **about)
+
+
+def _compute_dtype(dtype, mesh):
+  if dtype not in ("auto", *DTYPES):
+    more = f" For {dtype} weights: from_preset(...).quantize({dtype!r})." * (
+        dtype in quantize.KINDS)
+    raise ValueError(f"dtype={dtype!r} is none of auto, {', '.join(DTYPES)}.{more}")
+  return sharding.dtype_on(mesh, dtype)
+
+
+def _shapes(config, dtype, kind=None):
+  """(model, function of a seed that makes its random parameters, their shapes and dtypes); kind: of
+  quantized weights."""
+  model = paligemma.PaliGemma(paligemma.with_dtype(config, dtype))
+  fresh = lambda seed: trees.map_with_names(
+      lambda name, x: x.astype(load.dtype_of(name, dtype)),
+      paligemma.init_params(model, jax.random.key(seed)))
+  stored = lambda x: quantize.quantize(model, x, kind) if kind else x
+  return model, fresh, jax.eval_shape(lambda: stored(fresh(0)))
 
 
 @dataclasses.dataclass(repr=False)
@@ -85,7 +102,35 @@ class VLM:
   mesh: jax.sharding.Mesh
   tokenizer_name: str | None  # for pp.tokenizer.get_tokenizer
   source: str  # of the parameters
+  text_len: int | None = None  # tokens of prompt and answer that it was trained with, where known
+  prompts: tuple[str, ...] = ()  # a released model's, such as "caption {lang}": others surprise it
   _adapted: Any = dataclasses.field(default=None, init=False, compare=False)  # of with_lora()
+
+  @classmethod
+  def from_config(cls, config: dict | paligemma.PaliGemmaConfig, tokenizer: str | None = None, *,
+                  dtype: str = "float32", seed: int = 0, mesh: jax.sharding.Mesh | None = None,
+                  rules: Sequence = sharding.RULES) -> "VLM":
+    """A new model with random parameters, which are a function of the seed.
+
+    config: {"img": {...}, "llm": {...}} or one of them, each a "variant" and what differs from it:
+      {"img": {"variant": "B/16", "image_size": 256}, "llm": {"variant": "gemma_2b", "depth": 4}}.
+      families.TOWER_VARIANTS and DECODER_VARIANTS have the variants with their fields. Or the
+      config of another VLM.
+    tokenizer: "sp('my.model', tokensets=('loc', 'seg'))", see pp/tokenizer.py. The decoder's
+      "vocab_size", unless the config gives it, is the tokenizer's.
+    dtype, mesh, rules: as from_preset() takes them.
+
+    Raises ValueError for an unknown variant or field, and a vocabulary below the tokenizer's.
+    """
+    mesh, tok = mesh or sharding.make_mesh(), tokenizer and get_tokenizer(tokenizer)
+    if isinstance(config, dict):
+      config = paligemma.own_config(config, tok and tok.vocab_size)
+    if tok and config.llm and config.llm.vocab_size < tok.vocab_size:
+      raise ValueError(f"The tokenizer has {tok.vocab_size} pieces and the decoder a vocab_size of "
+                       f"{config.llm.vocab_size}: the model could not read all of them.")
+    model, fresh, shapes = _shapes(config, _compute_dtype(dtype, mesh))
+    params = jax.jit(fresh, out_shardings=sharding.tree_sharding(mesh, shapes, rules))(seed)
+    return cls(model, params, tok, mesh, tokenizer, f"random parameters of seed {seed}")
 
   @property
   def config(self) -> paligemma.PaliGemmaConfig:
@@ -99,7 +144,7 @@ class VLM:
   def generate(self, prompts: str | Sequence, images: Any = None, *,
                max_new_tokens: int = GenerationConfig.max_new_tokens,
                max_length: int | None = GenerationConfig.max_length,
-               sampler: str = GenerationConfig.sampler,
+               sampler: str | Search = GenerationConfig.sampler,
                stop: str | int | Sequence[str | int] = GenerationConfig.stop,
                seed: int | Sequence[int] = GenerationConfig.seed,
                num_samples: int = GenerationConfig.num_samples,
@@ -120,10 +165,10 @@ class VLM:
       it is needed, 64 at a time. A model that sees needs images: [None] asks it about text alone.
     max_new_tokens: the limit of an answer; or max_length, of prompt and answer together, in text
       tokens, more than any prompt has. The model's own limit ends an answer too.
-    sampler: see decode/samplers.py, e.g. "top_p(.9)|temperature(.7)", "beam(n=4)"; num_samples
-      above 1 needs one that draws. A request draws
-      from a key that is a function of the seed and of the request: neither the batch nor its order
-      changes a result. seed: an int, or one for each prompt.
+    sampler: see decode/samplers.py, e.g. "top_p(.9)|temperature(.7)", "beam(n=4)", or in Python
+      big_vlm.samplers.top_p(.9); num_samples above 1 needs one that draws. A request draws from a
+      key that is a function of the seed and of the request: neither the batch nor its order changes
+      a result. seed: an int, or one for each prompt.
     stop: "eos" (also "auto", or the piece itself), other strings, token ids, or several of them.
       They replace the default: beside another stop, name "eos" as well. () decodes up to the limit.
     strip_prompt=False: the text begins with the prompt and its newline; tokens and logprobs are the
@@ -244,20 +289,21 @@ class VLM:
 
   objects = detections  # the name until 0.2; it goes with the next release
 
-  def tokenize(self, prompts):
+  def tokenize(self, prompts: str | Sequence) -> dict[str, np.ndarray]:
     """{"text", "mask_ar", "mask_input"}, int32 [B, T], as generate() gives them to the model: bos,
     prompt, newline (none for a text-only model); T and B are buckets, with padding at their ends.
     """
     limits = inputs.model_limits(self.config)
     return inputs.pack_requests(prompt_input.as_list(prompts), None, self.tokenizer, limits).batch
 
-  def preprocess(self, image):
+  def preprocess(self, image: Any) -> np.ndarray:
     """An image as generate() takes it -> [image_size, image_size, 3], squashed, bilinear."""
     return image_input.pixels(image, self.image_size)
 
   def __repr__(self):
     c, name = self.config, presets.describe(self.config)
     text = f"{c.llm.vocab_size:,} tokens of vocabulary" if c.llm else "no decoder"
+    text += f", trained with {self.text_len} of text" if self.text_len else ""
     kinds = ", ".join(sorted({str(x.dtype) for x in jax.tree.leaves(self.params)}))
     count = sum(x.size for x in jax.tree.leaves(self.params))
     return (f"VLM({name}\n  {count:,} parameters, {kinds}\n"
@@ -303,6 +349,14 @@ class VLM:
     self._adapted = weakref.ref(adapted)
     return adapted
 
+  def load_adapter(self, path: str | os.PathLike) -> "VLM":
+    """The VLM with the adapters of a folder of PEFT, or of a file of adapt.lora.save().
+
+    Raises ValueError for adapters of another model, and for a model that has some already.
+    """
+    read = lora.load if os.path.isfile(path) else peft.load
+    return self._replace(read(self.model, self.params, path))
+
   def merge_lora(self) -> "VLM":
     """The VLM with the adapters added to the weights."""
     return self._replace(lora.merge(self.params))
@@ -319,10 +373,11 @@ class VLM:
     """Trains in place and returns the history {"step": [...], "loss": [...], ...}.
 
     examples: the path of a JSONL file, or [{"image", "prefix", "suffix"}]; of a text-only model
-    also [str]. steps, or epochs over the examples. lr: the peak, default by the size of the model.
-    warmup: steps, default a tenth. trainable: a regex of whole names; default: the adapters if
-    there are any, else all. text_len: default as the longest example needs. More in
-    training/fit.py.
+    also [str]; KerasHub's {"images", "prompts", "responses"}; or token ids, [{"image", "tokens",
+    "targets", "weights"}] or [{"image", "tokens", "labels"}], see training/examples.py. steps, or
+    epochs over the examples. lr: the peak, default by the size of the model. warmup: steps, default
+    a tenth. trainable: a regex of whole names; default: the adapters if there are any, else all.
+    text_len: default as the longest example needs. More in training/fit.py.
     """
     from big_vlm.training import fit  # here: the loader takes a second to import
     if self._adapted and self._adapted() is None and trainable is None:
@@ -334,18 +389,34 @@ class VLM:
                    optimizer=optimizer, trainable=trainable, text_len=text_len, seed=seed,
                    log_every=log_every)
 
-  def export(self, path: str | os.PathLike, format: Literal["hf", "npz", "keras", "native"] = "hf",
-             note: Callable[[int, int], None] = lambda done, total: None) -> str:
-    """Writes the model for another framework: format "hf", "npz", "keras" or "native"."""
-    if names := [n for n in trees.names(self.params) if n.rsplit("/", 1)[-1] in ("lora_a", "q")]:
-      raise ValueError(
-          f"{names[0]} is adapted or quantized, which no checkpoint format here holds. Call "
-          "merge_lora() first, export the model that quantize() was called on, or write the "
-          "adapters alone: big_vlm.adapt.lora.save, adapt.peft.export.")
+  def export(self, path: str | os.PathLike,
+             format: Literal["hf", "npz", "keras", "native", "peft"] = "hf",
+             note: Callable[[int, int], None] = lambda done, total: None,
+             base: str | None = None) -> os.PathLike:
+    """Writes the model for another framework: format "hf", "npz" or "keras"; "native", which keeps
+    quantized weights as they are; or its adapters alone, "peft", for the Hugging Face model `base`.
+
+    Raises ValueError for what a format cannot hold, and FileExistsError.
+    """
+    if format == "peft":
+      peft.export(self.model, self.params, path, base)
+      return path
+    return save.save(self.as_checkpoint(format == "native"), path, format, note)
+
+  def as_checkpoint(self, quantized: bool = False) -> Checkpoint:
+    """The model as the Checkpoint that export() writes; ValueError for adapters, and for quantized
+    weights unless these are wanted."""
     leaves = {name: from_array(x) for name, x in
               zip(trees.names(self.params), jax.tree.leaves(self.params))}
-    source = Checkpoint(self.source, self.config, leaves, self.tokenizer_name)
-    return save.save(source, path, format, note)
+    parts = ("lora_a",) if quantized else ("lora_a", "q")
+    if names := [n for n in leaves if n.rpartition("/")[2] in parts]:
+      raise ValueError(
+          f"{names[0]} is adapted or quantized, which this checkpoint format does not hold. Call "
+          "merge_lora() first, export the model that quantize() was called on, or write quantized "
+          "weights with format='native' and adapters alone with format='peft'.")
+    plain = materialize.materialize_weights(leaves, self.config, None)
+    return Checkpoint(self.source, self.config, plain, self.tokenizer_name, self.text_len,
+                      leaves if set(leaves) != set(plain) else None)
 
   def _replace(self, params):
     return dataclasses.replace(self, params=params)

@@ -27,6 +27,7 @@ def train(**changes):
       # (regex over parameter names, how), the first that matches counts, e.g. ("img/.*",
       # "replicate"); optimizer moments follow their parameter. See big_vlm/sharding.py
       sharding=((".*", "fsdp"),),
+      pp_modules=(),  # modules of yours that register ops, e.g. ("my.ops",) of the file my/ops.py
       # mixture: [dict(data={...}, pp="...", weight=1.), ...], see big_vlm/data. on_error:
       # "raise", or "skip" for examples that cannot be used. memory_gb: limit of reading ahead.
       input=dict(mixture=[], batch_size=32, workers=0, threads=2, memory_gb=2., on_error="raise"),
@@ -51,7 +52,8 @@ def train(**changes):
       max_to_keep=2,
       **durations("keep_period"),  # checkpoints that are kept for good
       # name: dict(type="vqa", data={...}, pp="...", batch_size=.., steps=.., prompt_len=..,
-      # max_new_tokens=..), the last two by default text_len
+      # max_new_tokens=..), the last two by default text_len; type="my.metrics" is a module of
+      # yours, see evaluators/common.py
       evals={},
       published={},  # {"eval/metric": score in the model's report}: for the reports beside ours
   ))

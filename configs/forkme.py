@@ -16,7 +16,8 @@ Arguments, as in configs/forkme.py:res=448,model=paligemma2_3b,data=my/train.jso
   decoder      gemma3_270m, gemma3_1b, ...: a new PaliGemma of SigLIP and this decoder, with a
                randomly initialized projector; give its tokenizer.model too
   init         digits, a workdir of trainers.train, or what else big_vlm.from_preset takes, instead
-               of a released model; brings its tokenizer
+               of a released model; brings its tokenizer. A text-only one learns from lines without
+               images
   tokenizer    Gemma's tokenizer.model, unless $BIG_VLM_GEMMA_TOKENIZER names it
   epochs       times that each example is seen; or steps, of a batch each
   text_len     tokens of prompt and answer; validate_jsonl says how many yours need
@@ -54,7 +55,10 @@ def get_config(arg=None):
   if a.init:
     c.model.img, c.model.llm, c.tokenizer = model_of(a.init)
     c.init.model = a.init
-    c.model.img.image_size = a.res or c.model.img.image_size  # its position table is resampled
+    if a.res:  # its position table is resampled
+      if not c.model.img:
+        raise ValueError(f"res={a.res}, but init={a.init} is a text-only model: leave res out.")
+      c.model.img.image_size = a.res
   elif a.decoder:
     if not a.tokenizer:
       raise ValueError(f"decoder={a.decoder} needs tokenizer=PATH, its tokenizer.model: that of "
@@ -79,6 +83,8 @@ def get_config(arg=None):
   # from other fields, put for example strfmt('answer en {question}', outkey='prefix') before
   # text_layout; to write them from boxes, detect(order='random').
   pp = "flatten|decode(exif=True)|resize(antialias=True)|text_layout"
+  if not c.model.img:
+    pp = "flatten|text_layout"
   # Where the data lie. allow=("urls",) downloads images that lines name by URL.
   source = lambda *paths: dict(name="jsonl", path=paths, root=a.data_dir)
   data = source(a.data, a.val) if a.train_on_val else source(a.data)
@@ -95,7 +101,7 @@ def get_config(arg=None):
 
   # Small models need a larger rate, and LoRA a much larger one: training/learning_rate.py. Those
   # of PaliGemma 2 are the published ones.
-  size = presets.parameters({"img": dict(c.model.img), "llm": dict(c.model.llm)})
+  size = presets.parameters({"img": dict(c.model.img) or None, "llm": dict(c.model.llm)})
   c.optimizer.lr = learning_rate.default(size, adapters=bool(a.lora))
   if released and not a.lora:
     c.optimizer.lr = transfers.RATES.get(a.model, c.optimizer.lr)
@@ -119,4 +125,7 @@ def model_of(source):
   """(image tower, decoder, tokenizer) of what big_vlm.from_preset takes: a workdir, a preset."""
   opened = load.open_source(uris.fetch(presets.uri(source)))
   model = paligemma.to_dict(opened.config)
-  return model["img"], model["llm"], opened.tokenizer
+  if not model["llm"] or not opened.tokenizer:
+    lacks = "tokenizer" if model["llm"] else "decoder"
+    raise ValueError(f"init={source} has no {lacks}, so it cannot learn to answer.")
+  return model["img"] or {}, model["llm"], opened.tokenizer

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from big_vlm.batch import check_batch
+from big_vlm.checkpoints import native
 from big_vlm.checkpoints.steps import Checkpoints
 from big_vlm.data import loader, mixture
 from big_vlm.families import paligemma
@@ -115,6 +116,27 @@ def test_batches(own, text):
   check_batch(batch, train=True, vocab_size=c.model.llm.vocab_size)
   assert batch["image"].shape == (8, 32, 32, 3) and batch["text"].shape == (8, 25)
   assert list(c.evals) == (["val"] if text.startswith("task") else [])
+
+
+def test_a_text_only_model_and_one_of_a_small_variant(own, tmp_path):
+  """model.json says only what differs from a variant."""
+  texts = tmp_path / "texts.jsonl"
+  texts.write_text('{"prefix": "ocr", "suffix": "3"}')
+  for name, img in (("text", None), ("small", {"variant": "tiny"})):
+    (tmp_path / name).mkdir()
+    native.write_model(tmp_path / name, {"img": img, "llm": {"variant": "tiny"}}, TOKENIZER)
+  c = forkme.get_config(f"init={tmp_path}/text,data={texts},val={texts},text_len=8,task=caption")
+  assert not c.model.img and "decode" not in c.evals.val.pp
+  row = mixture.from_config(c)[0]
+  assert row["text"].shape == (9,) and set(row["mask_ar"]) == {1}
+  c.input.mixture[0]["data"]["path"] = (f"{own}/train.jsonl",)
+  with pytest.raises(ValueError, match="has an image, and the model is text-only"):
+    mixture.from_config(c)[0]
+  with pytest.raises(ValueError, match="is a text-only model: leave res out"):
+    forkme.get_config(f"init={tmp_path}/text,res=32")
+  small = forkme.get_config(f"init={tmp_path}/small,data={own}/train.jsonl,val=,text_len=8")
+  assert mixture.from_config(small)[0]["image"].shape == (16, 16, 3)
+  assert setup.make(small, jax.devices()[:1]).model.config.img.image_size == 16
 
 
 def test_adapters_alone_train(own):

@@ -9,7 +9,8 @@ and optionally
   check(**args)   raises ValueError for arguments that make no sense
   likelihoods(model, params, batch) and row(...)   for a type that reads given answers, not decodes
   submission(predictions, **args)   the JSON value that a test server takes
-The type `mean`, which has no predictions, is evaluators/mean.py.
+The type `mean`, which has no predictions, is evaluators/mean.py. A type of one's own is the path of
+such a module, type="my.metrics".
 """
 import dataclasses
 import functools
@@ -80,22 +81,37 @@ def context_for(context, type, prompt_len=None, **_):
   context: of the config's training. An eval that decodes lays out prompts alone, of prompt_len
   tokens or as many as the training reads; one that reads given answers lays out both.
   """
-  module = importlib.import_module(pick(EVALUATOR_TYPES, type, "evaluator"))
-  return dataclasses.replace(context, train=hasattr(module, "likelihoods"),
+  return dataclasses.replace(context, train=hasattr(module_of(type), "likelihoods"),
                              text_len=prompt_len or context.text_len)
+
+
+def module_of(type):
+  """The module of an evaluator type, or of one's own. Raises ValueError where there is none, and
+  for one that lacks what it must have."""
+  own = isinstance(type, str) and "." in type
+  try:
+    module = importlib.import_module(type if own else pick(EVALUATOR_TYPES, type, "evaluator"))
+  except ImportError as e:
+    raise ValueError(f"The evaluator {type!r} cannot be imported: {e}. It is one of "
+                     f"{', '.join(EVALUATOR_TYPES)}, or a module of your own that Python finds "
+                     "from here, such as my.metrics in the file my/metrics.py.") from e
+  if lacks := [what for what in ("score", "PERCENT") if not hasattr(module, what)]:
+    raise ValueError(f"The evaluator {type!r} has no {lacks[0]}; evaluators/common.py says what "
+                     "such a module needs.")
+  return module
 
 
 def in_percent(type, metric):
   """Whether papers print a metric of an evaluator type, such as "accuracy/simple", times 100."""
   if type == "mean":
     return any(in_percent(other, metric) for other in EVALUATOR_TYPES)
-  known = importlib.import_module(pick(EVALUATOR_TYPES, type, "evaluator")).PERCENT
+  known = module_of(type).PERCENT
   return metric in known or metric.partition("/")[0] in known
 
 
 def check_arguments(name, *, type, **given):
   """Raises ValueError for an argument that an eval's type does not take, or for one it lacks."""
-  module = importlib.import_module(pick(EVALUATOR_TYPES, type, "evaluator"))
+  module = module_of(type)
   known = [p for p in inspect.signature(Evaluator).parameters.values()
            if p.kind is p.KEYWORD_ONLY and p.name not in ("type", "context", "run")]
   known += list(inspect.signature(module.score).parameters.values())[2:]
@@ -118,15 +134,15 @@ class Evaluator:
 
   def __init__(self, name, model, tokenizer, mesh, *, type, data, pp, batch_size,
                context=None, prompt_len=None, max_new_tokens=None, sampler="greedy",
-               grammar=None, cache_dtype="float32", run=None, steps=None, examples=None,
-               epochs=None, fraction=None, **score_args):
+               grammar=None, cache_dtype=None, run=None, steps=None, examples=None, epochs=None,
+               fraction=None, **score_args):
     every = dict(eval_steps=steps, eval_examples=examples, eval_epochs=epochs,
                  eval_fraction=fraction)
     self.name, self.type = name, type
     self.steps = run.steps("eval", every, 0) if run else 0
     self.last = None  # (step, metrics) of the last run()
     check_arguments(name, type=type, data=data, pp=pp, batch_size=batch_size, **score_args)
-    self._module = importlib.import_module(EVALUATOR_TYPES[type])
+    self._module = module_of(type)
     context = dataclasses.replace(context or Context(), tokenizer=tokenizer)
     max_new_tokens = max_new_tokens or context.text_len
     self._check(score_args, max_new_tokens)

@@ -14,11 +14,9 @@ import json
 from etils import epath
 
 import big_vlm
-from big_vlm import cli, compilation, distributed, files, reporting, sharding
-from big_vlm.adapt.quantize import KINDS
+from big_vlm import cli, compilation, distributed, files, model_flags, reporting, sharding
 from big_vlm.data import source
 from big_vlm.families import paligemma
-from big_vlm.vlm import DTYPES
 from evaluators import common, provenance, recipe, report, results
 from evaluators.predictions import write_predictions
 from pp.names import pick
@@ -28,13 +26,14 @@ PICTURES = 300  # predictions that the report shows with their image; of one eva
 
 
 def run(config, init, workdir, evals=None, split=None, config_file=None, changes=None, dtype=None,
-        quantize=None):
+        adapter=None, quantize=None):
   """Runs the config's evals, or those named ("ocr,detect" or "pope/*"), on their split or another.
 
   config_file, changes: the file of the config, "path.py:arguments", and {field: value} changed in
   it; without the file, deviations from the reference protocol are not known.
-  dtype: of parameters and activations; default: the config's, float32 for its "auto". quantize:
-  "int8" or "int4" weights. Both are in metrics.json.
+  dtype: of parameters and activations; default: the config's model.dtype, as in evaluations during
+  the training and in tools.predict. adapter: a folder of PEFT. quantize: "int8" or "int4" weights.
+  All are in metrics.json.
 
   Returns {"name/metric": result}, results as in results.py; on processes but the first {}.
   """
@@ -43,9 +42,9 @@ def run(config, init, workdir, evals=None, split=None, config_file=None, changes
   check_data(entries)
   folder = epath.Path(workdir)
   mesh = sharding.make_mesh(config.mesh.to_dict())
-  dtype = dtype or config.model.dtype.replace("auto", "float32")
+  dtype = sharding.dtype_on(mesh, dtype or config.model.dtype)
   vlm = big_vlm.from_preset(init, dtype=dtype, mesh=mesh, rules=config.sharding)
-  vlm = vlm.quantize(quantize) if quantize else vlm
+  vlm = model_flags.adapted(vlm, adapter, quantize)
   tokenizer = the_tokenizer(config.tokenizer, vlm.tokenizer_name)
   about = provenance.gather(config, config_file, changes or {}, vlm.source)
   warnings = recipe.Warnings(config, config_file, vlm.config, entries)
@@ -71,8 +70,7 @@ def run(config, init, workdir, evals=None, split=None, config_file=None, changes
     return {}
   write_results(folder, list(found.values()), shown, {
       **about, "evals": list(entries), "split": split or "as configured", "dtype": dtype,
-      "quantize": quantize,
-      "model": paligemma.to_dict(vlm.config)})
+      "adapter": adapter, "quantize": quantize, "model": paligemma.to_dict(vlm.config)})
   for name in entries:
     partial(folder, name).unlink(missing_ok=True)
   return found
@@ -182,14 +180,12 @@ def main(argv=None):
   parser.add_argument("--evals", help="evals of the config to run, with commas, e.g. "
                                       "'okvqa/val,pope/*' (default: all)")
   parser.add_argument("--split", help="data split to evaluate instead of the config's")
-  parser.add_argument("--dtype", choices=DTYPES,
-                      help="of parameters and activations (default: the config's, else float32)")
-  parser.add_argument("--quantize", choices=tuple(KINDS), help="evaluate with weights so small")
+  model_flags.add(parser, "the config's model.dtype")
   args = parser.parse_args(argv)
   compilation.cache()
   cli.start(args)
   run(args.config, args.init, args.workdir, args.evals, args.split, args.config_file,
-      args.config_changes, args.dtype, args.quantize)
+      args.config_changes, args.dtype, args.adapter, args.quantize)
 
 
 if __name__ == "__main__":

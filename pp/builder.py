@@ -23,6 +23,19 @@ for _path in sorted(pathlib.Path(__file__).parent.glob("ops_*.py")):  # they reg
     importlib.import_module(f"pp.{_path.stem}")
 
 
+def import_modules(names):
+  """Imports modules that register ops of one's own, such as ("my.ops",); ValueError for none."""
+  if isinstance(names, str):
+    raise ValueError(f"pp_modules is a list or tuple of modules, not the string {names!r}: "
+                     f"({names!r},).")
+  for name in names:
+    try:
+      importlib.import_module(name)
+    except ImportError as e:
+      raise ValueError(f"pp_modules: {name!r} cannot be imported: {e}. It is a module that Python "
+                       "finds from here, such as my.ops in the file my/ops.py.") from e
+
+
 class PreprocessError(ValueError):
   """An op failed on an example. The text names the op, the example and the reason."""
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from pp.ops_general import is_private
 from pp.registry import OPS, with_keys
-from pp.text_layout import layout, prompt_ids, suffix_ids
+from pp.text_layout import PAD, layout, prompt_ids, suffix_ids
 from pp.text_utils import to_text
 from pp.tokenizer import get_tokenizer
 
@@ -102,18 +102,28 @@ def text_layout(tokenizer, text_len, train=True, image=True, keep=()):
     text_len: tokens that the model reads; longer texts are cut. In training a row has one more,
       which is predicted only. None: rows are as long as their texts.
     train: with suffix, eos and mask_loss; else the prompt alone, with mask_input.
-    image: False for a text-only model.
+    image: False for a text-only model, for which an example with an image is an error.
     keep: more keys of the example to keep.
   """
   tok, kept = get_tokenizer(tokenizer), {"image", *keep}
   length = text_len and text_len + train
 
   def op(example):
+    if not image and "image" in example:
+      raise ValueError("the example has an image, and the model is text-only")
     prompt = prompt_ids(tok, to_text(example["prefix"]), image)
     suffix = suffix_ids(tok, to_text(example["suffix"])) if train else None
     rest = {k: v for k, v in example.items() if k in kept or is_private(k)}
     return rest | layout(prompt, suffix, length, image)
   return op
+
+
+@OPS.register("pad_row", takes={"length": "row_len"})
+def pad_row(length):
+  """Pads the row that a model reads, "text", "mask_ar" and "mask_loss" [T], to [length]."""
+  pads = {"text": PAD, "mask_ar": 1, "mask_loss": 0}
+  return lambda example: {**example, **{
+      k: fit_length(example[k], length, value) for k, value in pads.items()}}
 
 
 @OPS.register("tok", takes={"model": "tokenizer"})

@@ -111,13 +111,14 @@ def find(folder, multimodal=False):
 
 
 def check(folder, name, rows):
-  """Raises ValueError unless the tokenizer files of a Hugging Face folder agree with each other.
+  """Raises ValueError unless the tokenizer files of a folder agree with each other and the model.
 
-  name: the tokenizer string that find() chose. rows: of the model's table. Every piece of
-  tokenizer.json and added_tokens.json must be that id in it, but for images' and unused pieces.
+  name: the tokenizer string that find() chose. rows: of the model's table, one for each piece.
+  Every piece of tokenizer.json, added_tokens.json and tokenizer_config.json must be that id in it.
+  Neither holds for images' and unused pieces.
   """
   tokenizer, folder, pieces = get_tokenizer(name), local_or_remote(folder), {}
-  for file in ("tokenizer.json", "added_tokens.json"):
+  for file in ("tokenizer.json", "added_tokens.json", "tokenizer_config.json"):
     if (path := folder / file).exists() and not _is_keras(path):
       with reading(path):
         found = parse_json(read_bytes(path, MAX_BYTES), path)
@@ -125,6 +126,9 @@ def check(folder, name, rows):
           vocab = found["model"]["vocab"]
           vocab = vocab if isinstance(vocab, dict) else {p: i for i, (p, _) in enumerate(vocab)}
           found = vocab | {t["content"]: t["id"] for t in found.get("added_tokens") or []}
+        elif file == "tokenizer_config.json":
+          added = found.get("added_tokens_decoder") or {}
+          found = {token["content"]: int(id_) for id_, token in added.items()}
         pieces |= {piece: (id_, path) for piece, id_ in found.items()}
   size = tokenizer.vocab_size
   for piece, (id_, path) in pieces.items():
@@ -134,6 +138,10 @@ def check(folder, name, rows):
       raise ValueError(
           f"{path} has the piece {piece[:80]!r} as id {str(id_)[:20]}, which {name} lacks or has "
           f"elsewhere{other}. Were tokens added? Remove the tokenizer file that is out of date.")
+  for i in range(rows, size):
+    if not UNUSED.fullmatch(tokenizer.piece(i)):
+      raise ValueError(f"{name} has {size} pieces, {tokenizer.piece(i)[:80]!r} as id {i}, and the "
+                       f"model has {rows} rows: they do not belong together.")
 
 
 def serialized(name):

@@ -3,6 +3,9 @@
 SOURCE is what big_vlm.from_preset takes: a name, a URI, or a local checkpoint of any format.
 Tensors pass one by one, so memory stays near the largest; DEST appears complete or not at all.
 --verify runs the model from both sides on the same input and compares every layer.
+
+--adapter FOLDER merges LoRA adapters of PEFT into SOURCE first. --format peft writes those of a
+training with config.lora, the workdir SOURCE, alone, as a folder of PEFT for --base.
 """
 import dataclasses
 import sys
@@ -11,7 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import big_vlm
 from big_vlm import cli, compilation, presets, reporting, sharding, trees
+from big_vlm.adapt import materialize, peft
 from big_vlm.checkpoints import load, save, uris
 from big_vlm.families import paligemma
 from big_vlm.formats.lazy_array import LazyArray
@@ -21,10 +26,13 @@ DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float
 TEXT = 16  # tokens of the input that --verify runs
 
 
-def convert(source, dest, format, dtype=None, verify=False):
+def convert(source, dest, format, dtype=None, verify=False, adapter=None):
   """Writes the checkpoint `source` as `dest`; returns the largest difference, 0.0 unverified."""
   opened = load.open_source(uris.fetch(presets.uri(source)))
   print(f"{source}: {presets.describe(opened.config)}, {opened.nbytes / 2**30:.2f} GiB")
+  if adapter:  # holds the model in memory
+    base = big_vlm.from_preset(source, dtype=pick(DTYPES, opened.dtype, "dtype").__name__)
+    opened = base.load_adapter(adapter).merge_lora().as_checkpoint()
   if dtype:
     opened = cast(opened, pick(DTYPES, dtype, "dtype"))
   written = save.save(opened, dest, format, note=reporting.counter(str(dest), "B"))
@@ -39,7 +47,16 @@ def cast(source, dtype):
   def changed(leaf):
     return LazyArray(leaf.shape, np.dtype(dtype), lambda index=(): leaf.read(index).astype(dtype))
   return dataclasses.replace(
-      source, leaves={name: changed(leaf) for name, leaf in source.leaves.items()})
+      source, leaves={name: changed(leaf) for name, leaf in source.leaves.items()}, stored=None)
+
+
+def write_adapters(source, dest, base=None):
+  """Writes the LoRA adapters of a work folder as a folder of PEFT."""
+  opened = load.open_source(uris.fetch(presets.uri(source)))
+  adapters = trees.nested(materialize.adapters(opened))
+  peft.export(paligemma.PaliGemma(opened.config), adapters, dest, base)
+  print(f"{dest} written; peft.PeftModel.from_pretrained(model, {str(dest)!r}) opens it over its "
+        "base")
 
 
 def compare(a, b):
@@ -89,12 +106,21 @@ def main(argv=None):
   parser = cli.Parser(__doc__)
   parser.add_argument("source")
   parser.add_argument("dest")
-  parser.add_argument("--format", required=True, help=", ".join(load.FORMATS))
+  parser.add_argument("--format", required=True, choices=(*load.FORMATS, "peft"))
   parser.add_argument("--dtype", help="of the tensors written; default: as they are")
   parser.add_argument("--verify", action="store_true")
+  parser.add_argument("--adapter", help="a folder of PEFT, to be merged into the source")
+  parser.add_argument("--base", help="with peft: the Hugging Face model that the adapters are of")
   args = parser.parse_args(argv)
   compilation.cache()
-  if convert(args.source, args.dest, args.format, args.dtype, args.verify) != 0:
+  if args.format == "peft":
+    if args.dtype or args.verify or args.adapter:
+      parser.error("--format peft writes adapters as they are: leave out --dtype, --verify and "
+                   "--adapter")
+    write_adapters(args.source, args.dest, args.base)
+  elif args.base:
+    parser.error("--base belongs to --format peft")
+  elif convert(args.source, args.dest, args.format, args.dtype, args.verify, args.adapter) != 0:
     sys.exit(1)
 
 

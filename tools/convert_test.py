@@ -1,8 +1,15 @@
+import dataclasses
+import json
+import re
+
+import jax
 import ml_dtypes
 import numpy as np
 import pytest
 
-from big_vlm.checkpoints import load, save
+import big_vlm
+from big_vlm import trees
+from big_vlm.checkpoints import load, native, save, steps
 from big_vlm.checkpoints.checkpoint import Checkpoint, from_array
 from big_vlm.families import paligemma
 from tools import convert
@@ -67,6 +74,44 @@ def test_another_dtype(tmp_path):
   convert.convert(str(source), str(tmp_path / "half.npz"), "npz", dtype="bfloat16")
   leaves = load.open_source(tmp_path / "half.npz").leaves
   assert {leaf.dtype for leaf in leaves.values()} == {np.dtype(ml_dtypes.bfloat16)}
+
+
+def test_adapters_go_to_peft_and_back(tmp_path, capsys):
+  config = paligemma.config(**FAMILIES["paligemma"])
+  base = random_npz(tmp_path, config)
+  vlm = big_vlm.from_preset(base).with_lora(rank=2, targets=".*attn.*", alpha=6)
+  params = trees.map_with_names(
+      lambda n, x: x + 0.1 * (n.endswith("lora_b")), vlm.params)
+  tuned = dataclasses.replace(vlm, params=params)
+  native.write_model(tmp_path / "w", paligemma.to_dict(config), None, lora_scale=3.)
+  with steps.Checkpoints(tmp_path / "w") as checkpoints:
+    checkpoints.save(7, {"params": params})
+  convert.main([str(tmp_path / "w"), str(tmp_path / "peft"), "--format", "peft", "--base", "a/b"])
+  assert "peft.PeftModel.from_pretrained" in capsys.readouterr().out
+  told = json.loads((tmp_path / "peft/adapter_config.json").read_text())
+  assert (told["r"], told["lora_alpha"], told["base_model_name_or_path"]) == (2, 6., "a/b")
+  tuned.export(tmp_path / "again", format="peft")
+  want = tuned.logits([[2, 5, 6]], images := np.zeros((1, 16, 16, 3), np.uint8))
+  for folder in ("peft", "again"):
+    got = big_vlm.from_preset(base).load_adapter(tmp_path / folder)
+    np.testing.assert_array_equal(got.logits([[2, 5, 6]], images), want)
+  convert.main([str(base), str(tmp_path / "hf"), "--format", "hf", "--adapter",
+                str(tmp_path / "peft")])
+  merged, read = tuned.merge_lora(), load.open_source(tmp_path / "hf").leaves
+  for name, x in zip(trees.names(merged.params), jax.tree.leaves(merged.params)):
+    np.testing.assert_array_equal(read[name].read(()), x)
+
+
+@pytest.mark.parametrize("args,message", [
+    (["--format", "peft"], "holds no LoRA adapters"),
+    (["--format", "kears"], "'kears' is none of native, .*Did you mean 'keras'"),
+    (["--format", "hf", "--base", "x"], "--base belongs to --format peft"),
+    (["--format", "peft", "--verify"], "leave out --dtype")])
+def test_flags_that_do_not_go_together(tmp_path, capsys, args, message):
+  source = random_npz(tmp_path, paligemma.config(**FAMILIES["gemma"]))
+  with pytest.raises((SystemExit, ValueError)) as error:
+    convert.main([str(source), str(tmp_path / "x"), *args])
+  assert re.search(message, capsys.readouterr().err + str(error.value))
 
 
 def test_unknown_names_and_formats_have_near_misses(tmp_path):

@@ -10,12 +10,11 @@ import pathlib
 import sys
 
 import big_vlm
-from big_vlm import attention_map, cli, compilation, presets
-from big_vlm.adapt.quantize import KINDS
+from big_vlm import attention_map, cli, compilation, model_flags, presets
 from big_vlm.decode import samplers
 from big_vlm.decode.search import Sample
+from big_vlm.decode.session import GenerationConfig
 from big_vlm.families import paligemma, vqvae
-from big_vlm.vlm import DTYPES
 from pp import locations, ops_image
 from tools import overlay
 
@@ -45,8 +44,8 @@ def read_vqvae(path):
 
 
 @functools.cache
-def load(source, dtype="float32", quantize=None):
-  """from_preset(source, dtype=dtype), quantized to "int8" or "int4" if told so; ValueError if that
+def load(source, dtype="auto", adapter=None, quantize=None):
+  """from_preset(source, dtype=dtype), with adapters and quantized if told so; ValueError if that
   cannot answer a text about an image."""
   if preset := presets.resolve(source):  # before anything is downloaded
     check_config(source, paligemma.config(**preset.config))
@@ -55,7 +54,7 @@ def load(source, dtype="float32", quantize=None):
   if not vlm.tokenizer:
     raise ValueError(f"{source} has no tokenizer, so it cannot read a prompt: put its "
                      "tokenizer.model or tokenizer.json beside its weights.")
-  return vlm.quantize(quantize) if quantize else vlm
+  return model_flags.adapted(vlm, adapter, quantize)
 
 
 def check_config(source, config):
@@ -66,10 +65,15 @@ def check_config(source, config):
                      "`python -m big_vlm.presets` lists the released ones.")
 
 
-def decode(vlm, prompt, image, show, *, sampler="greedy", **settings):
+def decode(vlm, prompt, image, show, *, sampler="greedy", max_new_tokens=None, **settings):
   """The Generation; show gets its text in pieces, or at once from a search such as a beam, which
-  changes its mind."""
+  changes its mind.
+
+  max_new_tokens: None: the text_len that the model was trained with, as in an evaluation.
+  """
   search = samplers.build(sampler)
+  settings["max_new_tokens"] = (vlm.text_len or GenerationConfig.max_new_tokens
+                                if max_new_tokens is None else max_new_tokens)
   if not isinstance(search, Sample) or search.n > 1:
     generation, = vlm.generate(prompt, image, sampler=sampler, **settings)
     show(generation.text)
@@ -176,14 +180,14 @@ def main(argv=None):
   parser.add_argument("--prompt", help='e.g. "detect 3 ; 7", "segment cat", "caption en", "ocr"')
   parser.add_argument("--interactive", action="store_true", help="prompts from standard input")
   parser.add_argument("--out", default="overlay.png", help="picture to write")
-  parser.add_argument("--max_new_tokens", type=int, default=64)
+  parser.add_argument("--max_new_tokens", type=int,
+                      help="limit of an answer (default: the text_len of the model's training, as "
+                           "in its evals; 64 where that is not known)")
   parser.add_argument("--sampler", default="greedy", help='e.g. "beam(n=4)", "top_p(p=0.9, t=0.7)"')
   parser.add_argument("--seed", type=int, default=0, help="of a sampler that draws")
   parser.add_argument("--grammar", default="auto", choices=GRAMMARS,
                       help="well-formed answers: auto goes by the first word of the prompt")
-  parser.add_argument("--dtype", default="float32", choices=DTYPES,
-                      help="of parameters and activations; bfloat16 takes half the memory")
-  parser.add_argument("--quantize", choices=tuple(KINDS), help="weights in fewer bits")
+  model_flags.add(parser, "auto")
   parser.add_argument("--vqvae", help="vae-oid.npz: decodes the masks of `segment`")
   parser.add_argument("--attention", action="store_true",
                       help="also writes where on the image each token of the answer looked")
@@ -193,7 +197,7 @@ def main(argv=None):
     parser.error("give --prompt, or --interactive for prompts from the standard input")
   image = read_image(args.image)
   decoder = read_vqvae(args.vqvae)
-  vlm = load(args.source, args.dtype, args.quantize)
+  vlm = load(args.source, args.dtype or "auto", args.adapter, args.quantize)
   one = lambda prompt, out: answer(
       vlm, prompt, image, out, decoder=decoder, attention=args.attention, sampler=args.sampler,
       max_new_tokens=args.max_new_tokens, seed=args.seed, grammar=GRAMMARS[args.grammar])

@@ -1,15 +1,22 @@
+import dataclasses
 import io
 import types
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 import big_vlm
-from big_vlm.checkpoints import native
+from big_vlm import trees
+from big_vlm.checkpoints import load, native
 from big_vlm.decode.answers import Generation
 from big_vlm.decode.detections import from_generation
+from big_vlm.families import paligemma
+from big_vlm.vlm import VLM
+from evaluators import common
 from pp import locations
+from pp.context import Context
 from tools import predict
 
 IMAGE = np.zeros((32, 32, 3), np.uint8)
@@ -20,7 +27,7 @@ ANSWERS = {"ocr": "366", "caption zh": "三", "detect 3": f"{BOX} 3 ; {BOX} 7",
 
 class Fake:
   """Answers known prompts as a VLM does; `asked` holds the settings."""
-  tokenizer = None
+  tokenizer, text_len = None, 36
 
   def __init__(self):
     self.asked = []
@@ -78,15 +85,15 @@ def test_masks_need_their_decoder_and_one_line_says_so(capsys, out):
 def test_a_search_that_changes_its_mind_shows_its_answer_at_the_end():
   vlm, shown = Fake(), []
   reply = predict.respond(vlm, "ocr", IMAGE, show=shown.append, sampler="beam(n=2)")
-  assert shown == ["366"] and vlm.asked == [dict(sampler="beam(n=2)")]
+  assert shown == ["366"] and vlm.asked == [dict(sampler="beam(n=2)", max_new_tokens=36)]
   assert reply.generation.text == "366" and not reply.found
 
 
 def run(monkeypatch, tmp_path, *args, stdin=""):
   vlm = Fake()
   Image.fromarray(IMAGE).save(tmp_path / "image.png")
-  def load(source, dtype, quantize):
-    vlm.loaded = dtype, quantize
+  def load(source, dtype, adapter, quantize):
+    vlm.loaded = dtype, adapter, quantize
     return vlm
   monkeypatch.setattr(predict, "load", load)
   monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
@@ -98,11 +105,36 @@ def run(monkeypatch, tmp_path, *args, stdin=""):
 def test_the_settings_of_the_command_line(monkeypatch, tmp_path):
   vlm = run(monkeypatch, tmp_path, "--prompt", "ocr", "--sampler", "top_k(5)", "--seed", "3",
             "--max_new_tokens", "9", "--grammar", "none", "--dtype", "bfloat16",
-            "--quantize", "int8")
-  assert vlm.loaded == ("bfloat16", "int8")
+            "--quantize", "int8", "--adapter", "A")
+  assert vlm.loaded == ("bfloat16", "A", "int8")
   assert vlm.asked[-1] == dict(sampler="top_k(5)", seed=3, max_new_tokens=9, grammar=None)
-  assert run(monkeypatch, tmp_path, "--prompt", "ocr").asked[-1] == dict(
-      sampler="greedy", seed=0, max_new_tokens=64, grammar="auto")
+  vlm = run(monkeypatch, tmp_path, "--prompt", "ocr")  # as long as in an evaluation
+  assert vlm.asked[-1] == dict(sampler="greedy", seed=0, max_new_tokens=36, grammar="auto")
+  assert vlm.loaded == ("auto", None, None)
+
+
+def test_predict_an_evaluation_and_one_within_a_training_answer_alike(tokenizer, mesh1, rng):
+  """In bfloat16, as on accelerators, and up to the same length."""
+  config = {"img": {"variant": "tiny"}, "llm": {"variant": "tiny"}}
+  vlm = dataclasses.replace(VLM.from_config(config, tokenizer, mesh=mesh1), text_len=20)
+  keys = iter(jax.random.split(jax.random.key(1), 100))
+  vlm.params["llm"]["layers"] = jax.tree.map(  # else every token predicts itself again
+      lambda x: x + 0.5 * jax.random.normal(next(keys), x.shape), vlm.params["llm"]["layers"])
+  half = trees.map_with_names(lambda n, x: x.astype(load.dtype_of(n, "bfloat16")), vlm.params)
+  model = paligemma.PaliGemma(paligemma.with_dtype(vlm.config, "bfloat16"))
+  examples = [{"image": rng.integers(0, 256, (20, 30, 3)).astype(np.uint8), "prefix": prefix,
+               "suffix": "3"} for prefix in ("ocr", "caption en")]
+  evaluator = common.Evaluator(
+      "e", model, tokenizer, mesh1, type="exact_match", data=dict(name="memory", examples=examples),
+      pp="decode(exif=True)|resize(antialias=True)|text_layout(keep=('prefix', 'suffix'))",
+      batch_size=2, grammar="auto", context=Context(tokenizer, 20, 16))
+  loaded = dataclasses.replace(vlm, model=model, params=half)
+  answers = [predict.decode(loaded, x["prefix"], x["image"], lambda piece: None, grammar="auto")
+             for x in examples]
+  for params in (vlm.params, half):
+    rows = evaluator.predict(params)
+    assert [r["tokens"] for r in rows] == [a.tokens for a in answers]
+  assert {len(a.tokens) for a in answers} == {20} and answers[0].tokens != answers[1].tokens
 
 
 def test_prompts_one_after_another(monkeypatch, tmp_path, capsys):

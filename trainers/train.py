@@ -132,7 +132,7 @@ def describe(workdir, config, s, prints, step):
   config."""
   same_run.write(workdir, config, prints, step)
   native.write_model(workdir, setup.model_args(config, s.mesh), config.tokenizer or None,
-                     setup.lora_scale(config))
+                     setup.lora_scale(config), config.text_len)
 
 
 def start_or_resume(config, s, checkpoints, check=lambda step: None):

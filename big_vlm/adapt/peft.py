@@ -52,6 +52,8 @@ def export(model, params, path, base=None):
   the embedding table, which is the head too, and of a pooling head.
   """
   wrappers, path = lora.adapters(params), pathlib.Path(path)
+  if path.exists():
+    raise FileExistsError(f"{path} exists already; give another path, or remove it first.")
   rows = _rows(model, wrappers)
   hub = param_map.export_(rows, {name: from_array(x) for name, x in _leaves(wrappers).items()})
   tensors = {ROOT + _in_memory(name): leaf for name, leaf in hub.items()}

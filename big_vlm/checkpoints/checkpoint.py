@@ -30,6 +30,11 @@ class Checkpoint:
   config: paligemma.PaliGemmaConfig
   leaves: dict[str, LazyArray]  # in the names and shapes of our parameter tree
   tokenizer: str | None  # for pp.tokenizer.get_tokenizer; None: it has none
+  text_len: int | None = None  # tokens that its training read, where the format says it
+  # {name: LazyArray} of the weight wrappers that a work folder stores in the place of weights:
+  # ".../q" and ".../scale", ".../lora_a", ...; `leaves` has the weights that these make together.
+  stored: dict[str, LazyArray] | None = None
+  lora_scale: float | None = None  # alpha / rank of the adapters among them
 
   def check(self):
     """Raises ValueError unless the leaves are those of the config's model, in name and shape."""
@@ -46,3 +51,8 @@ class Checkpoint:
     for leaf in self.leaves.values():
       sizes[leaf.dtype.name] += leaf.nbytes
     return sizes.most_common(1)[0][0]
+
+  @property
+  def quantized(self):
+    """Whether it stores quantized weights without adapters, to be loaded as they are."""
+    return bool(self.stored) and not self.lora_scale

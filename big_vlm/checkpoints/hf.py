@@ -7,7 +7,7 @@ import pathlib
 
 import numpy as np
 
-from big_vlm.checkpoints import hf_tokenizer
+from big_vlm.checkpoints import hf_settings, hf_tokenizer
 from big_vlm.checkpoints.checkpoint import Checkpoint, shapes
 from big_vlm.families import exchange, paligemma_hf
 from big_vlm.formats import config_json, param_map, safetensors
@@ -54,6 +54,7 @@ def open_source(path):
   tokenizer = tokenizer_files.find(folder, multimodal=None not in (config.img, config.llm))
   if tokenizer and config.llm:
     tokenizer_files.check(folder, tokenizer, config.llm.vocab_size)
+  hf_settings.check(folder, described, config, tokenizer)
   return Checkpoint(str(path), config, leaves, tokenizer)
 
 

@@ -9,7 +9,7 @@ import math
 import pathlib
 import re
 
-from big_vlm.checkpoints import keras_preset
+from big_vlm.checkpoints import keras_preset, keras_settings
 from big_vlm.checkpoints.checkpoint import Checkpoint, shapes
 from big_vlm.families import exchange, paligemma_keras
 from big_vlm.formats import config_json, h5, param_map
@@ -39,6 +39,9 @@ def open_source(path):
   tensors = {n: x for n, x in tensors.items() if not re.fullmatch(ignored, n)}
   leaves = param_map.import_(paligemma_keras.param_map(config), tensors, shapes(config), path)
   tokenizer = config.llm and tokenizer_files.find(folder, multimodal=config.img is not None)
+  if tokenizer:
+    tokenizer_files.check(folder, tokenizer, config.llm.vocab_size)
+  keras_settings.check(folder, config, import_config)
   return Checkpoint(str(path), config, leaves, tokenizer)
 
 

@@ -108,12 +108,14 @@ def dtype_of(name, dtype):
 def params(leaves, shardings, dtype="float32"):
   """The parameter tree of {name: LazyArray}, read straight to its shards.
 
-  shardings: tree of jax shardings with the leaves' names. Host memory peaks at a leaf's shard.
+  shardings: tree of jax shardings with the leaves' names. Parts of weight wrappers keep the dtype
+  in which they are stored. Host memory peaks at a leaf's shard.
   """
   where = dict(zip(trees.names(shardings), jax.tree.leaves(shardings)))
   # The largest first: a leaf is in memory up to three times while it is placed.
   order = sorted(where, key=lambda name: -leaves[name].nbytes)
-  placed = {name: _place(leaves[name], where[name], dtype_of(name, dtype)) for name in order}
+  kept = lambda name: leaves[name].dtype if families.param(name)[2] else dtype_of(name, dtype)
+  placed = {name: _place(leaves[name], where[name], kept(name)) for name in order}
   return trees.map_with_names(lambda name, _: placed[name], shardings)
 
 

@@ -9,6 +9,7 @@ The mesh is not part of the format: any device count restores what any other sav
 """
 import functools
 import json
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -37,20 +38,31 @@ def with_sharding(shapes, shardings):
                       shapes, shardings)
 
 
-def write_model(workdir, model, tokenizer, lora_scale=None):
+class Description(NamedTuple):
+  """What model.json says; a field that it lacks is None."""
+  folder: epath.Path
+  step: int | None  # that the path asked for
+  model: dict  # as paligemma.config takes it
+  tokenizer: str | None
+  lora_scale: float | None
+  text_len: int | None
+
+
+def write_model(workdir, model, tokenizer, lora_scale=None, text_len=None):
   """Writes model.json and copies of the files that the tokenizer string, if any, names.
 
-  lora_scale: alpha / rank where the parameters have adapters.
+  lora_scale: alpha / rank where the parameters have adapters. text_len: tokens of prompt and answer
+  that the model is trained with.
   """
   folder = epath.Path(workdir)
   saved = None if tokenizer is None else tokenizer_files.save(tokenizer, folder)
   text = json.dumps({"format": FORMAT, "model": model, "tokenizer": saved,
-                     "lora_scale": lora_scale}, indent=2)
+                     "lora_scale": lora_scale, "text_len": text_len}, indent=2)
   files.write_atomic(folder / "model.json", text + "\n")
 
 
 def read_model(source):
-  """(folder W, step, model config dict, tokenizer string, lora_scale), each None where it has none.
+  """The Description of a work folder W.
 
   source: W or W/checkpoints/STEP; the step is None for W. Raises FileNotFoundError for another
   folder and ValueError for a model.json of another format.
@@ -70,16 +82,17 @@ def read_model(source):
   if found.get("format", FORMAT) != FORMAT:
     raise ValueError(f"{path} has format {printable(found['format'])}; this version reads format "
                      f"{FORMAT}.")
-  model, saved, scale = (found.get(key) for key in ("model", "tokenizer", "lora_scale"))
+  model, saved, scale, text_len = (
+      found.get(key) for key in ("model", "tokenizer", "lora_scale", "text_len"))
   if not (isinstance(model, dict) and model.keys() <= {"img", "llm", "dtype"}
-          and isinstance(scale, int | float | None)):
+          and isinstance(scale, int | float | None) and isinstance(text_len, int | None)):
     raise ValueError(f"{path} does not describe a model: it has \"model\": {{\"img\": {{...}}, "
-                     "\"llm\": {...}}, and a number or null as \"lora_scale\".")
+                     "\"llm\": {...}}, and a number or null as \"lora_scale\" and \"text_len\".")
   config_json.check_sizes(model, path)
   tokenizer = None if saved is None else tokenizer_files.load(saved, folder)
   for file in tokenizer_files.files(tokenizer).values() if tokenizer else ():
     files.inside(folder, epath.Path(file).name)  # a link would put another file into exports
-  return folder, step, paligemma.modernize(model), tokenizer, scale
+  return Description(folder, step, paligemma.modernize(model), tokenizer, scale, text_len)
 
 
 def _folder_and_step(source):
@@ -100,7 +113,7 @@ def open_source(path):
   A folder without a finished checkpoint gives a Checkpoint without leaves. Raises ValueError for a
   corrupt step.
   """
-  folder, step, model, tokenizer, lora_scale = read_model(path)
+  folder, step, model, tokenizer, lora_scale, text_len = read_model(path)
   try:
     config = paligemma.config(**model)
   except (TypeError, ValueError, AttributeError) as e:
@@ -111,15 +124,15 @@ def open_source(path):
     raise ValueError(f"{path}: {error}. Give another step, or {folder} for its newest complete "
                      "one.")
   if step is None:
-    return Checkpoint(str(folder), config, {}, tokenizer)
+    return Checkpoint(str(folder), config, {}, tokenizer, text_len)
   step_folder = folder / "checkpoints" / str(step)
   params = files.absolute(step_folder / "params")
   read = lambda name: lambda index=(): _restored(params, name)[tuple(index)]
   leaves = {name: LazyArray(tuple(x.shape), np.dtype(x.dtype), read(name))
             for name, x in steps.metadata(params).items()}
-  if lora_scale:
-    leaves = materialize.materialize_weights(leaves, config, lora_scale)
-  return Checkpoint(str(step_folder), config, leaves, tokenizer)
+  plain = materialize.materialize_weights(leaves, config, lora_scale)
+  return Checkpoint(str(step_folder), config, plain, tokenizer, text_len,
+                    leaves if set(leaves) != set(plain) else None, lora_scale)
 
 
 @functools.lru_cache(maxsize=1)  # a leaf is mostly read layer by layer
@@ -139,11 +152,12 @@ def _restored(params, name):
 
 def write(path, source, note):
   """Writes the Checkpoint as step 0 of the new work folder `path`; holds all of it in memory."""
-  leaves, done = {}, 0
-  for name, leaf in source.leaves.items():
+  leaves, done, wanted = {}, 0, source.stored if source.quantized else source.leaves
+  total = sum(leaf.nbytes for leaf in wanted.values())
+  for name, leaf in wanted.items():
     leaves[name] = np.asarray(leaf.read(()))
     done += leaf.nbytes
-    note(done, source.nbytes)
-  write_model(path, paligemma.to_dict(source.config), source.tokenizer)
+    note(done, total)
+  write_model(path, paligemma.to_dict(source.config), source.tokenizer, text_len=source.text_len)
   with Checkpoints(path) as checkpoints:
     checkpoints.save(0, {"params": trees.nested(leaves)})

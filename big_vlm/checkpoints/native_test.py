@@ -10,7 +10,7 @@ MODEL = dict(img=dict(variant="tiny"), llm=dict(variant="tiny"))
 def test_model_and_tokenizer_travel_with_the_folder(tmp_path, tokenizer):
   native.write_model(tmp_path, MODEL, tokenizer)
   moved = tmp_path.rename(tmp_path.with_name("moved"))
-  folder, step, model, spec, _ = native.read_model(moved)
+  folder, step, model, spec, *_ = native.read_model(moved)
   assert (str(folder), step, model) == (str(moved), None, MODEL)
   assert spec == f"sp(model='{moved}/tokenizer.model', tokensets=('loc', 'seg'))"
   assert native.read_model(moved / "checkpoints" / "12")[:2] == (folder, 12)
@@ -18,7 +18,7 @@ def test_model_and_tokenizer_travel_with_the_folder(tmp_path, tokenizer):
 
 def test_a_model_without_a_tokenizer(tmp_path):
   native.write_model(tmp_path, MODEL, None)
-  assert native.read_model(tmp_path)[2:] == (MODEL, None, None)
+  assert native.read_model(tmp_path)[2:] == (MODEL, None, None, None)
   assert [p.name for p in tmp_path.iterdir()] == ["model.json"]
 
 
@@ -34,6 +34,7 @@ def test_a_model_json_of_the_first_trainings_is_read(tmp_path):
     ("[]", "does not describe a model"), ("{}", "does not describe a model"),
     ('{"model": {"img": {}, "llm": {}, "x": 1}}', "does not describe a model"),
     ('{"model": {}, "lora_scale": "1"}', "does not describe a model"),
+    ('{"model": {}, "text_len": "1"}', "does not describe a model"),
     ('{"model": {"img": 5}}', "model.json: "),
     ('{"model": {}, "tokenizer": "sp"}', "is not .kind, arguments."),
     ('{"model": {}, "tokenizer": ["spm", {}]}', "Unknown tokenizer 'spm'. Did you mean 'sp'"),

@@ -26,8 +26,9 @@ def open_source(path):
   file = pathlib.Path(file)
   beside = file.with_suffix(".model")
   if beside.exists():
-    _, _, config, tokenizer, _ = native.read_model(beside)
-    return Checkpoint(str(path), paligemma.config(**config), leaves, tokenizer)
+    told = native.read_model(beside)
+    return Checkpoint(str(path), paligemma.config(**told.model), leaves, told.tokenizer,
+                      told.text_len)
   config = config_from_shapes({name: leaf.shape for name, leaf in leaves.items()}, path)
   return Checkpoint(str(path), config, leaves,
                     tokenizer_files.find(file.parent, multimodal=config.img is not None))
@@ -74,5 +75,6 @@ def write(path, source, note):
   """Writes path (.npz), streaming, and the folder .model beside it."""
   beside = pathlib.Path(path).with_suffix(".model")
   beside.mkdir()
-  native.write_model(beside, paligemma.to_dict(source.config), source.tokenizer)
+  native.write_model(beside, paligemma.to_dict(source.config), source.tokenizer,
+                     text_len=source.text_len)
   npz.write_file(path, {f"params/{name}": x for name, x in source.leaves.items()}, note)

@@ -30,10 +30,15 @@ def from_config(config):
 
 
 def context_of(config):
-  """The Context of a config's training: its tokenizer, text_len and image size."""
+  """The Context of a config's training: its tokenizer, text_len and image size.
+
+  Imports the modules of config.pp_modules first, whose ops the pipelines may have.
+  """
+  builder.import_modules(config.get("pp_modules") or ())
+  from big_vlm.families import TOWER_VARIANTS  # here: worker processes import this file
   img = config.model.img or {}
-  return Context(config.tokenizer or None, config.get("text_len"), img.get("image_size"),
-                 image=bool(img))
+  size = img.get("image_size") or (img and TOWER_VARIANTS[img["variant"]].image_size) or None
+  return Context(config.tokenizer or None, config.get("text_len"), size, image=bool(img))
 
 
 class Mixture:

@@ -140,9 +140,13 @@ def test_partial_releases_and_hashes(raw, monkeypatch):
   assert [e["id"] for e in read(raw)] == [4]
 
 
-def test_without_its_files_a_set_says_what_it_needs(raw):
+def test_without_its_files_a_set_says_what_it_needs(raw, capsys):
   with pytest.raises(ValueError, match="numbers is made from .*--manual_dir DIR.\n\nThe base of"):
     prepare.prepare("numbers", raw / "data")
+  capsys.readouterr()
+  prepare.main(["numbers", "--data_dir", str(raw / "data")])  # the command does not complain
+  said = capsys.readouterr().out
+  assert said.startswith("The base of") and said.endswith("prepare numbers --manual_dir DIR\n")
   with pytest.raises(ValueError, match="x.jpg .13 bytes. is none of JPEG, PNG, .*b'<html>no'"):
     (raw / "x.jpg").write_bytes(b"<html>no such")
     base.Raw(raw, Numbers).image("x.jpg")

@@ -1,7 +1,7 @@
 """Prepares a data set as ArrayRecord, which configs read.
 
   python -m big_vlm.datasets.prepare okvqa --manual_dir downloads/okvqa --data_dir data
-  python -m big_vlm.datasets.prepare okvqa      describes it and the files that --manual_dir needs
+  python -m big_vlm.datasets.prepare okvqa      says where it is to be had, and which files it needs
   python -m big_vlm.datasets.prepare            lists all names
 
 After a kill the same command resumes.
@@ -61,6 +61,13 @@ def names():
   return found
 
 
+def release(name, data_dir=None):
+  """Where the release is to be had from which a data set is made, and its files; None for a set
+  that is prepared already, or is made from nothing."""
+  builder = prepared.builder(name, data_dir)
+  return None if builder.is_prepared() else getattr(builder, "about", None)
+
+
 def main(argv=None):
   parser = cli.Parser(__doc__)
   parser.add_argument("name", nargs="?", help='data set and config, e.g. "digits/small"')
@@ -71,11 +78,14 @@ def main(argv=None):
   parser.add_argument("--splits", help="splits to prepare, separated by commas (default: all)")
   args = parser.parse_args(argv)
   splits = args.splits.split(",") if args.splits else ()
-  if args.name:
+  if not args.name:
+    print("\n".join(inspect.cleandoc(line) for line in names().values()))
+  elif not args.manual_dir and (about := release(args.name, args.data_dir)):
+    print(f"{about}\nWith these files in a folder DIR, it is made by\n"
+          f"python -m big_vlm.datasets.prepare {args.name} --manual_dir DIR")
+  else:
     print(f"{args.name} is ready in "
           f"{prepare(args.name, args.data_dir, args.manual_dir, args.allow_incomplete, splits)}")
-  else:
-    print("\n".join(inspect.cleandoc(line) for line in names().values()))
 
 
 if __name__ == "__main__":

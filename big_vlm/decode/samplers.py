@@ -3,9 +3,11 @@
   "greedy"   "temperature(0.7)"   "top_k(k=5, t=1.)"   "top_k(40)|top_p(.9)|temperature(.7)"
   "best_of(n=4, sampler='top_p(.9)')"   "beam(n=4)"   "contrastive(k=5, alpha=.6)"
 
+In Python the functions of these names make the same: big_vlm.samplers.top_k(40) | top_p(.9).
 A sampler is a pytree: its numbers are traced, so a new temperature does not recompile.
 R requests, V vocabulary.
 """
+import functools
 import math
 
 import flax.struct
@@ -17,21 +19,21 @@ from pp.builder import split_pipeline
 from pp.registry import Registry
 
 SAMPLERS = Registry("sampler")
+SEARCHES = (search.Sample, search.Beam, search.Contrastive)
 
 
-def build(text):
-  """The search that `text` names. Raises ValueError for an unknown name or a wrong argument."""
-  if not isinstance(text, str):
-    raise ValueError(f"A sampler is a string such as 'top_p(.9)|temperature(.7)', not a "
-                     f"{type(text).__name__}.")
-  parts = [SAMPLERS.build(part) for part in split_pipeline(text) or [text]]
-  if len(parts) == 1:
-    return parts[0]
-  if not all(isinstance(p, search.Sample) and p.draw and p.n == 1 for p in parts):
-    raise ValueError(
-        f"The sampler {text!r} cannot be joined: only temperature, top_k, top_p and "
-        "min_p can. best_of takes such a chain: best_of(4, 'top_k(9)|top_p(.9)').")
-  return search.Sample(sum((p.filters for p in parts), ()), draw=True)
+def build(sampler):
+  """The search that a string names; one that a function here made is returned as it is.
+
+  Raises ValueError for an unknown name, a wrong argument, and anything else.
+  """
+  if isinstance(sampler, SEARCHES):
+    return sampler
+  if not isinstance(sampler, str):
+    raise ValueError(f"A sampler is a string such as 'top_p(.9)|temperature(.7)', or what "
+                     f"big_vlm.samplers.top_p(.9) makes, not a {type(sampler).__name__}.")
+  parts = [SAMPLERS.build(part) for part in split_pipeline(sampler) or [sampler]]
+  return functools.reduce(search.join, parts)
 
 
 @flax.struct.dataclass
@@ -125,7 +127,6 @@ def min_p(p=0.1, t=1.0):
 def best_of(n=4, sampler="temperature(1.)"):
   """Of n draws the one whose tokens' log-probabilities have the largest sum."""
   _check(_whole(n), f"best_of({n!r})", "n is a number of draws, 1 or more")
-  _check(isinstance(sampler, str), f"best_of(sampler={sampler!r})", "the sampler is a string")
   each = build(sampler)
   _check(isinstance(each, search.Sample) and each.draw and each.n == 1, f"best_of({sampler!r})",
          "it needs a sampler that draws: temperature, top_k, top_p or min_p")

@@ -70,6 +70,19 @@ def test_what_the_names_build():
   assert samplers.build("contrastive(k=4, alpha=.5)") == search.Contrastive(4, .5)
 
 
+def test_functions_make_what_strings_name():
+  assert samplers.build("top_k(4)|top_p(.9)") == samplers.top_k(4) | samplers.top_p(.9)
+  assert samplers.best_of(3, samplers.min_p(.1)) == samplers.build("best_of(3, 'min_p(.1)')")
+  beam = samplers.beam(2)
+  assert samplers.build(beam) is beam
+  for wrong in (lambda: beam | samplers.top_p(.9), lambda: samplers.greedy() | samplers.top_k(2)):
+    with pytest.raises(ValueError, match="cannot be joined"):
+      wrong()
+  for wrong in (samplers.top_p, 0.7, ["top_p(.9)"]):
+    with pytest.raises(ValueError, match="A sampler is a string such as.*big_vlm.samplers.top_p"):
+      samplers.build(wrong)
+
+
 @pytest.mark.parametrize("text,message", [
     ("greddy", "Unknown sampler 'greddy'. Did you mean 'greedy'"),
     ("temperature(0)", "must be above 0; 'greedy' is its limit"),

@@ -105,6 +105,21 @@ class Sample:
       token = token_selection.argmax(left)
     return state.write(request, token, logits), (cache, _next_fsm(request, fsm_state, token))
 
+  def __or__(self, other):
+    return join(self, other)
+
+  def __ror__(self, other):
+    return join(other, self)
+
+
+def join(first, second):
+  """The Sample with the filters of both; ValueError where either is another search."""
+  if not all(isinstance(s, Sample) and s.draw and s.n == 1 for s in (first, second)):
+    raise ValueError(f"The samplers {first} and {second} cannot be joined: only temperature, "
+                     "top_k, top_p and min_p can. best_of takes such a chain: "
+                     "best_of(4, 'top_k(9)|top_p(.9)').")
+  return Sample(first.filters + second.filters, draw=True)
+
 
 @flax.struct.dataclass
 class Beams:

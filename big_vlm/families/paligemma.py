@@ -12,8 +12,9 @@ import jax.numpy as jnp
 
 from big_vlm import families
 from big_vlm.families import spec
+from big_vlm.formats import config_json
 from big_vlm.nn import attention, variants
-from pp.names import RENAMED
+from pp.names import RENAMED, check_names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,24 @@ def config(img=None, llm=None, dtype="float32"):
   img = img and variants.config(families.TOWER_VARIANTS, "ViT variant",
                                 **{"dtype": dtype, **head, **img})
   return PaliGemmaConfig(img, llm)
+
+
+def own_config(parts, vocab_size=None):
+  """config() of a user's dicts {"img": ..., "llm": ...}; vocab_size: the decoder's default.
+
+  Raises ValueError for a part without a "variant", for unknown names, and for sizes of no model.
+  """
+  check_names(parts, ("img", "llm"), "A model's config")
+  for part, variants_of in ("img", families.TOWER_VARIANTS), ("llm", families.DECODER_VARIANTS):
+    if (row := parts.get(part)) and not (isinstance(row, dict) and "variant" in row):
+      raise ValueError(f"{part!r} of a model's config is a dict with a 'variant', which is one of "
+                       f"{', '.join(variants_of)}; not {str(row)[:80]}.")
+  if not any(parts.values()):
+    raise ValueError("A model's config has an 'img', an 'llm', or both.")
+  if vocab_size and parts.get("llm"):
+    parts = parts | {"llm": {"vocab_size": vocab_size} | parts["llm"]}
+  config_json.check_sizes(parts, "The model's config")
+  return config(**parts)
 
 
 def modernize(saved):

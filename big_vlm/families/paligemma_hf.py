@@ -6,12 +6,15 @@ import dataclasses
 import re
 
 from big_vlm.families import exchange, paligemma
-from big_vlm.formats import config_json
+from big_vlm.formats import config_json, foreign_keys
 from big_vlm.formats.param_map import TORCH
 from pp.names import pick
 
 ARCHITECTURE = "PaliGemmaForConditionalGeneration"
 PADDING = 64  # rows of the embedding table beyond ours: <image> and 63 unused ones
+READ = {"text_config", "vision_config", "image_token_index", "image_token_id", "projection_dim",
+        "tie_word_embeddings"}
+SIZES = r"hidden_size|num_hidden_layers"  # of the decoder, written here too and not read
 IGNORED = r"(model\.)?vision_tower\.(vision_model\.)?head\..*"  # a pooling head without use
 SPELLINGS = [  # in memory and in adapters from 4.52 on; saved by a model made in 5.x
     (r"^model\.", ""),
@@ -49,6 +52,7 @@ def import_config(config, where):
   module = pick(_families(), config["model_type"], f"model_type in {where}:")
   if module:
     return exchange.alone(exchange.modules("hf")[module], module.import_config(config, where))
+  foreign_keys.check(config, foreign_keys.CONFIG | {SIZES: foreign_keys.ANY}, where, READ)
   config_json.check_fixed(config, dict(tie_word_embeddings=(True,)), where)
   if (extra := padding_rows(config)) > PADDING:
     raise ValueError(f"{where}: {extra} rows of the embedding table lie from image_token_index on, "

@@ -5,6 +5,7 @@ A tower or a decoder alone goes to its family whole.
 import dataclasses
 
 from big_vlm.families import exchange, paligemma
+from big_vlm.formats import foreign_keys
 from big_vlm.formats.param_map import KERAS
 from pp.names import near_miss
 
@@ -21,8 +22,10 @@ def import_config(name, config, where):
                      f"{near_miss(name, classes)} Known: {', '.join(sorted(classes))}.")
   if module := classes[name]:
     return exchange.alone(families[module], module.import_config(config, where))
-  img, llm = (next(m for m, p in families.items() if p == part and m.PALIGEMMA).import_config(
-      config, where, True) for part in ("img", "llm"))
+  parts = [next(m for m, p in families.items() if p == part and m.PALIGEMMA)
+           for part in ("img", "llm")]
+  foreign_keys.check(config, foreign_keys.KERAS, where, parts[0].PALIGEMMA_READ | parts[1].READ)
+  img, llm = (part.import_config(config, where, True) for part in parts)
   return paligemma.PaliGemmaConfig(dataclasses.replace(img, out_width=llm.width), llm)
 
 

@@ -1,4 +1,4 @@
-"""How many floating-point operations a training step of a model requires.
+"""How many floating-point operations a training step of a model requires, and a prefill.
 
 6 per weight and token (2 forward, 4 backward: Kaplan et al. 2020, section 2.1), by the tokens that
 pass a weight: the tower's by patches, the decoder's by all tokens, the head's by text tokens; plus
@@ -24,6 +24,12 @@ def per_example(config, text_len, images=1):
     flops += 6 * c.vocab_size * c.width * text_len
     flops += 12 * c.depth * c.heads * c.head_dim * total**2
   return flops
+
+
+def of_prefill(config, text_len, images=1):
+  """FLOPs of reading a prompt: forward alone, and logits of one token."""
+  unread = 2 * config.llm.vocab_size * config.llm.width * (text_len - 1)
+  return per_example(config, text_len, images) / 3 - unread
 
 
 def tokens(config, text_len, images=1):

@@ -15,6 +15,7 @@ from big_vlm import inputs, presets, reporting, sharding, trees
 from big_vlm.adapt import lora
 from big_vlm.data import loader, mixture, source
 from big_vlm.families import paligemma
+from big_vlm.training import examples as own
 from big_vlm.training import learning_rate, loop, nan_guard, optim, schedules
 from big_vlm.training import step as steps
 from big_vlm.training.setup import TrainSetup
@@ -22,6 +23,7 @@ from pp import builder
 from pp.context import Context
 
 TEXT_MULTIPLE = 16  # rows are rounded up to it
+PAD = "pad_row"  # the op of rows of token ids
 
 
 def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule="cosine",
@@ -42,7 +44,8 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
     examples: the path of a JSONL file (see big_vlm/data/jsonl.py), or a list of {"image": path,
       bytes, PIL image or array, "prefix": str, "suffix": str} (see big_vlm/data/memory.py);
       "images" for several, the same number in all; neither of them for text alone. A text-only
-      model also takes plain strings, texts that it learns to write from their first token.
+      model also takes plain strings, texts that it learns to write from their first token. Columns
+      as KerasHub's, and token ids with targets and weights or with labels: training/examples.py.
     steps: updates; None: epochs times the examples over batch_size, rounded up.
     batch_size: examples of an update; where there are fewer in all, they repeat.
     lr: the peak; None: by the size of the model, see training/learning_rate.py.
@@ -58,8 +61,8 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
   Raises ValueError or OSError for a bad example (naming its index, or line), a batch that
   does not divide over the mesh, a trainable that matches nothing, a model without a tokenizer.
   """
-  data = _data(vlm, examples)
-  count, text_len, images = _survey(vlm, data, text_len)
+  data, ids = _data(vlm, examples)
+  count, text_len, images = _survey(vlm, data, ids, text_len)
   total = math.ceil(epochs * count / max(batch_size, 1)) if steps is None else steps
   if total < 1 or batch_size < 1:
     raise ValueError(f"fit() would take {total} steps of {batch_size} examples; give at least one "
@@ -79,46 +82,65 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
     print(optim.table(vlm.params, optimizer))
     print(f"fit: {count} examples, {text_len} tokens each, {total} steps of {batch_size}",
           flush=True)
-  stream = mixture.Mixture([dict(data=data, pp=_pp(images))], seed,
+  stream = mixture.Mixture([dict(data=data, pp=_pp(images, PAD if ids else "text_layout"))], seed,
                            context=_context(vlm, text_len))
   batches = loader.train_batches(stream, batch_size, rows=rows)
   return _train(vlm, batches, optimizer, horizon, batch_size, seed, log_every)
 
 
 def _data(vlm, examples):
+  """(the `data` of the mixture's component, whether its examples are rows of token ids)."""
   if isinstance(examples, (str, os.PathLike)):
-    return dict(name="jsonl", path=os.fspath(examples))
+    return dict(name="jsonl", path=os.fspath(examples)), False
+  if isinstance(examples, dict):
+    examples = own.from_columns(examples)
   if not vlm.config.img and isinstance(examples, (list, tuple)):
     examples = [{"prefix": "", "suffix": x} if isinstance(x, str) else x for x in examples]
-  return dict(name="memory", examples=examples)
+  listed = examples if isinstance(examples, (list, tuple)) else ()
+  kinds = {isinstance(x, dict) and "tokens" in x for x in listed}
+  if kinds != {True}:
+    if True in kinds:
+      raise ValueError("Some examples have 'tokens' and others have none: fit() takes texts or "
+                       "token ids, not both.")
+    return dict(name="memory", examples=examples), False
+  rows, size = [], inputs.model_limits(vlm.config).vocab_size
+  for i, example in enumerate(examples):
+    try:
+      rows.append(own.from_ids(example, size, bool(vlm.config.img)))
+    except ValueError as e:
+      raise ValueError(f"Example {i}: {e}") from e
+  return dict(name="memory", examples=rows), True
 
 
 def _context(vlm, text_len):
   return Context(vlm.tokenizer_name, text_len, vlm.image_size, image=bool(vlm.config.img))
 
 
-def _pp(images, text="text_layout"):
-  """Images as VLM.preprocess makes them, text as VLM.tokenize lays it out."""
+def _pp(images, text):
+  """Images as VLM.preprocess makes them; text: the op that lays it out as VLM.tokenize does."""
   return f"decode(exif=True)|resize(antialias=True)|{text}" if images else text
 
 
-def _survey(vlm, data, text_len):
+def _survey(vlm, data, ids, text_len):
   """(number of examples, length of their rows, whether they have images); reads every example."""
   tower = inputs.model_limits(vlm.config).image_size is not None
-  if not vlm.tokenizer_name:
+  if not vlm.tokenizer_name and not ids:
     raise ValueError("fit() needs a tokenizer and this model has none: load it from a source that "
-                     "ships one.")
+                     'ships one, or give token ids, {"image": ..., "tokens": [...], "labels": '
+                     "[...]}.")
   examples = source.get(**data)
-  preprocess = {has: builder.get_preprocess_fn(_pp(has, "text_layout(text_len=None)"),
-                                               _context(vlm, None)) for has in {tower, False}}
+  text = "" if ids else "text_layout(text_len=None)"
+  preprocess = {has: builder.get_preprocess_fn(_pp(has, text), _context(vlm, None))
+                for has in {tower, False}}
 
   def look(index):
     x = examples[index]
-    for key in ("prefix", "suffix"):
+    for key in () if ids else ("prefix", "suffix"):
       if not isinstance(x.get(key), str):
         was = f"is a {type(x[key]).__name__}, not a string" if key in x else "is missing"
         raise ValueError(f"Example {x['_id']}: {key!r} {was}. An example is "
-                         '{"image": ..., "prefix": "caption en", "suffix": "a cat"}.')
+                         '{"image": ..., "prefix": "caption en", "suffix": "a cat"}, or has token '
+                         "ids: training/examples.py.")
     if "image" in x and not tower:
       raise ValueError(f"Example {x['_id']} has an image, but this model is text-only.")
     row = preprocess["image" in x](x)

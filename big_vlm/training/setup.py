@@ -17,7 +17,6 @@ from big_vlm.training import optim, schedules
 from big_vlm.training import step as steps
 from pp.names import check_names, new_name
 
-ACCELERATORS = ("tpu", "gpu", "cuda", "rocm")
 # A TPU gathers weights before it multiplies, instead of multiplying the pieces as they arrive: with
 # fsdp=16 those pieces are 128 wide, and adding up their matmuls takes two thirds of the step.
 TPU_OPTIONS = {"xla_jf_spmd_threshold_for_windowed_einsum_mib": "1000000"}
@@ -87,10 +86,7 @@ def _flat(tree):
 def model_args(config, mesh):
   """config.model as paligemma.config takes it, with the dtype that "auto" is on the mesh."""
   args = config.model.to_dict()
-  if args["dtype"] == "auto":
-    platform = mesh.devices.flat[0].platform
-    args["dtype"] = "bfloat16" if platform in ACCELERATORS else "float32"
-  return args
+  return args | {"dtype": sharding.dtype_on(mesh, args["dtype"])}
 
 
 def _optimizer_args(config):

@@ -1,9 +1,12 @@
-"""Runs measure.measure in a child process that has the TPU compiler, or enough CPU devices.
+"""Runs measure.measure, or another module's, in a child process that has the TPU compiler, or
+enough CPU devices.
 
 The TPU compiler is the libtpu wheel. In the everyday environment it would make every start of JAX
 print warnings. `pip install --target .libtpu` therefore puts it into a folder that only the child
 process searches.
 """
+import ast
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -23,10 +26,21 @@ def has_tpu_compiler():
   return LIBRARY.exists() or importlib.util.find_spec("libtpu") is not None
 
 
-def measure(config, timeout=3600, **request):
-  """Returns measure.measure(config, **request), run in a child process.
+def compiler():
+  """"libtpu 0.0.42.1": the TPU compiler that is installed."""
+  found = importlib.metadata.distributions(name="libtpu", path=[str(LIBTPU), *sys.path])
+  return f"libtpu {next(iter(found)).version}"
 
-  Raises:
+
+def measure(config, timeout=3600, **request):
+  """Returns measure.measure(config, **request), run in a child process; raises as run()."""
+  return run("measure", timeout, config=config.to_dict(), **request)
+
+
+def run(module, timeout=3600, **request):
+  """Returns measure(**request) of a module of this package, run in a child process.
+
+  request: plain values. Raises:
     ValueError: `measure` raised one, or a topology is given and the TPU compiler is not installed.
     RuntimeError: the child process ended without a result.
   """
@@ -45,8 +59,8 @@ def measure(config, timeout=3600, **request):
   with tempfile.TemporaryDirectory() as folder:
     answer = pathlib.Path(folder, "result.json")
     done = subprocess.run(
-        [sys.executable, "-m", "tools.planning.measure", str(answer)], env=env, text=True,
-        input=repr({"config": config.to_dict(), **request}), capture_output=True, timeout=timeout)
+        [sys.executable, "-m", f"tools.planning.{module}", str(answer)], env=env, text=True,
+        input=repr(request), capture_output=True, timeout=timeout)
     if not answer.exists():
       raise RuntimeError(f"The compiling process ended with status {done.returncode}:\n"
                          f"{done.stderr[-3000:]}")
@@ -54,3 +68,12 @@ def measure(config, timeout=3600, **request):
   if "error" in result:
     raise ValueError(result["error"])
   return result
+
+
+def answer(measure):
+  """What the child process does: measure(**request), its result into the file that argv names."""
+  try:
+    result = measure(**ast.literal_eval(sys.stdin.read()))
+  except ValueError as e:
+    result = {"error": str(e)}
+  pathlib.Path(sys.argv[1]).write_text(json.dumps(result))

@@ -9,22 +9,19 @@ its instructions.
 A request is the repr of a dict: "config" (nested dicts) and the other arguments of `measure`. It
 runs in a process of its own, because JAX sets its backend once per process.
 """
-import ast
-import json
 import math
 import pathlib
 import re
-import sys
 import time
 
 import jax
 import jax.numpy as jnp
 import ml_collections
 
-from big_vlm import families, files, sharding
+from big_vlm import families, sharding
 from big_vlm.planning import devices, flops, memory
 from big_vlm.training import losses, setup
-from tools.planning import program, roofline
+from tools.planning import child, program, roofline
 
 # Hz of a generation's matrix units; they turn the compiler's cycles into seconds. The 4 units of a
 # v5e, each of 128 x 128 multiply-adds, reach its 197 TFLOP/s at 1.5 GHz.
@@ -39,7 +36,7 @@ def measure(config, topology=None, device=None, count=1, text_len=64, images=1, 
   """Compiles the training step of a config and returns its costs as a dict of plain values.
 
   Args:
-    config: ConfigDict of a training run.
+    config: of a training run, as nested dicts.
     topology: TPU chips, such as "v5e:16x16"; needs libtpu.
     device: instead of topology, a row of big_vlm/planning/devices.py, or "cpu".
     count: number of devices; a topology has its own.
@@ -54,6 +51,7 @@ def measure(config, topology=None, device=None, count=1, text_len=64, images=1, 
   Raises:
     ValueError: the config does not fit the devices, or the topology is unknown.
   """
+  config = ml_collections.ConfigDict(config)
   if topology:
     generation = topology.split(":")[0]
     row, targets = devices.find(generation), tpu_devices(topology)
@@ -123,8 +121,11 @@ def measure(config, topology=None, device=None, count=1, text_len=64, images=1, 
 def tpu_devices(topology):
   """Descriptions of the chips of a topology such as "v5e:16x16"; needs libtpu."""
   from jax.experimental import topologies
+  shape = [int(n) for n in re.findall(r"\d+", topology.partition(":")[2])]
+  # A host has four chips unless it is told otherwise: Colab lends one.
+  few = {"chips_per_host_bounds": [*shape, 1][:3]} if math.prod(shape) < 4 else {}
   try:
-    return topologies.get_topology_desc(topology, "tpu").devices
+    return topologies.get_topology_desc(topology, "tpu", **few).devices
   except Exception as e:
     raise ValueError(f"The TPU compiler does not know the topology {topology!r}: "
                      f"{str(e).splitlines()[0]}. "
@@ -178,10 +179,4 @@ def place(source, places):
 
 
 if __name__ == "__main__":
-  request = ast.literal_eval(sys.stdin.read())
-  config = ml_collections.ConfigDict(request.pop("config"))
-  try:
-    result = measure(config, **request)
-  except ValueError as e:
-    result = {"error": str(e)}
-  files.write_atomic(sys.argv[1], json.dumps(result))
+  child.answer(measure)

@@ -244,6 +244,17 @@ def total(found):
   return sum(cost.cycles for cost in found)
 
 
+def copied_beside(cost):
+  """Bytes that a copy between the memories moves in one run while other instructions run; else 0.
+
+  Its shape is (result, source, context) or, of a slice, ((source), result, context).
+  """
+  if cost.opcode not in ("copy-start", "slice-start", "async-start"):
+    return 0
+  shapes = [f"{kind}[{dims}]" for kind, dims in _SHAPE.findall(cost.shape)]
+  return min(map(size, shapes[:2])) if len(shapes) > 1 else 0
+
+
 def collectives(found):
   """{kind: (number of runs, bytes of the whole arrays)}.
 

@@ -5,7 +5,7 @@ versions: DEFAULTS has the defaults, import_config knows both spellings. Whateve
 numbers and has no counterpart here is refused.
 """
 from big_vlm.families.gemma.variants import GemmaConfig
-from big_vlm.formats import config_json
+from big_vlm.formats import config_json, foreign_keys
 from big_vlm.formats.param_map import ParamMapping
 
 ARCHITECTURES = {"gemma": "GemmaForCausalLM", "gemma2": "Gemma2ForCausalLM",
@@ -31,15 +31,20 @@ TANH_GELU = "gelu_pytorch_tanh"
 _GELU = (None, "gelu", TANH_GELU, "gelu_new", "gelu_fast")  # "gelu" was always run as tanh-GELU
 FIXED = dict(rms_norm_eps=(1e-6,), attention_bias=(False,), tie_word_embeddings=(True,),
              hidden_activation=_GELU, hidden_act=_GELU)
+READ = {"max_position_embeddings", "use_bidirectional_attention", "rope_theta",
+        "rope_scaling", "rope_parameters"}
+ROPE = {"rope_theta", "rope_type", "type", "factor"}  # factor: of linear scaling alone
 LOCAL, GLOBAL = "sliding_attention", "full_attention"
 
 
 def import_config(config, where, in_paligemma=False):
+  kind = config["model_type"]
+  more = () if kind == "gemma" else ("layer_types",)
+  foreign_keys.check(config, foreign_keys.CONFIG, where, {*DEFAULTS[kind], *FIXED, *READ, *more})
   config_json.check_fixed(config, FIXED, where)
   _check_rope(config, where)
   if not in_paligemma and config.get("use_bidirectional_attention"):
     raise ValueError(f"{where}: use_bidirectional_attention is set; text decoders are causal here.")
-  kind = config["model_type"]
   config, changes = {**DEFAULTS[kind], **config}, {}
   if kind != "gemma":
     scalar = config["query_pre_attn_scalar"]
@@ -58,6 +63,7 @@ def _check_rope(config, where):
   groups = [p for p in parameters.values() if isinstance(p, dict)] or [parameters]
   for rope in [*groups, {"rope_theta": config.get("rope_theta", 10_000),
                          **(config.get("rope_scaling") or {})}]:
+    foreign_keys.check(rope, {}, f"{where}, rope_parameters", ROPE)
     kind = rope.get("rope_type", rope.get("type", "default"))
     if rope.get("rope_theta", 10_000) != 10_000 or kind != "default":
       raise ValueError(f"{where}: rotary positions of {rope}; only rope_theta 10000 without "

@@ -5,7 +5,7 @@ Absent keys have the defaults of KerasHub 0.32: what a file from before Gemma 2 
 import math
 
 from big_vlm.families.gemma.variants import GemmaConfig
-from big_vlm.formats import config_json
+from big_vlm.formats import config_json, foreign_keys
 from big_vlm.formats.param_map import ParamMapping, keras_numbers
 
 CLASSES = ("GemmaBackbone",)
@@ -15,9 +15,14 @@ PALIGEMMA = True  # PaliGemmaBackbone has this decoder
 WINDOW = 4096  # KerasHub's default, also written where no layer is local
 FIELDS = dict(width="hidden_dim", depth="num_layers", heads="num_query_heads",
               kv_heads="num_key_value_heads", head_dim="head_dim", vocab_size="vocabulary_size")
+READ = {*FIELDS.values(), "intermediate_dim", "layer_norm_epsilon", "query_head_dim_normalize",
+        "use_post_ffw_norm", "use_post_attention_norm", "attention_logit_soft_cap",
+        "final_logit_soft_cap", "use_sliding_window_attention", "sliding_window_size"}
 
 
 def import_config(c, where, in_paligemma=False):
+  if not in_paligemma:
+    foreign_keys.check(c, foreign_keys.KERAS, where, READ)
   config_json.check_fixed(c, dict(layer_norm_epsilon=(1e-6,)), where)
   post_norms = bool(c.get("use_post_ffw_norm"))
   if post_norms != bool(c.get("use_post_attention_norm")):

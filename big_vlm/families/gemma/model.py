@@ -135,7 +135,7 @@ class Embedder(nn.Module):
   def encode(self, text):
     """int32 [B, T] -> [B, T, D], scaled by sqrt(D)."""
     return partitioning.shard_activations(
-        self.scale(layers.lookup(self.input_embedding, text)).astype(self.config.dtype))
+        self.scale(layers.lookup(self.input_embedding, text).astype(self.config.dtype)))
 
   def scale(self, x):
     """Rows of the table -> what the first block reads."""

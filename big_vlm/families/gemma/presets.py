@@ -30,6 +30,14 @@ HUGGING_FACE = [
     ("google", "VaultGemma 1B", "vaultgemma-1b"),
 ]
 
+# CodeGemma's instruction models do not fill in (its report, section 2).
+FILL_IN = "<|fim_prefix|>{before}<|fim_suffix|>{after}<|fim_middle|>"
+
+
+def prompts(name):
+  code = name.startswith(("code_gemma", "google/codegemma"))
+  return (FILL_IN,) if code and not name.endswith("-it") and "instruct" not in name else ()
+
 
 def family_name(config):
   return "Gemma 2" if config.post_norms else "Gemma"

@@ -7,7 +7,7 @@ rope_parameters by type of layer, and layer_types.
 """
 from big_vlm.families.gemma import hf as gemma
 from big_vlm.families.gemma3.variants import Gemma3Config
-from big_vlm.formats import config_json
+from big_vlm.formats import config_json, foreign_keys
 from big_vlm.formats.param_map import ParamMapping
 
 ARCHITECTURES = {"gemma3_text": "Gemma3ForCausalLM"}
@@ -21,12 +21,15 @@ DEFAULTS = dict(
     final_logit_softcapping=None)
 FIELDS = dict(gemma.FIELDS, max_positions="max_position_embeddings",
               attn_softcap="attn_logit_softcapping", final_softcap="final_logit_softcapping")
+READ = {*DEFAULTS, *gemma.FIXED, *gemma.READ, "layer_types", "rope_local_base_freq",
+        "sliding_window_pattern", "_sliding_window_pattern"}
 LOCAL_BASE, GLOBAL_BASE = 10_000.0, 1_000_000.0
 PATTERN = 6
 
 
 def import_config(config, where, in_paligemma=False):
   del in_paligemma
+  foreign_keys.check(config, foreign_keys.CONFIG, where, READ)
   config_json.check_fixed(config, gemma.FIXED | dict(use_bidirectional_attention=(False, None)),
                           where)
   rope, config = _import_rope(config, where), {**DEFAULTS, **config}
@@ -48,6 +51,8 @@ def _import_rope(config, where):
   if odd := set(by_type) - {gemma.LOCAL, gemma.GLOBAL}:
     raise ValueError(f"{where}: rope_parameters has {sorted(odd)}; it must have {gemma.LOCAL} and "
                      f"{gemma.GLOBAL}, each with its own.")
+  for rope in (local, wide):
+    foreign_keys.check(rope, {}, f"{where}, rope_parameters", gemma.ROPE)
   kinds = [rope.get("rope_type", rope.get("type", "default")) for rope in (local, wide)]
   if kinds[0] != "default" or kinds[1] not in ("default", "linear"):
     raise ValueError(f"{where}: rotary positions of {local} in local and {wide} in global layers; "

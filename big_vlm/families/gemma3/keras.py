@@ -4,7 +4,7 @@ KerasHub 0.32 has the RoPE bases 1e4 and 1e6 and the pattern of six layers as co
 """
 from big_vlm.families.gemma import keras as gemma
 from big_vlm.families.gemma3.variants import VARIANTS, Gemma3Config
-from big_vlm.formats import config_json
+from big_vlm.formats import config_json, foreign_keys
 from big_vlm.formats.param_map import ParamMapping, keras_numbers
 
 CLASSES = ("Gemma3Backbone",)
@@ -17,11 +17,13 @@ FIXED = dict(layer_norm_epsilon=(1e-6,), use_query_key_norm=(True,), vision_enco
              use_post_ffw_norm=(True,), use_post_attention_norm=(True,),
              local_rope_scaling_factor=(1.0,), use_bidirectional_attention=(False, None),
              is_embedding_model=(False, None))
+READ = {*gemma.READ, *FIXED, "global_rope_scaling_factor"}
 CONSTANTS = dict(rope_base=10_000, global_rope_base=1_000_000, global_every=6)
 
 
 def import_config(c, where, in_paligemma=False):
   del in_paligemma
+  foreign_keys.check(c, foreign_keys.KERAS, where, READ)
   config_json.check_fixed(c, FIXED, where)
   fields = config_json.import_fields(FIELDS, c)
   local = c.get("use_sliding_window_attention")

@@ -1,6 +1,6 @@
 """OPT in transformers."""
 from big_vlm.families.opt.variants import OPTConfig
-from big_vlm.formats import config_json
+from big_vlm.formats import config_json, foreign_keys
 from big_vlm.formats.param_map import TORCH, ParamMapping
 
 ARCHITECTURES = {"opt": "OPTForCausalLM"}
@@ -18,6 +18,7 @@ FIXED = dict(do_layer_norm_before=(True,), _remove_final_layer_norm=(False,), en
 
 
 def import_config(config, where, in_paligemma=False):
+  foreign_keys.check(config, foreign_keys.CONFIG, where, {*DEFAULTS, *FIXED, "word_embed_proj_dim"})
   config_json.check_fixed(config, FIXED, where)
   config = {**DEFAULTS, **config}
   width, projected = config["hidden_size"], config.get("word_embed_proj_dim")

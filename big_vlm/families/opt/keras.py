@@ -1,6 +1,6 @@
 """OPT in KerasHub."""
 from big_vlm.families.opt.variants import OPTConfig
-from big_vlm.formats import config_json
+from big_vlm.formats import config_json, foreign_keys
 from big_vlm.formats.param_map import KERAS, ParamMapping, keras_numbers
 
 CLASSES = ("OPTBackbone",)
@@ -12,6 +12,7 @@ FIELDS = dict(width="hidden_dim", depth="num_layers", mlp="intermediate_dim", he
 
 
 def import_config(c, where):
+  foreign_keys.check(c, foreign_keys.KERAS, where, FIELDS.values())
   return OPTConfig(**config_json.import_fields(FIELDS, {"max_sequence_length": 2048, **c}))
 
 

@@ -1,6 +1,6 @@
 """SigLIP's vision tower in transformers, alone or out of a folder that has the text tower too."""
 from big_vlm.families.siglip.variants import ViTConfig
-from big_vlm.formats import config_json
+from big_vlm.formats import config_json, foreign_keys
 from big_vlm.formats.param_map import TORCH, ParamMapping
 
 TOWER = "siglip_vision_model"
@@ -19,10 +19,13 @@ FIXED = dict(layer_norm_eps=(1e-6,), num_channels=(3,),
 
 def import_config(config, where, in_paligemma=False):
   if config["model_type"] == "siglip":
+    foreign_keys.check(config, foreign_keys.CONFIG, where, {"text_config", "vision_config"})
     config = {"model_type": TOWER, **(config.get("vision_config") or {})}
     where = f"{where}, vision_config"
   if config["model_type"] != TOWER:
     raise ValueError(f"{where}: the tower is {config['model_type']!r}; only {TOWER} is supported.")
+  foreign_keys.check(config, foreign_keys.CONFIG | {"tie_word_embeddings": foreign_keys.ANY}, where,
+                     {*DEFAULTS, *FIXED})
   config_json.check_fixed(config, FIXED, where)
   config = {**DEFAULTS, **config}
   for key in ("patch_size", "image_size"):

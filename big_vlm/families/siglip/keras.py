@@ -2,7 +2,7 @@
 import numpy as np
 
 from big_vlm.families.siglip.variants import ViTConfig
-from big_vlm.formats import config_json
+from big_vlm.formats import config_json, foreign_keys
 from big_vlm.formats.param_map import KERAS, ParamMapping, keras_numbers
 
 TOWER = "SigLIPVisionEncoder"
@@ -18,6 +18,7 @@ PALIGEMMA_FIELDS = dict(width="vit_hidden_dim", depth="vit_num_layers", heads="v
                         mlp="vit_intermediate_dim", patch="vit_patch_size", image_size="image_size")
 FIXED = dict(intermediate_activation=("gelu_approximate",), layer_norm_epsilon=(1e-6,))
 PALIGEMMA_FIXED = dict(vit_pooling=(None,), vit_classifier_activation=(None, "linear"))
+PALIGEMMA_READ = {*PALIGEMMA_FIELDS.values(), *PALIGEMMA_FIXED}
 
 
 def import_config(c, where, in_paligemma=False):
@@ -27,11 +28,13 @@ def import_config(c, where, in_paligemma=False):
     return ViTConfig(**config_json.import_fields(PALIGEMMA_FIELDS,
                                                  {**c, "vit_intermediate_dim": mlp}))
   if "vision_encoder" in c:  # image and text towers, as SigLIP is released
+    foreign_keys.check(c, foreign_keys.KERAS, where, {"vision_encoder", "text_encoder"})
     tower = c["vision_encoder"]
     if (name := str(tower.get("registered_name")).rpartition(">")[2]) != TOWER:
       raise ValueError(f"{where}: the vision_encoder is of the class {name!r}, not {TOWER}, and is "
                        "not supported.")
     return import_config(tower["config"], f"{where}, vision_encoder")
+  foreign_keys.check(c, foreign_keys.KERAS, where, {*FIELDS.values(), *FIXED, "image_shape"})
   config_json.check_fixed(c, FIXED, where)
   height, width, channels = c.get("image_shape", (224, 224, 3))
   if height != width or channels != 3:
