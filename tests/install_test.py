@@ -33,20 +33,25 @@ def test_only_what_other_code_imports_is_installed(target):
 def test_files_that_are_no_code_are_installed_too(target):
   data = [p.relative_to(ROOT) for package in ("big_vlm", "pp", "evaluators")
           for p in (ROOT / package).rglob("*")
-          if p.is_file() and p.suffix in (".html", ".css", ".js", ".model", ".typed", ".gz")
+          if p.is_file() and p.suffix in (".html", ".css", ".js", ".model", ".typed", ".gz",
+                                            ".safetensors", ".json")
           and not {"golden", "testdata"} & set(p.parts)]
   assert data and not [p for p in data if not (target / p).exists()]
 
 
 def test_it_is_imported_from_any_folder(target, tmp_path):
   code = ("from importlib import metadata\n"
-          "import big_vlm, pp.builder, evaluators.metrics.vqa as vqa\n"
+          "import sys, big_vlm, pp.builder, evaluators.metrics.vqa as vqa\n"
           "assert metadata.version('big_vlm') == big_vlm.__version__\n"
-          "print(big_vlm.__file__, pp.builder.__file__, vqa.__file__, big_vlm.from_preset)")
-  done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, text=True, capture_output=True,
+          "print(big_vlm.__file__, pp.builder.__file__, vqa.__file__)\n"
+          "vlm = big_vlm.from_preset('digits')\n"  # the model in the box
+          "print(vlm.generate('ocr', sys.argv[1])[0].text)")
+  done = subprocess.run([sys.executable, "-c", code, ROOT / "docs" / "digits.png"], cwd=tmp_path,
+                        text=True, capture_output=True,
                         env={"PYTHONPATH": str(target), "JAX_PLATFORMS": "cpu"})
   assert done.returncode == 0, done.stderr
   assert done.stdout.count(str(target)) == 3
+  assert done.stdout.split()[-1] == "837"  # what docs/digits.png shows
 
 
 def requirements(*extras):
