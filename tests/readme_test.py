@@ -26,7 +26,7 @@ def bash(command, folder):
   """Runs a block where the data sets are those for tests, and nothing is installed."""
   command = command.replace("configs/digits.py ", "configs/digits.py:tiny ")
   command = command.replace("digits/small", "digits/tiny")
-  command = command.replace("make ", "make -o .venv/installed COLOURS=tiny ")
+  command = command.replace("make ", "make -o .venv/installed DATA=tiny ")
   done = subprocess.run(["bash", "-euc", command], cwd=folder, text=True, capture_output=True,
                         env={**os.environ, "JAX_PLATFORMS": "cpu"}, timeout=400)
   assert done.returncode == 0, f"{command}\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}"

@@ -29,11 +29,10 @@ _COUNTS = {  # counting words for 1..5 and the noun, singular and plural
     "it": (("una", "due", "tre", "quattro", "cinque"), "cifra", "cifre"),
     "pt": (("um", "dois", "três", "quatro", "cinco"), "algarismo", "algarismos"),
     "zh": (("一", "两", "三", "四", "五"), "个数字", "个数字"),
+    "sv": (("en", "två", "tre", "fyra", "fem"), "siffra", "siffror"),  # of `swedish` alone
 }
-COLOURS = {"red": (235, 50, 40), "green": (50, 205, 70), "blue": (70, 120, 255),
-           "yellow": (245, 225, 60), "white": (245, 245, 245)}
 _AND = {"en": " and ", "de": " und ", "fr": " et ", "es": " y ", "it": " e ", "pt": " e ",
-        "zh": "和"}
+        "zh": "和", "sv": " och "}
 
 
 @dataclasses.dataclass
@@ -45,7 +44,7 @@ class DigitsConfig(tfds.core.BuilderConfig):
   grid: int = 1  # digits stand at multiples of this many pixels
   photos: float = 0.5  # fraction of scenes over a photograph
   brightness: float = 1.0  # of the backgrounds; at 0.4 all digits are lighter than theirs
-  colours: bool = False  # digits have one of COLOURS, which is their label and what is asked for
+  swedish: bool = False  # questions are whole prompts in Swedish, for a model that is trained
   scenes: tuple = (60_000, 1_000, 2_000)  # train, val, test
 
 
@@ -57,16 +56,14 @@ class Digits(tfds.core.GeneratorBasedBuilder):
                    description="32 px, 1 to 3 light digits of 12 to 16 px; trains in minutes."),
       DigitsConfig(name="photos", image=64, digits=5, height=(14, 26), photos=1.0,
                    description="64 px, 1 to 5 digits of 14 to 26 px, light or dark, over photos."),
-      DigitsConfig(name="colours", grid=4, brightness=0.4, colours=True, scenes=(6000, 500, 1000),
-                   description="Like `small`, in five colours, with questions about them."),
+      DigitsConfig(name="swedish", grid=4, brightness=0.4, swedish=True, scenes=(4000, 500, 1000),
+                   description="Like `small`, with prompts and answers in Swedish."),
       DigitsConfig(name="tiny", grid=4, brightness=0.4, scenes=(512, 64, 64),
                    description="A few scenes of `small`, for tests."),
   ]
 
   def _info(self):
     f, side = tfds.features, self.builder_config.image
-    labels = (f.ClassLabel(names=list(COLOURS)) if self.builder_config.colours else
-              f.ClassLabel(num_classes=10))
     return tfds.core.DatasetInfo(
         builder=self, description=__doc__, disable_shuffling=True,
         features=f.FeaturesDict({
@@ -74,7 +71,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
             "image": f.Image(shape=(side, side, 3), encoding_format="png"),
             # Pixel value i is the i-th object, counted from 1; 0 is the background.
             "instances": f.Image(shape=(side, side, 1), encoding_format="png"),
-            "objects": f.Sequence({"label": labels, "bbox": f.BBoxFeature(),
+            "objects": f.Sequence({"label": f.ClassLabel(num_classes=10), "bbox": f.BBoxFeature(),
                                    "sample": f.Scalar(np.int64)}),
             "ocr": f.Text(),
             "captions": {lang: f.Text() for lang in LANGUAGES},
@@ -84,7 +81,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
 
   def _split_generators(self, dl_manager):
     del dl_manager  # nothing to download
-    if not self.builder_config.colours:  # these are for a trained model, which has its own
+    if not self.builder_config.swedish:
       train_tokenizer(self.data_path / TOKENIZER_FILE, self.builder_config)
     return {split: self._generate_examples(split, n)
             for split, n in zip(HANDWRITING, self.builder_config.scenes)}
@@ -116,22 +113,17 @@ def _scene(rng, config, digits, order, photos):
   placed.sort(key=lambda p: p[2])  # left to right
 
   instances = np.zeros((config.image, config.image), np.uint8)
-  objects, colours = [], []
+  objects = []
   for i, (sample, y, x, alpha) in enumerate(placed):
     h, w = alpha.shape
     patch = image[y:y + h, x:x + w]
-    if config.colours:
-      colours.append(str(rng.choice(list(COLOURS))))
-      ink = np.array(COLOURS[colours[-1]])
-    else:
-      ink = _contrasting(rng, patch.mean((0, 1)))
-    patch += alpha[..., None] * (ink - patch)
+    patch += alpha[..., None] * (_contrasting(rng, patch.mean((0, 1))) - patch)
     instances[y:y + h, x:x + w][alpha > 0.4] = i + 1
     objects.append(dict(
-        label=colours[-1] if config.colours else int(digits.target[sample]), sample=int(sample),
+        label=int(digits.target[sample]), sample=int(sample),
         bbox=tfds.features.BBox(*(np.array([y, x, y + h, x + w]) / config.image))))
-  labels = [int(digits.target[o["sample"]]) for o in objects]
-  asked = ask_colours(rng, labels, colours) if config.colours else ask(rng, labels)
+  labels = [o["label"] for o in objects]
+  asked = ask_in_swedish(labels) if config.swedish else ask(rng, labels)
   questions, answers = zip(*rng.permutation(asked).tolist())
   return dict(
       image=np.clip(image, 0, 255).astype(np.uint8), instances=instances, objects=objects,
@@ -216,17 +208,12 @@ def ask(rng, labels):
   return [(q, str(a)) for q, a in qas]
 
 
-def ask_colours(rng, labels, colours):
-  """[(question, answer), ...] about digits and the names of their colours."""
-  i = rng.integers(len(labels))
-  one = rng.choice(list(COLOURS))
-  qas = [(f"how many digits are {one}?", colours.count(one)),
-         (f"how many digits are {colours[i]}?", colours.count(colours[i]))]
-  if labels.count(labels[i]) == 1:  # else "the 3" would name two digits
-    qas.append((f"what colour is the {labels[i]}?", colours[i]))
-  if colours.count(colours[i]) == 1:
-    qas.append((f"which digit is {colours[i]}?", labels[i]))
-  return [(q, str(a)) for q, a in qas]
+def ask_in_swedish(labels):
+  """[(prompt, answer), ...] in a language that the quickstart's model does not know."""
+  return [("caption sv", caption("sv", labels)),
+          ("answer sv hur många siffror finns det?", _COUNTS["sv"][0][len(labels) - 1]),
+          ("answer sv vilken siffra är störst?", str(max(labels))),
+          ("answer sv vilken siffra är minst?", str(min(labels)))]
 
 
 def train_tokenizer(path, config):
