@@ -75,6 +75,7 @@ def from_preset(source: str | os.PathLike, *, dtype: str = "float32", load_weigh
 
 
 def _compute_dtype(dtype, mesh):
+  dtype = dtype if isinstance(dtype, str) else jnp.dtype(dtype).name  # jnp.bfloat16
   if dtype not in ("auto", *DTYPES):
     more = f" For {dtype} weights: from_preset(...).quantize({dtype!r})." * (
         dtype in quantize.KINDS)

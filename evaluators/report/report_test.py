@@ -212,6 +212,14 @@ def test_small_arrays_survive_as_png(page, channels):
   assert source.startswith("data:image/png;base64,") and (width, height) == (7, 9)
 
 
+def test_the_whole_picture_shares_the_budget(page):
+  noise = np.random.default_rng(0).integers(0, 256, (336, 200, 3), dtype=np.uint8)
+  row, = page(predictions=[{**ROW, "image": noise[:224], "whole": noise}]).rows
+  assert row["whole"][1:] == [200, 336] and row["image"][1:] == [200, 224]
+  assert max(len(row["whole"][0]), len(row["image"][0])) <= gallery.PICTURE // 2
+  assert "whole" not in page(predictions=[ROW]).rows[0]
+
+
 @pytest.mark.parametrize("kind", ["png", "jpeg"])
 def test_encoded_images(page, kind):
   buffer = io.BytesIO()
