@@ -32,17 +32,16 @@ def builder(name, data_dir=None):
     with _known_features():
       b = tfds.builder(name, data_dir=data_dir)
   except (tfds.core.DatasetNotFoundError, tfds.core.registered.DatasetNotFoundError) as e:
-    ours = [m.name for m in pkgutil.iter_modules(datasets.__path__)]
+    ours = [m.name for m in pkgutil.iter_modules(datasets.__path__) if "test" not in m.name]
     raise ValueError(
         f"There is no TFDS data set {name!r} in {data_dir or 'the default data_dir'} and no "
         f"builder big_vlm/datasets/{own}.py.{near_miss(own, ours)}") from e
   except ValueError as e:
     if not (config := re.search("BuilderConfig (.*) not found", str(e))):
       raise
-    known = tfds.builder_cls(own).builder_configs
-    raise ValueError(f"The data set {own} has no config {config[1].split(' ')[0]!r}."
-                     f"{near_miss(name.partition('/')[2], known)} It has {', '.join(known)}."
-                     ) from e
+    known, config = tfds.builder_cls(own).builder_configs, config[1].split(" ")[0]
+    raise ValueError(f"The data set {own} has no config {config!r}.{near_miss(config, known)} It "
+                     f"has {', '.join(known)}.") from e
   if not b.is_prepared():
     b.info.set_file_format("array_record", override=True)
   elif not b.info.available_file_formats() & tfds.core.FileFormat.with_random_access():
