@@ -7,8 +7,8 @@ A prediction is the model's answer to one example, with all that the pp string k
 
 Scoring adds "score" (the number that is averaged, or None), "correct" (bool, or None where nothing
 is right or wrong), "references" [str], and maybe "group" (type of question), "pred_boxes" and
-"ref_boxes" [{"box", "label", "score"}], "pred_mask" and "ref_mask" (bool [H, W]). For a report there
-are "image", what the model sees, and "whole", the picture as it came (uint8 [H, W, 3]).
+"ref_boxes" [{"box", "label", "score"}], "pred_mask" and "ref_mask" (bool [H, W]). For a report
+there are "image", what the model sees, and "whole", the picture as it came (uint8 [H, W, 3]).
 
 Values are JSON values from the start, so that a prediction read from a file scores as it did
 before. Images, and bytes that are not text, such as the PNG of a mask, are {"base64": str};
