@@ -25,8 +25,10 @@ import sentencepiece
 from google.protobuf import message as protobuf_message
 from sentencepiece import sentencepiece_model_pb2
 
+from pp.foreign import read_bytes, reading
 from pp.registry import TOKENIZERS, TOKENSETS
 
+MAX_BYTES = 128 << 20  # of a tokenizer file
 GEMMA_MODEL = "BIG_VLM_GEMMA_TOKENIZER"  # environment variable: where Gemma's model file lies
 
 
@@ -167,8 +169,9 @@ class SentencePiece(Tokenizer):
     self.path = str(model)
     data = read_file(self.path, f"model {self.path!r}: the .model file that SentencePiece wrote, "
                                 "which train_sentencepiece makes from your own texts")
-    proto = _add_pieces(data, added_pieces(tokensets), self.path)
-    self._sp = sentencepiece.SentencePieceProcessor(model_proto=proto)
+    with reading(self.path):
+      proto = _add_pieces(data, added_pieces(tokensets), self.path)
+      self._sp = sentencepiece.SentencePieceProcessor(model_proto=proto)
     self.pad_token = self._sp.pad_id()
     self.bos_token = self._sp.bos_id()
     self.eos_token = self._sp.eos_id()
@@ -208,7 +211,7 @@ def local_or_remote(path):
 def read_file(path, what):
   """The bytes of a file; FileNotFoundError says `what` it should have been."""
   try:
-    return local_or_remote(path).read_bytes()
+    return read_bytes(local_or_remote(path), MAX_BYTES)
   except OSError as e:
     raise FileNotFoundError(
         f"Cannot read the tokenizer {what} ({e.strerror or e}).") from e

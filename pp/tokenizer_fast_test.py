@@ -188,7 +188,7 @@ def test_no_bos(edited):
 
 
 @pytest.mark.parametrize("contents, message", [
-    ("{'a': 1", "bad.json is not JSON"),
+    ("{'a': 1", "bad.json, line 1, column 2: not valid JSON"),
     ("[1, 2]", "bad.json describes no model"),
     ('{"class_name": "GemmaTokenizer", "registered_name": "keras_hub>GemmaTokenizer"}',
      "bad.json describes no model.*settings of a KerasHub tokenizer"),
@@ -202,7 +202,7 @@ def test_a_bad_tokenizer_json(tmp_path, contents, message):
 
 
 @pytest.mark.parametrize("vocab, merges, message", [
-    ('{"a": 0', "", "vocab.json is not JSON"),
+    ('{"a": 0', "", "vocab.json, line 1, column 8: not valid JSON"),
     ('["a"]', "", "vocab.json is not a dict"),
     ('{"a": "0"}', "", "vocab.json is not a dict"),
     ('{"a": 0, "b": 1}', "#version: 0.2\na b\n",
