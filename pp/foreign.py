@@ -7,6 +7,9 @@ import os
 import pathlib
 import stat
 
+from pp.printable import printable
+
+MOST_OF_LINE = 4000  # characters of an error
 MAX_VALUES = 4_000_000  # brackets, commas and colons of a JSON: twice those of Gemma 3's tokenizer
 
 
@@ -14,13 +17,16 @@ MAX_VALUES = 4_000_000  # brackets, commas and colons of a JSON: twice those of 
 def reading(path):
   """Whatever a library raises on reading `path` becomes one ValueError that names it.
 
-  ValueErrors and OSErrors that name the path already pass as they are.
+  ValueErrors and OSErrors that name the path already pass, with lines of MOST_OF_LINE characters.
   """
   try:
     yield
   except BaseException as e:
     panic = type(e).__name__ == "PanicException"  # of Rust, no Exception
     named = isinstance(e, (ValueError, OSError)) and os.path.basename(str(path)) in str(e)
+    lines = str(e).split("\n")
+    if named and max(map(len, lines)) > MOST_OF_LINE:  # a value in it has megabytes
+      raise type(e)("\n".join(printable(line, MOST_OF_LINE) for line in lines)) from None
     if named or not (panic or isinstance(e, Exception)):
       raise
     words = " ".join(str(e).split())[:300].rstrip(".") or "no reason given"
