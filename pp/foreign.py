@@ -2,13 +2,16 @@
 import collections
 import contextlib
 import errno
+import gzip
 import json
 import os
 import pathlib
 import stat
+import zlib
 
 from pp.printable import printable
 
+MAX_GROWTH, MAY_GROW = 100, 64 << 20  # times that gzip grows; text by 20, and bytes that it may
 MOST_OF_LINE = 4000  # characters of an error
 MAX_VALUES = 4_000_000  # brackets, commas and colons of a JSON: twice those of Gemma 3's tokenizer
 
@@ -81,6 +84,23 @@ def parse_json(data, where):
     raise ValueError(f"{where} is not valid JSON: it is nested too deeply.") from None
   except ValueError as e:
     raise ValueError(f"{where} is not valid JSON: {e}.") from None
+
+
+def gunzip(file, where):
+  """The bytes of an open file of gzip. Raises ValueError for one that is damaged, or grows by more
+  than MAX_GROWTH times."""
+  most = max(MAX_GROWTH * os.fstat(file.fileno()).st_size, MAY_GROW)
+  try:
+    with gzip.GzipFile(fileobj=file) as unpacked:
+      data = unpacked.read(most + 1)
+  except gzip.BadGzipFile as e:
+    raise ValueError(f"{where} is not gzip: {e}.") from e
+  except (EOFError, zlib.error) as e:
+    raise ValueError(f"{where} is cut off or damaged: {e}.") from e
+  if len(data) > most:
+    raise ValueError(f"{where} would grow to more than {most:,} bytes, {MAX_GROWTH} times its own "
+                     "(a decompression bomb?): unpack it yourself.")
+  return data
 
 
 def read_bytes(path, most):

@@ -12,11 +12,12 @@ import math
 
 import numpy as np
 from markupsafe import Markup
-from PIL import Image
+from PIL import Image, ImageOps
 
 from evaluators.report import panels
 from evaluators.report.page import data_uri
 from pp import locations
+from pp.decode import orientation
 
 MOST_ROWS = 10_000
 MOST_PICTURES = 300
@@ -170,6 +171,8 @@ def embed(image, where, most=PICTURE):
     try:
       picture = Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG"))
       picture.load()
+      if orientation(picture) != 1:
+        picture = ImageOps.exif_transpose(picture)  # as viewers show it, and as own data are read
     except (OSError, SyntaxError, ValueError) as error:
       raise ValueError(f"{where}: the image bytes are not a readable PNG or JPEG "
                        f"({error}; they begin with {encoded[:8]!r}).") from error

@@ -228,6 +228,14 @@ def test_encoded_images(page, kind):
   assert (width, height) == decoded(source).size == (6, 8)
 
 
+def test_an_encoded_picture_of_a_phone_is_upright(page):
+  exif, buffer = Image.Exif(), io.BytesIO()
+  exif[0x112] = 6  # to be turned right
+  Image.fromarray(IMAGE).save(buffer, "jpeg", exif=exif)
+  source, width, height = page(predictions=[{**ROW, "image": buffer.getvalue()}]).rows[0]["image"]
+  assert (width, height) == decoded(source).size == (8, 6)
+
+
 @pytest.mark.parametrize("shape", [(500, 1000, 3), (128, 128, 4)])
 def test_a_picture_has_its_budget_even_if_it_is_noise(shape):
   noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
