@@ -56,8 +56,8 @@ def frames(kind, data):
 def transparent(data):
   """Whether an encoded image that can be decoded has pixels that are not opaque."""
   with open_image(data) as image:
-    has_alpha = image.mode.endswith("A") or "transparency" in image.info
-    return has_alpha and image.convert("RGBA").getextrema()[3][0] < 255
+    keyed = "transparency" in image.info and image.mode in ("1", "L", "P", "RGB")
+    return (keyed or image.mode.endswith("A")) and image.convert("RGBA").getextrema()[3][0] < 255
 
 
 def check_files(wanted, decode=True, name="images"):

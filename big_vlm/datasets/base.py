@@ -188,8 +188,8 @@ class Raw:
     if not (found := self.folder / name).is_dir():
       files.inside(self.folder, str(name))
     elif ".." in (parts := pathlib.PurePath(name)).parts or parts.is_absolute():
-      raise ValueError(f"{self.folder}: the folder {str(name)[:200]!r} leads out of the release and "
-                       "is refused.")
+      raise ValueError(f"{self.folder}: the folder {str(name)[:200]!r} leads out of the release "
+                       "and is refused.")
     if not found.exists():
       raise FileNotFoundError(f"{self._builder.name} needs {found}, which is not there.\n\n"
                               f"{self._builder.about}")
