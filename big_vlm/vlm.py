@@ -11,7 +11,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 
 from big_vlm import (
   activations,
@@ -32,13 +32,15 @@ from big_vlm.decode.search import Beam, Contrastive, Sample
 from big_vlm.decode.session import MAX_PROMPTS, GenerationConfig, GenerationSession
 from big_vlm.families import paligemma
 from pp import text_layout
+from pp.foreign import reading
 from pp.tokenizer import Tokenizer, get_tokenizer
 
 DTYPES = ("float32", "bfloat16", "float16")
 Search = Sample | Beam | Contrastive  # what big_vlm.samplers has functions for
 
 
-def from_preset(source: str | os.PathLike, *, dtype: str = "float32", load_weights: bool = True,
+def from_preset(source: str | os.PathLike, *, dtype: str | DTypeLike = "float32",
+                load_weights: bool = True,
                 mesh: jax.sharding.Mesh | None = None, rules: Sequence = sharding.RULES) -> "VLM":
   """The VLM of a preset's name, a URI (hf://, kaggle://, gs://) or a local checkpoint.
 
@@ -75,7 +77,8 @@ def from_preset(source: str | os.PathLike, *, dtype: str = "float32", load_weigh
 
 
 def _compute_dtype(dtype, mesh):
-  dtype = dtype if isinstance(dtype, str) else jnp.dtype(dtype).name  # jnp.bfloat16
+  if isinstance(dtype, type | np.dtype):  # jnp.bfloat16, np.dtype("float32")
+    dtype = jnp.dtype(dtype).name
   if dtype not in ("auto", *DTYPES):
     more = f" For {dtype} weights: from_preset(...).quantize({dtype!r})." * (
         dtype in quantize.KINDS)
@@ -109,7 +112,8 @@ class VLM:
 
   @classmethod
   def from_config(cls, config: dict | paligemma.PaliGemmaConfig, tokenizer: str | None = None, *,
-                  dtype: str = "float32", seed: int = 0, mesh: jax.sharding.Mesh | None = None,
+                  dtype: str | DTypeLike = "float32", seed: int = 0,
+                  mesh: jax.sharding.Mesh | None = None,
                   rules: Sequence = sharding.RULES) -> "VLM":
     """A new model with random parameters, which are a function of the seed.
 
@@ -356,7 +360,8 @@ class VLM:
     Raises ValueError for adapters of another model, and for a model that has some already.
     """
     read = lora.load if os.path.isfile(path) else peft.load
-    return self._replace(read(self.model, self.params, path))
+    with reading(path):
+      return self._replace(read(self.model, self.params, path))
 
   def merge_lora(self) -> "VLM":
     """The VLM with the adapters added to the weights."""

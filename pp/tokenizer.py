@@ -38,6 +38,10 @@ def get_tokenizer(name: str) -> "Tokenizer":
   The same name gives the same object. Raises ValueError for an unknown name or argument or a file
   that is no tokenizer, and FileNotFoundError if the file is missing.
   """
+  if str(name).endswith((".model", ".json")):
+    kind, more = ("hf", "") if str(name).endswith(".json") else ("sp", ", tokensets=('loc', 'seg')")
+    raise ValueError(f"{name} is a file: name the tokenizer that is in it, \"{kind}('{name}'{more})"
+                     "\".")
   return _cached(name, os.environ.get(GEMMA_MODEL))
 
 
