@@ -76,6 +76,11 @@ def test_dtypes_may_be_those_of_numpy(mesh1, dtype, name):
   assert vlm_module._compute_dtype(dtype, mesh1) == name
 
 
+def test_a_dtype_that_is_none_has_a_near_miss(mesh1):
+  with pytest.raises(ValueError, match="dtype='bf16' is none of .*Did you mean 'bfloat16'"):
+    vlm_module._compute_dtype("bf16", mesh1)
+
+
 def test_text_len_and_prompts_of_a_preset_are_on_the_object():
   tiny = big_vlm.presets.Preset("tiny", TINY, 128, "hf://none", ("caption en",))
   big_vlm.presets.PRESETS["tiny"] = tiny

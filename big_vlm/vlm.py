@@ -33,6 +33,7 @@ from big_vlm.decode.session import MAX_PROMPTS, GenerationConfig, GenerationSess
 from big_vlm.families import paligemma
 from pp import text_layout
 from pp.foreign import reading
+from pp.names import near_miss
 from pp.tokenizer import Tokenizer, get_tokenizer
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -82,7 +83,8 @@ def _compute_dtype(dtype, mesh):
   if dtype not in ("auto", *DTYPES):
     more = f" For {dtype} weights: from_preset(...).quantize({dtype!r})." * (
         dtype in quantize.KINDS)
-    raise ValueError(f"dtype={dtype!r} is none of auto, {', '.join(DTYPES)}.{more}")
+    raise ValueError(f"dtype={dtype!r} is none of auto, {', '.join(DTYPES)}."
+                     f"{more or near_miss(dtype, DTYPES)}")
   return sharding.dtype_on(mesh, dtype)
 
 
@@ -171,9 +173,9 @@ class VLM:
     max_new_tokens: the limit of an answer; or max_length, of prompt and answer together, in text
       tokens, more than any prompt has. The model's own limit ends an answer too.
     sampler: see decode/samplers.py, e.g. "top_p(.9)|temperature(.7)", "beam(n=4)", or in Python
-      big_vlm.samplers.top_p(.9); num_samples above 1 needs one that draws. A request draws from a
-      key that is a function of the seed and of the request: neither the batch nor its order changes
-      a result. seed: an int, or one for each prompt.
+      big_vlm.samplers.top_p(.9); transformers' num_beams=4 is "beam(4)". num_samples above 1 needs
+      one that draws. A request draws from a key that is a function of the seed and of the request:
+      neither the batch nor its order changes a result. seed: an int, or one for each prompt.
     stop: "eos" (also "auto", or the piece itself), other strings, token ids, or several of them.
       They replace the default: beside another stop, name "eos" as well. () decodes up to the limit.
     strip_prompt=False: the text begins with the prompt and its newline; tokens and logprobs are the
