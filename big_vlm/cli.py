@@ -13,6 +13,7 @@ JAX is imported where it is needed alone: a command that does not use it shows i
 import argparse
 import contextlib
 import glob
+import importlib.util
 import logging
 import os
 import re
@@ -143,7 +144,21 @@ class Parser(argparse.ArgumentParser):
     for name in _flag_names(args):
       if new := new_name(name, self._known()):
         self.error(f"--{name} is now --{new}")
+    self._given = args
     return super().parse_known_args(args, namespace)
+
+  def error(self, message):
+    """Ends the command; what is missing may be there under another name, or without its flag."""
+    if "arguments are required" in message:
+      places = [a.dest for a in self._actions if not a.option_strings]
+      for name in _flag_names(self._given):
+        if name in places:
+          message += f". {name.upper()} is given without --{name}"
+        elif name not in self._known() and not name.startswith(("config.", "noconfig.")):
+          message += f". --{name} is no flag.{near_miss(name, self._known())}"
+      if "--config" in message and self._given and self._given[0].partition(":")[0].endswith(".py"):
+        message += f": --config {self._given[0]}"
+    super().error(message)
 
   def parse_args(self, argv=None):
     """The flags as a namespace. With --config also config_file, "path.py:arguments", and
@@ -158,7 +173,11 @@ class Parser(argparse.ArgumentParser):
       args.config, args.config_changes, rest = _read_config(args.config, rest)
     if rest:
       name = next(_flag_names(rest), rest[0])
-      self.error(f"unrecognized arguments: {' '.join(rest)}.{near_miss(name, self._known())}")
+      near = near_miss(name, self._known())
+      fields = _fields(args.config) if getattr(args, "config", None) else ()
+      if field := next((f for f in fields if f.rpartition(".")[2] == name), None):
+        near = f" Did you mean --config.{field}?"
+      self.error(f"unrecognized arguments: {' '.join(rest)}.{near}")
     return args
 
   def _check_value(self, action, value):
@@ -181,18 +200,41 @@ def _flag_names(args):
   return (arg[2:].partition("=")[0] for arg in args if arg.startswith("--"))
 
 
+def _fields(config, place=""):
+  """"optimizer.lr", ...: the fields of a ConfigDict and of those in it."""
+  for name, value in config.items():
+    yield f"{place}{name}"
+    if hasattr(value, "items"):
+      yield from _fields(value, f"{place}{name}.")
+
+
+def _load(path):
+  """What get_config() of "FILE" or "FILE:ARGUMENTS" returns."""
+  file, colon, argument = path.partition(":")
+  if not os.path.isfile(file):
+    found = [*glob.glob(os.path.join(os.path.dirname(file), "*.py")),
+             *glob.glob("configs/**/*.py", recursive=True)]
+    name = os.path.basename(file).removesuffix(".py") + ".py"
+    same = [f for f in found if os.path.basename(f) == name]
+    near = f" Did you mean {same[0]!r}?" if same else near_miss(file, found)
+    raise FileNotFoundError(f"--config={path}: there is no file {file}.{near}")
+  spec = importlib.util.spec_from_file_location("config", file)
+  module = importlib.util.module_from_spec(spec)
+  try:
+    spec.loader.exec_module(module)
+    config = module.get_config(*([argument] if colon else []))
+  except (OSError, SyntaxError, TypeError, ValueError) as error:
+    raise ValueError(f"--config={path}: {error}") from error
+  if not hasattr(config, "unlocked"):
+    raise ValueError(f"--config={path}: get_config() returns a {type(config).__name__}, not a "
+                     "ConfigDict, as that of configs/common.py.")
+  return config
+
+
 def _read_config(path, rest):
   """(config, {field: value changed}, what is left of the arguments `rest`)."""
   from ml_collections import config_flags  # here: few commands have a config
-  file = path.partition(":")[0]
-  if not os.path.isfile(file):
-    near = near_miss(file, glob.glob(os.path.join(os.path.dirname(file), "*.py")))
-    raise FileNotFoundError(f"--config={path}: there is no file {file}.{near}")
-  try:
-    config = config_flags.config_flags.ConfigFileFlagParser("config").parse(path)
-  except (TypeError, ValueError) as error:
-    # ml_collections raises it anew, with the traceback as its text.
-    raise ValueError(f"--config={path}: {error.__context__}") from error
+  config = _load(path)
   for name in _flag_names(rest):
     _check_field(config, name)
   try:

@@ -146,6 +146,44 @@ def test_fields_that_there_are_not(config, flag, said):
   assert said in str(error.value)
 
 
+def test_what_is_missing_may_be_misspelt(config, capsys):
+  parser = cli.Parser("Reads.", config="optional")
+  parser.add_argument("out")
+  parser.add_argument("--workdir", required=True)
+  parser.add_argument("--kind", choices=("coco", "yolo"))
+  train = lambda argv: parse(*argv)
+  for read, argv, said in (
+      (train, ["--config", config, "--batch_size=3"], "Did you mean --config.input.batch_size?"),
+      (train, [config, "--workdir", "w"], f"are required: --config: --config {config}"),
+      (parser.parse_args, ["--workdri", "w", "x"],
+       "--workdir. --workdri is no flag. Did you mean 'workdir'?"),
+      (parser.parse_args, ["--out=x", "--workdir=w"], "OUT is given without --out"),
+      (parser.parse_args, ["x", "--kind", "coko"], "is none of coco, yolo. Did you mean 'coco'?")):
+    with pytest.raises(SystemExit):
+      read(argv)
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text,said", [
+    ("def get_config():\n  open('/nowhere')", "No such file or directory: '/nowhere'"),
+    ("def get_config(:", r"invalid syntax \(b.py, line 1\)"),
+    ("def get_config():\n  return 3", "returns a int, not a ConfigDict"),
+    ("def get_config():\n  pass", "returns a NoneType")])
+def test_configs_that_are_none(tmp_path, text, said):
+  (tmp_path / "b.py").write_text(text)
+  with pytest.raises(ValueError, match=f"--config={tmp_path}/b.py: .*{said}"):
+    parse("--config", f"{tmp_path}/b.py", "--workdir", "w")
+
+
+@pytest.mark.parametrize("file,near", [
+    ("configs/okvqa.py", "configs/transfers/okvqa.py"), ("okvqa", "configs/transfers/okvqa.py"),
+    ("configs/transfer/gqa.py:res=448", "configs/transfers/gqa.py"),
+    ("configs/quickstar.py", "configs/quickstart.py")])
+def test_configs_of_another_folder(file, near):
+  with pytest.raises(FileNotFoundError, match=f"Did you mean '{near}'"):
+    parse("--config", file, "--workdir", "w")
+
+
 def test_config_files_that_fail(config):
   with pytest.raises(FileNotFoundError, match="there is no file nowhere.py"):
     parse("--config", "nowhere.py:x")

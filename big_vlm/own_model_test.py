@@ -5,6 +5,7 @@ import pytest
 
 import big_vlm
 from big_vlm import samplers
+from big_vlm import vlm as vlm_module
 from big_vlm.vlm import VLM
 
 TINY = {"img": {"variant": "tiny"}, "llm": {"variant": "tiny"}}
@@ -60,6 +61,24 @@ def test_a_quantized_model_comes_back_from_disk_bit_for_bit(vlm, image, tmp_path
     small.export(tmp_path / "hf", format="hf")
   with pytest.raises(ValueError, match="adapted or quantized"):
     small.with_lora(2).export(tmp_path / "lora", format="native")
+
+
+def test_adapters_that_are_none_are_named(vlm, tmp_path):
+  (tmp_path / "a.safetensors").write_text("no tensors")
+  for path, error in ((tmp_path, OSError), (tmp_path / "a.safetensors", ValueError)):
+    with pytest.raises(error, match=f"{tmp_path}/a"):
+      vlm.load_adapter(path)
+
+
+@pytest.mark.parametrize("dtype,name", [(np.float16, "float16"), (jax.numpy.bfloat16, "bfloat16"),
+                                        ("auto", "float32"), (np.dtype("float32"), "float32")])
+def test_dtypes_may_be_those_of_numpy(mesh1, dtype, name):
+  assert vlm_module._compute_dtype(dtype, mesh1) == name
+
+
+def test_a_dtype_that_is_none_has_a_near_miss(mesh1):
+  with pytest.raises(ValueError, match="dtype='bf16' is none of .*Did you mean 'bfloat16'"):
+    vlm_module._compute_dtype("bf16", mesh1)
 
 
 def test_text_len_and_prompts_of_a_preset_are_on_the_object():

@@ -7,17 +7,23 @@ from big_vlm import files, metric_writer
 
 
 def plot(workdir):
-  """Draws metrics.jsonl as training.png (loss, learning rate, evaluations); returns its path."""
+  """Draws metrics.jsonl as training.png (loss, learning rate, evaluations); returns its path.
+
+  The loss of validation data, that of perplexity's evals, is drawn over that of the training.
+  """
   rows = metric_writer.read_metrics(epath.Path(workdir) / "metrics.jsonl")
   series = {}
   for row in rows:
     for name, value in row.items():
       series.setdefault(name, []).append((row["step"], value))
-  panels = {"loss": ["loss"], "learning rate": ["lr"], "evaluation, 0 to 1": [],
-            "evaluation, other scales": []}
+  panels = {"loss": [n for n in ("loss",) if n in series], "learning rate": ["lr"],
+            "evaluation, 0 to 1": [], "evaluation, other scales": []}
   for name in sorted(n for n in series if "/" in n and not n.startswith("examples/")):
     fraction = max(value for _, value in series[name]) <= 1
-    panels["evaluation, 0 to 1" if fraction else "evaluation, other scales"].append(name)
+    panel = "loss" if name.endswith("/nll") else (
+        "evaluation, 0 to 1" if fraction else "evaluation, other scales")
+    if not name.endswith(("/nll_per_token", "/perplexity")):  # the same curve on other scales
+      panels[panel].append(name)
   panels = {title: names for title, names in panels.items() if names and names[0] in series}
   from matplotlib.figure import Figure  # here: slow to import
   figure = Figure(figsize=(4.5 * len(panels), 3.4), layout="constrained")
@@ -31,9 +37,7 @@ def plot(workdir):
     axes.spines[["top", "right"]].set_visible(False)
     if title == "loss":
       axes.set_yscale("log")
-    elif title == "evaluation, 0 to 1":
-      axes.set_ylim(0, 1)
-    if "/" in names[0]:
+    if "/" in names[-1]:
       axes.legend(fontsize=7)
   path, png = epath.Path(workdir) / "training.png", io.BytesIO()
   figure.savefig(png, format="png", dpi=130)

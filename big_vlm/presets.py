@@ -89,7 +89,7 @@ PRESETS = _table()
 _KAGGLE = {p.uri.rpartition("/")[0]: p for p in PRESETS.values() if "kaggle://" in p.uri}
 
 
-def resolve(source):
+def resolve(source: str | os.PathLike) -> Preset | None:
   """The Preset of a known name; None for an existing path and for a URI of something else.
 
   source: a path, a URI such as "hf://org/name", or a name (see the top of this file). A path that
@@ -195,7 +195,7 @@ def _dimensions(config):
   return f"width {config.width}, depth {config.depth}"
 
 
-def names(match=""):
+def names(match: str = "") -> list[str]:
   """[str]: the names that have `match` in them, such as "ft-okvqa"; all by default."""
   return [name for name in PRESETS if match in name]
 

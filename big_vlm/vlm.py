@@ -11,7 +11,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 
 from big_vlm import (
   activations,
@@ -32,13 +32,16 @@ from big_vlm.decode.search import Beam, Contrastive, Sample
 from big_vlm.decode.session import MAX_PROMPTS, GenerationConfig, GenerationSession
 from big_vlm.families import paligemma
 from pp import text_layout
+from pp.foreign import reading
+from pp.names import near_miss
 from pp.tokenizer import Tokenizer, get_tokenizer
 
 DTYPES = ("float32", "bfloat16", "float16")
 Search = Sample | Beam | Contrastive  # what big_vlm.samplers has functions for
 
 
-def from_preset(source: str | os.PathLike, *, dtype: str = "float32", load_weights: bool = True,
+def from_preset(source: str | os.PathLike, *, dtype: str | DTypeLike = "float32",
+                load_weights: bool = True,
                 mesh: jax.sharding.Mesh | None = None, rules: Sequence = sharding.RULES) -> "VLM":
   """The VLM of a preset's name, a URI (hf://, kaggle://, gs://) or a local checkpoint.
 
@@ -75,10 +78,13 @@ def from_preset(source: str | os.PathLike, *, dtype: str = "float32", load_weigh
 
 
 def _compute_dtype(dtype, mesh):
+  if isinstance(dtype, type | np.dtype):  # jnp.bfloat16, np.dtype("float32")
+    dtype = jnp.dtype(dtype).name
   if dtype not in ("auto", *DTYPES):
     more = f" For {dtype} weights: from_preset(...).quantize({dtype!r})." * (
         dtype in quantize.KINDS)
-    raise ValueError(f"dtype={dtype!r} is none of auto, {', '.join(DTYPES)}.{more}")
+    raise ValueError(f"dtype={dtype!r} is none of auto, {', '.join(DTYPES)}."
+                     f"{more or near_miss(dtype, DTYPES)}")
   return sharding.dtype_on(mesh, dtype)
 
 
@@ -108,7 +114,8 @@ class VLM:
 
   @classmethod
   def from_config(cls, config: dict | paligemma.PaliGemmaConfig, tokenizer: str | None = None, *,
-                  dtype: str = "float32", seed: int = 0, mesh: jax.sharding.Mesh | None = None,
+                  dtype: str | DTypeLike = "float32", seed: int = 0,
+                  mesh: jax.sharding.Mesh | None = None,
                   rules: Sequence = sharding.RULES) -> "VLM":
     """A new model with random parameters, which are a function of the seed.
 
@@ -166,9 +173,9 @@ class VLM:
     max_new_tokens: the limit of an answer; or max_length, of prompt and answer together, in text
       tokens, more than any prompt has. The model's own limit ends an answer too.
     sampler: see decode/samplers.py, e.g. "top_p(.9)|temperature(.7)", "beam(n=4)", or in Python
-      big_vlm.samplers.top_p(.9); num_samples above 1 needs one that draws. A request draws from a
-      key that is a function of the seed and of the request: neither the batch nor its order changes
-      a result. seed: an int, or one for each prompt.
+      big_vlm.samplers.top_p(.9); transformers' num_beams=4 is "beam(4)". num_samples above 1 needs
+      one that draws. A request draws from a key that is a function of the seed and of the request:
+      neither the batch nor its order changes a result. seed: an int, or one for each prompt.
     stop: "eos" (also "auto", or the piece itself), other strings, token ids, or several of them.
       They replace the default: beside another stop, name "eos" as well. () decodes up to the limit.
     strip_prompt=False: the text begins with the prompt and its newline; tokens and logprobs are the
@@ -355,7 +362,8 @@ class VLM:
     Raises ValueError for adapters of another model, and for a model that has some already.
     """
     read = lora.load if os.path.isfile(path) else peft.load
-    return self._replace(read(self.model, self.params, path))
+    with reading(path):
+      return self._replace(read(self.model, self.params, path))
 
   def merge_lora(self) -> "VLM":
     """The VLM with the adapters added to the weights."""

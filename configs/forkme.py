@@ -7,7 +7,9 @@
 
 Arguments, as in configs/forkme.py:res=448,model=paligemma2_3b,data=my/train.jsonl,lora=16
 
-  data, val    JSONL files, or patterns such as my/*.jsonl; val= without a value: no evaluation
+  data, val    JSONL files, or patterns such as my/*.jsonl; val= without a value: no evaluation.
+               a.jsonl+b.jsonl are several tasks, of which each is seen as often; val and task then
+               have as many parts (task: or one for all), and each task has evals of its own
   train_on_val train on val too, and evaluate nothing
   data_dir     folder that paths in the lines are relative to, if not that of the file
   task         answer: right or wrong; caption: CIDEr; detect: average precision
@@ -87,9 +89,10 @@ def get_config(arg=None):
     pp = "flatten|text_layout"
   # Where the data lie. allow=("urls",) downloads images that lines name by URL.
   source = lambda *paths: dict(name="jsonl", path=paths, root=a.data_dir)
-  data = source(a.data, a.val) if a.train_on_val else source(a.data)
-  # Several sources are mixed by weight: [dict(data=..., pp=..., weight=2.), dict(...)].
-  c.input.mixture = [dict(data=data, pp=pp, weight=1.)]
+  data, vals, tasks = parts(a)
+  # Several tasks are mixed by weight: one of 2. is seen twice as often as one of 1.
+  c.input.mixture = [dict(data=source(path, *val * a.train_on_val), pp=pp, weight=1.)
+                     for path, val in zip(data, [[v] for v in vals] or [[]] * len(data))]
   c.input.batch_size = 32  # of all devices together; smaller data sets do well with 8
   c.input.threads = 4  # that read and decode; if the progress line shows data wait: input.workers=8
   c.input.on_error = "raise"  # "skip" leaves broken images out and counts them
@@ -112,13 +115,30 @@ def get_config(arg=None):
 
   # Ten evaluations during the training: the model answers the prompts of val, of which it sees
   # prefix and image only, and answers as tools.predict does, those to "detect" and "segment" well
-  # formed. The evaluator gets the keys that text_layout keeps.
-  kind, fields = pick(TASKS, a.task, "task")
-  if a.val and not a.train_on_val:
+  # formed. The evaluator gets the keys that text_layout keeps. The loss on val, over that of the
+  # training in training.png, says when the model begins to learn by heart.
+  for path, (kind, fields) in zip(vals, tasks) if not a.train_on_val else ():
+    name = "val" if len(vals) == 1 else f"val/{pathlib.Path(path).stem}"
     keep = ("id", "prefix", "suffix", *fields)
-    c.evals.val = dict(type=kind, data=source(a.val), pp=f"{pp}(keep={keep})", batch_size=32,
-                       grammar="auto", fraction=0.1)
+    often = dict(data=source(path), batch_size=32, fraction=0.1)
+    c.evals[name] = dict(type=kind, pp=f"{pp}(keep={keep})", grammar="auto", **often)
+    c.evals[f"{name}/loss"] = dict(type="perplexity", pp=pp, **often)
   return c
+
+
+def parts(a):
+  """([path of the data], [path of val], [row of TASKS]) of the tasks; val may be empty."""
+  data, vals, tasks = (text.split("+") if text else [] for text in (a.data, a.val, a.task))
+  tasks = [pick(TASKS, task, "task") for task in tasks]
+  tasks *= len(data) if len(tasks) == 1 else 1
+  if len(tasks) != len(data) or len(vals) not in (0, len(data)):
+    raise ValueError(f"data={a.data} has {len(data)} parts, val={a.val} {len(vals)}, task={a.task} "
+                     f"{len(tasks)}: give each task its data, its val (or no val at all) and its "
+                     "task, joined with +.")
+  if len({pathlib.Path(path).stem for path in vals}) < len(vals):
+    raise ValueError(f"val={a.val}: the evals are called after these files, so that their names "
+                     "must differ.")
+  return data, vals, tasks
 
 
 def model_of(source):

@@ -90,6 +90,9 @@ def test_how_long():
     ("model=3b", "'3b' is now 'paligemma2_3b'"),
     ("final_split", "'final_split' is now 'train_on_val'"), ("freze=vit", "Did you mean 'freeze'"),
     ("freeze=img", "Unknown part to freeze 'img'"),
+    ("data=a+b,val=c", "has 2 parts, val=c 1, task=answer 2: give each task"),
+    ("data=a+b,val=,task=detect+answer+caption", "task=detect.answer.caption 3"),
+    ("data=a+b,val=x/v.jsonl+y/v.jsonl", "names must differ"),
     ("lora=x", "lora=x of the config is not an int"),
     ("decoder=gemma3_1b", "decoder=gemma3_1b needs tokenizer=PATH"),
     ("init=nowhere", "Unknown model .nowhere."),
@@ -115,7 +118,22 @@ def test_batches(own, text):
   batch, _ = loader.split_batch(next(loader.train_batches(stream, 8)))
   check_batch(batch, train=True, vocab_size=c.model.llm.vocab_size)
   assert batch["image"].shape == (8, 32, 32, 3) and batch["text"].shape == (8, 25)
-  assert list(c.evals) == (["val"] if text.startswith("task") else [])
+  assert list(c.evals) == (["val", "val/loss"] if text.startswith("task") else [])
+
+
+def test_several_tasks_have_evals_of_their_own(own):
+  for name in ("boxes", "texts"):
+    (own / f"{name}.jsonl").write_text((own / "val.jsonl").read_text())
+  c = forkme.get_config(f"init={own}/W,data={own}/train.jsonl+{own}/val.jsonl,"
+                        f"val={own}/boxes.jsonl+{own}/texts.jsonl,task=detect+answer,text_len=24")
+  assert {n: e.type for n, e in c.evals.items()} == {
+      "val/boxes": "detection", "val/boxes/loss": "perplexity",
+      "val/texts": "exact_match", "val/texts/loss": "perplexity"}
+  stream = mixture.from_config(c)
+  assert stream.names == ("train", "val") and stream.counts(8) == {"train": 4, "val": 4}
+  both = forkme.get_config(f"init={own}/W,data=a.jsonl+b.jsonl,val=c.jsonl+d.jsonl,train_on_val")
+  assert [x["data"]["path"] for x in both.input.mixture] == [
+      ("a.jsonl", "c.jsonl"), ("b.jsonl", "d.jsonl")] and not both.evals
 
 
 def test_a_text_only_model_and_one_of_a_small_variant(own, tmp_path):

@@ -38,6 +38,7 @@ from evaluators.predictions import (
   majority_class,
   to_display,
   to_json,
+  whole_picture,
   write_predictions,
 )
 from pp import builder
@@ -209,7 +210,7 @@ class Evaluator:
     """
     if not all("suffix" in p and "prefix" in p and "nlls" not in p for p in predictions):
       return {}
-    of_model = ("tokens", "logprobs", "image")
+    of_model = ("tokens", "logprobs", "image", "whole")
     return self.score([{**{k: v for k, v in p.items() if k not in of_model}, "prediction": guess}
                        for p, guess in zip(predictions, majority_class(predictions))])
 
@@ -221,7 +222,8 @@ class Evaluator:
     return in_percent(self.type, metric)
 
   def predict(self, params, note=lambda done, total: None, images=0, kept=None):
-    """The predictions, every example once, in order; the first `images` with their "image".
+    """The predictions, every example once, in order; the first `images` with their "image", and
+    "whole" where the picture as it came is another.
 
     note(done, total) is called after each batch. Each process reads and decodes its part of every
     batch; process 0 gets all predictions, the others []. kept: a path to which predictions are
@@ -234,7 +236,7 @@ class Evaluator:
     begin = distributed.broadcast_from_primary(lambda: len(predictions))
     for p, i in zip(predictions, range(images)):
       if "image" in (example := preprocess(examples[i])):
-        p["image"] = to_display(example["image"])
+        p |= _pictures(example["image"], examples[i])
     places = sharding.local_batch_rows(self._mesh, self._batch_size)
     batches, count = loader.eval_batches(examples, preprocess, self._batch_size, rows=places,
                                          start=begin)
@@ -253,7 +255,7 @@ class Evaluator:
         if real[place]:
           known = _known(device, host, j)
           if "image" in device and at[place] < images:
-            known["image"] = to_display(device["image"][j])
+            known |= _pictures(device["image"][j], examples[int(at[place])])
           mine[int(at[place])] = {**known, **answer(j, place)}
       made = gather_in_order(mine, at[real])
       if file:
@@ -313,6 +315,13 @@ class Evaluator:
                  repr(self._model.config), fingerprint(params)]
     key = hashlib.sha256(json.dumps(described, default=repr).encode()).hexdigest()
     return ResumableWriter(path, key) if distributed.is_primary_process() else None
+
+
+def _pictures(image, example):
+  """{"image": what the model sees, "whole": the picture as it came, where that is another}."""
+  shown = to_display(image)
+  whole = whole_picture(example, shown)
+  return {"image": shown} | ({} if whole is None else {"whole": whole})
 
 
 def _known(device, host, j):

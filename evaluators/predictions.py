@@ -7,7 +7,8 @@ A prediction is the model's answer to one example, with all that the pp string k
 
 Scoring adds "score" (the number that is averaged, or None), "correct" (bool, or None where nothing
 is right or wrong), "references" [str], and maybe "group" (type of question), "pred_boxes" and
-"ref_boxes" [{"box", "label", "score"}], "pred_mask" and "ref_mask" (bool [H, W]).
+"ref_boxes" [{"box", "label", "score"}], "pred_mask" and "ref_mask" (bool [H, W]). For a report
+there are "image", what the model sees, and "whole", the picture as it came (uint8 [H, W, 3]).
 
 Values are JSON values from the start, so that a prediction read from a file scores as it did
 before. Images, and bytes that are not text, such as the PNG of a mask, are {"base64": str};
@@ -25,10 +26,11 @@ from flax import serialization
 from PIL import Image
 
 from big_vlm import distributed, files
-from pp.decode import FORMATS
+from pp.decode import FORMATS, decode_image
 from pp.names import near_miss
 
-DRAWN = ("image", "pred_mask", "ref_mask")  # arrays that stay out of files
+DRAWN = ("image", "whole", "pred_mask", "ref_mask")  # arrays that stay out of files
+WHOLE = 336  # pixels of the longer side of a picture as it came
 SMALL = 4096  # elements of an array of uint8 that is written as numbers
 
 
@@ -107,6 +109,26 @@ def to_display(image):
   if image.dtype == np.uint8:
     return image
   return np.clip((image + 1) * 127.5, 0, 255).round().astype(np.uint8)
+
+
+def whole_picture(example, shown):
+  """uint8 [H, W, 3], shrunk: the picture of an example as its source has it, turned upright as its
+  EXIF says; of several the first four side by side. None where there is none, as of a video, or
+  where it is what the model sees, `shown`."""
+  found = example.get("image")
+  found = found if isinstance(found, (list, tuple)) else [found]
+  if not all(isinstance(x, bytes) or getattr(x, "ndim", 0) == 3 and x.dtype == np.uint8
+             for x in found):
+    return None
+  pictures = [decode_image(x, exif=True) if isinstance(x, bytes) else x for x in found[:4]]
+  if len(found) == 1 and np.array_equal(pictures[0], shown):
+    return None
+  height = min(WHOLE, max(len(x) for x in pictures))
+  sized = [np.asarray(Image.fromarray(x).resize(
+      (max(1, round(x.shape[1] * height / len(x))), height))) for x in pictures]
+  whole = Image.fromarray(np.concatenate(sized, axis=1))
+  whole.thumbnail((WHOLE, WHOLE))
+  return np.asarray(whole)
 
 
 def gather_in_order(predictions, indices):

@@ -1,8 +1,10 @@
 """Predictions survive files and processes: they score the same before and after."""
+import io
 import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from evaluators.predictions import (
   ResumableWriter,
@@ -12,10 +14,28 @@ from evaluators.predictions import (
   to_display,
   to_image,
   to_json,
+  whole_picture,
 )
 
 MASK = np.zeros((90, 80), np.uint8)
 MASK[10:40, 20:] = 255
+
+
+def test_the_whole_picture_is_upright_and_not_what_the_model_sees():
+  wide = np.zeros((30, 60, 3), np.uint8)
+  wide[:, :9] = 200
+  turned, exif = io.BytesIO(), Image.Exif()
+  exif[0x0112] = 6  # a quarter to the right
+  Image.fromarray(wide).save(turned, "PNG", exif=exif)
+  square = np.zeros((16, 16, 3), np.uint8)
+  upright = whole_picture({"image": turned.getvalue()}, square)
+  np.testing.assert_array_equal(upright, np.rot90(wide, -1))
+  assert whole_picture({"image": wide}, wide) is None
+  assert whole_picture({"video": b"..."}, square) is None
+  assert whole_picture({"image": np.zeros((2, 9, 9, 3), np.uint8)}, square) is None
+  two = whole_picture({"image": [turned.getvalue(), wide]}, square)
+  assert two.shape == (60, 30 + 120, 3)
+  assert whole_picture({"image": np.zeros((500, 2000, 3), np.uint8)}, square).shape == (84, 336, 3)
 
 
 @pytest.mark.parametrize("value, want", [

@@ -42,6 +42,10 @@ def run(config, init, workdir, evals=None, split=None, config_file=None, changes
   check_data(entries)
   folder = epath.Path(workdir)
   mesh = sharding.make_mesh(config.mesh.to_dict())
+  chosen = config.copy_and_resolve_references()
+  with chosen.unlocked():
+    chosen.evals = entries
+  common.evaluators(chosen, None, None, mesh)  # an error in an entry shows before weights are read
   dtype = sharding.dtype_on(mesh, dtype or config.model.dtype)
   vlm = big_vlm.from_preset(init, dtype=dtype, mesh=mesh, rules=config.sharding)
   vlm = model_flags.adapted(vlm, adapter, quantize)
@@ -49,13 +53,10 @@ def run(config, init, workdir, evals=None, split=None, config_file=None, changes
   about = provenance.gather(config, config_file, changes or {}, vlm.source)
   warnings = recipe.Warnings(config, config_file, vlm.config, entries)
   pictures = min(PICTURES // 2, -(-PICTURES // len(entries)))
-  config = config.copy_and_resolve_references()
-  with config.unlocked():
-    config.evals = entries
 
   primary = distributed.is_primary_process()
   found, shown = {}, []
-  for evaluator in common.evaluators(config, vlm.model, tokenizer, mesh):
+  for evaluator in common.evaluators(chosen, vlm.model, tokenizer, mesh):
     name, published = evaluator.name, config.published
     if evaluator.type == "mean":
       found |= results.of_mean(evaluator, found, published, warnings) if primary else {}

@@ -62,6 +62,14 @@ def predictions(folder):
           for name, rows in lines.items()}
 
 
+def test_an_error_in_an_eval_shows_before_weights_are_read(make_config, tmp_path):
+  config = make_config()
+  with config.unlocked():
+    config.evals["ocr"]["sampler"] = "beem(2)"
+  with pytest.raises(ValueError, match="Did you mean 'beam'"):
+    run.run(config, "no_such_model", tmp_path)
+
+
 def test_what_it_writes(done):
   folder, results = done
   assert list(results) == ["answer/acc", "ocr/acc", "send/examples", "mean/acc"]

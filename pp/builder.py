@@ -8,9 +8,11 @@ import importlib
 import logging
 import pathlib
 import re
+from collections.abc import Callable
 
 import numpy as np
 
+from pp.context import Context
 from pp.names import near_miss
 from pp.registry import OPS
 
@@ -40,7 +42,8 @@ class PreprocessError(ValueError):
   """An op failed on an example. The text names the op, the example and the reason."""
 
 
-def get_preprocess_fn(pp, context=None, log_data=False):
+def get_preprocess_fn(pp: str | None, context: Context | None = None,
+                      log_data: bool | str = False) -> Callable[[dict], dict]:
   """The function example -> example that the pipeline string `pp` describes.
 
   Args:

@@ -2,11 +2,17 @@
 import collections
 import contextlib
 import errno
+import gzip
 import json
 import os
 import pathlib
 import stat
+import zlib
 
+from pp.printable import printable
+
+MAX_GROWTH, MAY_GROW = 100, 64 << 20  # times that gzip grows; text by 20, and bytes that it may
+MOST_OF_LINE = 4000  # characters of an error
 MAX_VALUES = 4_000_000  # brackets, commas and colons of a JSON: twice those of Gemma 3's tokenizer
 
 
@@ -14,13 +20,16 @@ MAX_VALUES = 4_000_000  # brackets, commas and colons of a JSON: twice those of 
 def reading(path):
   """Whatever a library raises on reading `path` becomes one ValueError that names it.
 
-  ValueErrors and OSErrors that name the path already pass as they are.
+  ValueErrors and OSErrors that name the path already pass, with lines of MOST_OF_LINE characters.
   """
   try:
     yield
   except BaseException as e:
     panic = type(e).__name__ == "PanicException"  # of Rust, no Exception
     named = isinstance(e, (ValueError, OSError)) and os.path.basename(str(path)) in str(e)
+    lines = str(e).split("\n")
+    if named and max(map(len, lines)) > MOST_OF_LINE:  # a value in it has megabytes
+      raise type(e)("\n".join(printable(line, MOST_OF_LINE) for line in lines)) from None
     if named or not (panic or isinstance(e, Exception)):
       raise
     words = " ".join(str(e).split())[:300].rstrip(".") or "no reason given"
@@ -75,6 +84,23 @@ def parse_json(data, where):
     raise ValueError(f"{where} is not valid JSON: it is nested too deeply.") from None
   except ValueError as e:
     raise ValueError(f"{where} is not valid JSON: {e}.") from None
+
+
+def gunzip(file, where):
+  """The bytes of an open file of gzip. Raises ValueError for one that is damaged, or grows by more
+  than MAX_GROWTH times."""
+  most = max(MAX_GROWTH * os.fstat(file.fileno()).st_size, MAY_GROW)
+  try:
+    with gzip.GzipFile(fileobj=file) as unpacked:
+      data = unpacked.read(most + 1)
+  except gzip.BadGzipFile as e:
+    raise ValueError(f"{where} is not gzip: {e}.") from e
+  except (EOFError, zlib.error) as e:
+    raise ValueError(f"{where} is cut off or damaged: {e}.") from e
+  if len(data) > most:
+    raise ValueError(f"{where} would grow to more than {most:,} bytes, {MAX_GROWTH} times its own "
+                     "(a decompression bomb?): unpack it yourself.")
+  return data
 
 
 def read_bytes(path, most):

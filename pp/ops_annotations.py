@@ -6,7 +6,7 @@
 
 import numpy as np
 
-from pp.decode import open_image
+from pp.decode import open_image, orientation
 from pp.names import pick
 from pp.registry import OPS
 
@@ -137,7 +137,13 @@ def _size(example, image, size):
   value = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
   try:
     with open_image(value) as opened:
-      return np.array([opened.height, opened.width], np.float64)
+      turned = orientation(opened)
+      found = np.array([opened.height, opened.width], np.float64)
   except Exception as e:  # Pillow's readers raise many kinds
     raise ValueError(f"cannot tell the size of the image at {image!r}: {e}; name the keys of its "
                      "height and width, size=['height', 'width'].") from e
+  if turned > 4:  # height and width change places when it is turned
+    raise ValueError(f"the image at {image!r} lies on its side (EXIF orientation {turned}): put "
+                     "decode(exif=True), or decode where the annotations are of the picture as it "
+                     "is stored, before this op.")
+  return found

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from pp.builder import get_preprocess_fn
+from pp.decode import ORIENTATION
 
 IMAGE = np.zeros((50, 200, 3), np.uint8)
 WANT = [0.2, 0.1, 0.6, 0.4]  # ymin 10, xmin 20, ymax 30, xmax 80 in pixels
@@ -128,3 +129,16 @@ def test_masks_of_a_jsonl_line():
     example = {"image": np.zeros((6, 8, 3), np.uint8), "objects": {"mask": masks}}
     found = get_preprocess_fn("flatten|polygon_mask('objects/mask')")(example)["objects/mask"]
     assert len(found) == 2 and {m.shape for m in found} == {(6, 8)}
+
+
+@pytest.mark.parametrize("pp", ["polygon_mask('mask')", "box_format('box', 'xyxy_pixels')"])
+def test_the_size_of_a_picture_on_its_side_is_that_of_the_decoded_one(pp):
+  stored, exif = Image.new("RGB", (20, 10)), Image.Exif()
+  exif[ORIENTATION] = 6
+  stored.save(data := io.BytesIO(), "JPEG", exif=exif)
+  example = {"image": data.getvalue(), "mask": [[0, 0, 5, 0, 5, 15]], "box": [0, 0, 5, 15]}
+  with pytest.raises(ValueError, match=r"lies on its side \(EXIF orientation 6\): put decode"):
+    get_preprocess_fn(pp)(example)
+  upright = get_preprocess_fn(f"decode(exif=True)|{pp}")(example)
+  assert upright["image"].shape[:2] == (20, 10)
+  assert np.shape(upright["mask"])[-2:] == (20, 10) if "mask" in pp else upright["box"][2] == 0.75

@@ -52,6 +52,26 @@ def test_every_format(format, codec, pixels):
   assert numbers(run("decode_video(5, fps=2)", data)) == [0, 5, 10, 15, 20]
 
 
+def test_a_portrait_of_a_phone_is_upright():
+  identity = np.array([1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30], ">i4").tobytes()
+  data = np.full((48, 64, 3), 40, np.uint8)
+  data[:24] = 200  # the upper half as it is stored
+  still = io.BytesIO()
+  with av.open(still, "w", format="mp4") as container:
+    stream = container.add_stream("libx264", rate=10)
+    stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+    for packet in (*stream.encode(av.VideoFrame.from_ndarray(data)), *stream.encode()):
+      container.mux(packet)
+  whole = still.getvalue()
+  at = whole.index(identity, whole.index(b"tkhd"))
+  for matrix, half in [((0, 1, -1, 0), np.s_[:, 24:]), ((0, -1, 1, 0), np.s_[:, :24]),
+                       ((-1, 0, 0, -1), np.s_[24:])]:  # turned right, left, upside down
+    a, b, c, d = (x * (1 << 16) for x in matrix)
+    turn = np.array([a, b, 0, c, d, 0, 0, 0, 1 << 30], ">i4").tobytes()
+    frame, = run("decode_video(1)", whole[:at] + turn + whole[at + 36:])
+    assert frame.shape[:2] == ((48, 64) if a else (64, 48)) and frame[half].min() > 150
+
+
 EVEN = np.arange(30) / 10
 
 

@@ -18,23 +18,30 @@ import io
 import itertools
 import os
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 import sentencepiece
 from google.protobuf import message as protobuf_message
 from sentencepiece import sentencepiece_model_pb2
 
+from pp.foreign import read_bytes, reading
 from pp.registry import TOKENIZERS, TOKENSETS
 
+MAX_BYTES = 128 << 20  # of a tokenizer file
 GEMMA_MODEL = "BIG_VLM_GEMMA_TOKENIZER"  # environment variable: where Gemma's model file lies
 
 
-def get_tokenizer(name):
+def get_tokenizer(name: str) -> "Tokenizer":
   """The tokenizer that `name` describes, e.g. "sp('my.model', tokensets=('loc', 'seg'))".
 
   The same name gives the same object. Raises ValueError for an unknown name or argument or a file
   that is no tokenizer, and FileNotFoundError if the file is missing.
   """
+  if str(name).endswith((".model", ".json")):
+    kind, more = ("hf", "") if str(name).endswith(".json") else ("sp", ", tokensets=('loc', 'seg')")
+    raise ValueError(f"{name} is a file: name the tokenizer that is in it, \"{kind}('{name}'{more})"
+                     "\".")
   return _cached(name, os.environ.get(GEMMA_MODEL))
 
 
@@ -93,7 +100,7 @@ class Tokenizer:
   eos_token: int
   vocab_size: int  # one more than the largest id
 
-  def to_int(self, text, *, bos=False, eos=False):
+  def to_int(self, text: str | bytes | Sequence, *, bos: bool = False, eos: bool = False) -> list:
     """str (or UTF-8 bytes) -> list of ids, with bos and eos added if asked; a list -> a list."""
     if isinstance(text, (list, tuple, np.ndarray)):
       return [self.to_int(t, bos=bos, eos=eos) for t in text]
@@ -108,7 +115,7 @@ class Tokenizer:
         raise ValueError(f"The tokenizer {self.path} has no {what} piece.")
     return [self.bos_token] * bool(bos) + self._encode(text) + [self.eos_token] * bool(eos)
 
-  def to_str(self, ids, *, stop_at_eos=True):
+  def to_str(self, ids: Sequence | np.ndarray, *, stop_at_eos: bool = True) -> str | list:
     """Ids -> str, up to the first eos unless stop_at_eos=False; [N,L] or a list of lists -> list.
 
     A leading eos that is the bos too, as OPT's, does not end the text. Control pieces are left
@@ -124,7 +131,7 @@ class Tokenizer:
       ids = ids[:ids.index(self.eos_token)]
     return self._decode([i for i in ids if 0 <= i < self.vocab_size]) if ids else ""
 
-  def piece(self, i):
+  def piece(self, i: int) -> str:
     """The piece of one id as the vocabulary spells it, "▁" or "Ġ" for a space."""
     if not 0 <= int(i) < self.vocab_size:
       raise ValueError(f"Token id {int(i)} is not in 0..{self.vocab_size - 1} of {self.path}.")
@@ -166,8 +173,9 @@ class SentencePiece(Tokenizer):
     self.path = str(model)
     data = read_file(self.path, f"model {self.path!r}: the .model file that SentencePiece wrote, "
                                 "which train_sentencepiece makes from your own texts")
-    proto = _add_pieces(data, added_pieces(tokensets), self.path)
-    self._sp = sentencepiece.SentencePieceProcessor(model_proto=proto)
+    with reading(self.path):
+      proto = _add_pieces(data, added_pieces(tokensets), self.path)
+      self._sp = sentencepiece.SentencePieceProcessor(model_proto=proto)
     self.pad_token = self._sp.pad_id()
     self.bos_token = self._sp.bos_id()
     self.eos_token = self._sp.eos_id()
@@ -207,7 +215,7 @@ def local_or_remote(path):
 def read_file(path, what):
   """The bytes of a file; FileNotFoundError says `what` it should have been."""
   try:
-    return local_or_remote(path).read_bytes()
+    return read_bytes(local_or_remote(path), MAX_BYTES)
   except OSError as e:
     raise FileNotFoundError(
         f"Cannot read the tokenizer {what} ({e.strerror or e}).") from e

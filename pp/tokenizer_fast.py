@@ -9,12 +9,16 @@ turn marks of Gemma's chat models are matched, as the SentencePiece model of the
 however the file flags them.
 """
 
+import collections
 import json
+import math
 import re
 
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
 
+from pp.foreign import parse_json, reading
+from pp.printable import printable
 from pp.registry import TOKENIZERS
 from pp.tokenizer import Tokenizer, added_pieces, local_or_remote, read_file
 
@@ -27,6 +31,11 @@ USUAL = {  # where no file beside a tokenizer.json names them: Gemma's, OPT's, G
 }
 # Control in every file, whatever its flags: written in a text they are ordinary characters.
 ALWAYS_CONTROL = frozenset(CONTROL).union(*USUAL.values())
+EVERY_BYTE = [chr(i) for i in (  # one character at least for every byte that UTF-8 has
+    *range(0x21, 0x7f), *range(0xa0, 0x800), *range(0x800, 0xd800, 0x1000),
+    *range(0x10000, 0x110000, 0x40000))]
+MOST_IDS = 10_000_000
+MOST_GROWTH = 100  # of a text in a normalizer or decoder; Gemma's and OPT's let it be
 MARK = "\0 "  # ahead of pieces that no text matches: normalized text has "▁" for a space
 COMPANIONS = ("tokenizer_config.json", "special_tokens_map.json")  # may lie beside tokenizer.json
 
@@ -38,6 +47,8 @@ class _Fast(Tokenizer):
     self.path = path
     self._fast = fast
     vocab = _vocabulary(fast)
+    with reading(path):
+      _check_vocabulary(fast, vocab, path)
     self.vocab_size = max(vocab.values()) + 1
     ids = {what: vocab.get(name, -1) for what, name in names.items()}
     self.pad_token, self.bos_token = ids["pad_token"], ids["bos_token"]
@@ -69,11 +80,20 @@ def hf(file, tokensets=()):
   """
   path = str(file)
   description = _read_json(path, "file", "the tokenizer.json of a Hugging Face folder")
+  with reading(path):
+    return _from_description(path, description, tokensets)
+
+
+def _from_description(path, description, tokensets):
   if not isinstance(description, dict) or not isinstance(description.get("model"), dict):
     hint = ("It is the settings of a KerasHub tokenizer, whose vocabulary lies in assets/tokenizer."
             if "registered_name" in description else "")
     raise ValueError(f"The tokenizer file {path} describes no model, so it is not a tokenizer.json "
                      f"of Hugging Face. {hint}".strip())
+  for what in ("normalizer", "decoder"):
+    if _growth(description.get(what)) > MOST_GROWTH:
+      raise ValueError(f"The tokenizer file {path} has a {what} that makes texts more than "
+                       f"{MOST_GROWTH} times as long.")
   added = description.get("added_tokens") or []
   for token in added:
     is_control = bool(token.get("special")) or token["content"] in ALWAYS_CONTROL
@@ -156,10 +176,31 @@ def _read_merges(path, ids, vocab):
 
 def _read_json(path, what, meant):
   data = read_file(path, f"{what} {path!r}: {meant}")
-  try:
-    return json.loads(data)
-  except ValueError as e:
-    raise ValueError(f"The tokenizer file {path} is not JSON: {e}.") from e
+  return parse_json(data, f"The tokenizer file {path}")
+
+
+def _growth(step):
+  """By how many times a normalizer or decoder, and those in it, make a text longer at most."""
+  step = step or {}
+  inside = step.get("normalizers") or step.get("decoders") or []
+  return max(1, len(str(step.get("content", "")))) * math.prod(map(_growth, inside))
+
+
+def _check_vocabulary(fast, vocab, path):
+  """Raises ValueError for two pieces of one id, and where a character of a text would be lost."""
+  if max(vocab.values(), default=0) >= MOST_IDS:
+    raise ValueError(f"The tokenizer file {path} has ids of {MOST_IDS:,} and more.")
+  if len(set(vocab.values())) < len(vocab):
+    twice = collections.Counter(vocab.values()).most_common(1)[0][0]
+    pieces = [p for p, i in vocab.items() if i == twice]
+    raise ValueError(f"The tokenizer file {path} gives {pieces[0]!r} and {pieces[1]!r} one id.")
+  model = fast.model
+  unk = getattr(model, "unk_token", None)
+  if unk not in vocab and getattr(model, "unk_id", None) is None:
+    lost = next((c for c in EVERY_BYTE if not fast.encode(c).ids), None)
+    if lost:
+      raise ValueError(f"The tokenizer file {path} has neither a piece for {lost!r} nor one for "
+                       "unknown characters (unk_token): texts would lose characters.")
 
 
 def _build(make, path):
@@ -167,7 +208,7 @@ def _build(make, path):
     return make()
   except Exception as e:  # the package raises nothing narrower
     raise ValueError(f"The tokenizers package {tokenizers.__version__} cannot read {path}: "
-                     f"{e}.") from e
+                     f"{printable(e, 300)}.") from e
 
 
 def _special_names(path, vocab):

@@ -188,7 +188,7 @@ def test_no_bos(edited):
 
 
 @pytest.mark.parametrize("contents, message", [
-    ("{'a': 1", "bad.json is not JSON"),
+    ("{'a': 1", "bad.json, line 1, column 2: not valid JSON"),
     ("[1, 2]", "bad.json describes no model"),
     ('{"class_name": "GemmaTokenizer", "registered_name": "keras_hub>GemmaTokenizer"}',
      "bad.json describes no model.*settings of a KerasHub tokenizer"),
@@ -202,7 +202,7 @@ def test_a_bad_tokenizer_json(tmp_path, contents, message):
 
 
 @pytest.mark.parametrize("vocab, merges, message", [
-    ('{"a": 0', "", "vocab.json is not JSON"),
+    ('{"a": 0', "", "vocab.json, line 1, column 8: not valid JSON"),
     ('["a"]', "", "vocab.json is not a dict"),
     ('{"a": "0"}', "", "vocab.json is not a dict"),
     ('{"a": 0, "b": 1}', "#version: 0.2\na b\n",
@@ -233,3 +233,28 @@ def test_bytes_without_a_piece_become_unk(tmp_path):
   tok = get_tokenizer(
       f"bpe({str(tmp_path / 'vocab.json')!r}, {str(tmp_path / 'merges.txt')!r})")
   assert tok.to_int("abxa") == [3, 0, 1] and tok.pad_token == tok.eos_token == -1
+
+
+def share_an_id(contents):
+  contents["model"]["vocab"]["the"] = contents["model"]["vocab"]["a"]
+
+
+def lack_unk_and_bytes(contents):
+  contents["model"] |= {"unk_token": None, "byte_fallback": False}
+
+
+def grow_texts(contents):
+  doubled = {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}
+  contents["normalizer"] = {"type": "Sequence", "normalizers": [
+      {"type": "Sequence", "normalizers": [doubled] * 20}] * 2}
+
+
+@pytest.mark.parametrize("change,message", [
+    (share_an_id, "gives '(the|a)' and '(the|a)' one id"),
+    (lack_unk_and_bytes, "texts would lose characters"),
+    (grow_texts, "a normalizer that makes texts more than 100 times as long"),
+    (lambda c: c["model"]["vocab"].update(huge=2**31), "has ids of 10,000,000 and more"),
+    (lambda c: c.update(added_tokens=[7]), "cannot be read")])
+def test_a_hostile_tokenizer_json(edited, change, message):
+  with pytest.raises(ValueError, match=message):
+    get_tokenizer(edited(change))

@@ -18,6 +18,7 @@ from pp.names import pick
 from pp.printable import printable
 from pp.registry import parse_call
 from pp.tokenizer import (
+  MAX_BYTES,
   SentencePiece,
   gemma_file,
   get_tokenizer,
@@ -27,7 +28,6 @@ from pp.tokenizer import (
 )
 from pp.tokenizer_fast import COMPANIONS
 
-MAX_BYTES = 128 << 20  # of a tokenizer file
 UNUSED = re.compile(r"<image(_soft_token)?>|<unused_?\d+>")  # or of models with images alone
 STANDARD = {
     "sp": {"model": "tokenizer.model"},

@@ -179,6 +179,8 @@ def test_a_file_that_is_no_model(tmp_path, data, message):
 def test_errors():
   with pytest.raises(FileNotFoundError, match="Cannot read the tokenizer model .*no.model"):
     get_tokenizer("sp('no.model')")
+  with pytest.raises(ValueError, match=r"a/b.model is a file: .*\"sp\('a/b.model', tokensets="):
+    get_tokenizer("a/b.model")
   with pytest.raises(ValueError, match="Unknown tokenizer 'spm'. Did you mean 'sp'"):
     get_tokenizer("spm('x')")
   with pytest.raises(ValueError, match="tokensets"):

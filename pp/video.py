@@ -61,7 +61,7 @@ def between(times, start=None, end=None):
 
 
 def read_video(data, choose):
-  """Decodes frames of a video file to uint8 [I,H,W,3].
+  """Decodes frames of a video file to uint8 [I,H,W,3], turned upright as players do.
 
   Args:
     data: bytes of an MP4, WebM, AVI or GIF file.
@@ -126,11 +126,16 @@ def _decode(container, wanted):
       raise ValueError(f"{len(wanted)} frames of {frame.width}x{frame.height} pixels are more than "
                        f"the {MAX_PIXELS:,} pixels allowed; scale the video down first")
     if count in wanted:
-      frames[count] = frame.to_ndarray(format="rgb24")
+      frames[count] = _upright(frame.to_ndarray(format="rgb24"), frame.rotation)
     count += 1
     if len(frames) == len(wanted):
       break
   return frames, count
+
+
+def _upright(pixels, rotation):
+  """A frame as players show it; phones store portraits on their side. rotation: degrees."""
+  return np.rot90(pixels, round(rotation / 90) % 4)
 
 
 def _stream(container):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from big_vlm import files, reporting
 from big_vlm.data import download, jsonl
 from pp.builder import get_preprocess_fn
-from pp.decode import decode_image, orientation
+from pp.decode import decode_image, open_image, orientation
 
 MOST = {"image": 2**28, "video": jsonl.MAX_FILE}  # bytes
 FRAMES = 4  # of a video that are decoded
@@ -21,6 +21,7 @@ class ImageCheck(NamedTuple):
   problem: str | None = None  # why it cannot be used
   size: tuple | None = None  # (height, width), of a video's first frame
   orientation: int = 1  # of EXIF; the size is of the picture that was turned upright
+  transparent: bool = False  # in part; decoding drops alpha, so that what is beneath it is seen
 
 
 def named(example):
@@ -52,6 +53,13 @@ def frames(kind, data):
   return [decode_image(data, exif=True)]
 
 
+def transparent(data):
+  """Whether an encoded image that can be decoded has pixels that are not opaque."""
+  with open_image(data) as image:
+    keyed = "transparency" in image.info and image.mode in ("1", "L", "P", "RGB")
+    return (keyed or image.mode.endswith("A")) and image.convert("RGBA").getextrema()[3][0] < 255
+
+
 def check_files(wanted, decode=True, name="images"):
   """{(kind, path): ImageCheck} of such pairs, with a progress bar; decode=False: only hashes."""
   def one(pair):
@@ -65,8 +73,9 @@ def check_files(wanted, decode=True, name="images"):
       size = frames(kind, data)[0].shape[:2] if decode else None
     except ValueError as e:
       return pair, ImageCheck(digest, f"{path}: {e}")
-    turned = orientation(data) if decode and kind == "image" else 1
-    return pair, ImageCheck(digest, size=size, orientation=turned)
+    if not decode or kind == "video":
+      return pair, ImageCheck(digest, size=size)
+    return pair, ImageCheck(digest, None, size, orientation(data), transparent(data))
 
   return dict(each(one, list(dict.fromkeys(wanted)), name))
 

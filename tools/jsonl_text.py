@@ -11,6 +11,8 @@ import numpy as np
 
 from pp.locations import BINS, PIECE, SEGS
 from pp.names import near_miss
+from pp.text_layout import PLACEHOLDER, prompt_text
+from pp.tokenizer_fast import ALWAYS_CONTROL
 
 # kind: (level, heading). An error makes training fail, or trains a wrong answer.
 KINDS = {
@@ -24,15 +26,22 @@ KINDS = {
     "tokenizer": ("error", "pieces that are not one token"),
     "cut": ("error", "answers that are cut off: the model would never learn to stop"),
     "leak": ("error", "images that are in --check_overlap too"),
+    "control": ("warning", "control pieces and <image> in texts, where they are letters: bos, eos "
+                           "and images have places of their own"),
+    "ends": ("warning", "spaces or newlines at the ends of texts, which are tokens of their own"),
     "repeated": ("warning", "lines that are there twice"),
     "task": ("warning", "prefixes that begin with an unknown word"),
+    "newline": ("note", "prefixes that end in a newline: it is the separator, none is added to it"),
     "turned": ("note", "images with an EXIF orientation: forkme, generate and predict turn them "
                        "upright, the op decode does by decode(exif=True) alone"),
+    "transparent": ("note", "images with transparent pixels, whose alpha is dropped, not blended: "
+                            "the colour beneath it shows, mostly black"),
     "copies": ("note", "images that are there under several names"),
     "contradiction": ("note", "same image and prefix, another suffix"),
 }
 # First words of the prompts that the released models were trained on.
 TASKS = ("answer", "cap", "caption", "describe", "detect", "ocr", "question", "segment")
+CONTROL = re.compile("|".join(map(re.escape, sorted(ALWAYS_CONTROL))))
 OBJECTS = ("detect", "segment")  # tasks whose answers are objects
 EVERYTHING = "all classes"  # "detect all classes" asks for whatever is there
 PIECE_LIKE = re.compile(r"<\s*(?:loc|seg)[\s_:.-]*[0-9][0-9.]*\s*>?", re.IGNORECASE)
@@ -49,6 +58,7 @@ def problems(example):
     for part in text.split(";") if "<" in text else ():
       for reason in [_malformed(part)] if _malformed(part) else _runs(part):
         yield "locations", f"{name}: {reason}"
+  yield from _layout(prefix, suffix)
   for reason in _answer(prefix, suffix):
     yield "locations", f"suffix: {reason}"
   for reason in _fields(example):
@@ -83,6 +93,18 @@ def _strings(example):
       nothing = key == "suffix" and isinstance(prefix, str) and task(prefix) in OBJECTS
       if not nothing:  # "detect cat" where there is none
         yield "text", f"{key!r} is empty"
+
+
+def _layout(prefix, suffix):
+  """Yields what trainers of other projects want in a text, and the layout of ours does not."""
+  shown = prompt_text(prefix)[:-1]  # without its newline and the <image> that it begins with
+  if prefix.endswith("\n"):
+    yield "newline", f"prefix: {prefix[-20:]!r}"
+  for name, text in (("prefix", shown), ("suffix", suffix)):
+    if found := CONTROL.findall(text) or [PLACEHOLDER] * (PLACEHOLDER in text):
+      yield "control", f"{name}: {found[0]!r} in {text[:40]!r}"
+    if text.strip() and text != text.strip():
+      yield "ends", f"{name}: {text[:20]!r}{f'...{text[-20:]!r}' if len(text) > 20 else ''}"
 
 
 def _malformed(text):

@@ -195,6 +195,7 @@ def main(argv=None):
   compilation.cache()
   if not args.prompt and not args.interactive:
     parser.error("give --prompt, or --interactive for prompts from the standard input")
+  samplers.build(args.sampler)  # an error in it shows now
   image = read_image(args.image)
   decoder = read_vqvae(args.vqvae)
   vlm = load(args.source, args.dtype or "auto", args.adapter, args.quantize)

@@ -10,9 +10,9 @@ prefix and suffix are then what the config's pp writes.
 
 Reports file, line and reason of lines that are not JSON, of files that are missing, refused or do
 not decode, of texts that are missing, of malformed boxes and masks, and of answers that are too
-long for --text_len; warns of prompts that the released models do not know and of repeated lines;
-and gives the lengths of texts. --html writes a contact sheet. The exit status is 1 if there is an
-error.
+long for --text_len; warns of prompts that the released models do not know, of what other trainers
+want in a text (<eos>, a newline at the end of a prefix) and of repeated lines; and gives the
+lengths of texts. --html writes a contact sheet. The exit status is 1 if there is an error.
 """
 import collections
 import dataclasses
@@ -119,6 +119,8 @@ def validate(path, root=None, allow=(), tokenizer=None, text_len=128, against=No
         add(line.index, "image", checks[p].problem)
       elif checks[p].orientation != 1:
         add(line.index, "turned", f"{p[1]} has the orientation {checks[p].orientation}")
+      if checks[p].transparent:
+        add(line.index, "transparent", f"{p[1]}: save it on a background of your choice")
     if line.masks:
       size = checks[line.paths[0]].size if line.paths else None
       for reason in jsonl_text.mask_problems(data.line(line.index), size):

@@ -48,6 +48,7 @@ def reasons(example):
     {"prefix": "detect cat", "suffix": ""},  # there is none in the picture
     {"prefix": "detect all classes", "suffix": f"{BOX} cat"},
     {"prefix": "segment cat", "suffix": f"{BOX}{'<seg001>' * 16} cat"},
+    {"prefix": "<image>caption en"},  # as transformers' prompts begin
     {"prefix": "the cat on the left", "suffix": BOX + "<seg127>" * 16},  # as RefCOCO's
     {"prefix": f"caption {BOX}", "suffix": "a cat < 3 years; <location> unknown"},
     {"suffix": "x", "objects": {"bbox": [[0, 0, 1, 1]], "label": ["cat"], "mask": [None]}},
@@ -88,6 +89,13 @@ def test_what_is_sound(example):
     ({"objects": {"bbox": [[0, 0, 1, 1]], "label": ["a;b"]}}, "objects/label 0 is 'a;b'"),
     ({"objects": [{"bbox": [0, 0, 1, 1]}]}, "fields objects is a dict of lists"),
     ({"boxes": [[0, 0, 100, 100]]}, "boxes 0 is [0, 0, 100, 100], not in 0..1"),
+    ({"suffix": "a cat<eos>"}, "control suffix: '<eos>' in 'a cat<eos>'"),
+    ({"prefix": "<bos>caption en"}, "control prefix: '<bos>'"),
+    ({"prefix": "caption <image> en"}, "control prefix: '<image>'"),
+    ({"prefix": "caption en\n"}, r"newline prefix: 'caption en\n'"),
+    ({"prefix": "caption en\n\n"}, r"ends prefix: 'caption en\n'"),
+    ({"prefix": "caption en "}, "ends prefix: 'caption en '"),
+    ({"suffix": " a cat"}, "ends suffix: ' a cat'"),
 ])
 def test_what_is_wrong(example, complaint):
   assert any(complaint in reason for reason in reasons(example)), reasons(example)
@@ -143,7 +151,7 @@ def test_every_problem_is_found_with_its_line(write):
   lines = {kind: [i + 1 for i, _ in some] for kind, some in found.problems.items()}
   assert lines == {"line": [2], "file": [3, 4], "image": [5, 6], "task": [7, 10], "repeated": [8],
                    "copies": [9], "contradiction": [9], "cut": [11], "leak": [12],
-                   "locations": [13], "fields": [14]}
+                   "locations": [13], "fields": [14], "ends": [11]}
   texts = {kind: some[0][1] for kind, some in found.problems.items()}
   assert texts["repeated"].endswith("train.jsonl, line 1")
   assert re.search(r"c.png is an image of .*val.jsonl, line 1", texts["leak"])
@@ -330,3 +338,15 @@ def test_pictures_that_exif_turns_are_counted(tmp_path, capsys):
   said = capsys.readouterr().out
   assert "images with an EXIF orientation" in said and "a.jpg has the orientation 6" in said
   assert "1 note" in said
+
+
+def test_transparent_pictures_are_counted(tmp_path):
+  for name, alpha in (("clear", 0), ("opaque", 255)):
+    Image.new("RGBA", (6, 4), (9, 9, 9, alpha)).save(tmp_path / f"{name}.png")
+  palette = Image.new("P", (6, 4))
+  palette.putpalette([0, 0, 0, 255, 255, 255])
+  palette.save(tmp_path / "palette.png", transparency=0)
+  (tmp_path / "a.jsonl").write_text("".join(json.dumps({**GOOD, "image": f"{name}.png"}) + "\n"
+                                            for name in ("clear", "opaque", "palette")))
+  found = validate_jsonl.validate(str(tmp_path / "a.jsonl")).problems
+  assert [i for i, _ in found["transparent"]] == [0, 2]

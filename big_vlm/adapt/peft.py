@@ -79,6 +79,8 @@ def load(model, params, path):
   shape.
   """
   path = pathlib.Path(path)
+  if not (path / CONFIG).is_file():
+    raise FileNotFoundError(f"{path} is no folder of PEFT: there is no {path / CONFIG}.")
   config = _read_config(path / CONFIG)
   if not (path / WEIGHTS).is_file():
     raise FileNotFoundError(f"{path} has no {WEIGHTS}, which holds the adapter: PEFT's "

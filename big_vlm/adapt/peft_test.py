@@ -55,6 +55,11 @@ def merged(path):
   return {n: x.read(()) for n, x in peft.param_map.export_(table, leaves).items()}
 
 
+def test_a_folder_without_an_adapter_is_named(tmp_path):
+  with pytest.raises(FileNotFoundError, match="is no folder of PEFT: there is no .*adapter_config"):
+    peft.load(MODEL, PARAMS, tmp_path)
+
+
 ALL = ("proj",)
 RANKS = lambda m: 2 if "q_proj" in m else 4
 

@@ -101,7 +101,8 @@ def test_a_tokenizer_json_and_a_byte_level_bpe_go_along(spec, tmp_path):
   hf_tokenizer.write(out, text, f"hf(file='{source}/tokenizer.json')")
   again = get_tokenizer(tokenizer_files.find(out))
   assert again.to_int(TEXTS) == get_tokenizer(spec).to_int(TEXTS)
-  (source / "vocab.json").write_text('{"<s>": 0, "<pad>": 1, "</s>": 2, "a": 3, "b": 4, "ab": 5}')
+  (source / "vocab.json").write_text(
+      '{"<s>": 0, "<pad>": 1, "</s>": 2, "a": 3, "b": 4, "ab": 5, "<unk>": 6}')
   (source / "merges.txt").write_text("#version: 0.2\na b\n")
   bpe = tmp_path / "bpe"
   bpe.mkdir()

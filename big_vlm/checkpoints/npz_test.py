@@ -5,6 +5,7 @@ import pytest
 from big_vlm.checkpoints import npz
 from big_vlm.checkpoints.checkpoint import Checkpoint, from_array
 from big_vlm.families import paligemma
+from big_vlm.formats import npz as npz_format
 
 CONFIG = paligemma.config(dict(variant="tiny"), dict(variant="tiny"))
 
@@ -104,3 +105,10 @@ def test_objects_and_other_models_are_refused(tmp_path):
   np.savez(tmp_path / "h.npz", **half)
   with pytest.raises(ValueError, match="'llm/layers/attn/q_einsum/w' is missing"):
     npz.open_source(tmp_path / "h.npz")
+
+
+def test_a_file_with_millions_of_members_is_refused(tmp_path, monkeypatch):
+  monkeypatch.setattr(npz_format, "MAX_DIRECTORY", 500)
+  np.savez(tmp_path / "m.npz", **{str(i): np.zeros(1) for i in range(20)})
+  with pytest.raises(ValueError, match="m.npz: its list of arrays has 1,0[0-9]{2} bytes"):
+    npz.open_source(tmp_path / "m.npz")

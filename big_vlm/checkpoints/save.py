@@ -1,10 +1,14 @@
 """Writes a Checkpoint in a format: complete or not at all, and only where there is room."""
+import contextlib
+import glob
 import os
 import pathlib
 import shutil
 import tempfile
+import time
 
 from big_vlm.checkpoints.load import FORMATS
+from big_vlm.files import LEFT
 from pp.names import pick
 
 SLACK = 64 << 20  # bytes for configs, tokenizer and file headers
@@ -22,6 +26,7 @@ def save(source, path, format, note=lambda done, total: None):
     raise ValueError(f"{path} must end in .npz.")
   if path.exists():
     raise FileExistsError(f"{path} exists already; give another path, or remove it first.")
+  _remove_left(path)
   check_room(path.parent, source.nbytes)
   path.parent.mkdir(parents=True, exist_ok=True)
   partial = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.partial-", dir=path.parent))
@@ -36,6 +41,17 @@ def save(source, path, format, note=lambda done, total: None):
   finally:
     shutil.rmtree(partial, ignore_errors=True)
   return path
+
+
+def _remove_left(path):
+  """Removes what killed processes left of `path`; names what may still be written."""
+  for left in path.parent.glob(f".{glob.escape(path.name)}.partial-*"):
+    with contextlib.suppress(OSError):  # another process may have been faster
+      if time.time() - max(p.stat().st_mtime for p in [left, *left.rglob("*")]) > LEFT:
+        shutil.rmtree(left)
+      else:
+        print(f"{left} is of another export to {path.name}, or of one that was killed: remove it, "
+              "if none is running.")
 
 
 def check_room(folder, size):

@@ -1,9 +1,11 @@
 import collections
 import os
+import time
 
 import numpy as np
 import pytest
 
+from big_vlm import files
 from big_vlm.checkpoints import load, save
 from big_vlm.checkpoints.checkpoint import Checkpoint, LazyArray, from_array
 from big_vlm.families import paligemma
@@ -55,3 +57,14 @@ def test_a_full_disk_is_told_before_the_start(source, tmp_path, monkeypatch):
   monkeypatch.setattr(save.shutil, "disk_usage", lambda path: usage(10, 9, 1))
   with pytest.raises(OSError, match="needs 0.1 GiB and .* has 0.0 GiB free"):
     save.save(source, tmp_path / "deep" / "x", "hf")
+
+
+@pytest.mark.parametrize("age", [0, 2 * files.LEFT])
+def test_what_a_killed_export_left_is_removed_or_named(source, tmp_path, capsys, age):
+  left = tmp_path / ".x.npz.partial-ab12"
+  (left / "x.npz").mkdir(parents=True)
+  for path in (left, left / "x.npz"):
+    os.utime(path, (time.time() - age,) * 2)
+  save.save(source, tmp_path / "x.npz", "npz")
+  assert left.exists() == (not age)
+  assert (str(left) in capsys.readouterr().out) == (not age)

@@ -7,20 +7,18 @@ arrays, as in a TFDS data set. Lines may have different keys. The source checks 
 training starts.
 """
 import glob
-import gzip
 import hashlib
 import json
 import os
 import pathlib
 import stat
 import time
-import zlib
 
 import numpy as np
 
 from big_vlm import files
 from big_vlm.data import download
-from pp.foreign import unique_keys
+from pp.foreign import gunzip, unique_keys
 from pp.names import check_names
 
 FILES = ("image", "images", "video")  # the fields with paths
@@ -288,11 +286,7 @@ def _open(path):
     if path.suffix != ".gz":
       return _OnDisk(path)
     with files.open_regular(path) as file:
-      return _InMemory(gzip.decompress(file.readall()))
-  except gzip.BadGzipFile as e:
-    raise ValueError(f"The JSONL file {path} is not gzip: {e}.") from e
-  except (EOFError, zlib.error) as e:
-    raise ValueError(f"The JSONL file {path} is cut off or damaged: {e}.") from e
+      return _InMemory(gunzip(file, f"The JSONL file {path}"))
   except OSError as e:
     raise FileNotFoundError(f"Cannot read the JSONL file {path}: {e.strerror}.") from e
 

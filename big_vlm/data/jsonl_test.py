@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from big_vlm.data import jsonl, source
 from big_vlm.data.jsonl import Jsonl
+from pp import foreign
 
 
 @pytest.fixture
@@ -124,6 +125,13 @@ def test_several_files_patterns_and_gzip(tmp_path):
   (tmp_path / "b" / "y.jsonl.gz").write_bytes(gzip.compress(b'{"n": 4}' * 99)[:-9])
   with pytest.raises(ValueError, match="y.jsonl.gz is cut off"):
     Jsonl(tmp_path / "b" / "y.jsonl.gz")
+
+
+def test_a_gzip_bomb_is_refused(tmp_path, monkeypatch):
+  monkeypatch.setattr(foreign, "MAY_GROW", 1 << 16)
+  (tmp_path / "x.jsonl.gz").write_bytes(gzip.compress(bytes(1 << 20)))
+  with pytest.raises(ValueError, match="x.jsonl.gz would grow to more than"):
+    Jsonl(tmp_path / "x.jsonl.gz")
 
 
 def test_names_that_leave_the_folder_are_refused(write, tmp_path):

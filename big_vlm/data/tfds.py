@@ -4,11 +4,14 @@ import hashlib
 import importlib
 import importlib.util
 import os
+import pkgutil
+import re
 
 import numpy as np
 from etils import epath, epy
 
-from pp.names import pick
+from big_vlm import datasets
+from pp.names import near_miss, pick
 
 with epy.lazy_imports(error_callback="pip install 'big_vlm[train]'"):  # slow to import
   import tensorflow_datasets as tfds
@@ -29,9 +32,16 @@ def builder(name, data_dir=None):
     with _known_features():
       b = tfds.builder(name, data_dir=data_dir)
   except (tfds.core.DatasetNotFoundError, tfds.core.registered.DatasetNotFoundError) as e:
+    ours = [m.name for m in pkgutil.iter_modules(datasets.__path__) if "test" not in m.name]
     raise ValueError(
         f"There is no TFDS data set {name!r} in {data_dir or 'the default data_dir'} and no "
-        f"builder big_vlm/datasets/{own}.py.") from e
+        f"builder big_vlm/datasets/{own}.py.{near_miss(own, ours)}") from e
+  except ValueError as e:
+    if not (config := re.search("BuilderConfig (.*) not found", str(e))):
+      raise
+    known, config = tfds.builder_cls(own).builder_configs, config[1].split(" ")[0]
+    raise ValueError(f"The data set {own} has no config {config!r}.{near_miss(config, known)} It "
+                     f"has {', '.join(known)}.") from e
   if not b.is_prepared():
     b.info.set_file_format("array_record", override=True)
   elif not b.info.available_file_formats() & tfds.core.FileFormat.with_random_access():

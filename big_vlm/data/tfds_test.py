@@ -86,7 +86,8 @@ def test_not_prepared_names_the_command(tmp_path):
 
 @pytest.mark.parametrize("name, split, complaint", [
     ("digitz/tiny", "train", "no TFDS data set 'digitz/tiny' in .* big_vlm/datasets/digitz.py"),
-    ("digits/tinny", "train", "BuilderConfig tinny not found"),
+    ("digits/tinny", "train", "no config 'tinny'. Did you mean 'tiny'. It has small, photos, tiny"),
+    ("okvka", "train", "no builder big_vlm/datasets/okvka.py. Did you mean 'okvqa'"),
     ("../digits", "train", "name"),
     ("a.b/c", "train", "a.b/c"),
     ("digits/tiny", "trian", "Unknown split 'trian'. Should be one of .'train', 'val', 'test'"),

@@ -12,7 +12,6 @@ writes the shards one after the other. After a kill it resumes at the shard wher
 """
 import concurrent.futures
 import csv
-import gzip
 import hashlib
 import io
 import json
@@ -29,6 +28,7 @@ from PIL import Image
 from tensorflow_datasets.core import dataset_builder, example_serializer, hashing, utils
 
 from big_vlm import files
+from pp.foreign import gunzip
 from pp.names import pick
 
 SHARD = 4096  # examples
@@ -187,6 +187,9 @@ class Raw:
     that leads out of the release, which its annotations may hold."""
     if not (found := self.folder / name).is_dir():
       files.inside(self.folder, str(name))
+    elif ".." in (parts := pathlib.PurePath(name)).parts or parts.is_absolute():
+      raise ValueError(f"{self.folder}: the folder {str(name)[:200]!r} leads out of the release "
+                       "and is refused.")
     if not found.exists():
       raise FileNotFoundError(f"{self._builder.name} needs {found}, which is not there.\n\n"
                               f"{self._builder.about}")
@@ -208,8 +211,9 @@ class Raw:
     return {pathlib.PurePath(name).stem: name for name in self.glob(pattern)}
 
   def bytes(self, name):
-    data = self.path(name).read_bytes()
-    return gzip.decompress(data) if name.endswith(".gz") else data
+    path = self.path(name)
+    with files.open_regular(path) as file:
+      return gunzip(file, path) if name.endswith(".gz") else file.readall()
 
   def text(self, name):
     return self.bytes(name).decode("utf-8-sig")

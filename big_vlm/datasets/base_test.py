@@ -175,3 +175,11 @@ def test_names_that_lead_out_of_a_release_are_refused(raw, name):
   (raw / "link").symlink_to("/dev/zero")
   with pytest.raises(ValueError, match="is refused"):
     base.Raw(raw, Numbers).bytes(name)
+
+
+@pytest.mark.parametrize("name", ["..", "images/..", "/tmp"])
+def test_folders_that_lead_out_of_a_release_are_refused(raw, name):
+  (raw / "images").mkdir(exist_ok=True)
+  assert base.Raw(raw, Numbers).path("images").is_dir()
+  with pytest.raises(ValueError, match="leads out of the release"):
+    base.Raw(raw, Numbers).path(name)

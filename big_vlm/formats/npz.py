@@ -17,6 +17,7 @@ from big_vlm.formats.lazy_array import LazyArray
 from pp.foreign import reading
 
 MAX_GROWTH = 100  # of a compressed array above 64 MiB; weights shrink by half at most
+MAX_DIRECTORY = 4 << 20  # bytes of the list of members: over 20,000 of them
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
 
@@ -40,11 +41,26 @@ def read_file(file):
 
 def _archive(file):
   try:
+    _check_directory(file)
     return zipfile.ZipFile(file)
   except zipfile.BadZipFile as e:
     raise ValueError(f"{file} ({os.path.getsize(file):,} bytes) is not a complete .npz file ({e}): "
                      "its end is missing or it is something else. Copy or download it again."
                      ) from e
+
+
+def _check_directory(file):
+  """Raises ValueError where the list of members, which zipfile reads whole, is too long."""
+  with open(file, "rb") as f:
+    f.seek(max(0, os.path.getsize(file) - (1 << 16) - 98))
+    tail = f.read()
+  large, end = tail.rfind(b"PK\6\6"), tail.rfind(b"PK\5\6")
+  for at, size, form in ((large, 40, "<Q"), (end, 12, "<I")):
+    if at >= 0 and len(tail) >= at + size + 8:
+      listed, = struct.unpack_from(form, tail, at + size)
+      if MAX_DIRECTORY < listed < 0xffffffff:
+        raise ValueError(f"{file}: its list of arrays has {listed:,} bytes; at most "
+                         f"{MAX_DIRECTORY:,} are read.")
 
 
 def _check_member(file, info, leaves):

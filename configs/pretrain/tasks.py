@@ -70,8 +70,8 @@ def table(everything):
       "segment": Task(
           "pseudo-labels of OWL-ViT v2 and SAM", f"OpenImages V7; OWLv2 and SAM on {RELAION}",
           dict(boxes, masks=[dict(size=[6, 8], counts="=3300000;")]),
-          f"polygon_mask(key='masks')|{boxed}|segment({find}, masks='masks', tokens_each=28)",
-          (1.5, 5.)),
+          boxed.replace("decode|", "decode|polygon_mask(key='masks')|")
+          + f"|segment({find}, masks='masks', tokens_each=28)", (1.5, 5.)),
       "caption_box": Task(
           "LocCa (arXiv 2403.19596)", "GRIT-20M (arXiv 2306.14824)",
           dict(image="1.jpg", boxes=[[0.1, 0.2, 0.6, 0.9]], captions=["a dog in the snow"]),

@@ -12,16 +12,17 @@ import math
 
 import numpy as np
 from markupsafe import Markup
-from PIL import Image
+from PIL import Image, ImageOps
 
 from evaluators.report import panels
 from evaluators.report.page import data_uri
 from pp import locations
+from pp.decode import orientation
 
 MOST_ROWS = 10_000
 MOST_PICTURES = 300
 SIDE = 336
-PICTURE = 24_000  # characters of a data URI: 18 kB
+PICTURE = 24_000  # characters of an example's data URIs: 18 kB
 DATA = 14_500_000  # bytes
 CUTS = (4000, 2000, 1000, 500, 250, 120, 60, 30)  # characters of a text
 MOST_REFERENCES = 20  # of an example, different ones
@@ -124,9 +125,12 @@ def _probabilities(p):
 
 
 def _picture(p, where):
-  """The image with the boxes and masks over it."""
-  uri, width, height = embed(p["image"], where)
+  """The image with the boxes and masks over it, and the whole picture of which it was made."""
+  whole = p.get("whole")
+  most = PICTURE if whole is None else PICTURE // 2
+  uri, width, height = embed(p["image"], where, most)
   found, pred = {"image": [uri, width, height]}, p.get("pred_boxes")
+  found["whole"] = None if whole is None else list(embed(whole, where, most))
   if pred is None:
     pred = [{"box": o.box, "label": o.label} for o in locations.parse_objects(p["prediction"])]
   found["pred"] = [_box(box, where) for box in pred] or None
@@ -159,13 +163,16 @@ def _stain(mask, ink, size, where):
   return data_uri(alpha, "PNG", transparency=bytes([0, 130]), bits=1, optimize=True)
 
 
-def embed(image, where):
-  """(data URI, width, height) of an array or of encoded bytes; shrunk, but for tiny ones."""
+def embed(image, where, most=PICTURE):
+  """(data URI of at most so many characters, width, height) of an array or of encoded bytes;
+  shrunk, but for tiny ones."""
   encoded = bytes(image) if isinstance(image, (bytes, bytearray, memoryview)) else None
   if encoded is not None:
     try:
       picture = Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG"))
       picture.load()
+      if orientation(picture) != 1:
+        picture = ImageOps.exif_transpose(picture)  # as viewers show it, and as own data are read
     except (OSError, SyntaxError, ValueError) as error:
       raise ValueError(f"{where}: the image bytes are not a readable PNG or JPEG "
                        f"({error}; they begin with {encoded[:8]!r}).") from error
@@ -177,11 +184,11 @@ def embed(image, where):
     if not array.size:
       raise ValueError(f"{where}: the image is empty, {list(array.shape)}.")
     picture = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
-  if max(picture.size) <= TINY and len(uri := data_uri(picture, "PNG")) <= PICTURE:
+  if max(picture.size) <= TINY and len(uri := data_uri(picture, "PNG")) <= most:
     return uri, *picture.size
   picture = picture.convert("RGB")
   picture.thumbnail((SIDE, SIDE))
   for quality in (85, 75, 60, 40, 20, 5):
-    if len(uri := data_uri(picture, "JPEG", quality=quality)) <= PICTURE:
+    if len(uri := data_uri(picture, "JPEG", quality=quality)) <= most:
       break
   return uri, *picture.size

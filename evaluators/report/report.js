@@ -56,18 +56,21 @@ function boxes(row, kind, sizes) {
   return svg;
 }
 
+const WORDS = {pred: "predicted", ref: "reference", whole: "as it came",
+  seen: "as the model sees it"};
+
 function picture(row, kind) {
-  const [source, width, height] = row.image;
+  const [source, width, height] = kind === "whole" ? row.whole : row.image;
   const image = element("img");
   Object.assign(image, {src: source, width, height, decoding: "async"});
-  const things = kind ? (row[kind] || []).length : 0;
-  const word = kind === "pred" ? "predicted" : "reference";
-  image.alt = `Image of example ${row.id}` + (kind ? `, ${things} ${word} boxes` +
-    (row[kind + "Mask"] ? " and a mask" : "") : "");
+  const drawnOn = kind === "pred" || kind === "ref", word = WORDS[kind];
+  const things = drawnOn ? (row[kind] || []).length : 0;
+  image.alt = `Image of example ${row.id}` + (drawnOn ? `, ${things} ${word} boxes` +
+    (row[kind + "Mask"] ? " and a mask" : "") : word ? `, ${word}` : "");
   if (Math.max(width, height) <= 128) image.className = "tiny";
   const frame = element("div", "picture", image);
   frame.style.setProperty("--ratio", width / height);
-  if (kind && row[kind + "Mask"]) {
+  if (drawnOn && row[kind + "Mask"]) {
     const mask = element("img", "mask");
     mask.src = row[kind + "Mask"];
     mask.alt = "";
@@ -75,16 +78,17 @@ function picture(row, kind) {
   }
   if (things) frame.append(boxes(row, kind, [width, height]));
   const made = element("figure", "", frame);
-  if (kind) made.append(element("figcaption", "",
-    element("i", "key " + kind), word));
+  if (word) made.append(element("figcaption", "",
+    ...(drawnOn ? [element("i", "key " + kind)] : []), word));
   return made;
 }
 
 const overlaid = row => row.pred || row.ref || row.predMask || row.refMask;
 
 function pictures(row) {
-  const all = overlaid(row) ? [picture(row, "pred"), picture(row, "ref")] : [picture(row, "")];
-  return element("div", "pictures", ...all);
+  const seen = overlaid(row) ? ["pred", "ref"] : [row.whole ? "seen" : ""];
+  const all = [...(row.whole ? ["whole"] : []), ...seen];
+  return element("div", "pictures", ...all.map(kind => picture(row, kind)));
 }
 
 function enlarge(row) {
@@ -144,7 +148,7 @@ function card(row) {
   const made = element("article", "card " + row.verdict, header);
   if (row.image) {
     const shown = pictures(row);
-    if (overlaid(row)) made.classList.add("pair");
+    if (overlaid(row) || row.whole) made.classList.add("pair");
     Object.assign(shown, {tabIndex: 0, role: "button", ariaLabel: `Enlarge example ${row.id}`});
     shown.addEventListener("click", () => enlarge(row));
     shown.addEventListener("keydown", event => {

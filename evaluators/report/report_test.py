@@ -212,12 +212,28 @@ def test_small_arrays_survive_as_png(page, channels):
   assert source.startswith("data:image/png;base64,") and (width, height) == (7, 9)
 
 
+def test_the_whole_picture_shares_the_budget(page):
+  noise = np.random.default_rng(0).integers(0, 256, (336, 200, 3), dtype=np.uint8)
+  row, = page(predictions=[{**ROW, "image": noise[:224], "whole": noise}]).rows
+  assert row["whole"][1:] == [200, 336] and row["image"][1:] == [200, 224]
+  assert max(len(row["whole"][0]), len(row["image"][0])) <= gallery.PICTURE // 2
+  assert "whole" not in page(predictions=[ROW]).rows[0]
+
+
 @pytest.mark.parametrize("kind", ["png", "jpeg"])
 def test_encoded_images(page, kind):
   buffer = io.BytesIO()
   Image.fromarray(IMAGE).save(buffer, kind)
   source, width, height = page(predictions=[{**ROW, "image": buffer.getvalue()}]).rows[0]["image"]
   assert (width, height) == decoded(source).size == (6, 8)
+
+
+def test_an_encoded_picture_of_a_phone_is_upright(page):
+  exif, buffer = Image.Exif(), io.BytesIO()
+  exif[0x112] = 6  # to be turned right
+  Image.fromarray(IMAGE).save(buffer, "jpeg", exif=exif)
+  source, width, height = page(predictions=[{**ROW, "image": buffer.getvalue()}]).rows[0]["image"]
+  assert (width, height) == decoded(source).size == (8, 6)
 
 
 @pytest.mark.parametrize("shape", [(500, 1000, 3), (128, 128, 4)])
