@@ -28,6 +28,8 @@ Arguments, as in configs/forkme.py:res=448,model=paligemma2_3b,data=my/train.jso
 
 Any other field is changed on the command line: --config.optimizer.lr=3e-5
 """
+import pathlib
+
 from big_vlm import presets
 from big_vlm.checkpoints import load, uris
 from big_vlm.families import paligemma

@@ -15,7 +15,7 @@ MAY_IMPORT = {  # package: our packages that its files may import
     "evaluators": {"pp", "big_vlm", "evaluators"},
     "trainers": {"pp", "big_vlm", "evaluators", "trainers"},
     "tools": {"pp", "big_vlm", "evaluators", "trainers", "tools"},
-    "configs": {"pp", "configs"},
+    "configs": {"pp", "big_vlm", "configs"},
 }
 COMMANDS = ("trainers.train", "evaluators.run", "big_vlm.datasets.prepare", "big_vlm.presets", "pp",
             *(f"tools.{p.stem}" for p in sorted((ROOT / "tools").glob("*.py"))

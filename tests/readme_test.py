@@ -52,7 +52,7 @@ def test_two_commands(project):
   assert "pytest" in bash(make_test.replace("make", "make -n"), project)
   printed = bash(make_quickstart, project)
   assert re.search(r"^metric +before +after +examples$", printed, re.MULTILINE), printed
-  assert re.search(r"^answer/acc +[\d.]+% +[\d.]+% +64$", printed, re.MULTILINE), printed
+  assert re.search(r"^swedish/acc +[\d.]+% +[\d.]+% +64$", printed, re.MULTILINE), printed
   for path in ("after/report.html", "after/metrics.json", "training.png"):
     assert (project / "workdirs" / "quickstart" / path).exists()
     assert f"workdirs/quickstart/{path}" in printed
