@@ -117,7 +117,7 @@ def test_a_second_eos_is_said(check, capsys):
   assert "any of [1, 107]: name" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["use_bidirectional_attention", "attention_bias", "vision_use_head"])
+@pytest.mark.parametrize("name", ["attention_bias", "vision_use_head", "post_norms"])
 def test_a_switch_is_true_or_false(name):
   with pytest.raises(ValueError, match=f"F: {name} is '{{}}', neither true nor false"):
     config_json.check_sizes({"text_config": {name: {}}}, "F")
