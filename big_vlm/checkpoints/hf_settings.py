@@ -36,7 +36,11 @@ def check(folder, described, config, tokenizer):
     ids = {where["config.json"]: described,
            f"{where['config.json']}, text_config": described.get("text_config") or {},
            where.get("generation_config.json"): generation}
-    _check_ids(ids, get_tokenizer(tokenizer) if tokenizer else None)
+    _check_ids(ids, get_tokenizer(tokenizer) if tokenizer else None, config.llm)
+    ends = generation.get("eos_token_id")
+    if isinstance(ends, list) and len(ends) > 1:  # of chat models, which end a turn
+      print(f"{where['generation_config.json']} ends answers at any of {ends}: name those that are "
+            f"not the eos, as generate(stop=('eos', {ends[-1]})).")
     table = foreign_keys.TOKENIZER if config.img else foreign_keys.TEXT_TOKENIZER
     for name in NAMES:
       if name in files and tokenizer:
@@ -50,10 +54,12 @@ def check(folder, described, config, tokenizer):
       _check_images({**content, **nested}, config.img, where.get(name))
 
 
-def _check_ids(found, tokenizer):
-  """found: {file: dict with bos_token_id, ...}. Without a tokenizer the files must agree."""
-  known = {what: getattr(tokenizer, f"{what}_token") if tokenizer else None for what in SPECIAL}
-  source = f"of the tokenizer {tokenizer.path}" if tokenizer else ""
+def _check_ids(found, tokenizer, llm):
+  """found: {file: dict with bos_token_id, ...}. Without a tokenizer the files must agree, and the
+  eos is that of the decoder's family."""
+  known = {what: getattr(tokenizer, f"{what}_token", None) for what in SPECIAL}
+  known["eos"] = tokenizer.eos_token if tokenizer else llm.eos_token
+  source = f"of the tokenizer {tokenizer.path}" if tokenizer else "where there is no tokenizer"
   for where, content in found.items():
     for what in SPECIAL:
       value = content.get(f"{what}_token_id")

@@ -27,30 +27,30 @@ def check(folder, config, import_config):
   for file in FILES:
     if (path := pathlib.Path(folder) / file).is_file():
       content = parse_json(read_bytes(path, config_json.MAX_BYTES), path)
-      _check(content, config, import_config, path)
+      _check(path.stem, content, config, import_config, path)
 
 
-def _check(described, config, import_config, where):
-  """A Keras object and the ones that it holds."""
-  content = described["config"]
-  name = str(described.get("class_name"))
-  if "Backbone" in name or "VisionEncoder" in name:
-    if import_config(described, where) != config:
-      raise ValueError(f"{where}: its {name} is another model than that of config.json. Remove the "
-                       "file that is out of date.")
-  elif name.endswith("ImageConverter") and config.img:
+def _check(kind, described, config, import_config, where):
+  """A Keras object, of what is named `kind`, and the ones that it holds."""
+  content = described.get("config") if isinstance(described, dict) else None
+  if not isinstance(content, dict):
+    raise ValueError(f"{where} does not describe a {kind} of KerasHub: it has no object 'config'.")
+  if kind == "backbone" and import_config(described, where) != config:
+    raise ValueError(f"{where} is another model than that of config.json. Remove the file that is "
+                     "out of date.")
+  if kind == "image_converter" and config.img:
     foreign_keys.check(content, foreign_keys.KERAS_IMAGES, where)
     _check_converter(content, config.img.image_size, where)
-  elif name.endswith(("Preprocessor", "Tokenizer")) and config.llm:
+  if kind in ("preprocessor", "tokenizer") and config.llm:
     foreign_keys.check(content, foreign_keys.KERAS_TEXT, where)
-  for key, value in content.items():
-    if isinstance(value, dict) and isinstance(value.get("config"), dict) and key != "dtype":
-      _check(value, config, import_config, f"{where}, {key}")
+  for inside in ("backbone", "preprocessor", "tokenizer", "image_converter"):
+    if content.get(inside) is not None:
+      _check(inside, content[inside], config, import_config, f"{where}, {inside}")
 
 
 def _check_converter(content, side, where):
-  size = content.get("image_size") or [content.get("height"), content.get("width")]
-  if any(x is not None for x in size) and list(size) != [side, side]:
+  size = content.get("image_size", [content.get("height"), content.get("width")])
+  if size not in (None, [None, None], [side, side]):
     raise ValueError(f"{where}: image_size is {size}, but the model's images are {side} x {side}.")
   scale, offset = content.get("scale"), content.get("offset")
   if "mean" in content:  # an older spelling, of pixels that are scaled first

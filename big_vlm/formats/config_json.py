@@ -25,16 +25,22 @@ POSITIVE = r".*soft_?cap(ping)?|query_pre_attn_scalar|query_scale|rope_(theta|ba
     r"rope_local_base_freq|global_rope_.*"
 
 
+SWITCHES = r"use_(sliding_window|bidirectional)_attention|use_post_\w+_norm|use_query_key_norm|" \
+    r"query_head_dim_normalize|vision_use_head|attention_bias|tie_word_embeddings|enable_bias|" \
+    r"do_layer_norm_before|post_norms"
+
+
 def check_sizes(config, where):
   """Raises ValueError, naming the key, unless all sizes in `config` and the dicts in it are whole
-  numbers in their ranges and all scales are positive."""
+  numbers in their ranges, all scales are positive, and all switches are true or false."""
   for key, value in config.items():
     if isinstance(value, dict):
       check_sizes(value, where)
-      continue
     if value is None:
       continue
     low, high = next((r for regex, r in SIZES.items() if re.fullmatch(regex, key)), (None, None))
+    if re.fullmatch(SWITCHES, key) and not isinstance(value, bool):
+      raise ValueError(f"{where}: {key} is {str(value)[:40]!r}, neither true nor false.")
     if low is not None and (type(value) is not int or not low <= value <= high):
       raise ValueError(f"{where}: {key} is {str(value)[:40]!r}, not a whole number from {low} to "
                        f"{high:,}.")

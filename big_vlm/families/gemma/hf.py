@@ -43,8 +43,9 @@ def import_config(config, where, in_paligemma=False):
   foreign_keys.check(config, foreign_keys.CONFIG, where, {*DEFAULTS[kind], *FIXED, *READ, *more})
   config_json.check_fixed(config, FIXED, where)
   _check_rope(config, where)
-  if not in_paligemma and config.get("use_bidirectional_attention"):
-    raise ValueError(f"{where}: use_bidirectional_attention is set; text decoders are causal here.")
+  # In a PaliGemma it says that image and prefix see each other; a text decoder is causal.
+  bidirectional = (True, None) if in_paligemma else (False, None)
+  config_json.check_fixed(config, dict(use_bidirectional_attention=bidirectional), where)
   config, changes = {**DEFAULTS[kind], **config}, {}
   if kind != "gemma":
     scalar = config["query_pre_attn_scalar"]
