@@ -5,8 +5,8 @@ from big_vlm import cpu
 
 ROWS = 8  # of a tile; products of fewer rows go to the vector unit, at a quarter of the bandwidth
 # KiB of vector memory that one instruction may take, of 128 MiB. With 16, the default, products
-# that only stream weights reach 596 of 819 GB/s, with 32 650, with 64 680 at four times the time to
-# compile.
+# that only stream weights reach 596 of 819 GB/s, with 32 650, with 64 680 at three times the time
+# to compile.
 WINDOWS = {"TPU v5 lite": 32 << 10, "TPU v6 lite": 32 << 10}
 
 

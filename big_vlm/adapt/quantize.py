@@ -27,10 +27,9 @@ from pp.names import pick
 
 GROUP = 32  # the most weights that share an int4 scale; their number divides the axis
 PIECE = 2**22  # elements of a table that are dequantized at a time
-# On a TPU up to FEW rows of a table are looked up with the TILE - 1 beside them: its tiles have 32
-# rows of int8 or 64 of int4, and for single rows it would lay the whole table out anew, 4.9 ms in
-# each step of Gemma 2B.
-TILE, FEW = 64, 256
+# On a TPU up to FEW int8 rows of a table are looked up with the TILE - 1 beside them, a tile: for
+# single rows it would lay the whole table out anew, 4.9 ms in each step of Gemma 2B.
+TILE, FEW = 32, 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,13 +62,13 @@ class Quantized:
 
     def matmul(weight):
       if grouped:
-        return layers.einsum(eqn, x, weight.dequantize(x.dtype), dtype)
-      y = jnp.einsum(eqn, x, weight.q.astype(x.dtype), preferred_element_type=jnp.float32)
+        return jnp.einsum(eqn, x, weight.dequantize(x.dtype), preferred_element_type=dtype)
+      y = layers.einsum(eqn, x, weight.q, jnp.float32)
       return (y * layers.to_rank(_of_outputs(weight.scale, w, out), y)).astype(dtype or x.dtype)
 
     rows = max(1, PIECE // math.prod(self.shape[1:]))
     is_table = eqn.endswith(w[0])  # [V, D] -> [..., V]
-    if is_table and self.shape[0] > rows and cpu.platform() != "tpu":
+    if is_table and self.shape[0] > rows and (grouped or cpu.platform() != "tpu"):
       return _in_pieces(matmul, self, rows)
     return matmul(self)
 
@@ -78,9 +77,10 @@ class Quantized:
 
   def _rows(self, ids):
     """q [..., D] of some rows."""
-    if cpu.platform() != "tpu" or ids.size > FEW or len(self.q) % TILE:
+    other = cpu.platform() != "tpu" or self.q.dtype != jnp.int8
+    if other or ids.size > FEW or len(self.q) % TILE:
       return self.q[ids]
-    tiles = self.q.reshape(-1, TILE, self.shape[1])[ids // TILE].astype(jnp.int8)
+    tiles = self.q.reshape(-1, TILE, self.shape[1])[ids // TILE]
     here = layers.to_rank(jnp.arange(TILE), tiles[..., 0]) == ids[..., None] % TILE
     return jnp.sum(jnp.where(here[..., None], tiles, 0), axis=-2, dtype=jnp.int8)
 

@@ -21,11 +21,11 @@ def einsum(eqn, x, w, dtype=None):
   which on a CPU made the matmul of a decode step three times as slow and its gradient 13 to 18 %
   slower.
   """
+  if hasattr(w, "einsum"):
+    return w.einsum(eqn, x, dtype)
   if tpu.few_rows(x):
     full = jnp.pad(x, ((0, tpu.ROWS - len(x)), *((0, 0),) * (x.ndim - 1)))
     return einsum(eqn, full, w, dtype)[:len(x)]
-  if hasattr(w, "einsum"):
-    return w.einsum(eqn, x, dtype)
   return jnp.einsum(eqn, x, w.astype(x.dtype), preferred_element_type=dtype)
 
 
