@@ -55,5 +55,5 @@ def test_one_switch_for_all(monkeypatch):
   tuned = program(monkeypatch, "1")
   assert plain[1] is None and plain[0] != tuned[0] and tuned[1]
   with monkeypatch.context() as m:  # for an accelerator the switch does nothing
-    m.setattr(jax, "default_backend", lambda: "tpu")
+    m.setattr(jax, "default_backend", lambda: "gpu")
     assert program(m, "1") == plain

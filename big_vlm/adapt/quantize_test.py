@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from big_vlm import sharding, trees
+from big_vlm import cpu, sharding, trees
 from big_vlm.adapt import einsum_hook, lora, quantize
 from big_vlm.adapt.lora_test import CONFIGS, fresh, outputs, random_b
 from big_vlm.checkpoints import load
@@ -77,9 +77,10 @@ def test_quantized_models_answer_nearly_as_before(name, kind, error):
       "scale", "bias", "pos_embedding", "probe"}
 
 
-def test_the_wrappers_multiply_as_their_dequantized_weights():
+@pytest.mark.parametrize("kind", quantize.KINDS)
+def test_the_wrappers_multiply_as_their_dequantized_weights(kind):
   model, params = fresh("paligemma")
-  small = quantize.quantize(model, params, "int4")
+  small = quantize.quantize(model, params, kind)
   plain = einsum_hook.replace(small, {
       n: w.dequantize() for n, w in einsum_hook.weights(small).items()
       if isinstance(w, quantize.Quantized)})
@@ -95,6 +96,17 @@ def test_a_table_in_pieces(rows, monkeypatch, rng):
   monkeypatch.setattr(quantize, "PIECE", rows * 32)
   got = jax.jit(lambda x: table.einsum(eqn, x, jnp.float32))(x)
   np.testing.assert_allclose(got, x @ table.dequantize().T, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", quantize.KINDS)
+def test_a_tpu_looks_up_the_same_rows_and_its_head_is_whole(kind, monkeypatch, rng):
+  w = jnp.asarray(rng.normal(size=(128, 64)), jnp.float32)
+  table = quantize._round(w, ParamSpec("V D", "embedding", ins="D"), quantize.KINDS[kind])
+  ids, x = jnp.array([[0], [63], [64], [127]]), w[:9]
+  rows, logits = table.lookup(ids), table.einsum("BD,VD->BV", x, jnp.float32)
+  monkeypatch.setattr(cpu, "platform", lambda: "tpu")
+  np.testing.assert_array_equal(table.lookup(ids), rows)
+  np.testing.assert_array_equal(table.einsum("BD,VD->BV", x, jnp.float32), logits)
 
 
 def test_a_quantized_base_under_adapters_and_back():

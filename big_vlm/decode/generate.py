@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from big_vlm import cpu, distributed
+from big_vlm import cpu, distributed, tpu
 from big_vlm.decode.search import State
 
 
@@ -44,7 +44,7 @@ def advance():
         lambda s: search.step(request, *s, extend),
         (state.replace(finished=state.finished | finished), carry))
   return jax.jit(advance, static_argnames="model", donate_argnames="carry",
-                 compiler_options=cpu.lean_options())
+                 compiler_options=cpu.lean_options() or tpu.window_options())
 
 
 def decode(model, params, batch, request, search, *, new, repeat=1, cache_dtype="float32",

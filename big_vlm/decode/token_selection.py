@@ -14,4 +14,5 @@ def logprob(logits, token):
   """float32 [R]: log softmax(logits) at token int32 [R]."""
   if cpu.tuned():
     return cpu.logprob(logits, token)
-  return jnp.take_along_axis(jax.nn.log_softmax(logits), token[:, None], axis=1)[:, 0]
+  chosen = jnp.take_along_axis(logits, token[:, None], axis=1)[:, 0]
+  return chosen - jax.nn.logsumexp(logits, axis=1)

@@ -6,13 +6,14 @@ positions; padding between a short prompt and the first new token keeps its posi
 import flax.struct
 import jax
 import jax.numpy as jnp
+from jax.experimental.layout import Layout, with_layout_constraint
 
 from big_vlm.nn.attention import AttentionMetadata
 
 
 @flax.struct.dataclass
 class KVCache:
-  k: dict  # of _pack(), each [L, B, S, K, H or 1]
+  k: dict  # of _pack(), each [L, B, K, S, H or 1]
   v: dict
   tokens: AttentionMetadata  # [B, S]: of the cached tokens; valid is False where it is free
   length: jax.Array  # int32 []: positions written so far
@@ -22,7 +23,7 @@ class KVCache:
     """dtype: "float32", "bfloat16", or "int8" with a scale for each vector of a head."""
     zeros = jnp.zeros((batch, length), jnp.int32)
     store = jax.tree.map(
-        lambda x: jnp.zeros((layers, batch, length, kv_heads, x.shape[-1]), x.dtype),
+        lambda x: jnp.zeros((layers, batch, kv_heads, length, x.shape[-1]), x.dtype),
         jax.eval_shape(lambda: _pack(jnp.zeros((1, 1, 1, head_dim)), jnp.dtype(dtype))))
     return cls(store, store, AttentionMetadata(zeros, zeros, zeros.astype(bool)), jnp.int32(0))
 
@@ -35,15 +36,15 @@ class KVCache:
 
   def write(self, layer, k, v):
     """Puts k, v [B, T, K, H] of one layer at the T positions that were appended last."""
-    at = (layer, 0, self.length - k.shape[1], 0, 0)
+    at = (layer, 0, 0, self.length - k.shape[1], 0)
     put = lambda store, x: jax.tree.map(
-        lambda old, new: jax.lax.dynamic_update_slice(old, new[None], at),
-        store, _pack(x, store["value"].dtype))
+        lambda old, new: _as_stored(jax.lax.dynamic_update_slice(old, new[None], at)),
+        store, _pack(x.swapaxes(1, 2), store["value"].dtype))
     return self.replace(k=put(self.k, k), v=put(self.v, v))
 
   def read(self, layer, dtype):
     """All positions of one layer: k, v [B, S, K, H]."""
-    of_layer = lambda x: jax.lax.dynamic_index_in_dim(x, layer, keepdims=False)
+    of_layer = lambda x: jax.lax.dynamic_index_in_dim(x, layer, keepdims=False).swapaxes(1, 2)
     return [_unpack(jax.tree.map(of_layer, store), dtype) for store in (self.k, self.v)]
 
   def repeat(self, n):
@@ -58,6 +59,13 @@ class KVCache:
     stores = jax.tree.map(lambda x: f(x, 1), (self.k, self.v))
     tokens = jax.tree.map(lambda x: f(x, 0), self.tokens)
     return self.replace(k=stores[0], v=stores[1], tokens=tokens)
+
+
+def _as_stored(x):
+  """x in the layout that it has outside of a program. A TPU's compiler would choose another one for
+  the loop over tokens, copy the cache at both ends, and each layer's part before its products: at
+  32 rows of PaliGemma 3B 0.8 ms of a round, and 2.1 once."""
+  return with_layout_constraint(x, Layout(tuple(range(x.ndim))))
 
 
 def _pack(x, dtype):

@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from big_vlm import cpu
+from big_vlm import cpu, tpu
 from big_vlm.nn import partitioning
 
 
@@ -23,6 +23,9 @@ def einsum(eqn, x, w, dtype=None):
   """
   if hasattr(w, "einsum"):
     return w.einsum(eqn, x, dtype)
+  if tpu.few_rows(x):
+    full = jnp.pad(x, ((0, tpu.ROWS - len(x)), *((0, 0),) * (x.ndim - 1)))
+    return einsum(eqn, full, w, dtype)[:len(x)]
   return jnp.einsum(eqn, x, w.astype(x.dtype), preferred_element_type=dtype)
 
 
