@@ -10,6 +10,7 @@ import sys
 import pytest
 from PIL import Image
 
+from big_vlm.datasets import digits
 from tests import commands
 
 PAGES = [commands.ROOT / "README.md", *sorted((commands.ROOT / "docs").glob("*.md"))]
@@ -76,16 +77,26 @@ def test_other_stacks(project):
 
 
 def test_own_images(project):
+  """300 pictures and 100 others, with captions in a language that the model does not know."""
   (project / "my").mkdir()
   line, = blocks("own_data", "json")
-  Image.new("RGB", (40, 30), "gray").save(project / "my" / json.loads(line)["image"])
-  (project / "my" / "train.jsonl").write_text(line)
+  config = next(c for c in digits.Digits.BUILDER_CONFIGS if c.name == "swedish")
+  for split, count in (("train", 300), ("val", 100)):
+    lines = []
+    for i, scene in enumerate(digits.scenes(config, split, count)):
+      Image.fromarray(scene["image"]).save(project / "my" / f"{split}{i}.png")
+      caption = dict(zip(scene["questions"], scene["answers"]))["caption sv"]
+      lines.append(json.dumps({**json.loads(line), "image": f"{split}{i}.png",
+                               "prefix": "caption sv", "suffix": caption}))
+    (project / "my" / f"{split}.jsonl").write_text("\n".join(lines))
+  shutil.copy2(project / "my" / "val0.png", project / "my" / json.loads(line)["image"])
   look, train = blocks("own_data", "bash")
   assert "contact sheet: sheet.html" in bash(look, project)
   short = blocks("README", "bash")[2]
   assert train in short
-  printed = bash(short.replace("steps=300", "steps=2"), project)
-  assert "batch.html" in printed and "trained to step 2:" in printed and "overlay" in printed
+  printed = bash(short, project)
+  assert "batch.html" in printed and "trained to step 300:" in printed and "overlay" in printed
+  assert float(re.findall(r"val/acc ([\d.]+)", printed)[-1]) >= 0.5, printed
 
 
 def test_a_task_of_the_papers(project):
