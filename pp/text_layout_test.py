@@ -5,12 +5,14 @@ from pp.builder import get_preprocess_fn
 from pp.context import Context
 from pp.tokenizer import get_tokenizer
 
-EXAMPLE = {"image": "left alone", "prefix": "ocr", "suffix": "7 3", "note": 1}
+EXAMPLE = {"prefix": "ocr", "suffix": "7 3", "note": 1}
+IMAGE = {False: {}, True: {"image": "left alone"}}  # whether the model has a tower
 
 
 def rows(tokenizer, text_len, keep=(), **fields):
   pp = f"text_layout(keep={keep})" if text_len else f"text_layout(text_len=None, keep={keep})"
-  x = get_preprocess_fn(pp, Context(tokenizer, text_len, **fields))(EXAMPLE)
+  x = get_preprocess_fn(pp, Context(tokenizer, text_len, **fields))(
+      EXAMPLE | IMAGE[fields["image"]])
   return {k: v.tolist() if hasattr(v, "tolist") else v for k, v in x.items()}
 
 
@@ -23,7 +25,7 @@ def test_training(tokenizer, image, text_len):
   n, m = len(prefix), len(suffix)
   pad = 21 - n - m if text_len else 0
   assert rows(tokenizer, text_len, train=True, image=image) == {
-      "image": "left alone", "text": prefix + suffix + [0] * pad,
+      **IMAGE[image], "text": prefix + suffix + [0] * pad,
       "mask_ar": [0 if image else 1] * n + [1] * m + [1] * pad,
       "mask_loss": [0] * n + [1] * m + [0] * pad}
 
@@ -34,7 +36,7 @@ def test_evaluation(tokenizer, image):
   prefix = tok.to_int("ocr", bos=True) + tok.to_int("\n") * image
   n, pad = len(prefix), 9 - len(prefix)
   assert rows(tokenizer, 9, train=False, keep=("suffix",), image=image) == {
-      "image": "left alone", "suffix": "7 3", "text": prefix + [0] * pad,
+      **IMAGE[image], "suffix": "7 3", "text": prefix + [0] * pad,
       "mask_ar": [0 if image else 1] * n + [1] * pad, "mask_input": [1] * n + [0] * pad}
 
 

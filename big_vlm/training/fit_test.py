@@ -161,6 +161,7 @@ def test_eight_devices_train_as_one(tokenizer, three):
 
 
 def test_an_interrupt_keeps_the_last_step(text_vlm, three, monkeypatch, capsys):
+  signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job has none
   begin, calls = fit_module._Step.__init__, []
 
   def interrupted(self, *args):
@@ -235,7 +236,7 @@ def test_a_bad_example_is_named_before_the_first_step(vlm, bad, message):
 
 @pytest.mark.parametrize("kw,message", [
     (dict(examples=[]), "list is empty"),
-    (dict(examples=GOOD), "not a dict"),
+    (dict(examples=GOOD), "columns for fit.. has no 'image'. Did you mean 'images'"),
     (dict(steps=0), "would take 0 steps of 8"),
     (dict(batch_size=0, steps=1), "would take 1 steps of 0"),
     (dict(trainable="imgs/.*"), "schedule rule 'imgs/.*' matches no parameter"),
