@@ -96,7 +96,7 @@ def test_own_images(project):
   assert train in short
   printed = bash(short, project)
   assert "batch.html" in printed and "trained to step 300:" in printed and "overlay" in printed
-  assert float(re.findall(r"val/acc ([\d.]+)", printed)[-1]) >= 0.5, printed
+  assert float(re.findall(r"val/acc ([\d.]+)", printed)[-1]) >= 0.7, printed  # README: 0.76
 
 
 def test_a_task_of_the_papers(project):
