@@ -10,7 +10,7 @@ from etils import epath
 from big_vlm import cli
 from big_vlm.reporting import columns
 from evaluators import results
-from pp.foreign import parse_json, read_bytes
+from pp.foreign import parse_json, read_bytes, reading
 from pp.printable import printable
 
 MAX_BYTES = 1 << 30  # of a metrics.json or a file of predictions
@@ -19,7 +19,7 @@ MOST = 40  # characters of an answer that are shown
 
 def compare(folders, examples=5):
   """The text of the comparison. Raises FileNotFoundError for a folder without an evaluation, and
-  ValueError where the evaluations have no metric in common."""
+  ValueError where the evaluations have no metric in common, or are of different examples."""
   folders = [epath.Path(folder) for folder in folders]
   read = [read_metrics(folder) for folder in folders]
   metrics, evals = [found["metrics"] for found in read], read[0]["evals"]
@@ -64,20 +64,29 @@ def short_names(folders):
 
 def different(folders, task):
   """[[prompt, reference, answer of each folder]] where the answers differ."""
-  answers = []
-  for folder in folders:
-    path = folder / "predictions" / f"{task}.jsonl"
-    if not path.exists():  # such as of a mean over evals
-      return []
-    answers.append({p["id"]: p for p in map(json.loads, path.read_text().splitlines())})
+  paths = [folder / "predictions" / f"{task}.jsonl" for folder in folders]
+  if not all(path.exists() for path in paths):  # such as of a mean over evals
+    return []
+  first, *others = [read_predictions(path) for path in paths]
+  for path, found in zip(paths[1:], others):
+    if alone := sorted(first.keys() ^ found.keys()):
+      raise ValueError(f"These are evaluations of different examples: only one of {paths[0]} and "
+                       f"{path} has {alone[0]}. Evaluate both on the same data and --split.")
   rows = []
-  for key, first in answers[0].items():
-    texts = [found[key]["prediction"] for found in answers if key in found]
-    wanted = str(first.get("suffix", (first.get("references") or ["-"])[0]))
+  for key, p in first.items():
+    texts = [found[key]["prediction"] for found in (first, *others)]
+    wanted = str(p.get("suffix", (p.get("references") or ["-"])[0]))
     # Boxes as text tell a reader nothing: the reports draw them.
-    if len(texts) == len(answers) and len(set(texts)) > 1 and "<loc" not in wanted:
-      rows.append([printable(str(x).strip(), MOST) for x in (first["prefix"], wanted, *texts)])
+    if len(set(texts)) > 1 and "<loc" not in wanted:
+      rows.append([printable(str(x).strip(), MOST) for x in (p.get("prefix", "-"), wanted, *texts)])
   return rows
+
+
+def read_predictions(path):
+  """{place of the example in its data: prediction}."""
+  with reading(path):  # lines of bytes: an answer may have U+2028, where str.splitlines cuts
+    found = [json.loads(line) for line in read_bytes(path, MAX_BYTES).splitlines()]
+    return {p["_id"]: p for p in found}
 
 
 def main(argv=None):

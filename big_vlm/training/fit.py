@@ -74,7 +74,7 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
   size = presets.parameters(paligemma.to_dict(vlm.config))
   optimizer = optim.make(
       vlm.params, horizon, name=optimizer,
-      lr=lr or learning_rate.default(size, adapters),
+      lr=learning_rate.default(size, adapters) if lr is None else lr,
       schedule=[(regex, how if trains else None) for regex, trains in rules],
       weight_decay=weight_decay)
   log_every = max(1, total // 10) if log_every is None else log_every
