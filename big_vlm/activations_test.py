@@ -1,4 +1,5 @@
 """The layers laid open: activations, gradients, and decoding by hand."""
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -54,6 +55,15 @@ def test_decoding_by_hand_is_generate(text_only):
     got.append(int(logits.argmax()))
     logits, cache = text_only.extend([got[-1]], cache)
   assert got == want
+  with pytest.raises(ValueError, match="cache are taken. Give prefill.. a larger max_new_tokens"):
+    for _ in range(cache.tokens.valid.shape[1]):  # its length is a bucket
+      logits, cache = text_only.extend([5], cache)
+
+
+def test_an_answer_of_nan_is_an_error(text_only):
+  params = jax.tree.map(lambda x: x * jnp.nan, text_only.params)
+  with pytest.raises(ValueError, match="logits are NaN: its parameters are damaged"):
+    dataclasses.replace(text_only, params=params).generate([[2, 5, 6]], max_new_tokens=3, stop=())
 
 
 def test_activations_by_name(vlm, image):

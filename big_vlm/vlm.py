@@ -341,7 +341,12 @@ class VLM:
         tokens, images, self._mask_ar(tokens, mask_ar)), max_new_tokens)
 
   def extend(self, tokens: ArrayLike, cache: Any) -> tuple[jax.Array, Any]:
-    """(logits float32 [B, V], cache) after one token more of each row, int32 [B]."""
+    """(logits float32 [B, V], cache) after one token more of each row, int32 [B]. Raises ValueError
+    for a full cache."""
+    size = cache.tokens.valid.shape[1]
+    if not isinstance(cache.length, jax.core.Tracer) and cache.length >= size:
+      raise ValueError(f"extend(): all {size} positions of the cache are taken. Give prefill() a "
+                       "larger max_new_tokens.")
     return activations.extend(self.model, self.params, self._ids(tokens, "tokens"), cache)
 
   def with_lora(self, rank: int = 8, targets: str | None = None, alpha: float | None = None,

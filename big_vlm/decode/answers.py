@@ -1,6 +1,7 @@
 """From token ids to answers: the text, why it ended, and the pieces of a stream."""
 import bisect
 import dataclasses
+import math
 
 import numpy as np
 
@@ -49,8 +50,14 @@ def text_of(tokenizer, tokens):
 
 
 def generation(tokens, logprobs, stops, tokenizer):
-  """The Generation of n token ids, cut at the first stop text if there is one."""
+  """The Generation of n token ids, cut at the first stop text if there is one.
+
+  Raises ValueError for log-probabilities that are NaN: the tokens mean nothing.
+  """
   tokens, logprobs = [int(t) for t in tokens], [float(x) for x in logprobs]
+  if any(map(math.isnan, logprobs)):
+    raise ValueError("The model's logits are NaN: its parameters are damaged, or its activations "
+                     "overflow its dtype, as may happen in float16; try bfloat16 or float32.")
   if found := stop_text(tokens, stops, tokenizer):
     count, text = found
     return Generation(text, tokens[:count], logprobs[:count], "stop")

@@ -88,6 +88,12 @@ def test_four_examples_are_learnt_by_heart(vlm, examples, capsys):
   assert answers(vlm, ["ocr"] * 4, [x["image"] for x in examples]) == suffixes
 
 
+def test_a_rate_of_0_is_no_default(text_vlm):
+  before = text_vlm.params
+  assert fit(text_vlm, PAIRS, **{**THREE, "lr": 0.})["lr"] == [0., 0., 0.]
+  assert not changed(before, text_vlm.params)
+
+
 def test_a_text_only_model_learns_to_go_on(text_vlm):
   fit(text_vlm, [*PAIRS, "two 5"], steps=40, batch_size=3, lr=1e-2, log_every=0)
   assert answers(text_vlm, [x["prefix"] for x in PAIRS] + [""]) == [
