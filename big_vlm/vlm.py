@@ -33,7 +33,7 @@ from big_vlm.decode.session import MAX_PROMPTS, GenerationConfig, GenerationSess
 from big_vlm.families import paligemma
 from pp import text_layout
 from pp.foreign import reading
-from pp.names import near_miss
+from pp.names import near_miss, pick
 from pp.tokenizer import Tokenizer, get_tokenizer
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -409,8 +409,11 @@ class VLM:
     """Writes the model for another framework: format "hf", "npz" or "keras"; "native", which keeps
     quantized weights as they are; or its adapters alone, "peft", for the Hugging Face model `base`.
 
-    Raises ValueError for what a format cannot hold, and FileExistsError.
+    Raises ValueError for an unknown format and what a format cannot hold, and FileExistsError.
     """
+    pick({**load.FORMATS, "peft": peft}, format, "checkpoint format")
+    if base and format != "peft":
+      raise ValueError(f"export(base={base!r}): base belongs to format='peft'.")
     if format == "peft":
       peft.export(self.model, self.params, path, base)
       return path

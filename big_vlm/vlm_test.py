@@ -385,8 +385,10 @@ def test_images_are_read_as_they_are_needed(vlm, image, monkeypatch):
     (lambda v: v.logits([[2., 5.]]), "whole numbers, not float64"),
     (lambda v: v.logits([[2, 5]], np.full((1, 16, 16, 3), 200.)), "not 200..200"),
     (lambda v: v.score("a", "b"), "give images, or images=.None."),
+    (lambda v: v.export("x", format="pefd"), "Did you mean 'peft'"),
+    (lambda v: v.export("x", base="google/y"), "base belongs to format='peft'"),
 ])
-def test_errors_of_logits_and_scores(vlm, call, message):
+def test_errors_of_logits_scores_and_exports(vlm, call, message):
   with pytest.raises(ValueError, match=message):
     call(vlm)
 
