@@ -3,6 +3,7 @@ import contextlib
 import hashlib
 import importlib
 import importlib.util
+import logging
 import os
 import pkgutil
 import re
@@ -15,6 +16,11 @@ from pp.names import near_miss, pick
 
 with epy.lazy_imports(error_callback="pip install 'big_vlm[train]'"):  # slow to import
   import tensorflow_datasets as tfds
+
+
+# TFDS warns up to ten times that a data set is not prepared yet; our own messages say so once.
+logging.getLogger("absl").addFilter(
+    lambda record: record.args[1:] != ("dataset_info.json",) if record.args else True)
 
 
 def builder(name, data_dir=None):
