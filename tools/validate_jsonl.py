@@ -314,8 +314,8 @@ def lengths_table(found):
     rows.append([name, *map(str, values), str(column.max())])
   table = reporting.columns(rows)
   if found.unit == "words":
-    return (table + "\nWithout --tokenizer these are words and signs, a <loc> or <seg> being one: "
-            "tokens are more, and whether they fit a text_len is not known.")
+    return (table + "\nThese are words and signs, a <loc> or <seg> being one. Tokens are more: "
+            "--tokenizer TOKENIZER.model counts them, and says whether they fit --text_len.")
   needed = found.lengths[:, 2] - 1
   cut = float(np.mean(needed > found.text_len))
   most = math.ceil(np.quantile(needed, 0.999, method="higher"))

@@ -180,7 +180,7 @@ def test_warnings_and_notes_are_no_errors(write, capsys):
   assert re.search(r"warning  lines that are there twice: 1\n .*line 2: is the same as", said)
   assert "1 x, first in" in said and "Did you mean 'caption'?" in said
   assert "33% of the lines" in said
-  assert "lengths in words" in said and "Without --tokenizer" in said
+  assert "lengths in words" in said and "--tokenizer TOKENIZER.model counts" in said
   assert said.rstrip().endswith("3 of 3 lines, 1 files: 2 warnings")
 
 

@@ -20,7 +20,7 @@ with epy.lazy_imports(error_callback="pip install 'big_vlm[train]'"):  # slow to
 
 # TFDS warns up to ten times that a data set is not prepared yet; our own messages say so once.
 logging.getLogger("absl").addFilter(
-    lambda record: record.args[1:] != ("dataset_info.json",) if record.args else True)
+    lambda record: not record.getMessage().endswith("has no dataset_info.json"))
 
 
 def builder(name, data_dir=None):

@@ -34,7 +34,8 @@ def read(folder, images=None, encoding=None):
 
 def _picture(path, folder, images, encoding):
   found = records.read_json(path, encoding, 16 * records.MOST_ONE)  # it may hold the image
-  shapes = records.field(found, "shapes", path, list)
+  every = f"{path} (every JSON file of the folder should be labelme's)"
+  shapes = records.field(found, "shapes", every, list)
   name = records.field(found, "imagePath", path, str).replace("\\", "/")
   where = pathlib.Path(images) if images else path.parent
   image = beside = records.image_of(where / path.stem)
