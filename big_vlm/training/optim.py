@@ -120,8 +120,11 @@ def make(params, horizon, *, lr, name="adamw", args=None, schedule=SCHEDULE, lr_
   match all of a name; the first that does counts; each must match some name. weight_decay_mults
   left empty are those of families.weight_decay.
 
-  Raises ValueError for rules that miss a parameter or match none, and if nothing is trainable.
+  Raises ValueError for rules that miss a parameter or match none, if nothing is trainable, and for
+  an lr that is negative or not finite.
   """
+  if isinstance(lr, str) or not 0 <= lr < math.inf:
+    raise ValueError(f"The learning rate is {lr!r}: it must be a finite number, 0 or above.")
   groups = _groups(params, horizon, lr, schedule, lr_mults, weight_decay, weight_decay_mults)
   tx = optax.chain(
       _clip(clip_norm) if clip_norm else optax.identity(),

@@ -90,6 +90,9 @@ def test_schedules_by_regex():
 
 @pytest.mark.parametrize("kw,message", [
     (dict(name="adamv"), "Unknown optimizer 'adamv'. Did you mean 'adamw'"),
+    (dict(lr=-1e-3), "rate is -0.001: it must be a finite number, 0 or above"),
+    (dict(lr=float("nan")), "rate is nan"),
+    (dict(lr="1e-3"), "rate is '1e-3'"),
     (dict(args=dict(esp=1e-8)), "'adamw' has no 'esp'. Did you mean 'eps'"),
     (dict(schedule=dict(decay="cosin")), "Unknown schedule 'cosin'. Did you mean 'cosine'"),
     (dict(schedule=[(".*/kernel", FLAT)]), "No schedule rule covers 2 of 3 parameters"),
