@@ -36,6 +36,7 @@ def test_a_part_alone_and_half_precision(mesh1):
 
 @pytest.mark.parametrize("config,message", [
     ({}, "has an 'img', an 'llm', or both"),
+    ("digits", "not 'digits'; from_preset"),
     ({"llms": {"variant": "tiny"}}, "Did you mean 'llm'"),
     ({"llm": {"width": 32}}, "'llm' of a model's config is a dict with a 'variant', which is one"),
     ({"llm": "tiny"}, "is a dict with a 'variant'"),

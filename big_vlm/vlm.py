@@ -132,6 +132,9 @@ class VLM:
     mesh, tok = mesh or sharding.make_mesh(), tokenizer and get_tokenizer(tokenizer)
     if isinstance(config, dict):
       config = paligemma.own_config(config, tok and tok.vocab_size)
+    if not isinstance(config, paligemma.PaliGemmaConfig):
+      raise ValueError(f"A config is a dict with 'img' and 'llm', or that of another VLM, not "
+                       f"{config!r:.80}; from_preset(..., load_weights=False) takes a name.")
     if tok and config.llm and config.llm.vocab_size < tok.vocab_size:
       raise ValueError(f"The tokenizer has {tok.vocab_size} pieces and the decoder a vocab_size of "
                        f"{config.llm.vocab_size}: the model could not read all of them.")
