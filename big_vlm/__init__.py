@@ -1,6 +1,6 @@
 """big_vlm: vision-language models of the PaliGemma family in JAX.
 
-  vlm = big_vlm.from_preset("workdirs/quickstart")
+  vlm = big_vlm.from_preset("digits")
   vlm.generate("detect 3", image)[0].text
 """
 import importlib

@@ -27,7 +27,7 @@ from absl import flags
 
 from big_vlm import cpu
 from pp.names import near_miss, new_name
-from pp.printable import Printable, printable
+from pp.printable import Printable, printable, printable_lines
 
 # (pattern of an exception's text, what a person reads): of JAX, whose own words say little, and
 # which raises RuntimeError and ValueError for the same failure.
@@ -40,7 +40,6 @@ KINDS = (
      "python -m tools.plan says what fits."),
     ("Unable to initialize backend|Unknown backend",
      "JAX does not find the devices: see JAX_PLATFORMS, and python -m tools.doctor."))
-MOST_OF_LINE = 4000  # characters of a line of an error: a name in it may have megabytes
 
 
 def run(main):
@@ -76,7 +75,7 @@ def run(main):
 
 
 def sentence(error):
-  """What a person reads of an error, each line cut to MOST_OF_LINE characters; None: it is a
+  """What a person reads of an error, each line cut by printable_lines(); None: it is a
   defect, of which the traceback is to be read."""
   text = str(error)
   if said := next((said for pattern, said in KINDS if re.match(pattern, text)), None):
@@ -85,7 +84,7 @@ def sentence(error):
     text = f"The memory of this machine is not enough. {text}"
   elif not isinstance(error, (ValueError, OSError)):
     return None
-  return "\n".join(printable(line, MOST_OF_LINE) for line in text.split("\n"))
+  return printable_lines(text)
 
 
 def first_line(error):

@@ -101,7 +101,7 @@ def keep_freed_memory():
   glibc gives large blocks back when they are freed, and the system hands them out again page by
   page, zeroed. All blocks come from one heap instead, which keeps its end: 200 steps of the
   quickstart take 0.8 million page faults instead of 8.5, and 77 s of processor time instead of 91;
-  `decode|resize(224)` of 640x480 takes 1.7 ms instead of 3.2 (glibc 2.36, virtual machines).
+  `decode|resize(224)` of 640x480 takes 1.9 ms instead of 3.5 (glibc 2.36, virtual machine).
   Decoding images is the processor's work beside an accelerator too. The user's own settings,
   MALLOC_..., stay.
   """

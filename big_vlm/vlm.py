@@ -28,7 +28,7 @@ from big_vlm.checkpoints import load, save, uris
 from big_vlm.checkpoints.checkpoint import Checkpoint, from_array
 from big_vlm.decode import detections
 from big_vlm.decode.answers import Generation as Generation
-from big_vlm.decode.search import Beam, Contrastive, Sample
+from big_vlm.decode.search import Search
 from big_vlm.decode.session import MAX_PROMPTS, GenerationConfig, GenerationSession
 from big_vlm.families import paligemma
 from pp import text_layout
@@ -37,7 +37,6 @@ from pp.names import near_miss, pick
 from pp.tokenizer import Tokenizer, get_tokenizer
 
 DTYPES = ("float32", "bfloat16", "float16")
-Search = Sample | Beam | Contrastive  # what big_vlm.samplers has functions for
 
 
 def from_preset(source: str | os.PathLike, *, dtype: str | DTypeLike = "float32",

@@ -9,10 +9,9 @@ import pathlib
 import stat
 import zlib
 
-from pp.printable import printable
+from pp.printable import MOST_OF_LINE, printable_lines
 
 MAX_GROWTH, MAY_GROW = 100, 64 << 20  # times that gzip grows; text by 20, and bytes that it may
-MOST_OF_LINE = 4000  # characters of an error
 MAX_VALUES = 4_000_000  # brackets, commas and colons of a JSON: twice those of Gemma 3's tokenizer
 
 
@@ -27,9 +26,8 @@ def reading(path):
   except BaseException as e:
     panic = type(e).__name__ == "PanicException"  # of Rust, no Exception
     named = isinstance(e, (ValueError, OSError)) and os.path.basename(str(path)) in str(e)
-    lines = str(e).split("\n")
-    if named and max(map(len, lines)) > MOST_OF_LINE:  # a value in it has megabytes
-      raise type(e)("\n".join(printable(line, MOST_OF_LINE) for line in lines)) from None
+    if named and max(map(len, str(e).split("\n"))) > MOST_OF_LINE:  # a value in it has megabytes
+      raise type(e)(printable_lines(e)) from None
     if named or not (panic or isinstance(e, Exception)):
       raise
     words = " ".join(str(e).split())[:300].rstrip(".") or "no reason given"

@@ -7,6 +7,7 @@ Escapes are those of JSON, so that a line of JSON keeps its meaning.
 import re
 
 MOST = 200  # characters of a name
+MOST_OF_LINE = 4000  # characters of a line of an error: a name in it may have megabytes
 # Control characters (ESC, CR, C1's CSI), invisible and bidirectional formatting, line separators,
 # halves of surrogate pairs, tags. The joiners U+200C and U+200D stay: scripts and emoji need them.
 _ACTS = re.compile("[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
@@ -22,6 +23,11 @@ def printable(text, most=MOST, keep=""):
     text = (f"{text[:most - tail]}... [{len(text) - most:,} characters] ..."
             f"{text[len(text) - tail:]}")
   return _ACTS.sub(lambda c: c[0] if c[0] in keep else _escaped(c[0]), text)
+
+
+def printable_lines(text):
+  """Each line of str(text) as printable() shows it, of at most MOST_OF_LINE characters."""
+  return "\n".join(printable(line, MOST_OF_LINE) for line in str(text).split("\n"))
 
 
 def _escaped(character):

@@ -18,6 +18,7 @@ from big_vlm.checkpoints import checkpoint, load, native
 from big_vlm.families import paligemma
 from pp import tokenizer_fast
 from pp.tokenizer import SentencePiece, train_sentencepiece
+from tests import mutations
 
 COUNT = int(os.environ.get("BIG_VLM_FUZZ", "0"))  # of each kind; 0: as many as each can afford
 GOLDEN = pathlib.Path(__file__).parents[2] / "tests" / "golden"
@@ -41,12 +42,7 @@ def mutated(data, rng, structure):
       else:
         inside[str(key) + "s"] = inside.pop(key, 0)
     return json.dumps(content).encode()
-  for _ in range(rng.integers(1, 4)):
-    at = int(rng.integers(len(data) + 1))
-    end = at + int(rng.integers(9))
-    piece = [PIECES[rng.integers(len(PIECES))], rng.bytes(3), data[at:end] * 2][rng.integers(3)]
-    data = data[:at] + piece + (data[end:] if rng.integers(20) else b"")
-  return data
+  return mutations.mutated(data, rng, PIECES)
 
 
 def _spots(content):

@@ -19,7 +19,6 @@ from pp.builder import split_pipeline
 from pp.registry import Registry
 
 SAMPLERS = Registry("sampler")
-SEARCHES = (search.Sample, search.Beam, search.Contrastive)
 
 
 def build(sampler):
@@ -27,7 +26,7 @@ def build(sampler):
 
   Raises ValueError for an unknown name, a wrong argument, and anything else.
   """
-  if isinstance(sampler, SEARCHES):
+  if isinstance(sampler, search.Search):
     return sampler
   if not isinstance(sampler, str):
     raise ValueError(f"A sampler is a string such as 'top_p(.9)|temperature(.7)', or what "

@@ -251,3 +251,6 @@ class Contrastive:
 def _unit(x):
   x = x.astype(jnp.float32)
   return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-6)
+
+
+Search = Sample | Beam | Contrastive  # what samplers.build() returns

@@ -1,8 +1,8 @@
 """The learning rate of a fine-tuning that names none, by the size of the model.
 
-Adam's best rate falls with the size of a model. Two sizes were tried, with everything trained and
-with adapters alone; between them the logarithm of the rate goes along a line, beyond them the rate
-stays.
+Adam's best rate falls with the size of a model. Rates of two sizes are known, with everything
+trained and with adapters alone; between them the logarithm of the rate goes along a line, beyond
+them the rate stays.
 """
 import numpy as np
 

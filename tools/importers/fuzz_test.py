@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from big_vlm.data import jsonl
-from tests import scenes
+from tests import mutations, scenes
 from tools import import_boxes, jsonl_text
 
 COUNT = int(os.environ.get("BIG_VLM_FUZZ", "180"))  # of all formats together
@@ -20,16 +20,6 @@ PIECES = [b"", b"\0", b"\n", b"\xff\xfe", b'"', b"[" * 3000, b"1e999", b"-1", b"
           b"1000000000000", b"{", b"</object>", b"0.5 0.5", b"\xc3", b"IDAT"]
 FILES = {"coco": "coco.json", "voc": "Annotations/a.xml", "labelme": "a.json",
          "class_masks": "masks/a.png"}
-
-
-def mutated(data, rng):
-  """Bytes with one to three places of up to eight bytes replaced, removed, repeated or cut off."""
-  for _ in range(rng.integers(1, 4)):
-    at = int(rng.integers(len(data) + 1))
-    end = at + int(rng.integers(9))
-    piece = [PIECES[rng.integers(len(PIECES))], rng.bytes(3), data[at:end] * 2][rng.integers(3)]
-    data = data[:at] + piece + (data[end:] if rng.integers(20) else b"")
-  return data
 
 
 @pytest.mark.parametrize("made", (*MADE, "jsonl"))
@@ -45,7 +35,7 @@ def test_no_damage_breaks_a_reader(tmp_path, capsys, made):
   before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
   for _ in range(COUNT // (len(MADE) + 1)):
     name = files[rng.integers(len(files))]
-    (tmp_path / name).write_bytes(data := mutated(clean[name], rng))
+    (tmp_path / name).write_bytes(data := mutations.mutated(clean[name], rng, PIECES))
     began = time.process_time()
     try:
       if made == "jsonl":

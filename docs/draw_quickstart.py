@@ -1,4 +1,4 @@
-"""Draws docs/quickstart.png: python -m docs.quickstart workdirs/quickstart
+"""Draws docs/quickstart.png: python -m docs.draw_quickstart workdirs/quickstart
 
 It shows what the model of `make quickstart` says about scenes of handwriting that no training has
 seen: the boxes of "detect" and the answer to "caption sv".
