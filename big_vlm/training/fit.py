@@ -24,6 +24,9 @@ from pp.context import Context
 
 TEXT_MULTIPLE = 16  # rows are rounded up to it
 PAD = "pad_row"  # the op of rows of token ids
+# What the error of a loss that is not finite says of the parameters, and of a remedy.
+NOT_FINITE = ("vlm.params took nothing of it. What mostly helps: a lower lr, a longer warmup, "
+              "from_preset(dtype='float32'), or leaving these examples out.")
 
 
 def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule="cosine",
@@ -68,13 +71,11 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
     raise ValueError(f"fit() would take {total} steps of {batch_size} examples; give at least one "
                      "of each.")
   rows = sharding.local_batch_rows(vlm.mesh, batch_size)
-  rules, adapters = _rules(vlm.params, trainable)
+  rules = _rules(vlm.params, trainable)
   how = dict(decay=schedule, warmup_steps=total // 10 if warmup is None else warmup)
   horizon = schedules.TrainingHorizon(total)
-  size = presets.parameters(paligemma.to_dict(vlm.config))
   optimizer = optim.make(
-      vlm.params, horizon, name=optimizer,
-      lr=learning_rate.default(size, adapters) if lr is None else lr,
+      vlm.params, horizon, name=optimizer, lr=_default_lr(vlm, rules) if lr is None else lr,
       schedule=[(regex, how if trains else None) for regex, trains in rules],
       weight_decay=weight_decay)
   log_every = max(1, total // 10) if log_every is None else log_every
@@ -169,13 +170,18 @@ def _count(shape):
 
 
 def _rules(params, trainable):
-  """(rules ((regex, is it trainable), ...), whether they are those of adapters)."""
+  """((regex, is it trainable), ...)."""
   if trainable is None:
     adapters = any(re.fullmatch(lora.TRAINABLE, name) for name in trees.names(params))
-    return ((lora.TRAINABLE, True), (".*", False)) if adapters else ((".*", True),), adapters
-  if isinstance(trainable, str):
-    trainable = ((trainable, True), (".*", False))
-  return trainable, False
+    trainable = lora.TRAINABLE if adapters else ((".*", True),)
+  return ((trainable, True), (".*", False)) if isinstance(trainable, str) else trainable
+
+
+def _default_lr(vlm, rules):
+  """That of adapters where the rules let nothing else train, whichever of them it is."""
+  trains = trees.assign(trees.names(vlm.params), rules, "trainable")
+  adapters = all(re.fullmatch(lora.TRAINABLE, name) for name, train in trains.items() if train)
+  return learning_rate.default(presets.parameters(paligemma.to_dict(vlm.config)), adapters)
 
 
 def _train(vlm, batches, optimizer, horizon, batch_size, seed, log_every):
@@ -187,8 +193,8 @@ def _train(vlm, batches, optimizer, horizon, batch_size, seed, log_every):
   progress = reporting.Progress(0, total, batch_size)
   try:
     for step, _, metrics, *_ in loop.run(
-        s, state, batches, progress, nan_guard.NaNGuard(s, seed, {}), first=0, total=total,
-        batch_size=batch_size):
+        s, state, batches, progress, nan_guard.NaNGuard(s, seed, {}, NOT_FINITE), first=0,
+        total=total, batch_size=batch_size):
       if log_every and loop.due(step, log_every, total):
         progress.line(step, float(metrics["loss"]))
   except KeyboardInterrupt:

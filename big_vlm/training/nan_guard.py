@@ -15,14 +15,18 @@ from big_vlm.training import losses, optim
 from big_vlm.training import step as steps
 
 LAG = 2  # steps under way before the guard looks at the oldest: the device never waits
+ADVICE = ("Nothing was saved since; the last checkpoint is intact. What mostly helps: a lower "
+          "optimizer.lr, a longer warm-up, optimizer.clip_norm, model.dtype='float32', or leaving "
+          "these examples out.")
 
 
 class NaNGuard:
   """Looks at the metrics of steps once they are there; raises for the first that is not finite."""
 
-  def __init__(self, setup, seed, loss):
-    """setup: a TrainSetup; loss: the config's, as make_train_step takes it."""
-    self._setup, self._seed, self._loss = setup, seed, loss
+  def __init__(self, setup, seed, loss, advice=ADVICE):
+    """setup: a TrainSetup; loss: the config's, as make_train_step takes it; advice: the end of the
+    error."""
+    self._setup, self._seed, self._loss, self._advice = setup, seed, loss, advice
     self._pending = collections.deque()
 
   def watch(self, step, state, metrics, batch, ids):
@@ -57,9 +61,7 @@ class NaNGuard:
         f"Step {step}: the loss is {loss:.4g}, the gradient's norm {norm:.4g} and the update's "
         f"{moved:.4g}, so there is no update. First bad: {found['where']}."
         + (f" In the examples {_few(rows)}." if rows and len(rows) < len(everyone) else "")
-        + f" The batch: {_few(everyone)}. Nothing was saved since; the last checkpoint is "
-        "intact. What mostly helps: a lower optimizer.lr, a longer warm-up, optimizer.clip_norm, "
-        "model.dtype='float32', or leaving these examples out.")
+        + f" The batch: {_few(everyone)}. {self._advice}")
 
 
 def explain(setup, state, batch, step, seed, loss):
