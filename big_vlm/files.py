@@ -28,6 +28,34 @@ def absolute(path):
   return path.absolute() if is_local(path) else path
 
 
+def matching(pattern):
+  """[epath.Path] of a pattern such as "my/**/*.png", sorted; ValueError for ** in an object store,
+  which lists folder by folder."""
+  if is_local(pattern):
+    found = glob.glob(os.fspath(pattern), recursive=True)
+    return sorted(map(epath.Path, found))
+  parts = os.fspath(pattern).split("/")
+  if "**" in parts:
+    raise ValueError(f"{pattern}: ** is not for object stores. Give patterns with *, or a folder.")
+  fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
+  return sorted(epath.Path("/".join(parts[:fixed])).glob("/".join(parts[fixed:])))
+
+
+def below(folder):
+  """Yields the epath.Path of each file in a folder and in those below; links to folders are not
+  followed."""
+  if is_local(folder):
+    for at, _, names in os.walk(folder):
+      yield from (epath.Path(at) / name for name in names)
+    return
+  for path in epath.Path(folder).iterdir():
+    if path.is_dir():
+      if path != folder:  # an object "folder/" that browsers of stores make
+        yield from below(path)
+    else:
+      yield path
+
+
 def inside(root, name):
   """The path of the regular file `name`, or of one yet to be written, inside the folder `root`.
 

@@ -85,11 +85,11 @@ def columns(lines, left=(0,)):
       for i, (cell, w) in enumerate(zip(line, widths))).rstrip() for line in lines)
 
 
-def counter(name, unit="batches"):
+def counter(name, unit="batches", begin=0):
   """A note(done, total) for work in parts: a bar on a terminal, else a line now and then.
 
-  unit: of done and total; "B" for bytes. Parts that were done before the first call, by a run that
-  this one resumes, do not count for the time that is left.
+  unit: of done and total; "B" for bytes. begin: what a run that this one resumes had done, which
+  does not count for the rate and the time that is left.
   """
   import tqdm  # here: slow to import
   name = printable(name)
@@ -109,8 +109,9 @@ def counter(name, unit="batches"):
     elif done == total or now - shown > LINE_SECONDS:
       shown = now
       print(tqdm.tqdm.format_meter(
-          done, total, now - began, prefix=name, **units,
-          bar_format="{desc}: {n_fmt}/{total_fmt}{unit}, {rate_fmt}, {elapsed}"), flush=True)
+          done, total, now - began, prefix=name, initial=begin, **units,
+          bar_format="{desc}: {n_fmt}/{total_fmt}{unit}, {rate_fmt}, {elapsed}"
+                     + ", ETA {remaining}" * (done < total)), flush=True)
     if done == total:
       bar.close()
   return note

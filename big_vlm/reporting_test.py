@@ -47,3 +47,14 @@ def test_a_counter_without_a_terminal_says_the_end(capsys):
     note(done, 2 << 20)
   said = capsys.readouterr().out
   assert said.startswith("answers.npz: 2.00M/2.00MB, ") and said.count("\n") == 1
+
+
+def test_the_rate_and_the_time_left_are_of_what_a_run_does_itself(capsys, monkeypatch):
+  now = [0.]
+  monkeypatch.setattr(reporting.time, "perf_counter", lambda: now[0])
+  note = reporting.counter("answers", "requests", begin=50)
+  for now[0], done in ((40., 70), (120., 100)):
+    note(done, 100)
+  assert capsys.readouterr().out == (
+      "answers: 70.0/100 requests, 2.00s/ requests, 00:40, ETA 01:00\n"
+      "answers: 100/100 requests, 2.40s/ requests, 02:00\n")

@@ -22,23 +22,19 @@ import math
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from etils import epath
 
 from big_vlm import distributed, files, inputs, sharding
 from big_vlm.batch import check_batch
-from big_vlm.data import loader, mixture, source
+from big_vlm.data import mixture, source
 from big_vlm.decode import samplers
-from big_vlm.decode.session import Batch, GenerationConfig, GenerationSession
+from big_vlm.decode.session import GenerationConfig
+from evaluators import decoding
 from evaluators.mean import Mean
 from evaluators.predictions import (
   MissingKey,
   ResumableWriter,
-  gather_in_order,
   majority_class,
-  to_display,
-  to_json,
-  whole_picture,
   write_predictions,
 )
 from pp import builder
@@ -236,37 +232,37 @@ class Evaluator:
     begin = distributed.broadcast_from_primary(lambda: len(predictions))
     for p, i in zip(predictions, range(images)):
       if "image" in (example := preprocess(examples[i])):
-        p |= _pictures(example["image"], examples[i])
-    places = sharding.local_batch_rows(self._mesh, self._batch_size)
-    batches, count = loader.eval_batches(examples, preprocess, self._batch_size, rows=places,
-                                         start=begin)
-    likelihood = hasattr(self._module, "likelihoods")
-    for i, batch in enumerate(batches):
-      device, host = loader.split_batch(batch)
-      if i == 0:
-        check_batch(device, train=likelihood,
-                    vocab_size=inputs.model_limits(self._model.config).vocab_size)
-        if not likelihood:
-          self._check_keys(_known(device, host, 0))
-      at = begin + i * self._batch_size + np.arange(self._batch_size)  # indices of the examples
-      real, mine = at < len(examples), {}
-      answer = (self._likelihoods if likelihood else self._answers)(params, device, at, real)
-      for j, place in enumerate(places):
-        if real[place]:
-          known = _known(device, host, j)
-          if "image" in device and at[place] < images:
-            known |= _pictures(device["image"][j], examples[int(at[place])])
-          mine[int(at[place])] = {**known, **answer(j, place)}
-      made = gather_in_order(mine, at[real])
+        p |= decoding.pictures(example["image"], examples[i])
+    answer = self._likelihoods if self._reads else self._decoder.answer
+    made = decoding.predictions(examples, preprocess, functools.partial(answer, params),
+                                self._mesh, self._batch_size, start=begin, images=images,
+                                check=self._check_batch)
+    for done, (batch, count) in enumerate(made, 1):
       if file:
-        file.add(made)
-      predictions += made
-      note(i + 1, count)
+        file.add(batch)
+      predictions += batch
+      note(done, count)
     if file:
       file.close()
     assert not distributed.is_primary_process() or len(predictions) == len(examples), (
         len(predictions), len(examples))
     return predictions
+
+  @property
+  def _reads(self):
+    """Whether the type reads given answers; others decode."""
+    return hasattr(self._module, "likelihoods")
+
+  @property
+  def _decoder(self):
+    return decoding.Decoder(self._model, self._tokenizer, self._mesh, self._batch_size,
+                            self._decode)
+
+  def _check_batch(self, device, host):
+    check_batch(device, train=self._reads,
+                vocab_size=inputs.model_limits(self._model.config).vocab_size)
+    if not self._reads:
+      self._check_keys(decoding.known_of(device, host, 0))
 
   def _check_keys(self, example):
     """Raises MissingKey now, and not after everything is decoded."""
@@ -279,34 +275,12 @@ class Evaluator:
       pass  # a metric may be undefined for one example alone; the score of all says what is wrong
 
   def _likelihoods(self, params, device, at, real):
-    """A function (row of this process, row of the whole batch) -> fields of the prediction."""
+    """The answer() of decoding.predictions() for a type that reads given answers."""
     del at, real
     put = sharding.make_global_array(self._mesh, device, self._batch_size)
     nlls = self._module.likelihoods(self._model, params, put)
     return lambda j, place: self._module.row(nlls[place], {k: v[j] for k, v in device.items()},
                                            self._tokenizer)
-
-  def _answers(self, params, device, at, real):
-    """As _likelihoods(), of the answers that the model decodes; padding rows are not waited for."""
-    session = GenerationSession(self._model, params, self._tokenizer, self._decode)
-    device = {k: v for k, v in device.items() if k != "_mask"}
-    arrays, rules = sharding.make_global_array(self._mesh, device, self._batch_size), None
-    if self._decode.grammar:  # by the prompts as the model reads them, on every process all
-      texts, inside = distributed.fetch((arrays["text"], arrays["mask_input"]))
-      rules = session.grammar([t[i > 0] for t, i in zip(texts[real], inside[real])], len(at))
-    # The seed of a draw is a function of the example: neither batch size nor mesh changes it.
-    seeds = at[:, None] * session.samples + np.arange(session.samples)
-    found = session.answers([Batch(
-        len(at), arrays, limit=np.where(real, self._decode.max_new_tokens, 0).astype(np.int32),
-        seeds=seeds.reshape(-1).astype(np.uint32), new=max(self._decode.max_new_tokens, 1),
-        fsm=rules)])
-
-    def fields(j, place):
-      del j
-      g = found[place]
-      return {"prediction": g.text, "tokens": g.tokens, "finish_reason": g.finish_reason,
-              "logprobs": np.round(g.logprobs, 5).tolist()}
-    return fields
 
   def _open(self, path, params, examples):
     """The ResumableWriter of process 0; None on others."""
@@ -315,20 +289,6 @@ class Evaluator:
                  repr(self._model.config), fingerprint(params)]
     key = hashlib.sha256(json.dumps(described, default=repr).encode()).hexdigest()
     return ResumableWriter(path, key) if distributed.is_primary_process() else None
-
-
-def _pictures(image, example):
-  """{"image": what the model sees, "whole": the picture as it came, where that is another}."""
-  shown = to_display(image)
-  whole = whole_picture(example, shown)
-  return {"image": shown} | ({} if whole is None else {"whole": whole})
-
-
-def _known(device, host, j):
-  """What the prediction of row j of a batch has of its example."""
-  known = to_json({k: v[j] for k, v in host.items()})
-  known.setdefault("id", known["_id"])
-  return known | ({"image_size": list(device["image"].shape[-3:-1])} if "image" in device else {})
 
 
 def fingerprint(params):

@@ -87,7 +87,8 @@ def parse_json(data, where):
 def gunzip(file, where):
   """The bytes of an open file of gzip. Raises ValueError for one that is damaged, or grows by more
   than MAX_GROWTH times."""
-  most = max(MAX_GROWTH * os.fstat(file.fileno()).st_size, MAY_GROW)
+  most = max(MAX_GROWTH * file.seek(0, os.SEEK_END), MAY_GROW)
+  file.seek(0)
   try:
     with gzip.GzipFile(fileobj=file) as unpacked:
       data = unpacked.read(most + 1)

@@ -1,4 +1,5 @@
 """A whole run in gs://: trained, killed, resumed, evaluated, against a server on loopback."""
+import io
 import json
 import re
 import signal
@@ -6,6 +7,7 @@ import subprocess
 import time
 
 import pytest
+from PIL import Image
 
 from tests import commands, gcs_server
 from tests.resume_test import write_config
@@ -68,3 +70,38 @@ def test_a_workdir_in_an_object_store(tmp_path, data_dir):
     kept = {name.split("/")[2] for name in names if name.startswith("W/checkpoints/")}
     assert kept == {"4", "6"}  # older and unfinished ones are gone
     assert not any("partial" in name or name.endswith(".tmp") for name in names)
+
+
+def test_predictions_of_pictures_in_an_object_store(tmp_path):
+  """A folder, a pattern and a JSONL there are what they are here, and so are the answers."""
+  lines = "".join(json.dumps({"image": f"{i}.png", "prompt": "ocr"}) + "\n" for i in range(3))
+  (tmp_path / "in").mkdir()
+  with gcs_server.serve() as server:
+    for i in range(3):
+      Image.new("RGB", (40, 30), (80 * i, 0, 0)).save(picture := io.BytesIO(), "PNG")
+      (tmp_path / "in" / f"{i}.png").write_bytes(picture.getvalue())
+      server.objects["bucket", f"in/{i}.png"] = (i + 1, picture.getvalue())
+    server.objects["bucket", "in/notes.txt"] = (8, b"mine")
+    server.objects["bucket", "in/ask.jsonl"] = (9, lines.encode())
+    (tmp_path / "in" / "ask.jsonl").write_text(lines)
+    script = tmp_path / "ask.py"
+    script.write_text("""
+import sys
+from big_vlm import cli
+from tools import predict
+cli.start = lambda args: None  # JAX can be started once in a process
+for where in ("gs://bucket", sys.argv[1]):
+  for i, (name, prompt) in enumerate((("", "ocr"), ("/*.png", "ocr"), ("/ask.jsonl", None))):
+    predict.main(["digits", "--input", f"{where}/in{name}", "--out", f"{where}/{i}.jsonl",
+                  *(("--prompt", prompt) if prompt else ())])
+""")
+    done = subprocess.run([commands.sys.executable, script, tmp_path], cwd=commands.ROOT,
+                          env={**commands.popen_args([], env=server.environment())["env"]},
+                          capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "2 files of gs://bucket/in are neither" in done.stdout
+    names = sorted(name for _, name in server.objects if not name.startswith("in/"))
+    assert names == ["0.jsonl", "1.jsonl", "2.jsonl"]
+    for name in names:
+      there = server.objects["bucket", name][1]
+      assert there == (tmp_path / name).read_bytes() and there.count(b"\n") == 3

@@ -6,6 +6,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests import commands
 
@@ -143,6 +144,32 @@ def test_one_two_and_one_process_are_one_run(tmp_path, start, straight):
 def test_four_processes(tmp_path, start, straight):
   finish(start(tmp_path, 4))
   same_run(tmp_path, straight)
+
+
+def test_predictions_of_two_processes_are_those_of_one(tmp_path, cache, rng):
+  """Each reads and decodes its half of every batch; the answers are in the order of the input."""
+  (tmp_path / "in").mkdir()
+  for i in range(7):
+    Image.fromarray(rng.integers(0, 256, (40, 30, 3)).astype(np.uint8)).save(
+        tmp_path / "in" / f"{i}.png")
+  port, answers = free_port(), []
+  for count in (1, 2):
+    out = tmp_path / f"{count}.jsonl"
+    flags = [["--coordinator_address", f"localhost:{port}", "--num_processes", count,
+              "--process_id", i] if count > 1 else [] for i in range(count)]
+    finish([subprocess.Popen(
+        **commands.popen_args(
+            ["tools.predict", "digits", "--input", tmp_path / "in", "--prompt", "ocr", "--out", out,
+             "--batch_size", 4, *one], env={"JAX_COMPILATION_CACHE_DIR": str(cache)}),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE) for one in flags])
+    answers.append([json.loads(line) for line in out.read_text().splitlines()])
+  assert [a["id"] for a in answers[0]] == [f"{i}.png" for i in range(7)]
+  for a, b in zip(*answers, strict=True):
+    np.testing.assert_allclose(a.pop("logprobs"), b.pop("logprobs"), atol=1e-4)
+    for one in (a, b):
+      for found in one["detections"]:
+        found.pop("score")
+    assert a == b
 
 
 @pytest.fixture(scope="module", autouse=True)

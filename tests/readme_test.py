@@ -69,6 +69,16 @@ def test_python(project):
   assert "Generation(text=" in bash(".venv/bin/python use.py", project)
 
 
+def test_many_images(project):
+  assert "2 of 2 requests answered" in bash(*blocks("use", "bash"), project)
+  shown, = map(json.loads, blocks("use", "json"))
+  answers = (project / "workdirs/answers.jsonl").read_text().splitlines()
+  answer = next(a for a in map(json.loads, answers) if a["id"] == shown["id"])
+  assert list(answer) == list(shown) and list(answer["detections"][0]) == list(
+      shown["detections"][0])
+  assert (project / "workdirs/answers.html").exists()
+
+
 def test_other_stacks(project):
   assert "all equal" in bash(*blocks("weights", "bash"), project)
   assert (project / "workdirs/digits-hf/model.safetensors").exists()
@@ -145,7 +155,7 @@ def test_every_block_is_run_above():
   count = {(page.stem, kind): len(blocks(page.stem, kind)) for page in PAGES
            for kind in ("bash", "python", "json")}
   assert {key: n for key, n in count.items() if n} == {
-      ("README", "bash"): 3, ("README", "python"): 1, ("use", "python"): 2,
+      ("README", "bash"): 3, ("README", "python"): 1, ("use", "python"): 2, ("use", "bash"): 1, ("use", "json"): 1,
       ("own_data", "bash"): 2, ("own_data", "json"): 1, ("papers", "bash"): 1,
       ("training", "bash"): 2, ("weights", "bash"): 1, ("weights", "python"): 1}
 

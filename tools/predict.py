@@ -1,8 +1,14 @@
-"""Asks a model about one image: python -m tools.predict W --image cat.png --prompt "detect cat"
+"""Asks a model about one image or many: python -m tools.predict W --image cat.png --prompt ocr
 
 Prints the answer as it is decoded and writes a picture of it: the image with the boxes and masks
 that the answer names and how sure the model is of them. With --interactive the prompts come from
 the standard input, one a line, and each answer leaves a picture of its own, overlay_1.png, ...
+
+  python -m tools.predict W --input my/photos --prompt "detect cat" --out answers.jsonl
+
+asks about all files of a folder or of a pattern, or the lines of a JSONL, in batches: see
+predict_input.py. The same command resumes after a kill. In several processes it runs as a training
+does.
 """
 import dataclasses
 import functools
@@ -11,6 +17,7 @@ import sys
 
 import big_vlm
 from big_vlm import attention_map, cli, compilation, model_flags, presets
+from big_vlm.data import jsonl
 from big_vlm.decode import samplers
 from big_vlm.decode.search import Sample
 from big_vlm.decode.session import GenerationConfig
@@ -69,11 +76,10 @@ def decode(vlm, prompt, image, show, *, sampler="greedy", max_new_tokens=None, *
   """The Generation; show gets its text in pieces, or at once from a search such as a beam, which
   changes its mind.
 
-  max_new_tokens: None: the text_len that the model was trained with, as in an evaluation.
+  max_new_tokens: see limit().
   """
   search = samplers.build(sampler)
-  settings["max_new_tokens"] = (vlm.text_len or GenerationConfig.max_new_tokens
-                                if max_new_tokens is None else max_new_tokens)
+  settings["max_new_tokens"] = limit(vlm, max_new_tokens)
   if not isinstance(search, Sample) or search.n > 1:
     generation, = vlm.generate(prompt, image, sampler=sampler, **settings)
     show(generation.text)
@@ -84,6 +90,13 @@ def decode(vlm, prompt, image, show, *, sampler="greedy", max_new_tokens=None, *
       show(next(pieces))
     except StopIteration as end:
       return end.value[0]
+
+
+def limit(vlm, max_new_tokens=None):
+  """The most tokens of an answer: by default as many as a training reads, as in an evaluation."""
+  if max_new_tokens is not None:
+    return max_new_tokens
+  return vlm.text_len or GenerationConfig.max_new_tokens
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,13 +186,21 @@ def typed(first=None):
       yield line
 
 
+# Flags of --image alone and of --input alone, with what stands in for them.
+ONE = dict(interactive=False, attention=False)
+MANY = dict(format="jsonl", html=None, on_error="raise", batch_size=32, num_frames=16)
+LINES = dict(root=None, allow=())  # of a JSONL
+
+
 def main(argv=None):
-  parser = cli.Parser(__doc__)
+  parser = cli.Parser(__doc__, distributed=True)
   parser.add_argument("source", help="a preset, a handle (hf://...), a checkpoint or a work folder")
-  parser.add_argument("--image", required=True)
+  parser.add_argument("--image")
+  parser.add_argument("--input", help="a folder, a pattern or a .jsonl, instead of --image")
   parser.add_argument("--prompt", help='e.g. "detect 3 ; 7", "segment cat", "caption en", "ocr"')
   parser.add_argument("--interactive", action="store_true", help="prompts from standard input")
-  parser.add_argument("--out", default="overlay.png", help="picture to write")
+  parser.add_argument("--out", help="picture to write (default: overlay.png), or the answers to "
+                                    "--input")
   parser.add_argument("--max_new_tokens", type=int,
                       help="limit of an answer (default: the text_len of the model's training, as "
                            "in its evals; 64 where that is not known)")
@@ -191,21 +212,64 @@ def main(argv=None):
   parser.add_argument("--vqvae", help="vae-oid.npz: decodes the masks of `segment`")
   parser.add_argument("--attention", action="store_true",
                       help="also writes where on the image each token of the answer looked")
+  many = parser.add_argument_group("with --input")
+  many.add_argument("--format", choices=("jsonl", "coco"), help="of --out (default: jsonl)")
+  many.add_argument("--html", help="also writes a page of the pictures with their answers")
+  many.add_argument("--on_error", choices=("raise", "skip"),
+                    help="skip leaves out images that cannot be read, and counts them")
+  many.add_argument("--batch_size", type=int, help="requests side by side (default: 32)")
+  many.add_argument("--num_frames", type=int, help="of a video (default: 16)")
+  many.add_argument("--root", help="folder that paths in a .jsonl are relative to")
+  many.add_argument("--allow", nargs="*", choices=jsonl.ALLOW, metavar="WHAT",
+                    help=f"allow in a .jsonl, which is refused otherwise: {', '.join(jsonl.ALLOW)}")
   args = parser.parse_args(argv)
   compilation.cache()
-  if not args.prompt and not args.interactive:
-    parser.error("give --prompt, or --interactive for prompts from the standard input")
+  _check(parser, args)
   samplers.build(args.sampler)  # an error in it shows now
+  if args.input:
+    cli.start(args)
+    return ask_all(args)
   image = read_image(args.image)
   decoder = read_vqvae(args.vqvae)
   vlm = load(args.source, args.dtype or "auto", args.adapter, args.quantize)
   one = lambda prompt, out: answer(
       vlm, prompt, image, out, decoder=decoder, attention=args.attention, sampler=args.sampler,
       max_new_tokens=args.max_new_tokens, seed=args.seed, grammar=GRAMMARS[args.grammar])
+  out = args.out or "overlay.png"
   if args.interactive:
-    converse(one, typed(args.prompt), args.out)
+    converse(one, typed(args.prompt), out)
   else:
-    one(args.prompt, args.out)
+    one(args.prompt, out)
+
+
+def _check(parser, args):
+  """Ends the command where flags do not go together."""
+  if bool(args.image) == bool(args.input):
+    parser.error("give --image, or --input for many")
+  mine, others = ("input", ONE) if args.input else ("image", MANY | LINES)
+  if odd := [name for name in others if getattr(args, name)]:
+    parser.error(f"--{odd[0]} does not go with --{mine}")
+  if args.input and not args.out:
+    parser.error("--input needs --out, the file of the answers")
+  if args.image and not args.prompt and not args.interactive:
+    parser.error("give --prompt, or --interactive for prompts from the standard input")
+  for name in ("batch_size", "num_frames"):
+    if (getattr(args, name) or 1) < 1:
+      parser.error(f"--{name} is 1 or more")
+
+
+def ask_all(args):
+  """The requests of --input."""
+  from tools import predict_input, predict_many  # here: reports and the loader, slow to import
+  requests = predict_input.open_input(
+      args.input, args.prompt, root=args.root, allow=args.allow or (),
+      check=args.on_error != "skip")
+  decoder = read_vqvae(args.vqvae)
+  vlm = load(args.source, args.dtype or "auto", args.adapter, args.quantize)
+  config = GenerationConfig(limit(vlm, args.max_new_tokens), sampler=args.sampler, seed=args.seed,
+                            grammar=GRAMMARS[args.grammar])
+  predict_many.write(vlm, requests, config, args.out, decoder=decoder,
+                     **{name: getattr(args, name) or default for name, default in MANY.items()})
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import stat
 import time
 
 import numpy as np
+from etils import epath
 
 from big_vlm import files
 from big_vlm.data import download
@@ -36,12 +37,13 @@ class Jsonl:
   read other files of this machine. `allow` lifts that.
 
   Args:
-    path: of a file, or a pattern with * in it, or a list of these. Files with the suffix .gz are
-      held in memory, others are read line by line.
+    path: of a file, or a pattern with * in it, or a list of these; gs:// too. Files with the suffix
+      .gz and of an object store are held in memory, others are read line by line.
     root: the folder that paths in the lines are relative to; by default that of the file.
     allow: "outside" (absolute paths, and ".." that leave the root), "links" (symbolic links below
       the root), "urls" (http and https; each is downloaded once).
-    check: check all lines now, and that their files exist.
+    check: check all lines now, and that their files exist; those of an object store show when they
+      are read.
 
   Raises:
     ValueError: a line is not an example, or names a file that is not allowed.
@@ -51,7 +53,7 @@ class Jsonl:
   def __init__(self, path, root=None, allow=(), check=True):
     check_names(allow, ALLOW, "allow of a JSONL source")
     self._paths, self._allow = _matching(path), frozenset(allow)
-    self._roots = [pathlib.Path(root or p.parent).resolve() for p in self._paths]
+    self._roots = [_root(root or p.parent) for p in self._paths]
     self._names = _short_names(self._paths)
     self._files = [_open(path) for path in self._paths]
     ends = [_line_ends(*pair) for pair in zip(self._files, self._paths)]
@@ -154,6 +156,11 @@ class Jsonl:
         raise ValueError(f"{where}: {name[:200]!r} is a URL. Download the files first, or set "
                          "allow=('urls',) in the config's data.")
       return name
+    if not files.is_local(root):
+      try:
+        return files.inside(root, name)
+      except ValueError as e:
+        raise ValueError(f"{where}: {e}") from None
     try:
       path = pathlib.Path(os.path.normpath(root / name))
       self._refuse(where, name, root, path)
@@ -188,6 +195,8 @@ class Jsonl:
     try:
       if isinstance(path, str):
         return download.fetch(path, MAX_FILE)
+      if not files.is_local(path):
+        return path.read_bytes()
       links = bool(self._allow & {"links", "outside"})
       with files.open_regular(path, links) as file:
         if (size := os.fstat(file.fileno()).st_size) > MAX_FILE:
@@ -218,19 +227,25 @@ def _matching(path):
   found = []
   for p in [path] if isinstance(path, (str, os.PathLike)) else path:
     pattern = os.fspath(p)
-    some = sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else [pattern]
+    some = files.matching(pattern) if glob.has_magic(pattern) else [epath.Path(pattern)]
     if not some:
       raise FileNotFoundError(f"No JSONL file matches {pattern}.")
-    found += [pathlib.Path(f) for f in some]
+    found += some
   if not found:
     raise ValueError("path of a JSONL source is an empty list.")
   return found
+
+
+def _root(path):
+  return pathlib.Path(path).resolve() if files.is_local(path) else epath.Path(path)
 
 
 def _short_names(paths):
   """The names of the files, or their paths below the common folder if two names are equal."""
   if len({p.name for p in paths}) == len(paths):
     return [p.name for p in paths]
+  if not all(map(files.is_local, paths)):
+    return list(map(os.fspath, paths))
   common = os.path.commonpath([p.absolute().parent for p in paths])
   return [os.path.relpath(p.absolute(), common) for p in paths]
 
@@ -283,12 +298,13 @@ class _OnDisk:
 def _open(path):
   """The _InMemory or _OnDisk of a file; FileNotFoundError with the reason."""
   try:
+    local = files.is_local(path)
     if path.suffix != ".gz":
-      return _OnDisk(path)
-    with files.open_regular(path) as file:
+      return _OnDisk(path) if local else _InMemory(path.read_bytes())
+    with files.open_regular(path) if local else path.open("rb") as file:
       return _InMemory(gunzip(file, f"The JSONL file {path}"))
   except OSError as e:
-    raise FileNotFoundError(f"Cannot read the JSONL file {path}: {e.strerror}.") from e
+    raise FileNotFoundError(f"Cannot read the JSONL file {path}: {e.strerror or e}.") from e
 
 
 def _line_ends(file, path):
