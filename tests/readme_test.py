@@ -155,7 +155,8 @@ def test_every_block_is_run_above():
   count = {(page.stem, kind): len(blocks(page.stem, kind)) for page in PAGES
            for kind in ("bash", "python", "json")}
   assert {key: n for key, n in count.items() if n} == {
-      ("README", "bash"): 3, ("README", "python"): 1, ("use", "python"): 2, ("use", "bash"): 1, ("use", "json"): 1,
+      ("README", "bash"): 3, ("README", "python"): 1, ("use", "python"): 2,
+      ("use", "bash"): 1, ("use", "json"): 1,
       ("own_data", "bash"): 2, ("own_data", "json"): 1, ("papers", "bash"): 1,
       ("training", "bash"): 2, ("weights", "bash"): 1, ("weights", "python"): 1}
 
