@@ -55,6 +55,9 @@ def train(**changes):
       # max_new_tokens=..), the last two by default text_len; type="my.metrics" is a module of
       # yours, see evaluators/common.py
       evals={},
+      # (field, value, why it is so) of values that the config has worked out: printed at the start,
+      # but for those that another has replaced.
+      defaults=(),
       published={},  # {"eval/metric": score in the model's report}: for the reports beside ours
   ))
   c.update(changes)

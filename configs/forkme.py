@@ -22,18 +22,20 @@ Arguments, as in configs/forkme.py:res=448,model=paligemma2_3b,data=my/train.jso
                images
   tokenizer    Gemma's tokenizer.model, unless $BIG_VLM_GEMMA_TOKENIZER names it
   epochs       times that each example is seen; or steps, of a batch each
-  text_len     tokens of prompt and answer; validate_jsonl says how many yours need
+  text_len     tokens of prompt and answer
   freeze       vit or llm: that part stays as it is
   lora         rank of adapters, which alone train then: fits a smaller machine
 
-Any other field is changed on the command line: --config.optimizer.lr=3e-5
+Where no argument says them, the learning rate, the batch, the steps and text_len follow from the
+model and the data: the training prints them, with the reason. Any field is changed on the command
+line: --config.optimizer.lr=3e-5
 """
 import pathlib
 
 from big_vlm import presets
 from big_vlm.checkpoints import load, uris
 from big_vlm.families import paligemma
-from big_vlm.training import learning_rate
+from big_vlm.training import defaults, text_lengths
 from configs import common
 from configs.transfers import common as transfers
 from pp.names import pick
@@ -49,10 +51,10 @@ GEMMA3_VOCABULARY = 262_144 + 1024 + 128  # its pieces, then <loc> and <seg>
 
 def get_config(arg=None):
   a = transfers.parse(arg, res=0, data="my/train.jsonl", val="my/val.jsonl", task="answer",
-                      init="", decoder="", tokenizer="", epochs=10., steps=0, text_len=128,
+                      init="", decoder="", tokenizer="", epochs=0., steps=0, text_len=0,
                       freeze="", lora=0)
   # The defaults of a run; configs/common.py lists all fields.
-  c = common.train(text_len=a.text_len)
+  c = common.train()
 
   # The model, its initial parameters, and its tokenizer.
   released = not (a.init or a.decoder)
@@ -67,14 +69,14 @@ def get_config(arg=None):
     if not a.tokenizer:
       raise ValueError(f"decoder={a.decoder} needs tokenizer=PATH, its tokenizer.model: that of "
                        "PaliGemma has other ids.")
-    c.model.img = dict(variant="So400m/14", image_size=a.res or 224)
+    c.model.img = dict(variant="So400m/14", image_size=a.res or defaults.RESOLUTION.value)
     c.model.llm = dict(variant=a.decoder, vocab_size=GEMMA3_VOCABULARY)
     c.init.img, c.init.llm = SIGLIP, a.decoder  # or what big_vlm.from_preset takes
   else:
     decoder, name = pick(transfers.MODELS, a.model, "model")
-    c.model.img = dict(variant="So400m/14", image_size=a.res or 224)
+    c.model.img = dict(variant="So400m/14", image_size=a.res or defaults.RESOLUTION.value)
     c.model.llm = dict(decoder)
-    c.init.model = name.format(a.res or 224)  # or any source of big_vlm.from_preset
+    c.init.model = name.format(c.model.img.image_size)  # or any source of big_vlm.from_preset
     c.tokenizer = transfers.TOKENIZER
   if a.tokenizer:
     c.tokenizer = f"sp({a.tokenizer!r}, tokensets=('loc', 'seg'))"
@@ -95,21 +97,25 @@ def get_config(arg=None):
   # Several tasks are mixed by weight: one of 2. is seen twice as often as one of 1.
   c.input.mixture = [dict(data=source(path, *val * a.train_on_val), pp=pp, weight=1.)
                      for path, val in zip(data, [[v] for v in vals] or [[]] * len(data))]
-  c.input.batch_size = 32  # of all devices together; smaller data sets do well with 8
   c.input.threads = 4  # that read and decode; if the progress line shows data wait: input.workers=8
   c.input.on_error = "raise"  # "skip" leaves broken images out and counts them
 
-  # How long: so many times over all examples of the data, or so many batches.
-  c["total_steps" if a.steps else "total_epochs"] = float(a.steps or a.epochs)
+  # What the arguments leave open: a large model needs a low learning rate and fewer steps, LoRA a
+  # higher rate, and a row of text holds the longest of data and val. See training/defaults.py.
+  size = presets.parameters({"img": dict(c.model.img) or None, "llm": dict(c.model.llm)})
+  examples = defaults.examples(c.input.mixture)
+  rate = defaults.learning_rate(size, adapters=bool(a.lora))
+  if released and not a.lora and a.model in transfers.RATES:
+    rate = defaults.Default(transfers.RATES[a.model], "the median of the best over 27 tasks")
+  duration = ({"total_steps": float(a.steps)} if a.steps else {"total_epochs": a.epochs}
+              if a.epochs else defaults.duration(size, examples))
+  resolution = {} if a.init or a.res else {"model.img.image_size": defaults.RESOLUTION}
+  defaults.set_fields(c, {
+      "text_len": a.text_len or text_lengths.default(data + vals, c.tokenizer, bool(c.model.img)),
+      "input.batch_size": defaults.batch_size(examples),  # of all devices together
+      "optimizer.lr": rate, **resolution, **duration})
   c.log_steps = 10
   c.checkpoint_fraction = 0.25  # four checkpoints in all, of which the last two are kept
-
-  # Small models need a larger rate, and LoRA a much larger one: training/learning_rate.py. Those
-  # of PaliGemma 2 are the published ones.
-  size = presets.parameters({"img": dict(c.model.img) or None, "llm": dict(c.model.llm)})
-  c.optimizer.lr = learning_rate.default(size, adapters=bool(a.lora))
-  if released and not a.lora:
-    c.optimizer.lr = transfers.RATES.get(a.model, c.optimizer.lr)
   # From 0 up over the first twentieth of the steps, then along a cosine to 0; None freezes.
   c.optimizer.schedule = (*pick(FROZEN, a.freeze, "part to freeze"),
                           (".*", dict(decay="cosine", warmup_fraction=0.05)))

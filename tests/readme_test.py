@@ -106,6 +106,7 @@ def test_own_images(project):
   assert train in short
   printed = bash(short, project)
   assert "batch.html" in printed and "trained to step 300:" in printed and "overlay" in printed
+  assert re.search(r"^config.text_len +32  24 are in my/train.jsonl, line 2, ", printed, re.M)
   assert float(re.findall(r"val/acc ([\d.]+)", printed)[-1]) >= 0.7, printed  # README: 0.76
 
 

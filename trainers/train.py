@@ -27,7 +27,7 @@ from big_vlm.checkpoints import native
 from big_vlm.checkpoints.steps import Checkpoints
 from big_vlm.data import counters, loader, mixture
 from big_vlm.planning import memory
-from big_vlm.training import loop, nan_guard, optim, same_run, setup
+from big_vlm.training import defaults, loop, nan_guard, optim, same_run, setup
 from big_vlm.training import step as steps
 from evaluators import common
 
@@ -42,6 +42,8 @@ def train(config, workdir, profile_steps=None, resume_changed=False):
   s = setup.make(config)
   distributed.broadcast_from_primary(lambda: make_workdir(workdir))
   print(optim.table(s.shapes.params, s.optimizer))
+  if chosen := defaults.table(config):
+    print(chosen)
   total, size, row = s.horizon.total, config.input.batch_size, {}
   read = counters.Counters(stream, size, config.input.on_error)
   log, save, keep = (s.horizon.steps(name, config, default) for name, default in

@@ -67,6 +67,11 @@ class Jsonl:
   def __len__(self):
     return len(self._lines)
 
+  @property
+  def line_sizes(self):
+    """Bytes of each line, int64 [N]."""
+    return self._lines[:, 3] - self._lines[:, 2]
+
   def __getitem__(self, index):
     example = self.line(index)
     for key in FILES:

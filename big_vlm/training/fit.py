@@ -15,8 +15,8 @@ from big_vlm import inputs, presets, reporting, sharding, trees
 from big_vlm.adapt import lora
 from big_vlm.data import loader, mixture, source
 from big_vlm.families import paligemma
+from big_vlm.training import defaults, loop, nan_guard, optim, schedules
 from big_vlm.training import examples as own
-from big_vlm.training import learning_rate, loop, nan_guard, optim, schedules
 from big_vlm.training import step as steps
 from big_vlm.training.setup import TrainSetup
 from pp import builder
@@ -51,7 +51,7 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
       as KerasHub's, and token ids with targets and weights or with labels: training/examples.py.
     steps: updates; None: epochs times the examples over batch_size, rounded up.
     batch_size: examples of an update; where there are fewer in all, they repeat.
-    lr: the peak; None: by the size of the model, see training/learning_rate.py.
+    lr: the peak; None: by the size of the model, see training/defaults.py.
     schedule: a name of training/schedules.py. weight_decay, optimizer: see training/optim.py.
     warmup: steps; None: a tenth of all.
     trainable: a regex that must match the whole name of a parameter, such as "img/.*", or rules
@@ -181,7 +181,8 @@ def _default_lr(vlm, rules):
   """That of adapters where the rules let nothing else train, whichever of them it is."""
   trains = trees.assign(trees.names(vlm.params), rules, "trainable")
   adapters = all(re.fullmatch(lora.TRAINABLE, name) for name, train in trains.items() if train)
-  return learning_rate.default(presets.parameters(paligemma.to_dict(vlm.config)), adapters)
+  size = presets.parameters(paligemma.to_dict(vlm.config))
+  return defaults.learning_rate(size, adapters).value
 
 
 def _train(vlm, batches, optimizer, horizon, batch_size, seed, log_every):
