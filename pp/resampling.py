@@ -161,8 +161,10 @@ def _weights(method, n, out, antialias):
   else:
     pixels, weights = _kernel_taps(METHODS[method], n, out, antialias)
   ends = np.arange(out + 1) * pixels.shape[1]
-  return scipy.sparse.csr_array(
+  matrix = scipy.sparse.csr_array(
       (weights.ravel(), np.clip(pixels, 0, n - 1).ravel(), ends), shape=(out, n))
+  matrix.eliminate_zeros()  # with antialias two fifths: of pixels just beyond the kernel
+  return matrix
 
 
 def _kernel_taps(kernel, n, out, antialias):
