@@ -3,17 +3,13 @@
 The example at (step, slot) is element step * batch_size + slot of the stream, whatever the number
 of processes and workers: the step is the whole state of the loader.
 """
-import multiprocessing
-import multiprocessing.connection
-import os
 import signal
-import threading
 
 import absl.flags
 import numpy as np
 from etils import epy
 
-from big_vlm import cpu
+from big_vlm import child_process, cpu
 from big_vlm.batch import BATCH
 
 with epy.lazy_imports(error_callback="pip install 'big_vlm[train]'"):  # slow to import
@@ -66,18 +62,11 @@ def train_batches(stream, batch_size, *, step=0, rows=None, workers=0, threads=2
 
 
 def _start_worker(worker, workers):
-  """Ctrl-C and schedulers signal the workers too, which the current step still needs."""
+  """Schedulers signal the workers too, which the current step still needs."""
   del worker, workers
   cpu.keep_freed_memory()
-  signal.signal(signal.SIGINT, signal.SIG_IGN)
+  child_process.begin()
   signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
-  threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent():
-  """A training that is killed would leave its workers, and their shared memory, for good."""
-  multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
-  os._exit(1)
 
 
 def eval_batches(examples, preprocess, batch_size, *, rows=None, threads=2, start=0):

@@ -5,14 +5,19 @@ backgrounds are plain colours and crops of scikit-learn's two photographs. It do
 Each scene lists its digits from left to right with boxes, an instance mask, captions in seven
 languages and questions with answers. Train, val and test share no handwritten sample.
 """
+import collections
+import concurrent.futures
 import dataclasses
+import functools
 import io
+import multiprocessing
 
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 from sklearn import datasets as sklearn_datasets
 
+from big_vlm import child_process
 from pp import tokenizer
 
 LANGUAGES = ("en", "de", "fr", "es", "it", "pt", "zh")
@@ -20,6 +25,9 @@ TOKENIZER_FILE = "tokenizer.model"
 VOCABULARY = 480  # 4 control pieces, 256 bytes, "\n", 80 characters; the rest are words
 # The samples of each split, after one fixed permutation of the 1,797.
 HANDWRITING = {"train": slice(0, 1200), "val": slice(1200, 1400), "test": slice(1400, 1797)}
+CHUNK = 250  # scenes that a process draws at a time, in a fifth of a second
+FEW = 10_000  # scenes that are drawn sooner than processes have started and imported NumPy and TFDS
+DRAWING = 4  # processes at most: TFDS writes in one, as fast as three can draw
 
 _COUNTS = {  # counting words for 1..5 and the noun, singular and plural
     "en": (("one", "two", "three", "four", "five"), "digit", "digits"),
@@ -49,7 +57,12 @@ class DigitsConfig(tfds.core.BuilderConfig):
 
 
 class Digits(tfds.core.GeneratorBasedBuilder):
-  """Scenes of handwritten digits with boxes, masks, captions and questions."""
+  """Scenes of handwritten digits with boxes, masks, captions and questions.
+
+  processes: that draw the scenes of a large split. More than one need a __main__ that they can
+  import, as that of a command.
+  """
+  processes = 1
   VERSION = tfds.core.Version("1.0.0")
   BUILDER_CONFIGS = [
       DigitsConfig(name="small", grid=4, brightness=0.4,
@@ -90,20 +103,62 @@ class Digits(tfds.core.GeneratorBasedBuilder):
             for split, n in zip(HANDWRITING, self.builder_config.scenes)}
 
   def _generate_examples(self, split, n):
-    for i, scene in enumerate(scenes(self.builder_config, split, n)):
-      image, instances = scene.pop("image"), scene.pop("instances")
-      yield i, {"id": f"{split}-{i:06d}", "image": _png(image), "instances": _png(instances),
-                **scene}
+    processes = min(self.processes, DRAWING) if n > FEW else 1
+    return enumerate(examples(self.builder_config, split, n, processes))
 
 
-def scenes(config, split, n):
-  """Yields n scenes of a split; each depends on the split and its number only."""
-  digits = sklearn_datasets.load_digits()
+def examples(config, split, n, processes=1):
+  """Yields the n examples of a split in order, as TFDS takes them.
+
+  Raises OSError where a process that draws them is killed.
+  """
+  draw = functools.partial(_examples, config, split)
+  chunks = [range(i, min(i + CHUNK, n)) for i in range(0, n, CHUNK)]
+  if processes == 1:
+    for chunk in chunks:
+      yield from draw(chunk)
+    return
+  # Spawned, as this process has threads, which a fork would leave without their locks.
+  pool = concurrent.futures.ProcessPoolExecutor(
+      processes, multiprocessing.get_context("spawn"), child_process.begin)
+  drawn = collections.deque()
+  try:
+    for chunk in chunks:
+      drawn.append(pool.submit(draw, chunk))
+      if len(drawn) > 2 * processes:  # TFDS may be slower in writing them
+        yield from drawn.popleft().result()
+    for chunk in drawn:
+      yield from chunk.result()
+  except concurrent.futures.process.BrokenProcessPool as e:
+    raise OSError("A process that draws scenes was killed; mostly the memory is not enough. The "
+                  "same command draws them anew.") from e
+  finally:
+    pool.shutdown(cancel_futures=True)
+
+
+def _examples(config, split, numbers):
+  made = []
+  for i, scene in zip(numbers, scenes(config, split, numbers.stop, numbers.start)):
+    image, instances = scene.pop("image"), scene.pop("instances")
+    made.append({"id": f"{split}-{i:06d}", "image": _png(image), "instances": _png(instances),
+                 **scene})
+  return made
+
+
+def scenes(config, split, n, first=0):
+  """Yields the scenes of a split from number `first` to n; each depends on the split and its
+  number only."""
+  digits, photos = _material()
   order = np.random.default_rng(0).permutation(len(digits.images))[HANDWRITING[split]]
-  photos = sklearn_datasets.load_sample_images().images
-  for i in range(n):
+  for i in range(first, n):
     rng = np.random.default_rng([list(HANDWRITING).index(split), i])
     yield _scene(rng, config, digits, order, photos)
+
+
+@functools.cache
+def _material():
+  """(the scans, the photographs) of scikit-learn."""
+  return sklearn_datasets.load_digits(), sklearn_datasets.load_sample_images().images
 
 
 def _scene(rng, config, digits, order, photos):

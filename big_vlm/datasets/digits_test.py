@@ -1,7 +1,11 @@
 import io
+import multiprocessing
 import re
+import subprocess
+import sys
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -39,6 +43,31 @@ def test_a_scene_is_a_function_of_split_and_number(config):
     return [s["image"].tobytes() for s in digits.scenes(config, split, n)]
   assert pixels("val", 5) == pixels("val", 8)[:5]
   assert len({*pixels("train", 5), *pixels("val", 5), *pixels("test", 5)}) == 15
+
+
+def test_processes_draw_the_same_scenes_in_the_same_order(monkeypatch):
+  monkeypatch.setattr(digits, "CHUNK", 3)
+  config = CONFIGS["tiny"]
+  assert list(digits.examples(config, "val", 20, 2)) == list(digits.examples(config, "val", 20))
+  assert not multiprocessing.active_children()
+  drawn = digits.examples(config, "val", 10**6, 2)
+  next(drawn)
+  for worker in multiprocessing.active_children():
+    worker.kill()
+  with pytest.raises(OSError, match="A process that draws scenes was killed"):
+    list(drawn)
+
+
+def test_processes_end_with_the_one_that_is_killed():
+  code = ("import multiprocessing as mp\nfrom big_vlm.datasets import digits\n"
+          "config = digits.Digits.BUILDER_CONFIGS[0]\n"
+          "for _ in digits.examples(config, 'train', 10**6, 2):\n"
+          "  print(*[p.pid for p in mp.active_children()], flush=True)\n")
+  drawing = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+  workers = [psutil.Process(int(pid)) for pid in drawing.stdout.readline().split()]
+  drawing.kill()
+  drawing.communicate()
+  assert len(workers) == 2 and not psutil.wait_procs(workers, timeout=20)[1]
 
 
 def test_prepared_scenes_are_these_scenes(data_dir):

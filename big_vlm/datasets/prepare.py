@@ -9,6 +9,7 @@ After a kill the same command resumes.
 import contextlib
 import importlib
 import inspect
+import os
 import pkgutil
 import sys
 
@@ -24,7 +25,7 @@ with epy.lazy_imports():  # slow to import
 NO_BUILDERS = ("base", "prepare", "conftest", "plain_pickle")
 
 
-def prepare(name, data_dir=None, manual_dir=None, allow_incomplete=False, splits=()):
+def prepare(name, data_dir=None, manual_dir=None, allow_incomplete=False, splits=(), processes=1):
   """Prepares a data set unless it exists already; returns its folder.
 
   Args:
@@ -33,6 +34,7 @@ def prepare(name, data_dir=None, manual_dir=None, allow_incomplete=False, splits
     manual_dir: folder with the files of the dataset release, if the set is made from one.
     allow_incomplete: accept a release whose counts or hashes are not those published.
     splits: prepare these splits only.
+    processes: that a builder may use which makes its examples itself.
 
   Raises:
     ValueError: the name is unknown, the release is not as published, or the set exists without one
@@ -42,6 +44,7 @@ def prepare(name, data_dir=None, manual_dir=None, allow_incomplete=False, splits
   builder = prepared.builder(name, data_dir)
   if not builder.is_prepared():
     builder.allow_incomplete, builder.only = allow_incomplete, tuple(splits)
+    builder.processes = processes
     with contextlib.redirect_stderr(raw(sys.stderr)):  # its progress bars move the cursor
       builder.download_and_prepare(
           download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
@@ -84,8 +87,9 @@ def main(argv=None):
     print(f"{about}\nWith these files in a folder DIR, it is made by\n"
           f"python -m big_vlm.datasets.prepare {args.name} --manual_dir DIR")
   else:
-    print(f"{args.name} is ready in "
-          f"{prepare(args.name, args.data_dir, args.manual_dir, args.allow_incomplete, splits)}")
+    folder = prepare(args.name, args.data_dir, args.manual_dir, args.allow_incomplete, splits,
+                     processes=os.cpu_count())
+    print(f"{args.name} is ready in {folder}")
 
 
 if __name__ == "__main__":
