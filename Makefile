@@ -31,7 +31,7 @@ quickstart: $(VENV)/installed
 	$(PY) -m evaluators.run --config $(QUICKSTART) --init digits --split test --workdir $(W)/before
 	$(PY) -m trainers.train --config $(QUICKSTART) --workdir $(W)
 	$(PY) -m evaluators.run --config $(QUICKSTART) --init $(W) --split test --workdir $(W)/after
-	$(PY) -m evaluators.compare $(W)/before $(W)/after
+	$(PY) -m tools.compare $(W)/before $(W)/after
 	@printf '%s\n' '' 'The examples, with pictures:  $(W)/after/report.html' \
 	  'Ask it yourself:  $(PY) -m tools.predict $(W) --image docs/digits.png --prompt "caption sv"' \
 	  'Train on your own images:  docs/own_data.md'

@@ -12,7 +12,9 @@ Arguments, as in configs/forkme.py:res=448,model=paligemma2_3b,data=my/train.jso
                have as many parts (task: or one for all), and each task has evals of its own
   train_on_val train on val too, and evaluate nothing
   data_dir     folder that paths in the lines are relative to, if not that of the file
-  task         answer: right or wrong; caption: CIDEr; detect: average precision
+  task         answer: right or wrong; classify: accuracy, also balanced, and a confusion matrix;
+               labels: F1 of "cat, dog"; number: how far off; caption: CIDEr; detect: average
+               precision
   model        paligemma_3b, paligemma2_3b, paligemma2_10b or paligemma2_28b
   res          224, 448 or 896 pixels
   decoder      gemma3_270m, gemma3_1b, ...: a new PaliGemma of SigLIP and this decoder, with a
@@ -42,6 +44,8 @@ from pp.names import pick
 
 # task: (evaluator type, fields of a line that it needs)
 TASKS = {"answer": ("exact_match", ()), "caption": ("caption", ()),
+         "classify": ("classification", ()), "labels": ("label_list", ()),
+         "number": ("numbers", ()),
          "detect": ("detection", ("objects/bbox", "objects/label"))}
 FROZEN = {"": (), "vit": (("img/.*", None),), "llm": (("llm/.*", None),)}
 

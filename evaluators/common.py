@@ -43,8 +43,9 @@ from pp.names import check_names, pick
 from pp.tokenizer import get_tokenizer
 
 EVALUATOR_TYPES = {name: f"evaluators.{name}" for name in (
-    "exact_match", "vqa", "caption", "counting", "detection", "segmentation", "text_spotting",
-    "tables", "sequence_error", "perplexity", "submission")}
+    "exact_match", "classification", "label_list", "numbers", "vqa", "caption", "counting",
+    "detection", "segmentation", "text_spotting", "tables", "sequence_error", "perplexity",
+    "submission")}
 
 
 def evaluators(config, model, tokenizer, mesh, run=None):
@@ -123,6 +124,7 @@ class Evaluator:
 
   The first run opens the data. sampler, max_new_tokens, grammar, cache_dtype: as VLM.generate takes
   them.
+  limit: evaluate so many of the examples, a fixed sample of them; None: all.
   steps, examples, epochs or fraction: how often a training (run: its
   schedules.TrainingHorizon) evaluates, by default at the end only; self.steps is that in steps.
   context: the config's fields; its text_len is the default of prompt_len and max_new_tokens. Other
@@ -130,7 +132,7 @@ class Evaluator:
   """
 
   def __init__(self, name, model, tokenizer, mesh, *, type, data, pp, batch_size,
-               context=None, prompt_len=None, max_new_tokens=None, sampler="greedy",
+               limit=None, context=None, prompt_len=None, max_new_tokens=None, sampler="greedy",
                grammar=None, cache_dtype=None, run=None, steps=None, examples=None, epochs=None,
                fraction=None, **score_args):
     every = dict(eval_steps=steps, eval_examples=examples, eval_epochs=epochs,
@@ -151,7 +153,10 @@ class Evaluator:
     self._decode = GenerationConfig(max_new_tokens or 0, sampler=sampler, grammar=grammar,
                                     cache_dtype=cache_dtype)
     self._model, self._mesh, self._tokenizer_name = model, mesh, tokenizer
-    self._data, self._pp, self._batch_size = data, pp, batch_size
+    if limit is not None and limit < 1:
+      raise ValueError(f"The eval {name!r} has limit={limit}: a number of examples is 1 or more.")
+    self._data, self._pp, self._batch_size, self._limit = data, pp, batch_size, limit
+    self.total = None  # examples of the data, from predict() on
     self._context = context_for(context, type, prompt_len)
     self._preprocess = model and builder.get_preprocess_fn(pp, self._context)
     self._score_args = score_args
@@ -227,6 +232,9 @@ class Evaluator:
     evaluation (any batch size), parameters and number of examples.
     """
     examples, preprocess = source.get(**self._data), self._preprocess
+    self.total = len(examples)
+    if self._limit:
+      examples = source.Sample(examples, self._limit)
     file = self._open(kept, params, examples) if kept else None
     predictions = list(file.predictions) if file else []
     begin = distributed.broadcast_from_primary(lambda: len(predictions))
@@ -285,6 +293,7 @@ class Evaluator:
   def _open(self, path, params, examples):
     """The ResumableWriter of process 0; None on others."""
     described = [self.type, self._data, self._pp, self._context, self._decode, len(examples),
+                 *([self._limit] if self._limit else []),
                  examples.fingerprint(),  # of the content: a file may have changed in its place
                  repr(self._model.config), fingerprint(params)]
     key = hashlib.sha256(json.dumps(described, default=repr).encode()).hexdigest()

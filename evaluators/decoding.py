@@ -5,6 +5,8 @@ order. What a model makes of a batch is a function answer(device, at, real), cal
 arrays, the indices of its examples, int [B], and which rows are real, bool [B]. It returns a
 function (row of this process, row of the whole batch) -> fields of the prediction.
 """
+import hashlib
+
 import numpy as np
 
 from big_vlm import distributed, sharding
@@ -84,4 +86,8 @@ def known_of(device, host, j):
   """What the prediction of row j of a batch has of its example."""
   known = to_json({k: v[j] for k, v in host.items()})
   known.setdefault("id", known["_id"])
-  return known | ({"image_size": list(device["image"].shape[-3:-1])} if "image" in device else {})
+  if "image" not in device:
+    return known
+  image = device["image"][j]
+  return known | {"image_size": list(image.shape[-3:-1]), "image_digest": hashlib.blake2b(
+      image.tobytes(), digest_size=8).hexdigest()}

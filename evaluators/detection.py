@@ -35,35 +35,53 @@ def score(predictions, tokenizer, confidence="all"):
   from evaluators.metrics import detection  # here: pycocotools
   require_keys(predictions, ["objects/bbox", "objects/label"], "detection")
   read = pick(CONFIDENCES, confidence, "confidence of objects")
+  for p in predictions:
+    require_keys([p], ["height", "width"] if "height" in p else ["image_size"], "detection")
+    check_lists(p)
+    p["pred_boxes"] = list(objects(p, tokenizer, read))
+    p["ref_boxes"] = [r for r, crowd in zip(references(p), crowds(p)) if not crowd]
+    p["references"] = [" ; ".join(
+        f"{locations.box_to_loc(r['box'])} {r['label']}" for r in p["ref_boxes"])]
+    p["score"] = fraction_found(p["pred_boxes"], p["ref_boxes"])
+    p["correct"] = p["score"] == 1
+  result = detection.coco_map(*coco_arguments(predictions))
+  reported = PERCENT if any("objects/area" in p for p in predictions) else PERCENT[:3]
+  return {k: float(result[k]) if result[k] >= 0 else math.nan  # pycocotools' -1
+          for k in reported if k == "AP" or result[k] >= 0}
+
+
+def coco_arguments(predictions):
+  """The arguments of metrics.detection.coco_map for predictions that score() has seen."""
   images, annotations, answers = [], [], []
   names = sorted({str(label) for p in predictions for label in p["objects/label"]})
   for i, p in enumerate(predictions):
-    require_keys([p], ["height", "width"] if "height" in p else ["image_size"], "detection")
     h, w = (p["height"], p["width"]) if "height" in p else p["image_size"]
-    check_lists(p)
     images.append({"id": i, "height": h, "width": w})
-    crowds = p.get("objects/is_crowd", [False] * len(p["objects/label"]))
-    references = [{"box": true_box(box, p), "label": str(label)}
-                  for box, label in zip(p["objects/bbox"], p["objects/label"])]
-    p["pred_boxes"] = list(objects(p, tokenizer, read))
-    p["ref_boxes"] = [r for r, crowd in zip(references, crowds) if not crowd]
-    p["references"] = [" ; ".join(
-        f"{locations.box_to_loc(r['box'])} {r['label']}" for r in p["ref_boxes"])]
-    areas = p.get("objects/area", [None] * len(references))
-    for r, area, crowd in zip(references, areas, crowds):
+    areas = p.get("objects/area", [None] * len(p["objects/label"]))
+    for r, area, crowd in zip(references(p), areas, crowds(p)):
       y0, x0, y1, x1 = r["box"]
       annotations.append({"image_id": i, "category_id": names.index(r["label"]),
                           "bbox": [x0 * w, y0 * h, (x1 - x0) * w, (y1 - y0) * h],
                           "iscrowd": int(crowd), **({} if area is None else {"area": area})})
     answers.append({"image_id": i, "objects": p["pred_boxes"],
                     "scores": [o["score"] for o in p["pred_boxes"]]})
-    p["score"] = fraction_found(p["pred_boxes"], p["ref_boxes"])
-    p["correct"] = p["score"] == 1
-  result = detection.coco_map(answers, images, annotations,
-                              [{"id": i, "name": name} for i, name in enumerate(names)])
-  reported = PERCENT if any("objects/area" in p for p in predictions) else PERCENT[:3]
-  return {k: float(result[k]) if result[k] >= 0 else math.nan  # pycocotools' -1
-          for k in reported if k == "AP" or result[k] >= 0}
+  return answers, images, annotations, [{"id": i, "name": name} for i, name in enumerate(names)]
+
+
+def matches(predictions):
+  """metrics.detection_matches.Matches of predictions that score() has seen."""
+  from evaluators.metrics import detection, detection_matches  # here: pycocotools
+  return detection_matches.Matches.of(detection.evaluate(*coco_arguments(predictions))[0])
+
+
+def references(p):
+  """[{"box", "label"}] of a prediction's example, with crowds."""
+  return [{"box": true_box(box, p), "label": str(label)}
+          for box, label in zip(p["objects/bbox"], p["objects/label"])]
+
+
+def crowds(p):
+  return p.get("objects/is_crowd", [False] * len(p["objects/label"]))
 
 
 def check_lists(p):

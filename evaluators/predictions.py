@@ -2,8 +2,10 @@
 
 A prediction is the model's answer to one example, with all that the pp string kept of it:
 
-  {"id", "prefix", "suffix", ..., "image_size": [h, w], "prediction": str, "tokens": [int],
-   "logprobs": [float], "finish_reason": str}
+  {"id", "prefix", "suffix", ..., "image_size": [h, w], "image_digest": str, "prediction": str,
+   "tokens": [int], "logprobs": [float], "finish_reason": str}
+
+The digest is of what the model sees: predictions about one image have the same.
 
 Scoring adds "score" (the number that is averaged, or None), "correct" (bool, or None where nothing
 is right or wrong), "references" [str], and maybe "group" (type of question), "pred_boxes" and

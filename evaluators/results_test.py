@@ -58,10 +58,10 @@ class Warnings:
     return ["odd"] * compared + ["data"] * first
 
 
-def evaluator(name, **metrics):
+def evaluator(name, total=None, **metrics):
   score = lambda rows: {f"{name}/{k}": v for k, v in metrics.items()}
   return types.SimpleNamespace(
-      name=name, type="vqa", steps=0, score=score, baseline=score,
+      name=name, type="vqa", steps=0, total=total, score=score, baseline=score,
       undefined=lambda metric: "there is one image",
       in_percent=lambda metric: metric.startswith(("acc", "cider")))
 
@@ -97,6 +97,21 @@ def test_an_undefined_metric_has_no_value_but_a_reason():
   assert re.search(r"^coco/val/cider +- +- +10$", results.table(found.values()), re.MULTILINE)
   mean = results.of_mean(Mean("coco/avg", [part], "cider"), found, {}, Warnings())
   assert mean["coco/avg/cider"]["value"] is None
+
+
+def test_a_sample_says_what_it_can_tell_of_all():
+  found = results.of(evaluator("e", total=5000, accuracy=0.7, AP=0.3, acc=1.), MIXED, {},
+                     Warnings())
+  low, high = found["e/accuracy"]["interval"]
+  assert found["e/accuracy"]["total"] == 5000 and found["e/accuracy"]["warnings"][-1] == (
+      "accuracy is of a sample, 10 of 5,000 examples: that of all is between "
+      f"{low:.1%} and {high:.1%}, with a confidence of 95 %")
+  assert found["e/AP"]["warnings"][-1].endswith("so that it may be far from that of all")
+  assert "up to 30.0% of all may be otherwise" in found["e/acc"]["warnings"][-1]
+  assert re.search(r"^e/accuracy +70\.0% +[\d.]+% to [\d.]+% .* 10 of 5000$",
+                   results.table(found.values()), re.MULTILINE)
+  whole = results.of(evaluator("e", total=10, accuracy=0.7), MIXED, {}, Warnings())
+  assert whole["e/accuracy"]["total"] is None and whole["e/accuracy"]["warnings"] == ["data"]
 
 
 def test_the_table():

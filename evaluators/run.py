@@ -26,19 +26,19 @@ PICTURES = 300  # predictions that the report shows with their image; of one eva
 
 
 def run(config, init, workdir, evals=None, split=None, config_file=None, changes=None, dtype=None,
-        adapter=None, quantize=None):
+        adapter=None, quantize=None, limit=None):
   """Runs the config's evals, or those named ("ocr,detect" or "pope/*"), on their split or another.
 
   config_file, changes: the file of the config, "path.py:arguments", and {field: value} changed in
   it; without the file, deviations from the reference protocol are not known.
   dtype: of parameters and activations; default: the config's model.dtype, as in evaluations during
   the training and in tools.predict. adapter: a folder of PEFT. quantize: "int8" or "int4" weights.
-  All are in metrics.json.
+  limit: so many examples of each eval, a fixed sample. All are in metrics.json.
 
   Returns {"name/metric": result}, results as in results.py; on processes but the first {}.
   """
   distributed.assert_same(config.to_json_best_effort(), "configs")
-  entries = choose_evals(config.evals.to_dict(), evals, split)
+  entries = choose_evals(config.evals.to_dict(), evals, split, limit)
   check_data(entries)
   folder = epath.Path(workdir)
   mesh = sharding.make_mesh(config.mesh.to_dict())
@@ -70,8 +70,9 @@ def run(config, init, workdir, evals=None, split=None, config_file=None, changes
   if not primary:
     return {}
   write_results(folder, list(found.values()), shown, {
-      **about, "evals": list(entries), "split": split or "as configured", "dtype": dtype,
-      "adapter": adapter, "quantize": quantize, "model": paligemma.to_dict(vlm.config)})
+      **about, "evals": list(entries), "split": split or "as configured", "limit": limit,
+      "dtype": dtype, "adapter": adapter, "quantize": quantize,
+      "model": paligemma.to_dict(vlm.config), "entries": entries})
   for name in entries:
     partial(folder, name).unlink(missing_ok=True)
   return found
@@ -97,10 +98,11 @@ def the_tokenizer(configured, shipped):
   return shipped or configured or None
 
 
-def choose_evals(evals, names=None, split=None):
+def choose_evals(evals, names=None, split=None, limit=None):
   """{name: entry} of a config's evals: all, or those that match names and patterns with commas.
 
-  Evals that a chosen mean averages are added. split: replaces the split of their data. Raises
+  Evals that a chosen mean averages are added. split: replaces the split of their data. limit: how
+  many of their examples to evaluate. Raises
   ValueError for a name or pattern that matches no eval, and for data without splits.
   """
   if not evals:
@@ -114,6 +116,8 @@ def choose_evals(evals, names=None, split=None):
     wanted |= set(evals[name].get("evals", ()))
   entries = {name: evals[name] for name in evals if name in wanted}
   for name, entry in entries.items():
+    if limit is not None and "data" in entry:
+      entry["limit"] = limit
     if split and "data" in entry:
       if "split" not in entry["data"]:
         raise ValueError(f"The eval {name!r} has no splits to choose from: its data are "
@@ -152,14 +156,17 @@ def save_predictions(folder, evaluator, predictions):
 
 
 def write_results(folder, found, predictions, details):
-  """Writes metrics.json and report.html, and prints the results."""
-  path = folder / "metrics.json"
+  """Writes metrics.json and report.html, and prints the results. details: what metrics.json has
+  beside the results, and the report but for "entries", the evals of the config."""
+  path, details = folder / "metrics.json", dict(details)
+  entries = details.pop("entries", {})
   metrics = {f"{r['task']}/{r['metric']}": {
       "value": results.finite(r["value"]), "interval": r["interval"],
       "published": r["published"], "majority": r["baseline"],
       "majority_fitted_on": results.FITTED_ON,
-      **{k: r[k] for k in ("n", "percent", "warnings")}} for r in found}
-  files.write_atomic(path, json.dumps({"metrics": metrics, **details}, indent=2) + "\n")
+      **{k: r.get(k) for k in ("n", "total", "percent", "warnings")}} for r in found}
+  files.write_atomic(path, json.dumps({"metrics": metrics, **details, "entries": entries}, indent=2,
+                                      default=repr) + "\n")
   page = report.write_report(folder / "report.html", title="Evaluation", results=found,
                              predictions=predictions, subtitle=details["checkpoint"],
                              details=details)
@@ -181,12 +188,14 @@ def main(argv=None):
   parser.add_argument("--evals", help="evals of the config to run, with commas, e.g. "
                                       "'okvqa/val,pope/*' (default: all)")
   parser.add_argument("--split", help="data split to evaluate instead of the config's")
+  parser.add_argument("--limit", type=int, metavar="N",
+                      help="evaluate a fixed sample of N examples, with what it can tell of all")
   model_flags.add(parser, "the config's model.dtype")
   args = parser.parse_args(argv)
   compilation.cache()
   cli.start(args)
   run(args.config, args.init, args.workdir, args.evals, args.split, args.config_file,
-      args.config_changes, args.dtype, args.adapter, args.quantize)
+      args.config_changes, args.dtype, args.adapter, args.quantize, args.limit)
 
 
 if __name__ == "__main__":

@@ -117,6 +117,25 @@ def test_a_killed_run_goes_on_with_the_same_figures(done, make_config, init, tmp
     np.testing.assert_allclose(result["interval"] or 0, results[key]["interval"] or 0, atol=1e-6)
 
 
+def test_a_part_of_the_examples(done, make_config, init, tmp_path):
+  """Drawn from all of the split, the same for every model, and within those of a larger part."""
+  whole, some = done[0], {}
+  for limit in (10, 20):
+    run.run(make_config(), init, tmp_path / str(limit), evals="ocr", limit=limit)
+    some[limit] = [json.loads(line) for line in
+                   (tmp_path / str(limit) / "predictions/ocr.jsonl").read_text().splitlines()]
+  ids = {limit: [p["id"] for p in rows] for limit, rows in some.items()}
+  assert ids[10] == sorted(ids[10]) and set(ids[10]) < set(ids[20]) and len(ids[20]) == 20
+  all_ = {p["id"]: p for p in predictions(whole)["ocr"]}
+  assert all(p["prediction"] == all_[p["id"]]["prediction"] for p in some[20])
+  told = json.loads((tmp_path / "10/metrics.json").read_text())
+  assert told["limit"] == 10 and told["metrics"]["ocr/acc"]["n"] == 10
+  assert told["metrics"]["ocr/acc"]["total"] == 64
+  assert "is of a sample, 10 of 64 examples" in told["metrics"]["ocr/acc"]["warnings"][-1]
+  with pytest.raises(ValueError, match="has limit=0: a number of examples is 1 or more"):
+    run.run(make_config(), init, tmp_path / "none", evals="ocr", limit=0)
+
+
 def test_the_command_evaluates_in_fewer_bits(make_config, init, tmp_path, monkeypatch):
   seen, whole, predict = {}, run.run, common.Evaluator.predict
 

@@ -8,11 +8,14 @@ from PIL import Image
 
 from evaluators import (
     caption,
+    classification,
     common,
     counting,
     detection,
     exact_match,
+    label_list,
     mean,
+    numbers,
     perplexity,
     segmentation,
     sequence_error,
@@ -36,6 +39,39 @@ def test_exact_match():
   rows = [row("3", "3"), row("three", "3"), row("3 ", "3")]
   assert exact_match.score(rows, None) == {"acc": pytest.approx(1 / 3)}
   assert [r["correct"] for r in rows] == [True, False, False]
+
+
+def test_classes_count_the_same_however_rare_they_are():
+  rows = [row(*pair, logprobs=[-.1, -.1], tokens=[5, 1]) for pair in
+          (("cat", "cat"), ("cat ", "cat"), ("cat", "cat"), ("cow", "dog"))]
+  assert classification.score(rows, None) == {
+      "acc": .75, "balanced_acc": .5, "macro_f1": pytest.approx(1 / 3),
+      "calibration_error": pytest.approx(np.exp(-.2) - .75)}
+  assert [r["correct"] for r in rows] == [True, True, True, False]
+  assert rows[3]["classes"] == ["dog", "cow"] and rows[0]["probability"] == np.exp(-.2)
+  without = classification.score([row("cat", "cat")], None)
+  assert np.isnan(without["calibration_error"]) and without["balanced_acc"] == 1
+  assert "log-probabilities" in classification.UNDEFINED["calibration_error"]
+
+
+def test_lists_of_labels():
+  rows = [row("dog,cat", "cat, dog"), row("cat, cow", "cat"), row("", "")]
+  assert label_list.score(rows, None) == {
+      "micro_f1": pytest.approx(6 / 7), "macro_f1": pytest.approx(2 / 3), "all_right": 2 / 3}
+  assert label_list.score([row("a;b", "b ; a")], None, separator=";")["all_right"] == 1
+  assert np.isnan(label_list.score([row("", "")], None)["micro_f1"])
+  with pytest.raises(ValueError, match="separator=' ' is not a text"):
+    label_list.check(" ")
+
+
+def test_numbers():
+  rows = [row("3", "4"), row("1,000", "1000"), row("many", "2")]
+  assert numbers.score(rows, None) == {"mae": .5, "rmse": pytest.approx(.5**.5),
+                                       "not_numbers": pytest.approx(1 / 3)}
+  assert [(r["score"], r["correct"]) for r in rows] == [(1, False), (0, True), (None, False)]
+  assert np.isnan(numbers.score([row("many", "2")], None)["mae"]) and "mae" in numbers.UNDEFINED
+  with pytest.raises(ValueError, match="'two' of the prediction 'a', which is not a number"):
+    numbers.score([row("3", "two")], None)
 
 
 TEN = ["2"] * 3 + ["two"] + ["Two."] + ["3"] * 5

@@ -143,6 +143,15 @@ def get_config(arg):
   assert "okvqa/val/accuracy 0.0" in printed and "trained to step 1: " in printed
 
 
+def test_is_it_better(project):
+  printed = bash(blocks("compare", "bash")[0].replace("digits/swedish", "digits/tiny").replace(
+      "quickstart.py", "quickstart.py:tiny").replace("--limit 400", "--limit 20"), project)
+  assert re.search(r"^difference +int4 - whole +95 % interval +p +test$", printed, re.MULTILINE)
+  assert re.search(r"^swedish/acc .* McNemar$", printed, re.MULTILINE), printed
+  assert "is of a sample, 20 of 64 examples" in printed
+  assert (project / "workdirs/compare.html").exists()
+
+
 def test_before_a_long_run_and_during_it(project):
   run, look = blocks("training", "bash")
   assert "trained to step 20:" in bash(run, project)
@@ -157,7 +166,7 @@ def test_every_block_is_run_above():
            for kind in ("bash", "python", "json")}
   assert {key: n for key, n in count.items() if n} == {
       ("README", "bash"): 3, ("README", "python"): 1, ("use", "python"): 2,
-      ("use", "bash"): 1, ("use", "json"): 1,
+      ("use", "bash"): 1, ("use", "json"): 1, ("compare", "bash"): 1,
       ("own_data", "bash"): 2, ("own_data", "json"): 1, ("papers", "bash"): 1,
       ("training", "bash"): 2, ("weights", "bash"): 1, ("weights", "python"): 1}
 

@@ -6,6 +6,8 @@
 """
 from typing import Protocol
 
+import numpy as np
+
 from big_vlm.data import jsonl, memory, tfds
 
 OURS = {"jsonl": jsonl.Jsonl, "memory": memory.Memory}
@@ -28,3 +30,21 @@ class Source(Protocol):
 def get(name, **kw):
   """Returns the Source of a config's `data`; its other keys are arguments of the class."""
   return OURS[name](**kw) if name in OURS else tfds.Tfds(name, **kw)
+
+
+class Sample:
+  """`count` examples of a Source, or all, in its order. Which ones depends on how many it has, and
+  those of a smaller count are among them."""
+
+  def __init__(self, examples, count):
+    drawn = np.random.default_rng(0).permutation(len(examples))[:count]
+    self._examples, self._indices = examples, np.sort(drawn)
+
+  def __len__(self):
+    return len(self._indices)
+
+  def __getitem__(self, index):
+    return self._examples[int(self._indices[index])]
+
+  def fingerprint(self):
+    return self._examples.fingerprint()

@@ -45,6 +45,17 @@ def coco_map(predictions, images, annotations, categories, denominator=locations
       scores other than that of the objects, a score, box or bbox that is not finite, and for
       a set without images or annotations.
   """
+  evaluation, found, unknown = evaluate(predictions, images, annotations, categories, denominator)
+  with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress and table
+    evaluation.accumulate()
+    evaluation.summarize()
+  stats = {name: float(value) for name, value in zip(STATS, evaluation.stats, strict=True)}
+  return {**stats, "unknown_labels": unknown, "detections": found}
+
+
+def evaluate(predictions, images, annotations, categories, denominator=locations.BINS - 1):
+  """(pycocotools COCOeval after evaluate(), number of detections, number of those without a known
+  label); arguments and errors as of coco_map()."""
   sizes = ids.unique(images, "images")
   for i, image in sizes.items():
     if not (0 < image["height"] < math.inf and 0 < image["width"] < math.inf):
@@ -61,10 +72,7 @@ def coco_map(predictions, images, annotations, categories, denominator=locations
     evaluation = cocoeval.COCOeval(
         _dataset(truth, number, names), _dataset(found, number, names), "bbox")
     evaluation.evaluate()
-    evaluation.accumulate()
-    evaluation.summarize()
-  stats = {name: float(value) for name, value in zip(STATS, evaluation.stats, strict=True)}
-  return {**stats, "unknown_labels": unknown, "detections": len(found)}
+  return evaluation, len(found), unknown
 
 
 def _annotation(i, annotation, number, names):

@@ -7,6 +7,8 @@ import collections
 import math
 import statistics
 
+from evaluators.report import diagrams
+
 _BINS = 24
 _GROUPS = 40  # of a task; the others of a longer list are one
 WIDTH, HEIGHT = 300, 84  # units of a plot, without its axis
@@ -21,7 +23,8 @@ def panels(predictions):
   for p in predictions:
     by_task[str(p["task"])].append(p)
   return [{"task": task, "tally": tally(some), "histogram": _histogram(some), "ends": _ends(some),
-           "groups": _groups(some)} for task, some in by_task.items()]
+           "groups": _groups(some), "confusion": diagrams.confusion(some),
+           "calibration": diagrams.calibration(some)} for task, some in by_task.items()]
 
 
 def verdict(p):

@@ -283,6 +283,23 @@ def test_panels_of_tasks(page):
   assert got.text.count("ended by: eos 100.0") == 1
 
 
+def test_classes_have_a_confusion_matrix_and_a_calibration_curve(page):
+  pairs = (("cat", "cat"), ("cat", "cat"), ("cat", "<dog>"), ("<dog>", "<dog>"))
+  rows = [{**TEXT, "classes": list(pair), "probability": .9, "correct": pair[0] == pair[1]}
+          for pair in pairs]
+  got = page(predictions=rows)
+  cells = [td for td in got.of("td") if "--share" in td.get("style", "")]
+  assert [td["style"] for td in cells] == [
+      "--share:1.000", "--share:0.000", "--share:0.333", "--share:0.667"]
+  assert cells[2]["title"] == "cat answered as <dog>: 1, 33%"
+  circle, = got.of("circle")
+  assert (circle["cx"], circle["cy"], circle["r"]) == ("90.0", "25.0", "7.0")
+  assert "they are 15.0\u2009% apart" in got.text
+  many = page(predictions=[{**TEXT, "classes": [str(i), str(i)]} for i in range(40)])
+  assert len(many.of("div", "matrix")) == 1 and "24 rarer classes are together" in many.text
+  assert not page(predictions=[TEXT]).of("div", "matrix")
+
+
 def test_heights_of_a_histogram_are_fractions_of_the_tallest_bin(page):
   rows = [{**TEXT, "tokens": [0] * n, "correct": ok} for n, ok in
           ((1, True), (1, False), (1, False), (1, False), (2, True))]

@@ -1,0 +1,223 @@
+"""Puts evaluations side by side: python -m tools.compare workdirs/a/test workdirs/b/test
+
+Each folder is the --workdir of an `evaluators.run` of the same examples. Prints every metric that
+all of them have, then examples of each eval to which their answers differ, with the reference;
+boxes are in the reports. Then how far each is from the first: the difference of each metric with
+its 95 % interval, by the bootstrap over images, and how likely chance gives such a difference.
+"""
+import json
+from typing import NamedTuple
+
+from etils import epath
+
+from big_vlm import cli
+from big_vlm.data import source
+from big_vlm.reporting import columns
+from evaluators import paired, report, results
+from evaluators.predictions import whole_picture
+from pp.foreign import parse_json, read_bytes, reading
+from pp.printable import printable
+
+MAX_BYTES = 1 << 30  # of a metrics.json or a file of predictions
+MOST = 40  # characters of an answer that are shown
+PICTURES = 300  # on a page
+
+
+class Evaluation(NamedTuple):
+  folder: epath.Path
+  name: str  # the part of the folder that tells it from the others
+  metrics: dict  # {"eval/metric": result}
+  evals: list  # names
+  entries: dict  # of the evals' config, {} of older evaluations
+
+
+def read_evaluations(folders):
+  """[Evaluation]. Raises FileNotFoundError for a folder without one, and ValueError where they have
+  no metric in common."""
+  folders = [epath.Path(folder) for folder in folders]
+  read = [read_metrics(folder) for folder in folders]
+  found = [Evaluation(folder, name, told["metrics"], told["evals"], told.get("entries", {}))
+           for folder, name, told in zip(folders, short_names(folders), read)]
+  if not common_metrics(found):
+    raise ValueError("These evaluations have no metric in common: "
+                     + "; ".join(f"{e.folder} has {', '.join(e.metrics) or 'none'}" for e in found))
+  return found
+
+
+def common_metrics(evaluations):
+  """{"eval/metric": eval} that all of them have."""
+  first = evaluations[0]
+  return {key: max((t for t in first.evals if key.startswith(f"{t}/")), key=len)
+          for key in first.metrics if all(key in e.metrics for e in evaluations)}
+
+
+def compare(evaluations, examples=5):
+  """The text of the comparison. Raises ValueError where they are of different examples."""
+  names = [e.name for e in evaluations]
+  lines, tasks = [["metric", *names, "examples"]], common_metrics(evaluations)
+  for key, task in tasks.items():
+    row = [{**e.metrics[key], "metric": key.removeprefix(f"{task}/")} for e in evaluations]
+    lines.append([key, *(results.text(r["value"], r) for r in row),
+                  " / ".join(dict.fromkeys(str(r["n"]) for r in row))])
+  parts = [columns(lines)]
+  predictions = {task: read_predictions(evaluations, task)
+                 for task in dict.fromkeys(tasks.values())}
+  for task, rows in predictions.items():
+    if found := different(rows)[:examples]:
+      parts.append(columns([[task, "reference", *names], *found], left=range(2 + len(names))))
+  for other in range(1, len(evaluations)):
+    parts.append(difference(evaluations, other, tasks, predictions))
+  return "\n\n".join(parts)
+
+
+def difference(evaluations, other, tasks, predictions):
+  """The text of how evaluation `other` is different from the first."""
+  first, second = evaluations[0], evaluations[other]
+  lines, notes = [["difference", f"{second.name} - {first.name}", "95 % interval", "p", "test"]], []
+  for task, rows in predictions.items():
+    if not rows:  # such as of a mean over evals
+      continue
+    keys = [key for key in tasks if tasks[key] == task]
+    values = [{key.removeprefix(f"{task}/"): e.metrics[key]["value"] for key in keys}
+              for e in (first, second)]
+    for d in paired.differences(values, (rows[0], rows[other])):
+      percent = first.metrics[f"{task}/{d.metric}"]["percent"]
+      between = " to ".join(paired.text(x, percent, True) for x in d.interval or (None,))
+      p = "-" if d.p is None else f"{d.p:.3f}" if d.p >= 0.001 else "< 0.001"
+      lines.append([f"{task}/{d.metric}", paired.text(d.value, percent, True), between, p,
+                    d.test or "-"])
+      if d.why:
+        notes.append((f"{task}/{d.metric}", d.why))
+    now = [i for i in paired.changed((rows[0], rows[other])) if rows[other][i]["correct"]]
+    lost = len(paired.changed((rows[0], rows[other]))) - len(now)
+    if now or lost:
+      notes.append((task, f"{len(now):,} of {len(rows[0]):,} examples are right in {second.name} "
+                          f"alone, {lost:,} in {first.name} alone"))
+  return "\n".join([columns(lines), *(f"{name}: {why}" for name, why in notes)])
+
+
+def read_metrics(folder):
+  path = folder / "metrics.json"
+  if not path.exists():
+    raise FileNotFoundError(f"{folder} holds no finished evaluation: there is no {path}. Give the "
+                            "--workdir of an evaluators.run.")
+  found = parse_json(read_bytes(path, MAX_BYTES), path)
+  if not isinstance(found, dict) or not found.keys() >= {"metrics", "evals"}:
+    raise ValueError(f"{path} is not the metrics.json of an evaluators.run.")
+  return found
+
+
+def short_names(folders):
+  """The last parts of the paths that tell them apart."""
+  for count in range(1, max(len(f.parts) for f in folders) + 1):
+    names = ["/".join(f.parts[-count:]) for f in folders]
+    if len(set(names)) == len(names):
+      break
+  return names
+
+
+def read_predictions(evaluations, task):
+  """[[prediction] of each evaluation], in the order of the first; [] where the eval has none.
+
+  Raises ValueError where they are of different examples.
+  """
+  paths = [e.folder / "predictions" / f"{task}.jsonl" for e in evaluations]
+  if not all(path.exists() for path in paths):
+    return []
+  found = []
+  for path in paths:
+    with reading(path):  # lines of bytes: an answer may have U+2028, where str.splitlines cuts
+      rows = [json.loads(line) for line in read_bytes(path, MAX_BYTES).splitlines()]
+      found.append({p["_id"]: p for p in rows})
+    if alone := sorted(found[0].keys() ^ found[-1].keys()):
+      raise ValueError(f"These are evaluations of different examples: only one of {paths[0]} and "
+                       f"{path} has {alone[0]}. Evaluate both on the same data and --split.")
+  return [[rows[key] for key in found[0]] for rows in found]
+
+
+def different(rows):
+  """[[prompt, reference, answer of each evaluation]] where the answers differ."""
+  found = []
+  for some in zip(*rows):
+    texts, wanted = [p["prediction"] for p in some], reference(some[0])
+    # Boxes as text tell a reader nothing: the reports draw them.
+    if len(set(texts)) > 1 and "<loc" not in wanted:
+      found.append([printable(str(x).strip(), MOST)
+                    for x in (some[0].get("prefix", "-"), wanted, *texts)])
+  return found
+
+
+def reference(p):
+  return str(p.get("suffix", (p.get("references") or ["-"])[0]))
+
+
+def write_page(path, evaluations, said):
+  """Writes an HTML page of the examples that are right in one of two evaluations and wrong in the
+  other, with their pictures where the data are still there; returns a line about them.
+
+  said: the text of the comparison.
+  """
+  first, second = evaluations
+  shown, lost = [], []
+  for task in dict.fromkeys(common_metrics(evaluations).values()):
+    rows = read_predictions(evaluations, task)
+    indices = paired.changed(rows) if rows else []
+    examples = open_examples(first.entries.get(task)) if indices else None
+    for i in indices:
+      before, after = rows[0][i], rows[1][i]
+      picture = None
+      if len(shown) < PICTURES and examples and (example := examples(i, after["_id"])):
+        picture = whole_picture(example, None)
+      better = f"right in {second.name}" if after["correct"] else f"right in {first.name}"
+      shown.append({
+          "task": task, "id": after["id"], "group": better, "correct": after["correct"],
+          "score": float(after["correct"]), "prompt": after.get("prefix", ""), "image": picture,
+          "prediction": f"{second.name}: {after['prediction']}\n{first.name}: "
+                        f"{before['prediction']}",
+          "references": [reference(after)], "pred_boxes": after.get("pred_boxes", []),
+          "ref_boxes": after.get("ref_boxes", []),
+          **{key: after[key] for key in ("tokens", "logprobs", "finish_reason") if key in after}})
+    if indices and not examples:
+      lost.append(task)
+  page = report.write_report(
+      path, title=f"{second.name} beside {first.name}", predictions=shown,
+      subtitle=f"{len(shown):,} examples on which one of the two is right",
+      details={"comparison": said, first.name: first.folder, second.name: second.folder})
+  without = f" (without pictures of {', '.join(lost)}: their data are not here)"
+  return f"page: {page}{without * bool(lost)}"
+
+
+def open_examples(entry):
+  """A function: (index of a prediction, its "_id") -> example, None for another one; None where the
+  data of an eval cannot be opened."""
+  try:
+    examples = source.get(**entry["data"])
+    if entry.get("limit"):
+      examples = source.Sample(examples, entry["limit"])
+  except Exception:  # moved, not prepared here, or held in memory: the page goes without pictures
+    return None
+
+  def example(index, name):
+    found = examples[index] if index < len(examples) else {}
+    return found if found.get("_id") == name and "image" in found else None
+  return example
+
+
+def main(argv=None):
+  parser = cli.Parser(__doc__)
+  parser.add_argument("folders", nargs="+", metavar="FOLDER", help="--workdir of an evaluators.run")
+  parser.add_argument("--examples", type=int, default=5, help="of each eval (default: 5)")
+  parser.add_argument("--html", help="page to write of the examples that changed sides")
+  args = parser.parse_args(argv)
+  if len(args.folders) < 2:
+    parser.error("give two folders or more")
+  if args.html and len(args.folders) > 2:
+    parser.error("--html is of two folders")
+  evaluations = read_evaluations(args.folders)
+  print(said := compare(evaluations, args.examples))
+  if args.html:
+    print(f"\n{write_page(args.html, evaluations, said)}")
+
+
+if __name__ == "__main__":
+  cli.run(main)
