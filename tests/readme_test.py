@@ -10,6 +10,7 @@ import sys
 import pytest
 from PIL import Image
 
+import big_vlm
 from big_vlm.datasets import digits
 from tests import commands
 
@@ -170,6 +171,16 @@ def test_every_block_is_run_above():
       ("coming_from", "python"): 1,  # in coming_from_test.py
       ("own_data", "bash"): 2, ("own_data", "json"): 1, ("papers", "bash"): 1,
       ("training", "bash"): 2, ("weights", "bash"): 1, ("weights", "python"): 1}
+
+
+def test_contributing_names_what_is_there():
+  text = (commands.ROOT / "CONTRIBUTING.md").read_text()
+  paths = set(re.findall(r"`((?:[\w.]+/)+[\w.]*)`", text)) - {"golden/make_NAME.py"}
+  assert len(paths) > 10 and not [p for p in paths if not (commands.ROOT / p).exists()]
+  one = re.search(r"pytest (\S+) -k (\w+)", text)
+  assert f"def test_{one[2]}" in (commands.ROOT / one[1]).read_text()
+  version = re.search("^version: (.*)$", (commands.ROOT / "CITATION.cff").read_text(), re.M)[1]
+  assert version == big_vlm.__version__
 
 
 def test_links_and_folders_are_there():

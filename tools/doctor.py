@@ -1,12 +1,16 @@
 """What is wrong with this installation and machine, and the exact mend: python -m tools.doctor
 
   --workdir W   the folder in which a training is to run: disk space and permissions are those of it
+  --report      the same as Markdown for a bug report: with the questions that it answers, the
+                commit, and the config and the last metrics of W
 
 One line for each thing: "ok", "warning" (it works, but slower or not for long) or "problem" (exit
 status 1), the last two with the command that mends it. One matrix product and one sum over all
 local devices are run.
 """
+import contextlib
 import importlib.metadata
+import io
 import os
 import pathlib
 import platform
@@ -20,10 +24,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from etils import epath
 from packaging.markers import Marker
 
+import big_vlm
 from big_vlm import cli, compilation, hardware
 from big_vlm.planning import devices
+from evaluators import provenance
 
 REQUIREMENTS = pathlib.Path(__file__).parent.parent / "requirements.txt"
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
@@ -32,6 +39,19 @@ SHOWN = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 DRIVERS = {"12": 525, "13": 580}
 LEAST_DISK, LITTLE_DISK = 2**30, 50 * 2**30  # a PaliGemma 3B with Adam's state is 35 GB a save
 LEAST_FILES, LEAST_MAPS = 4096, 65530
+QUESTIONS = """\
+## What was run
+
+The command or the shortest program, and the config where there is one.
+
+## What was expected, and what came instead
+
+All of the output, with BIG_VLM_TRACEBACK=1 in the environment where it is an error.
+
+## Since when
+
+Did it work with another version, device or model?
+"""
 
 
 class Line(NamedTuple):
@@ -291,19 +311,44 @@ def findings(workdir):
                     int(maps.read_text()) if maps.exists() else LEAST_MAPS)
 
 
-def main(argv=None):
-  parser = cli.Parser(__doc__)
-  parser.add_argument("--workdir", default=".")
-  args = parser.parse_args(argv)
-  compilation.cache()
+def examine(workdir):
+  """Prints machine and findings; returns the worst status."""
   print(f"{platform.platform()}, {os.cpu_count()} CPU cores")
   worst = OK
-  for line in findings(args.workdir):
+  for line in findings(workdir):
     print(f"{line.status:8} {line.what}: {line.text}", flush=True)
     if line.mend:
       print(f"{'':8} -> {line.mend}", flush=True)
     worst = PROBLEM if PROBLEM in (line.status, worst) else worst
-  sys.exit(worst == PROBLEM)
+  return worst
+
+
+def report(workdir):
+  """Prints a bug report to complete, with ~ for the home folder; returns the worst status."""
+  print(QUESTIONS)
+  said = io.StringIO()
+  with contextlib.redirect_stdout(said):
+    code = provenance.commit() or {"commit": "not a checkout", "changed": False}
+    print(f"big_vlm {big_vlm.__version__}, {code['commit']}" + ", changed" * code["changed"])
+    worst = examine(workdir)
+  parts = {"Machine": said.getvalue()}
+  for title, name in (("Config", "config.json"), ("Last metrics", "metrics.jsonl")):
+    path = epath.Path(workdir) / name
+    if path.exists():
+      lines = path.read_text().splitlines()
+      parts[f"{title} of the work folder"] = "\n".join(lines[-1:] if name[-1] == "l" else lines)
+  for title, text in parts.items():
+    print(f"## {title}\n\n```\n{text.strip().replace(str(pathlib.Path.home()), '~')}\n```\n")
+  return worst
+
+
+def main(argv=None):
+  parser = cli.Parser(__doc__)
+  parser.add_argument("--workdir", default=".")
+  parser.add_argument("--report", action="store_true")
+  args = parser.parse_args(argv)
+  compilation.cache()
+  sys.exit((report if args.report else examine)(args.workdir) == PROBLEM)
 
 
 if __name__ == "__main__":

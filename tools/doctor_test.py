@@ -2,6 +2,7 @@ import os
 
 import pytest
 
+import big_vlm
 from tests import commands
 from tools import doctor
 
@@ -113,10 +114,13 @@ def test_the_devices_here_multiply_and_sum():
   assert line.status == "ok" and "8 devices" in line.text
 
 
-def test_the_command(tmp_path):
-  done = commands.run("tools.doctor", "--workdir", tmp_path)
+def test_the_command_as_a_bug_report(tmp_path):
+  (tmp_path / "config.json").write_text('{"seed": 5}')
+  done = commands.run("tools.doctor", "--workdir", tmp_path, "--report")
   lines = done.stdout.splitlines()
   assert done.returncode == ("problem" in {line.split(" ")[0] for line in lines}), done.stderr
   for what in ("python", "packages", "accelerator", "memory", "matrix product", "collective",
                "disk", "open files", "memory maps"):
     assert any(f" {what}: " in line for line in lines), what
+  assert lines[0] == "## What was run" and '{"seed": 5}' in lines
+  assert f"big_vlm {big_vlm.__version__}, " in done.stdout and "Last metrics" not in done.stdout
