@@ -24,6 +24,10 @@ class ModelLimits:
 
 def model_limits(config):
   """The ModelLimits of a PaliGemmaConfig; ValueError for one without a decoder, as SigLIP's."""
+  if config.txt:
+    raise ValueError("This model is SigLIP, without a decoder: it gives no answer, it compares "
+                     "images with texts. vlm.embed(images=..., texts=...) has their vectors, "
+                     "vlm.similarity and vlm.classify compare them.")
   if config.llm is None:
     raise ValueError("This model is a vision tower alone, without a decoder: it reads no text and "
                      "gives no answer. vlm.image_features(images) has what it sees.")

@@ -4,6 +4,7 @@
   big_vlm.from_preset("google/paligemma2-3b-mix-224")        Hugging Face ids; "hf://ID@REVISION"
   big_vlm.from_preset("pt_3b_224")                           big_vision's names of .npz files, which
                                                              are in $BIG_VLM_CHECKPOINTS
+  big_vlm.from_preset("siglip2_b16_256")                     and of SigLIP's, in its public bucket
   big_vlm.from_preset("digits")                              the small one that is in the package
 
 `python -m big_vlm.presets` lists all of them, `python -m big_vlm.presets okvqa` and names("okvqa")
@@ -21,6 +22,7 @@ from etils import epath
 
 from big_vlm import cli
 from big_vlm.families import exchange, paligemma, paligemma_presets
+from big_vlm.families.siglip import presets as siglip_presets
 from big_vlm.formats.npz import split_part
 
 HOW_TO_LIST = "`python -m big_vlm.presets` lists all names."
@@ -31,8 +33,9 @@ TEXT_LEN = 1024  # of a text-only model: KerasHub's; Gemma could take 8192
 class Preset:
   """A released model by name."""
   name: str
-  config: dict  # for paligemma.config: {"img": {"variant", **changes}, "llm": ...}, either or None
-  text_len: int | None  # tokens: of pretraining (PaliGemma), 1024 (text only), None (SigLIP)
+  config: dict  # for paligemma.config: {"img": {"variant", **changes}, "llm": ...}, either or None;
+  # SigLIP's has a "txt" too
+  text_len: int | None  # tokens: of pretraining (PaliGemma), 1024 (text only), of a text (SigLIP)
   uri: str  # for checkpoints.uris.fetch: "kaggle://...", "hf://...", "npz://NAME", "package://NAME"
   prompts: tuple = ()  # that it was trained on, such as "caption {lang}"; (): any text
 
@@ -40,7 +43,7 @@ class Preset:
 # {model in words: (variant of the tower, variant of the decoder)}
 MODELS = dict(paligemma_presets.MODELS)
 for _family, _part in exchange.modules("presets").items():
-  MODELS |= {model: (variant, None) if _part == "img" else (None, variant)
+  MODELS |= {model: (None, variant) if _part == "llm" else (variant, None)
              for model, variant in _family.MODELS.items()}
 
 
@@ -49,10 +52,8 @@ def _preset(name, model, uri, family=paligemma_presets):
   size = tower and int(re.search(r"\d+$", name).group())
   img = {"variant": tower, "image_size": size} if tower else None
   llm = {"variant": decoder} if decoder else None
-  text_len = TEXT_LEN if decoder else None
-  if decoder is None:
-    img["pool"] = "map"
-  elif tower:
+  text_len = TEXT_LEN
+  if tower:
     llm["vocab_size"] = paligemma_presets.VOCAB_SIZE
     if model.startswith("PaliGemma 2"):
       llm["window"] = None  # as it was trained; Gemma 2's text models have one
@@ -82,6 +83,8 @@ def _table():
         table[name] = _preset(name, model, f"hf://{name}", family)
   for model, names in paligemma_presets.NPZ:
     table |= {name: _preset(name, model, f"npz://{name}") for name in names}
+  for name, uri, config in siglip_presets.released():
+    table[name] = Preset(name, config, paligemma.config(**config).txt.length, uri)
   return table
 
 
@@ -168,7 +171,8 @@ def _count(config):
 
 
 def describe(config):
-  """A PaliGemmaConfig in words: "PaliGemma 2 3B at 448", "Gemma 2 9B", "SigLIP B/16 at 224".
+  """A PaliGemmaConfig in words: "PaliGemma 2 3B at 448", "Gemma 2 9B", "SigLIP B/16 at 224", "image
+  tower of SigLIP B/16 at 224".
 
   Sizes of no release are spelled out: "Gemma of width 32, depth 2".
   """
@@ -178,6 +182,10 @@ def describe(config):
     rows[part] = row and (None if family.SIZES & set(row) else row["variant"])
   names = {variants: model for model, variants in MODELS.items()}
   where = f" at {config.img.image_size}" if config.img else ""
+  if config.img and config.txt:
+    return siglip_presets.describe_pair(config, rows["img"] or f"of {_dimensions(config.img)},")
+  if config.txt:
+    return f"{families['txt'].family_name(config.txt)} of {_dimensions(config.txt)}"
   if (rows["img"], rows["llm"]) in names and bool(rows["img"]) == bool(config.img):
     return names[rows["img"], rows["llm"]] + where
   if config.llm is None:

@@ -68,6 +68,28 @@ KERASHUB = {  # as KerasHub publishes them, but for its slips: 28B at 448 and 89
     "opt_2.7b_en": 2_651_591_680,
     "opt_6.7b_en": 6_658_465_792,
 }
+_B16 = {224: 203_155_970, 256: 203_202_050, 384: 203_447_810, 512: 203_791_874}
+_SIGLIP2_B16 = {224: 375_187_970, 256: 375_234_050, 384: 375_479_810, 512: 375_823_874}
+_SIGLIP2_L16 = {256: 881_526_786, 384: 881_854_466, 512: 882_313_218}
+SIGLIP = {  # {the end of Hugging Face's name: parameters}
+    **{f"siglip-base-patch16-{side}": count for side, count in _B16.items()},
+    "siglip-large-patch16-256": 652_150_786, "siglip-large-patch16-384": 652_478_466,
+    "siglip-so400m-patch14-224": 877_360_306, "siglip-so400m-patch14-384": 877_960_498,
+    "siglip-base-patch16-256-multilingual": 370_626_050,
+    "siglip-so400m-patch16-256-i18n": 1_128_758_962,
+    "siglip2-base-patch32-256": 376_856_066,
+    **{f"siglip2-base-patch16-{side}": count for side, count in _SIGLIP2_B16.items()},
+    **{f"siglip2-large-patch16-{side}": count for side, count in _SIGLIP2_L16.items()},
+    "siglip2-so400m-patch14-224": 1_135_463_602, "siglip2-so400m-patch14-384": 1_136_008_498,
+    "siglip2-so400m-patch16-256": 1_135_670_962, "siglip2-so400m-patch16-384": 1_136_039_602,
+    "siglip2-so400m-patch16-512": 1_136_555_698,
+    "siglip2-giant-opt-patch16-256": 1_871_393_906, "siglip2-giant-opt-patch16-384": 1_871_885_426,
+    "siglip2-base-patch16-naflex": 375_234_050, "siglip2-so400m-patch16-naflex": 1_135_670_962,
+}
+MEDSIGLIP = 878_300_338
+KERASHUB |= {name.replace("-", "_"): count for name, count in SIGLIP.items()
+             if not name.endswith(("naflex", "siglip2-base-patch16-512"))} | {
+    "medsiglip_900m_448": MEDSIGLIP}
 OTHERS = {  # one or more of each row of Hugging Face's and big_vision's names
     "google/paligemma-3b-mix-448": PALIGEMMA[448],
     "google/paligemma-3b-pt-896": PALIGEMMA[896],
@@ -85,8 +107,11 @@ OTHERS = {  # one or more of each row of Hugging Face's and big_vision's names
     "google/vaultgemma-1b": 1_038_741_120,
     "facebook/opt-125m": 125_237_760,
     "facebook/opt-6.7b": 6_658_465_792,
-    "google/siglip-base-patch16-224": 92_884_224,
-    "google/siglip-so400m-patch14-384": 428_225_600,
+    **{f"google/{name}": count for name, count in SIGLIP.items()},
+    "google/medsiglip-448": MEDSIGLIP,
+    "webli_en_b16_224_63724782": _B16[224], "webli_en_so400m_384_58765454": 877_960_498,
+    "webli_i18n_so400m_16_256_78061115": 1_127_430_706,  # without a text head
+    "siglip2_g-opt16_384": 1_871_885_426, "siglip2_so400m16_naflex": 1_135_670_962,
     "pt_224": PALIGEMMA[224],
     "mix_448": PALIGEMMA[448],
     "pt_896.f16": PALIGEMMA[896],
@@ -144,7 +169,7 @@ def test_vocabulary_and_window(name, vocabulary, window):
 @pytest.mark.parametrize("name,tokens", [
     ("pali_gemma_3b_224", 128), ("pali_gemma_3b_mix_224", 256), ("pali_gemma_3b_mix_448", 512),
     ("google/paligemma-3b-pt-896", 512), ("mix_3b_224", 256), ("gemma2_9b_en", 1024),
-    ("google/siglip-so400m-patch14-224", None)])
+    ("google/siglip-so400m-patch14-224", 16), ("siglip2_b16_256", 64)])
 def test_text_length(name, tokens):
   assert presets.resolve(name).text_len == tokens
 
@@ -163,6 +188,12 @@ def test_text_length(name, tokens):
     ("hf://google/paligemma-3b-pt-224-jax@bfloat16/paligemma-3b-pt-224.bf16.npz",
      "hf://google/paligemma-3b-pt-224-jax@bfloat16/paligemma-3b-pt-224.bf16.npz"),
     ("pt_3b_224", "npz://pt_3b_224"),
+    ("siglip2_base_patch16_256", "kaggle://keras/siglip/keras/siglip2_base_patch16_256/1"),
+    ("siglip2_giant_opt_patch16_256", "kaggle://keras/siglip/keras/siglip2_giant_opt_patch16_256/2"),
+    ("medsiglip_900m_448", "kaggle://keras/medsiglip/keras/medsiglip_900m_448/1"),
+    ("siglip2_l16_512", "gs://big_vision/siglip2/siglip2_l16_512.npz"),
+    ("webli_en_l16_384_63634585", "gs://big_vision/siglip/webli_en_l16_384_63634585.npz"),
+    ("google/siglip2-base-patch16-naflex", "hf://google/siglip2-base-patch16-naflex"),
     ("pt_224.f16", "npz://pt_224.f16")])
 def test_uris(source, uri):
   assert presets.resolve(source).uri == uri
@@ -216,6 +247,10 @@ DESCRIBED = [
     ({"llm": {"variant": "opt_1.3b"}}, "OPT 1.3b"),
     ({"llm": {"variant": "opt_1.3b", "width": 64, "heads": 4}}, "OPT of width 64, depth 24"),
     (presets.resolve("google/siglip-so400m-patch14-384").config, "SigLIP So400m/14 at 384"),
+    (presets.resolve("siglip2_b16_naflex").config, "SigLIP 2 B/16 NaFlex"),
+    (presets.resolve("webli_i18n_b16_256_66117334").config, "SigLIP B/16 i18n at 256"),
+    ({"img": {"variant": "L/16", "pool": "map"}}, "image tower of SigLIP L/16 at 224"),
+    ({"txt": {"variant": "text_tiny"}}, "SigLIP text tower of width 32, depth 2"),
     ({"img": {"variant": "tiny"}}, "SigLIP of width 32, depth 2, at 16"),
     ({"img": {"variant": "tiny"}, "llm": {"variant": "tiny2", "depth": 2}},
      "PaliGemma with Gemma 2 decoder of width 32, depth 2, at 16"),

@@ -119,8 +119,9 @@ class VLM:
     """A new model with random parameters, which are a function of the seed.
 
     config: {"img": {...}, "llm": {...}} or one of them, each a "variant" and what differs from it:
-      {"img": {"variant": "B/16", "image_size": 256}, "llm": {"variant": "gemma_2b", "depth": 4}}.
-      families.TOWER_VARIANTS and DECODER_VARIANTS have the variants with their fields. Or the
+      {"img": {"variant": "B/16", "image_size": 256}, "llm": {"variant": "gemma_2b", "depth": 4}};
+      of a SigLIP {"img": {"variant": "B/16"}, "txt": {"variant": "text_B"}}. TOWER_VARIANTS,
+      TEXT_VARIANTS and DECODER_VARIANTS of families have the variants with their fields. Or the
       config of another VLM.
     tokenizer: "sp('my.model', tokensets=('loc', 'seg'))", see pp/tokenizer.py. The decoder's
       "vocab_size", unless the config gives it, is the tokenizer's.
@@ -134,9 +135,10 @@ class VLM:
     if not isinstance(config, paligemma.PaliGemmaConfig):
       raise ValueError(f"A config is a dict with 'img' and 'llm', or that of another VLM, not "
                        f"{config!r:.80}; from_preset(..., load_weights=False) takes a name.")
-    if tok and config.llm and config.llm.vocab_size < tok.vocab_size:
-      raise ValueError(f"The tokenizer has {tok.vocab_size} pieces and the decoder a vocab_size of "
-                       f"{config.llm.vocab_size}: the model could not read all of them.")
+    reader = config.llm or config.txt
+    if tok and reader and reader.vocab_size < tok.vocab_size:
+      raise ValueError(f"The tokenizer has {tok.vocab_size} pieces and the model a vocab_size of "
+                       f"{reader.vocab_size}: it could not read all of them.")
     model, fresh, shapes = _shapes(config, _compute_dtype(dtype, mesh))
     params = jax.jit(fresh, out_shardings=sharding.tree_sharding(mesh, shapes, rules))(seed)
     return cls(model, params, tok, mesh, tokenizer, f"random parameters of seed {seed}")
@@ -311,7 +313,8 @@ class VLM:
 
   def __repr__(self):
     c, name = self.config, presets.describe(self.config)
-    text = f"{c.llm.vocab_size:,} tokens of vocabulary" if c.llm else "no decoder"
+    reader = c.llm or c.txt
+    text = f"{reader.vocab_size:,} tokens of vocabulary" if reader else "no decoder"
     text += f", trained with {self.text_len} of text" if self.text_len else ""
     kinds = ", ".join(sorted({str(x.dtype) for x in jax.tree.leaves(self.params)}))
     count = sum(x.size for x in jax.tree.leaves(self.params))

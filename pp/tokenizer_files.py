@@ -101,6 +101,7 @@ def find(folder, multimodal=False):
   assets = folder / "assets" / "tokenizer"  # of KerasHub
   for kind, names, more in [
       ("sp", {"model": folder / "tokenizer.model"}, tokensets),
+      ("sp", {"model": folder / "spiece.model"}, tokensets),  # of SigLIP
       ("hf", {"file": folder / "tokenizer.json"}, tokensets),
       ("bpe", {"vocab": folder / "vocab.json", "merges": folder / "merges.txt"}, {}),
       ("sp", {"model": assets / "vocabulary.spm"}, tokensets),

@@ -4,6 +4,8 @@ SOURCE is what big_vlm.from_preset takes: a name, a URI, or a local checkpoint o
 Tensors pass one by one, so memory stays near the largest; DEST appears complete or not at all.
 --verify runs the model from both sides on the same input and compares every layer.
 
+--part img, txt or llm takes a tower or the decoder alone, without the projector between them.
+
 --adapter FOLDER merges LoRA adapters of PEFT into SOURCE first. --format peft writes those of a
 training with config.lora, the workdir SOURCE, alone, as a folder of PEFT for --base.
 """
@@ -26,13 +28,15 @@ DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float
 TEXT = 16  # tokens of the input that --verify runs
 
 
-def convert(source, dest, format, dtype=None, verify=False, adapter=None):
+def convert(source, dest, format, dtype=None, verify=False, adapter=None, part=None):
   """Writes the checkpoint `source` as `dest`; returns the largest difference, 0.0 unverified."""
   opened = load.open_source(uris.fetch(presets.uri(source)))
   print(f"{source}: {presets.describe(opened.config)}, {opened.nbytes / 2**30:.2f} GiB")
   if adapter:  # holds the model in memory
     base = big_vlm.from_preset(source, dtype=pick(DTYPES, opened.dtype, "dtype").__name__)
     opened = base.load_adapter(adapter).merge_lora().as_checkpoint()
+  if part:
+    opened = load.alone(opened, part)
   if dtype:
     opened = cast(opened, pick(DTYPES, dtype, "dtype"))
   written = save.save(opened, dest, format, note=reporting.counter(str(dest), "B"))
@@ -79,11 +83,15 @@ def outputs(source, config, dtype):
   shapes = trees.nested(paligemma.param_shapes(c))
   mesh = sharding.make_mesh(devices=jax.devices()[:1])
   params = load.params(leaves, sharding.tree_sharding(mesh, shapes), dtype)
-  image = c.img and rng.uniform(-1, 1, (1, c.img.image_size, c.img.image_size, 3)).astype("float32")
-  text = c.llm and rng.integers(0, c.llm.vocab_size, (1, TEXT)).astype(np.int32)
+  image, grid = paligemma.example_image(c.img) if c.img else (None, None)
+  image = None if image is None else rng.uniform(-1, 1, image.shape).astype("float32")
+  reader, length = c.llm or c.txt, c.txt.length if c.txt else TEXT
+  text = reader and rng.integers(0, reader.vocab_size, (1, length)).astype(np.int32)
 
   @jax.jit
   def run(params, image, text):
+    if c.llm is None:
+      return paligemma.tower_outputs(model, params, text, image, grid)
     mask_ar = None if text is None else jnp.ones_like(text)
     out = paligemma.outputs(model, params, text, mask_ar, image)
     out = {k: out[k] for k in ("image_hidden", "image", "hidden") if k in out}
@@ -98,7 +106,7 @@ def outputs(source, config, dtype):
       found |= {f"{name.replace('hidden', 'block')} {i}": y for i, y in enumerate(x)}
     else:
       found[name] = x
-  order = ["image_block", "image", "block", "logits"]
+  order = ["image_block", "image", "text_block", "text", "block", "logits"]
   return dict(sorted(found.items(), key=lambda item: order.index(item[0].split()[0])))
 
 
@@ -107,6 +115,7 @@ def main(argv=None):
   parser.add_argument("source")
   parser.add_argument("dest")
   parser.add_argument("--format", required=True, choices=(*load.FORMATS, "peft"))
+  parser.add_argument("--part", choices=("img", "txt", "llm"), help="a tower or the decoder alone")
   parser.add_argument("--dtype", help="of the tensors written; default: as they are")
   parser.add_argument("--verify", action="store_true")
   parser.add_argument("--adapter", help="a folder of PEFT, to be merged into the source")
@@ -114,13 +123,14 @@ def main(argv=None):
   args = parser.parse_args(argv)
   compilation.cache()
   if args.format == "peft":
-    if args.dtype or args.verify or args.adapter:
-      parser.error("--format peft writes adapters as they are: leave out --dtype, --verify and "
-                   "--adapter")
+    if args.dtype or args.verify or args.adapter or args.part:
+      parser.error("--format peft writes adapters as they are: leave out --dtype, --verify, --part "
+                   "and --adapter")
     write_adapters(args.source, args.dest, args.base)
   elif args.base:
     parser.error("--base belongs to --format peft")
-  elif convert(args.source, args.dest, args.format, args.dtype, args.verify, args.adapter) != 0:
+  elif convert(args.source, args.dest, args.format, args.dtype, args.verify, args.adapter,
+               args.part) != 0:
     sys.exit(1)
 
 

@@ -23,6 +23,8 @@ FAMILIES = {
     "gemma3": dict(llm=dict(variant="gemma3_tiny", global_every=6)),
     "opt": dict(llm=dict(variant="opt_tiny")),
     "siglip": dict(img=dict(variant="tiny", pool="map")),
+    "two towers": dict(img=dict(variant="tiny"), txt=dict(variant="text_tiny", width=16, depth=3)),
+    "text tower": dict(txt=dict(variant="text_tiny")),
 }
 
 
@@ -50,7 +52,57 @@ def test_round_trip_through_all_formats_is_bit_exact(tmp_path, family, dtype):
   assert load.open_source(at).config == config
 
 
-@pytest.mark.parametrize("family", ["paligemma2", "siglip", "opt"])
+NAFLEX = dict(img=dict(variant="tiny", naflex=True), txt=dict(variant="text_tiny", pad_token=0))
+
+
+def test_naflex_through_transformers_and_big_vision(tmp_path):
+  first = at = random_npz(tmp_path, paligemma.config(**NAFLEX))
+  for format, dest in (("hf", "hf"), ("native", "native"), ("npz", "again.npz")):
+    assert convert.convert(str(at), str(tmp_path / dest), format, verify=format == "hf") == 0
+    at = tmp_path / dest
+  assert at.read_bytes() == first.read_bytes()
+  with pytest.raises(ValueError, match="KerasHub has no class for .* NaFlex"):
+    convert.convert(str(first), str(tmp_path / "keras"), "keras")
+
+
+@pytest.mark.parametrize("format", ["hf", "keras"])
+def test_a_text_tower_without_a_head_gets_the_identity(tmp_path, format):
+  """As the released So400m/16 i18n is: the numbers stay, and transformers' class has its head."""
+  config = paligemma.config(dict(variant="tiny"), txt=dict(variant="text_tiny", out_width=None))
+  source, dest = random_npz(tmp_path, config), tmp_path / "dest"
+  convert.convert(str(source), str(dest), format)
+  written = load.open_source(dest)
+  np.testing.assert_array_equal(written.leaves["txt/head/kernel"].read(()), np.eye(32))
+  before, after = (convert.outputs(load.open_source(p), load.open_source(p).config, "float32")
+                   for p in (source, dest))
+  np.testing.assert_allclose(before["logits"], after["logits"], atol=1e-5)
+
+
+def test_parts_of_models(tmp_path):
+  """Two towers -> the image tower -> a PaliGemma's; and a PaliGemma's tower alone."""
+  pair = random_npz(tmp_path, paligemma.config(**FAMILIES["two towers"]))
+  convert.convert(str(pair), str(tmp_path / "img"), "hf", part="img")
+  convert.convert(str(pair), str(tmp_path / "txt"), "hf", part="txt")
+  img, txt = (load.open_source(tmp_path / part) for part in ("img", "txt"))
+  assert set(img.config.parts) == {"img/"} and set(txt.config.parts) == {"txt/"}
+  vlm = paligemma.config(**FAMILIES["paligemma"])
+  for source in (img, load.open_source(pair)):
+    leaves = load.parts({"img": source}, vlm)
+    assert not any("MAPHead" in n or "head" in n for n in leaves)
+    np.testing.assert_array_equal(leaves["img/pos_embedding"].read(()),
+                                  img.leaves["img/pos_embedding"].read(()))
+  (tmp_path / "vlm").mkdir()
+  whole = random_npz(tmp_path / "vlm", vlm)
+  convert.convert(str(whole), str(tmp_path / "tower"), "hf", part="img")
+  tower = load.open_source(tmp_path / "tower")
+  leaves = load.parts({"img": tower, "txt": load.open_source(pair)},
+                      paligemma.config(**FAMILIES["two towers"]))
+  assert {"img/embedding/kernel", "txt/head/kernel"} <= set(leaves)
+  with pytest.raises(ValueError, match="has no 'txt' part; it is PaliGemma"):
+    convert.convert(str(whole), str(tmp_path / "x"), "hf", part="txt")
+
+
+@pytest.mark.parametrize("family", ["paligemma2", "siglip", "two towers", "opt"])
 def test_verify_compares_every_layer(tmp_path, capsys, family):
   source = random_npz(tmp_path, paligemma.config(**FAMILIES[family]))
   assert convert.convert(str(source), str(tmp_path / "out"), "hf", verify=True) == 0

@@ -12,6 +12,8 @@ so a conversion is write(path, open_source(other)), one tensor in memory at a ti
 import collections
 import dataclasses
 
+import numpy as np
+
 from big_vlm.families import paligemma
 from big_vlm.formats import param_map
 from big_vlm.formats.lazy_array import LazyArray
@@ -39,6 +41,20 @@ class Checkpoint:
   def check(self):
     """Raises ValueError unless the leaves are those of the config's model, in name and shape."""
     param_map.compare(self.leaves, shapes(self.config), self.path)
+
+  def with_text_head(self):
+    """The Checkpoint, with the identity for the head that the text tower of SigLIP So400m/16 i18n
+    lacks: the classes of transformers and KerasHub always have one."""
+    txt = self.config.txt
+    if not txt or txt.out_width:
+      return self
+    dtype = self.leaves["txt/Embed_0/embedding"].dtype
+    head = {"txt/head/kernel": np.eye(txt.width, dtype=dtype),
+            "txt/head/bias": np.zeros(txt.width, dtype)}
+    config = dataclasses.replace(
+        self.config, txt=dataclasses.replace(txt, out_width=txt.width))
+    return dataclasses.replace(self, config=config, leaves=self.leaves | {
+        name: from_array(x) for name, x in head.items()})
 
   @property
   def nbytes(self):

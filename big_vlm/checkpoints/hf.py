@@ -52,10 +52,10 @@ def open_source(path):
   mappings = paligemma_hf.param_map(config, paligemma_hf.padding_rows(described))
   leaves = param_map.import_(mappings, tensors, shapes(config), path)
   tokenizer = tokenizer_files.find(folder, multimodal=None not in (config.img, config.llm))
-  if tokenizer and config.llm:
-    tokenizer_files.check(folder, tokenizer, config.llm.vocab_size)
+  if tokenizer and (reader := config.llm or config.txt):
+    tokenizer_files.check(folder, tokenizer, reader.vocab_size)
   hf_settings.check(folder, described, config, tokenizer)
-  return Checkpoint(str(path), config, leaves, tokenizer)
+  return Checkpoint(str(path), config, leaves, tokenizer, config.txt and config.txt.length)
 
 
 def _check_head(tensors, path):
@@ -99,6 +99,7 @@ def write(path, source, note, max_shard=safetensors.MAX_SHARD):
   note(done, total): bytes of weights written. Raises ValueError, before anything is written, for a
   model that transformers has no class of.
   """
+  source = source.with_text_head()
   folder, config = pathlib.Path(path), source.config
   described = paligemma_hf.export_config(config, source.dtype)
   again = paligemma_hf.import_config(described, "config.json")

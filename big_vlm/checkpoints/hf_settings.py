@@ -41,7 +41,9 @@ def check(folder, described, config, tokenizer):
     if isinstance(ends, list) and len(ends) > 1:  # of chat models, which end a turn
       print(f"{where['generation_config.json']} ends answers at any of {ends}: name those that are "
             f"not the eos, as generate(stop=('eos', {ends[-1]})).")
-    table = foreign_keys.TOKENIZER if config.img else foreign_keys.TEXT_TOKENIZER
+  if config.llm or config.txt:
+    table = (foreign_keys.TOWER_TOKENIZER if config.txt else
+             foreign_keys.TOKENIZER if config.img else foreign_keys.TEXT_TOKENIZER)
     for name in NAMES:
       if name in files and tokenizer:
         foreign_keys.check(files[name], table, where[name])

@@ -21,7 +21,7 @@ GOLDEN = pathlib.Path(__file__).parents[2] / "tests" / "golden"
 TEXT = ["hf_paligemma", "hf_paligemma_old", "hf_paligemma2", "hf_gemma", "hf_gemma_mha", "hf_opt",
         "hf_vaultgemma", "hf_gemma_bf16", "hf_gemma3"]
 SIGLIP = ["hf_siglip", "hf_siglip_pair"]
-ALL = [*TEXT, "hf_gemma2", *SIGLIP]
+ALL = [*TEXT, "hf_gemma2", *SIGLIP, "hf_siglip2", "hf_siglip2_naflex"]
 CLOSE = dict(rtol=0, atol=5e-5)  # float32 noise is 2e-5 of logits up to 10; 1e-4 is promised
 
 
@@ -111,11 +111,12 @@ def test_greedy_tokens_are_those_of_transformers(name, file):
 def test_siglip_embeds_images_as_transformers(name):
   golden, src = np.load(GOLDEN / name / "golden.npz"), hf.open_source(GOLDEN / name)
   assert src.config.img.pool == "map" and src.config.llm is None
+  assert bool(src.config.txt) == (name == "hf_siglip_pair")
   np.testing.assert_allclose(embedding(src, golden["image"]), golden["pooled"], **CLOSE)
   tower = dataclasses.replace(src.config.img, pool="none")
   plain = dataclasses.replace(
       src, config=paligemma.PaliGemmaConfig(tower, None),
-      leaves={n: x for n, x in src.leaves.items() if "MAPHead" not in n})
+      leaves={n: x for n, x in src.leaves.items() if n.startswith("img/") and "MAPHead" not in n})
   np.testing.assert_allclose(embedding(plain, golden["image"]), golden["last_hidden"], **CLOSE)
 
 
@@ -145,7 +146,8 @@ def test_half_precision_stays_as_it_is(name, dtype, tmp_path):
 def test_tensors_are_written_as_transformers_wrote_them(tmp_path):
   """Our folder holds, under hub names, the tensors that the model came with."""
   for name, kind in [("hf_paligemma2", "paligemma"), ("hf_gemma2", "gemma2"), ("hf_opt", "opt"),
-                     ("hf_siglip", "siglip_vision_model")]:
+                     ("hf_siglip", "siglip_vision_model"), ("hf_siglip_pair", "siglip"),
+                     ("hf_siglip2_naflex", "siglip2")]:
     hf.write(tmp_path / name, hf.open_source(GOLDEN / name), quiet)
     wanted = hf.hub_spelling(safetensors.read_folder(GOLDEN / name), kind, "")
     got = safetensors.read_folder(tmp_path / name)
@@ -187,9 +189,9 @@ def test_all_spellings_lead_to_that_of_the_hub(kind, spellings):
       assert list(hf.hub_spelling({name: None}, kind, "")) == [hub]
 
 
-def test_tied_heads_text_towers_and_buffers_are_left_out():
-  ignored = ["lm_head.weight", "language_model.lm_head.weight", "text_model.final_layer_norm.bias",
-             "logit_scale", "logit_bias", "vision_model.embeddings.position_ids",
+def test_tied_heads_and_buffers_are_left_out():
+  ignored = ["lm_head.weight", "language_model.lm_head.weight",
+             "vision_model.embeddings.position_ids", "text_model.embeddings.position_ids",
              "vision_tower.head.probe", "model.layers.0.self_attn.rotary_emb.inv_freq"]
   assert hf.hub_spelling(dict.fromkeys(ignored), "paligemma", "") == {}
   with pytest.raises(ValueError, match="norm.weight is there twice"):

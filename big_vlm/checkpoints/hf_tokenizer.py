@@ -15,6 +15,7 @@ from pp.registry import parse_call
 from pp.tokenizer import added_pieces, get_tokenizer
 
 IMAGE = "<image>"
+SIGLIP = {"siglip": "SiglipProcessor", "siglip2": "Siglip2Processor"}  # its processors
 SPECIAL = ("bos_token", "eos_token", "pad_token")
 LEFT = {"padding_side": "left"}  # generation continues behind the prompt; transformers' is right
 BILINEAR = 2  # PIL's number; as the images that our models are trained on, here and by big_vision
@@ -26,8 +27,15 @@ def write(folder, config, tokenizer):
   tokenizer: a tokenizer string, or None. Its bos, eos and pad ids overrule those of `config`.
   """
   folder, image = pathlib.Path(folder), config.get("image_token_index")  # None: not a PaliGemma
+  kind = config["model_type"]
   processor = {} if image is None else {"processor_class": "PaliGemmaProcessor"}
-  if tokenizer:
+  if kind.startswith("siglip"):
+    processor = {"processor_class": SIGLIP[kind]} if kind in SIGLIP else {}
+    if tokenizer:
+      length = config.get("text_config", config)["max_position_embeddings"]
+      _dump(folder / "tokenizer_config.json",
+            _write_tower_tokenizer(folder, tokenizer, length) | processor)
+  elif tokenizer:
     ids = {f"{what}_id": i if i >= 0 else None for what, i in _ids(tokenizer).items()}
     config = config | ids
     names = _write_tokenizer(folder, tokenizer, image) | processor
@@ -39,7 +47,7 @@ def write(folder, config, tokenizer):
   if "eos_token_id" in config:
     ids = {f"{what}_id": config[f"{what}_id"] for what in SPECIAL}
     _dump(folder / "generation_config.json", {"_from_model_config": True, **ids})
-  if "image_size" in (vision := config.get("vision_config", config)):
+  if "patch_size" in (vision := config.get("vision_config", config)):
     _dump(folder / "preprocessor_config.json", _image_processor(vision) | processor)
 
 
@@ -53,12 +61,49 @@ def _ids(tokenizer):
 
 
 def _image_processor(vision):
-  tokens, side = vision.get("num_image_tokens"), vision["image_size"]
-  more = {} if tokens is None else {"image_seq_length": tokens}
-  return dict(image_processor_type="SiglipImageProcessor", do_resize=True, do_rescale=True,
-              do_normalize=True, do_convert_rgb=None, size=dict(height=side, width=side),
-              resample=BILINEAR, rescale_factor=1 / 255, image_mean=[0.5] * 3,
-              image_std=[0.5] * 3, **more)
+  if "num_patches" in vision:  # NaFlex
+    name = "Siglip2ImageProcessor"
+    more = dict(patch_size=vision["patch_size"], max_num_patches=vision["num_patches"])
+  else:
+    name, side = "SiglipImageProcessor", vision["image_size"]
+    more = dict(size=dict(height=side, width=side))
+  if (tokens := vision.get("num_image_tokens")) is not None:
+    more["image_seq_length"] = tokens
+  return dict(image_processor_type=name, do_resize=True, do_rescale=True, do_normalize=True,
+              do_convert_rgb=None, resample=BILINEAR, rescale_factor=1 / 255,
+              image_mean=[0.5] * 3, image_std=[0.5] * 3, **more)
+
+
+def _write_tower_tokenizer(folder, name, length):
+  """The same of SigLIP's, whose texts end with eos and are padded on the right to `length`.
+
+  Gemma's pieces, of SigLIP 2, are a Siglip2Tokenizer, which lower-cases as the models were trained;
+  the GemmaTokenizer of some released files does not. Others are a SiglipTokenizer.
+  """
+  shared = {"padding_side": "right", "model_max_length": length}
+  if parse_call(name)[0] == "hf":
+    tokenizer_files.save(name, folder)
+    beside = folder / "tokenizer_config.json"
+    return shared | {"tokenizer_class": "Siglip2Tokenizer"} | (
+        json.loads(beside.read_text()) if beside.exists() else {})
+  tokenizer, model = get_tokenizer(name), tokenizer_files.serialized(name)
+  proto = sentencepiece_model_pb2.ModelProto()
+  proto.ParseFromString(model)
+  special = {what: tokenizer.piece(i) for what, i in _ids(name).items() if i >= 0}
+  special["unk_token"] = proto.pieces[proto.trainer_spec.unk_id].piece
+  if proto.trainer_spec.model_type != proto.trainer_spec.BPE:
+    (folder / "spiece.model").write_bytes(model)
+    special.pop("bos_token", None)
+    special["pad_token"] = special["eos_token"]
+    return {"tokenizer_class": "SiglipTokenizer", **special, **shared}
+  (folder / "tokenizer.model").write_bytes(model)
+  fast, _ = from_sentencepiece(proto)
+  eos = special["eos_token"]
+  fast.post_processor = processors.TemplateProcessing(
+      single=f"$A {eos}", pair=f"$A {eos} $B {eos}",
+      special_tokens=[(eos, fast.token_to_id(eos))])
+  fast.save(str(folder / "tokenizer.json"))
+  return {"tokenizer_class": "Siglip2Tokenizer", **special, **shared, "do_lower_case": True}
 
 
 def _write_tokenizer(folder, name, image):

@@ -32,17 +32,16 @@ def open_source(path):
   """The Checkpoint of a preset. Raises ValueError or FileNotFoundError, which name the file."""
   folder = pathlib.Path(path)
   config = import_config(config_json.read(folder), folder / "config.json")
-  families = exchange.modules("keras")
-  roots = "|".join(m.ROOT for m in families if hasattr(m, "ROOT"))
-  ignored = "|".join([SEEDS, *(m.IGNORED for m in families if hasattr(m, "IGNORED"))])
-  tensors = {re.sub(f"^({roots})", "", n): x for n, x in h5.read_folder(folder).items()}
-  tensors = {n: x for n, x in tensors.items() if not re.fullmatch(ignored, n)}
+  ignored = "|".join([SEEDS, *(m.IGNORED for m in exchange.modules("keras")
+                               if hasattr(m, "IGNORED"))])
+  tensors = {n: x for n, x in h5.read_folder(folder).items() if not re.fullmatch(ignored, n)}
   leaves = param_map.import_(paligemma_keras.param_map(config), tensors, shapes(config), path)
-  tokenizer = config.llm and tokenizer_files.find(folder, multimodal=config.img is not None)
+  reader = config.llm or config.txt
+  tokenizer = reader and tokenizer_files.find(folder, multimodal=bool(config.img and config.llm))
   if tokenizer:
-    tokenizer_files.check(folder, tokenizer, config.llm.vocab_size)
+    tokenizer_files.check(folder, tokenizer, reader.vocab_size)
   keras_settings.check(folder, config, import_config)
-  return Checkpoint(str(path), config, leaves, tokenizer)
+  return Checkpoint(str(path), config, leaves, tokenizer, config.txt and config.txt.length)
 
 
 def import_config(described, where):
@@ -87,6 +86,7 @@ def write(path, source, note, max_shard=h5.MAX_SHARD):
   note(done, total): bytes of weights written. Raises ValueError, before anything is written, for a
   model or a tokenizer that KerasHub has no class of.
   """
+  source = source.with_text_head()
   config = source.config
   backbone = export_config(config, source.dtype)
   source.check()

@@ -4,7 +4,7 @@
     task.json              GemmaCausalLM and the like: backbone and preprocessor nested
     preprocessor.json      tokenizer (and image converter) nested, text length
     tokenizer.json         settings; the vocabulary is in assets/tokenizer/
-    image_converter.json   PaliGemma only
+    image_converter.json   PaliGemma and SigLIP only
     metadata.json          for people: versions, number of parameters, date
     assets/tokenizer/      vocabulary.spm, or vocabulary.json and merges.txt
 """
@@ -20,10 +20,12 @@ VERSIONS = {"keras_version": "3.15.1", "keras_hub_version": "0.32.0"}  # whose f
 
 
 def described(name, config, dtype):
-  """A Keras object of the class `name`, such as "GemmaCausalLM", as KerasHub writes it."""
+  """A Keras object of the class `name`, such as "GemmaCausalLM", as KerasHub writes it; a pair of
+  class and config in its config is an object too."""
   snake = _snake(name)
-  kinds = "Backbone|VisionEncoder|ImageConverter|Tokenizer|CausalLM"
+  kinds = "Backbone|VisionEncoder|TextEncoder|ImageConverter|Tokenizer|CausalLM|Preprocessor"
   family = _snake(re.match(f"(.*?)({kinds})", name)[1])
+  config = {k: described(*v, dtype) if isinstance(v, tuple) else v for k, v in config.items()}
   module = f"keras_hub.src.models.{family}.{snake}".replace("sig_lip", "siglip")
   return {"module": module, "class_name": name,
           "config": {"name": snake, "trainable": True, "dtype": policy(dtype), **config},
@@ -46,42 +48,48 @@ def write(folder, backbone, parameters, tokenizer, preprocessing):
 
   backbone: config.json's dict. parameters: their number. tokenizer: for get_tokenizer; None: the
   preset has no task, preprocessor and tokenizer, and Backbone.from_preset opens it. preprocessing:
-  (text length, whether the tokenizer is a byte-level BPE), or None for a tower. Raises ValueError
-  for a tokenizer that is not of the kind that the backbone's class has.
+  paligemma_keras.Preprocessing, or None for a tower. Raises ValueError for a tokenizer that is not
+  of the kind that the backbone's class has.
   """
   folder, family = pathlib.Path(folder), backbone["class_name"].removesuffix("Backbone")
   date = datetime.datetime.now().strftime("%Y-%m-%d@%H:%M:%S")
   files = {"config.json": backbone, "metadata.json": {
       **VERSIONS, "parameter_count": parameters, "date_saved": date,
-      "tasks": ["CausalLM"] if preprocessing else []}}
+      "tasks": [preprocessing.task] if preprocessing and preprocessing.task else []}}
   nested = {}
   if family == "PaliGemma":
-    nested["image_converter"] = _image_converter(family, backbone["config"]["image_size"])
+    nested["image_converter"] = _image_converter(family, backbone["config"]["image_size"], True)
+  if family == "SigLIP":
+    side, *_ = backbone["config"]["vision_encoder"]["config"]["image_shape"]
+    nested["image_converter"] = _image_converter(family, side, False)
   if preprocessing and tokenizer:
-    length, byte_level = preprocessing
+    task, byte_level = preprocessing.task or "", preprocessing.byte_level
     _write_assets(folder / "assets" / "tokenizer", byte_level, tokenizer)
     nested["tokenizer"] = _tokenizer(family, byte_level)
-    length = min(length, backbone["config"].get("max_sequence_length", length))
-    files["preprocessor.json"] = described(f"{family}CausalLMPreprocessor", dict(
-        **nested, config_file="preprocessor.json", sequence_length=length, add_start_token=True,
-        add_end_token=True), "float32")
-    task = described(f"{family}CausalLM", {}, "float32")
-    files["task.json"] = {**task, "config": {
-        "backbone": backbone, "preprocessor": files["preprocessor.json"],
-        "name": task["config"]["name"]}}
+    length = min(preprocessing.length,
+                 backbone["config"].get("max_sequence_length", preprocessing.length))
+    files["preprocessor.json"] = described(f"{family}{task}Preprocessor", dict(
+        **nested, config_file="preprocessor.json", sequence_length=length,
+        **preprocessing.settings), "float32")
+    if task:
+      whole = described(f"{family}{task}", {}, "float32")
+      files["task.json"] = {**whole, "config": {
+          "backbone": backbone, "preprocessor": files["preprocessor.json"],
+          "name": whole["config"]["name"]}}
   files |= {f"{name}.json": content for name, content in nested.items()}
   for name, content in files.items():
     (folder / name).write_text(json.dumps(content, indent=4))
 
 
-def _image_converter(family, size):
-  """Squashes to a square with antialias and scales to [-1, 1], as the models were trained.
+def _image_converter(family, size, antialias):
+  """Squashes to a square, PaliGemma's with antialias, and scales to [-1, 1], as in big_vision.
 
-  KerasHub's own presets crop to the aspect ratio, without antialias.
+  KerasHub's own presets of PaliGemma crop to the aspect ratio, without antialias; those of SigLIP
+  are bicubic with antialias.
   """
   return described(f"{family}ImageConverter", dict(
       image_size=[size, size], scale=1 / 127.5, offset=-1, interpolation="bilinear",
-      antialias=True, crop_to_aspect_ratio=False, pad_to_aspect_ratio=False,
+      antialias=antialias, crop_to_aspect_ratio=False, pad_to_aspect_ratio=False,
       bounding_box_format="yxyx"), "float32")
 
 

@@ -1,8 +1,8 @@
 """The small files beside the weights of a KerasHub preset, compared with the model.
 
   task.json             its backbone is that of config.json
-  preprocessor.json     its text begins with bos; sequence_length is how far KerasHub pads, and is
-                        not needed here
+  preprocessor.json     its text begins with bos, SigLIP's does not; sequence_length is how far
+                        KerasHub pads, and is not needed here
   tokenizer.json        adds neither bos nor eos
   image_converter.json  image size, scaling to [-1, 1]
 
@@ -41,8 +41,9 @@ def _check(kind, described, config, import_config, where):
   if kind == "image_converter" and config.img:
     foreign_keys.check(content, foreign_keys.KERAS_IMAGES, where)
     _check_converter(content, config.img.image_size, where)
-  if kind in ("preprocessor", "tokenizer") and config.llm:
-    foreign_keys.check(content, foreign_keys.KERAS_TEXT, where)
+  if kind in ("preprocessor", "tokenizer") and (config.llm or config.txt):
+    table = foreign_keys.KERAS_TEXT if config.llm else foreign_keys.KERAS_TOWER_TEXT
+    foreign_keys.check(content, table, where)
   for inside in ("backbone", "preprocessor", "tokenizer", "image_converter"):
     if content.get(inside) is not None:
       _check(inside, content[inside], config, import_config, f"{where}, {inside}")

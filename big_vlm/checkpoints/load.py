@@ -14,6 +14,8 @@ import numpy as np
 from big_vlm import families, presets, trees
 from big_vlm.checkpoints import hf, keras, native, npz, uris
 from big_vlm.checkpoints.checkpoint import shapes
+from big_vlm.families import paligemma
+from big_vlm.families.siglip import naflex
 from big_vlm.formats import config_json, param_map
 from big_vlm.formats.lazy_array import LazyArray
 from big_vlm.formats.npz import split_part
@@ -21,6 +23,7 @@ from pp.foreign import reading
 
 FORMATS = {"native": native, "hf": hf, "keras": keras, "npz": npz}
 NEW_ROWS_STD = 0.02  # of added vocabulary rows
+HEADS = ("img/MAPHead_0/", "img/head/", "txt/head/")  # that a part may have or not
 
 
 def open_source(path):
@@ -53,19 +56,19 @@ def fit(source, config):
   if not source.leaves:
     raise FileNotFoundError(f"{source.path} holds no finished checkpoint yet.")
   wanted = shapes(config)
-  leaves = _adapted(source.leaves, wanted)
+  leaves = _adapted(source.leaves, wanted, source.config)
   _check(leaves, wanted, source, config)
   return leaves
 
 
-def _adapted(leaves, wanted):
+def _adapted(leaves, wanted, config):
   leaves = dict(leaves)
   for name, shape in wanted.items():
     leaf = leaves.get(name)
     if leaf is None or leaf.shape == shape:
       continue
     if name == "img/pos_embedding" and leaf.shape[2] == shape[2]:
-      leaves[name] = _resampled(leaf, shape)
+      leaves[name] = _resampled(leaf, shape, _naflex if config.img.naflex else _zoom)
     elif name == "llm/embedder/input_embedding" and leaf.shape[0] < shape[0]:
       leaves[name] = _extended(leaf, shape)
   return leaves
@@ -79,15 +82,24 @@ def _check(leaves, wanted, source, config):
   param_map.compare(leaves, wanted, where)
 
 
-def _resampled(leaf, shape):
-  """Position table [1, old**2, D] for another grid: linear, grid ends aligned, as big_vision."""
+def _resampled(leaf, shape, resize):
+  """Position table [1, old**2, D] for another grid; resize([old**2, D], new) -> [new**2, D]."""
   def read(index=()):
-    old, new = math.isqrt(leaf.shape[1]), math.isqrt(shape[1])
-    grid = np.asarray(leaf.read(()), np.float32).reshape(old, old, -1)
-    from scipy import ndimage  # here: slow to import
-    grid = ndimage.zoom(grid, (new / old, new / old, 1), order=1)
-    return grid.reshape(shape)[tuple(index)]
+    table = np.asarray(leaf.read(()), np.float32)[0]
+    return np.asarray(resize(table, math.isqrt(shape[1]))).reshape(shape)[tuple(index)]
   return LazyArray(shape, np.dtype(np.float32), read)
+
+
+def _zoom(table, new):
+  """Linear, grid ends aligned, as big_vision."""
+  old = math.isqrt(len(table))
+  from scipy import ndimage  # here: slow to import
+  return ndimage.zoom(table.reshape(old, old, -1), (new / old, new / old, 1), order=1)
+
+
+def _naflex(table, new):
+  """As a NaFlex tower resizes it for square images: their features stay what they were."""
+  return naflex.positions(jax.numpy.asarray(table), jax.numpy.array([[new, new]]), new * new)
 
 
 def _extended(leaf, shape):
@@ -125,32 +137,54 @@ def _place(leaf, sharding, dtype):
       leaf.shape, sharding, lambda index: np.array(leaf.read(index), dtype)))
 
 
-def parts(sources, config):
-  """{name: LazyArray} for a model from {"img": Checkpoint, "llm": Checkpoint}.
+def alone(source, part):
+  """The Checkpoint of the part "img", "txt" or "llm" of another; a PaliGemma's tower comes without
+  the projector. Raises ValueError where it has no such part."""
+  found = getattr(source.config, part)
+  if not found:
+    raise _no_part(source, part)
+  leaves = {n: x for n, x in source.leaves.items() if n.startswith(part + "/")}
+  if part == "img" and source.config.llm:
+    found = dataclasses.replace(found, out_width=None)
+    leaves = {n: x for n, x in leaves.items() if not n.startswith("img/head/")}
+  return dataclasses.replace(
+      source, config=paligemma.PaliGemmaConfig(**{"img": None, "llm": None, part: found}),
+      leaves=leaves, tokenizer=None if part == "img" else source.tokenizer, stored=None,
+      text_len=None if part == "img" else source.text_len)
 
-  Of each the named tower is taken. What none has, such as the projector img/head of a new
-  PaliGemma, is left out and is randomly initialized. A pooling head that the model lacks is
-  dropped.
+
+def _no_part(source, part):
+  return ValueError(f"{source.path} has no {part!r} part; it is "
+                    f"{presets.describe(source.config)}.")
+
+
+def parts(sources, config):
+  """{name: LazyArray} for a model from {"img": Checkpoint, "txt": Checkpoint, "llm": Checkpoint}.
+
+  Of each the named part is taken. What none has, such as the projector img/head of a new PaliGemma
+  or the pooling head of a SigLIP from a PaliGemma's tower, is left out and is randomly initialized.
+  A pooling head or a projector that the model lacks is dropped.
   """
   wanted = shapes(config)
   found = {}
   for tower, source in sources.items():
     mine = {n: x for n, x in source.leaves.items() if n.startswith(tower + "/")}
     if not mine:
-      raise ValueError(f"{source.path} has no {tower!r} part; it is "
-                       f"{presets.describe(source.config)}.")
-    mine = {n: x for n, x in mine.items() if not n.startswith("img/MAPHead_0/") or n in wanted}
+      raise _no_part(source, tower)
+    mine = {n: x for n, x in mine.items() if not n.startswith(HEADS) or n in wanted}
+    heads = tuple(head for head in HEADS if not any(n.startswith(head) for n in mine))
     need = {n: s for n, s in wanted.items()
-            if n.startswith(tower + "/") and (n in mine or not n.startswith("img/head/"))}
-    mine = _adapted(mine, need)
+            if n.startswith(tower + "/") and not n.startswith(heads)}
+    mine = _adapted(mine, need, source.config)
     _check(mine, need, source, config)
     found |= mine
   return found
 
 
 def start_from(init, params, config):
-  """params with what the sources of {"model": ..., "img": ..., "llm": ...} hold, each what
-  big_vlm.from_preset takes or empty; "model" excludes the others. Dtypes and shardings stay."""
+  """params with what the sources of {"model": ..., "img": ..., "txt": ..., "llm": ...} hold, each
+  what big_vlm.from_preset takes or empty; "model" excludes the others. Dtypes and shardings stay.
+  """
   named = {part: source for part, source in init.items() if source}
   if "model" in named and len(named) > 1:
     raise ValueError(f"init names both a whole model ({named['model']}) and "

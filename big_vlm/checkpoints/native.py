@@ -84,7 +84,7 @@ def read_model(source):
                      f"{FORMAT}.")
   model, saved, scale, text_len = (
       found.get(key) for key in ("model", "tokenizer", "lora_scale", "text_len"))
-  if not (isinstance(model, dict) and model.keys() <= {"img", "llm", "dtype"}
+  if not (isinstance(model, dict) and model.keys() <= {"img", "txt", "llm", "dtype"}
           and isinstance(scale, int | float | None) and isinstance(text_len, int | None)):
     raise ValueError(f"{path} does not describe a model: it has \"model\": {{\"img\": {{...}}, "
                      "\"llm\": {...}}, and a number or null as \"lora_scale\" and \"text_len\".")

@@ -12,7 +12,8 @@ from big_vlm.families import exchange, paligemma
 from big_vlm.formats import npz
 from pp import tokenizer_files
 
-ROOTS = {"embedder": "llm/", "embedding": "img/"}  # of files that hold one tower without its name
+# Of files that hold one tower without its name.
+ROOTS = {"embedder": "llm/", "embedding": "img/", "Embed_0": "txt/"}
 
 
 def can_read(path):
@@ -27,11 +28,18 @@ def open_source(path):
   beside = file.with_suffix(".model")
   if beside.exists():
     told = native.read_model(beside)
-    return Checkpoint(str(path), paligemma.config(**told.model), leaves, told.tokenizer,
-                      told.text_len)
-  config = config_from_shapes({name: leaf.shape for name, leaf in leaves.items()}, path)
-  return Checkpoint(str(path), config, leaves,
-                    tokenizer_files.find(file.parent, multimodal=config.img is not None))
+    config, tokenizer, text_len = paligemma.config(**told.model), told.tokenizer, told.text_len
+  else:
+    config = config_from_shapes({name: leaf.shape for name, leaf in leaves.items()}, path)
+    tokenizer = tokenizer_files.find(file.parent, multimodal=bool(config.img and not config.txt))
+    text_len = config.txt.length if config.txt else None
+  for family in _families_with("import_leaves"):
+    leaves = family.import_leaves(leaves, config)
+  return Checkpoint(str(path), config, leaves, tokenizer, text_len)
+
+
+def _families_with(function):
+  return [family for family in exchange.modules("npz") if hasattr(family, function)]
 
 
 def _parameters(leaves, part, path):
@@ -46,9 +54,8 @@ def _parameters(leaves, part, path):
   for first, root in ROOTS.items():
     if any(name.startswith(first + "/") for name in leaves):
       leaves = {root + n: x for n, x in leaves.items()}
-  for family in exchange.modules("npz"):
-    if hasattr(family, "import_names"):
-      leaves = family.import_names(leaves, path)
+  for family in _families_with("import_names"):
+    leaves = family.import_names(leaves, path)
   return leaves
 
 
@@ -61,8 +68,9 @@ def config_from_shapes(shapes, path):
       found[families[family]] = family
   some = ", ".join(sorted(shapes)[:6]) + (", ..." if len(shapes) > 6 else "")
   if not found:
-    raise ValueError(f"{path} holds neither a vision tower (img/embedding/kernel) nor a decoder "
-                     f"(llm/embedder/input_embedding). Found: {some}.")
+    raise ValueError(f"{path} holds neither a vision tower (img/embedding/kernel) nor a text tower "
+                     "(txt/Embed_0/embedding) nor a decoder (llm/embedder/input_embedding). Found: "
+                     f"{some}.")
   try:
     return paligemma.PaliGemmaConfig(**{"img": None, "llm": None} | {
         part: family.config_from_shapes(shapes, "img" in found) for part, family in found.items()})
@@ -77,4 +85,7 @@ def write(path, source, note):
   beside.mkdir()
   native.write_model(beside, paligemma.to_dict(source.config), source.tokenizer,
                      text_len=source.text_len)
-  npz.write_file(path, {f"params/{name}": x for name, x in source.leaves.items()}, note)
+  leaves = source.leaves
+  for family in _families_with("export_leaves"):
+    leaves = family.export_leaves(leaves, source.config)
+  npz.write_file(path, {f"params/{name}": x for name, x in leaves.items()}, note)

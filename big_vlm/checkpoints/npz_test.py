@@ -1,3 +1,5 @@
+import shutil
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -40,14 +42,44 @@ def test_compressed_files_and_subtrees(tmp_path):
     npz.open_source(f"{tmp_path}/x.npz:teacher")
 
 
-def test_a_contrastive_siglip_gives_its_image_tower(tmp_path):
-  config = paligemma.config(dict(variant="tiny", pool="map"))
+SIGLIP = dict(img=dict(variant="tiny", pool="map"), txt=dict(variant="text_tiny", depth=3))
+
+
+@pytest.mark.parametrize("siglip2", [False, True])  # the released files of SigLIP 2 are stacked
+def test_two_towers(tmp_path, siglip2):
+  more = dict(vocab_size=256_000, width=2, heads=1, pad_token=0) if siglip2 else {}
+  config = paligemma.config(**SIGLIP | dict(txt=SIGLIP["txt"] | more))
   want = arrays(config)
-  np.savez(tmp_path / "x.npz", **{f"params/{n}": x for n, x in want.items()},
-           **{"params/txt/Embed_0/embedding": np.zeros((3, 3)), "params/t": np.zeros(1),
-              "params/b": np.zeros(1)})
-  source = npz.open_source(tmp_path / "x.npz")
-  assert source.config == config and set(source.leaves) == set(want)
+  source = Checkpoint("x", config, {n: from_array(x) for n, x in want.items()}, None)
+  npz.write(tmp_path / "x.npz", source, lambda done, total: None)
+  shutil.rmtree(tmp_path / "x.model")  # told from shapes, as the released files
+  names = {n.removeprefix("params/") for n in np.load(tmp_path / "x.npz")}
+  assert ("txt/Encoder_0/encoderblock_2/LayerNorm_0/bias" in names) == (not siglip2)
+  assert {"t", "b", "img/MAPHead_0/probe", "txt/Embed_0/embedding", "txt/head/kernel"} <= names
+  opened = npz.open_source(tmp_path / "x.npz")
+  assert opened.config == config and opened.text_len == 8
+  for name, x in want.items():
+    np.testing.assert_array_equal(opened.leaves[name].read(()), x)
+  for part, mark in ("img", "MAPHead_0/probe"), ("txt", "head/bias"):
+    alone = npz.open_source(f"{tmp_path}/x.npz:{part}")
+    assert set(alone.config.parts) == {f"{part}/"} and f"{part}/{mark}" in alone.leaves
+
+
+def test_a_naflex_tower_is_flat_in_the_file(tmp_path):
+  config = paligemma.config(img=dict(variant="tiny", pool="map", naflex=True, image_size=24))
+  want = arrays(config)
+  source = Checkpoint("x", config, {n: from_array(x) for n, x in want.items()}, None)
+  npz.write(tmp_path / "x.npz", source, lambda done, total: None)
+  again = npz.open_source(tmp_path / "x.npz")
+  shutil.rmtree(tmp_path / "x.model")
+  opened = npz.open_source(tmp_path / "x.npz")
+  stored = np.load(tmp_path / "x.npz")
+  assert stored["params/img/embedding/kernel"].shape == (8 * 8 * 3, 32)
+  assert stored["params/img/pos_embedding"].shape == (3, 3, 32)
+  for found in (again, opened):
+    assert found.config == config
+    for name, x in want.items():
+      np.testing.assert_array_equal(found.leaves[name].read(()), x)
 
 
 def test_unstacked_blocks_are_stacked(tmp_path):

@@ -20,24 +20,36 @@ of a decoder (nn/decoder.py has the interface of its Model) or of a vision tower
                 ("none" in a PaliGemma), out_width (there the decoder's width; None: no head),
                 dropout, dtype, remat, attention, unroll
 
-paligemma.py composes a tower with a decoder. How the whole model's leaves lie in another format is
-in the paligemma_*.py beside it; how formats are read is big_vlm/formats/.
+or of a text tower (TEXT_TOWERS), which SigLIP has beside a vision tower that pools:
+
+  Model         Model(config)(text, train=False): int32 [B, length] -> [B, out_width or width]
+  Config        width, depth, mlp, heads, head_dim, vocab_size, length, pad_token, out_width, ...
+
+paligemma.py composes a tower with a decoder, or two towers. How the whole model's leaves lie in
+another format is in the paligemma_*.py beside it; how formats are read is big_vlm/formats/.
 """
 import re
 
 from big_vlm.families import gemma, gemma3, opt, siglip
+from big_vlm.families.siglip import text
+from big_vlm.families.spec import ParamSpec
 from pp.names import near_miss
 
 DECODERS = (gemma, gemma3, opt)
 TOWERS = (siglip,)
+TEXT_TOWERS = (text,)
 
 DECODER_VARIANTS = {name: row for family in DECODERS for name, row in family.VARIANTS.items()}
 TOWER_VARIANTS = {name: row for family in TOWERS for name, row in family.VARIANTS.items()}
-# Where a PaliGemma's parameter tree holds the leaves of a family.
-PREFIXES = {**dict.fromkeys(TOWERS, "img/"), **dict.fromkeys(DECODERS, "llm/")}
-# {name in a PaliGemma: ParamSpec} of all families: a name means the same leaf in all of them.
-PARAMS = {prefix + name: spec for family, prefix in PREFIXES.items()
-          for name, spec in family.PARAMS.items()}
+TEXT_VARIANTS = {name: row for family in TEXT_TOWERS for name, row in family.VARIANTS.items()}
+# Where a model's parameter tree holds the leaves of a family.
+PREFIXES = {**dict.fromkeys(TOWERS, "img/"), **dict.fromkeys(TEXT_TOWERS, "txt/"),
+            **dict.fromkeys(DECODERS, "llm/")}
+# What joins two towers: logits are zi zt^T exp(t) + b.
+LOGIT = {"t": ParamSpec("1", "logit"), "b": ParamSpec("1", "logit")}
+# {name in a model: ParamSpec} of all families: a name means the same leaf in all of them.
+PARAMS = LOGIT | {prefix + name: spec for family, prefix in PREFIXES.items()
+                  for name, spec in family.PARAMS.items()}
 
 
 def of(config):
@@ -47,7 +59,7 @@ def of(config):
 
 def leaf_name(name):
   """"llm/final_norm/scale" of "opt_state/0/mu/llm/final_norm/scale"; None: not of a parameter."""
-  found = re.search(r"(?:^|/)((?:img|llm)/.*)", name)
+  found = re.search(r"(?:^|/)((?:img|txt|llm)/.*|[tb]$)", name)
   return found and found[1]
 
 
@@ -90,6 +102,8 @@ def backward_order(name):
   """Sorts parameters as the backward pass reaches them: from the loss to the pixels. Those of
   stacked layers are equal."""
   parameter, spec, _ = param(name)
+  if parameter in LOGIT:
+    return False, -1, 0
   prefix, leaf = parameter[:4], parameter[4:]
   if spec.stacked:
     return prefix == "img/", 1, 0

@@ -10,7 +10,9 @@
            of CLASSES keeps the leaves of param_map, IGNORED, and of towers constants(config):
            {name: array} that an export writes and an import ignores
   npz      MARKS: leaves that tell the family; config_from_shapes(shapes, multimodal); if needed,
-           import_names(leaves, path): leaves under older names -> under ours
+           import_names(leaves, path): leaves under older names -> under ours, and
+           import_leaves(leaves, config), export_leaves(leaves, config): from and to the shapes
+           that files have
   presets  MODELS {words: variant}, KAGGLE, HUGGING_FACE, SIZES; family_name(config)
 
 import_config gives the family's own config, export_config what is written for it, param_map its
@@ -23,11 +25,12 @@ from big_vlm import families
 from big_vlm.families import paligemma
 
 # Fields that say how a model runs, or how it begins, not what it computes.
-RUNTIME = {"dtype", "remat", "attention", "unroll", "dropout", "zero_head"}
+RUNTIME = {"dtype", "remat", "attention", "unroll", "dropout", "zero_head", "temperature_init",
+           "bias_init"}
 
 
 def modules(kind):
-  """{module `kind` ("hf", "keras", "npz" or "presets") of a family: "img" or "llm"}."""
+  """{module `kind` ("hf", "keras", "npz" or "presets") of a family: "img", "txt" or "llm"}."""
   return {_module(family, kind): prefix[:-1] for family, prefix in families.PREFIXES.items()}
 
 
@@ -41,7 +44,7 @@ def _module(family, kind):
 
 
 def alone(part, config):
-  """The PaliGemmaConfig of a tower (part "img") or a decoder (part "llm") alone."""
+  """The PaliGemmaConfig of a tower (part "img" or "txt") or a decoder (part "llm") alone."""
   return paligemma.PaliGemmaConfig(**{"img": None, "llm": None, part: config})
 
 
@@ -56,7 +59,7 @@ def check_export(config, again, framework):
 
   again: the PaliGemmaConfig that is read from what the export of `config` would write.
   """
-  for part in ("img", "llm"):
+  for part in ("img", "txt", "llm"):
     ours, read = (_computation(c, part) for c in (config, again))
     for name, value in ours.items():
       if value != read.get(name, value):

@@ -1,9 +1,12 @@
 """PaliGemma (arXiv 2407.07726, 2412.03555): a ViT whose tokens, projected, precede the text.
 
+Also its parts, and SigLIP (arXiv 2303.15343): a ViT and a text tower, whose vectors are compared.
+
 B batch, F frames or images of an example, P tokens of an image, T text, S all tokens, D width,
 V vocabulary.
 """
 import dataclasses
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -20,38 +23,64 @@ from pp.names import RENAMED, check_names
 @dataclasses.dataclass(frozen=True)
 class PaliGemmaConfig:
   img: Any  # the Config of a tower; None: a text-only model, such as Gemma
-  llm: Any  # the Config of a decoder; None: a vision tower alone, such as SigLIP
+  llm: Any  # the Config of a decoder; None: SigLIP's two towers, or one of them
+  txt: Any = None  # the Config of a text tower, of SigLIP; the image tower then pools
+
+  def __post_init__(self):
+    if self.llm and self.txt:
+      raise ValueError("A model has a decoder, 'llm', or a text tower, 'txt', not both.")
+    if self.llm and self.img and self.img.naflex:
+      raise ValueError("The tower of a PaliGemma reads square images: naflex=True is for towers "
+                       "that pool. init.img takes a NaFlex tower's weights all the same.")
+    width = lambda tower: tower.out_width or tower.width
+    if self.txt and self.img and (self.img.pool == "none" or width(self.img) != width(self.txt)):
+      raise ValueError("Two towers give vectors of the same width: 'img' has pool='map', and the "
+                       "out_width of 'txt' is the width of 'img'.")
 
   @property
   def parts(self):
-    """{prefix of its leaves: config} of the tower and the decoder that there are."""
-    return {prefix: c for prefix, c in (("img/", self.img), ("llm/", self.llm)) if c}
+    """{prefix of its leaves: config} of the towers and the decoder that there are."""
+    parts = (("img/", self.img), ("txt/", self.txt), ("llm/", self.llm))
+    return {prefix: c for prefix, c in parts if c}
+
+  @property
+  def logit_specs(self):
+    """The ParamSpecs of the logits' scale and bias, which two towers have."""
+    return families.LOGIT if self.img and self.txt else {}
 
 
-def config(img=None, llm=None, dtype="float32"):
-  """From dicts {"variant": row, **changes}; the tower's head gets the decoder's width."""
+def config(img=None, llm=None, dtype="float32", txt=None):
+  """From dicts {"variant": row, **changes}; the head of PaliGemma's tower gets the decoder's width.
+
+  With a text tower the image tower pools by default.
+  """
   llm = llm and variants.config(families.DECODER_VARIANTS, "decoder variant",
                                 **{"dtype": dtype, **llm})
-  head = {"out_width": llm.width} if llm else {}
+  txt = txt and variants.config(families.TEXT_VARIANTS, "text tower variant",
+                                **{"dtype": dtype, **txt})
+  more = {"out_width": llm.width} if llm else {"pool": "map"} if txt else {}
   img = img and variants.config(families.TOWER_VARIANTS, "ViT variant",
-                                **{"dtype": dtype, **head, **img})
-  return PaliGemmaConfig(img, llm)
+                                **{"dtype": dtype, **more, **img})
+  return PaliGemmaConfig(img, llm, txt)
 
 
 def own_config(parts, vocab_size=None):
-  """config() of a user's dicts {"img": ..., "llm": ...}; vocab_size: the decoder's default.
+  """config() of a user's dicts {"img": ..., "llm": ...} or {"img": ..., "txt": ...}; vocab_size:
+  the default of the part that reads text.
 
   Raises ValueError for a part without a "variant", for unknown names, and for sizes of no model.
   """
-  check_names(parts, ("img", "llm"), "A model's config")
-  for part, variants_of in ("img", families.TOWER_VARIANTS), ("llm", families.DECODER_VARIANTS):
+  check_names(parts, ("img", "llm", "txt"), "A model's config")
+  for part, variants_of in (("img", families.TOWER_VARIANTS), ("llm", families.DECODER_VARIANTS),
+                            ("txt", families.TEXT_VARIANTS)):
     if (row := parts.get(part)) and not (isinstance(row, dict) and "variant" in row):
       raise ValueError(f"{part!r} of a model's config is a dict with a 'variant', which is one of "
                        f"{', '.join(variants_of)}; not {str(row)[:80]}.")
   if not any(parts.values()):
-    raise ValueError("A model's config has an 'img', an 'llm', or both.")
-  if vocab_size and parts.get("llm"):
-    parts = parts | {"llm": {"vocab_size": vocab_size} | parts["llm"]}
+    raise ValueError("A model's config has an 'img', an 'llm', or both, or an 'img' and a 'txt'.")
+  for part in ("llm", "txt"):
+    if vocab_size and parts.get(part):
+      parts = parts | {part: {"vocab_size": vocab_size} | parts[part]}
   config_json.check_sizes(parts, "The model's config")
   return config(**parts)
 
@@ -67,63 +96,100 @@ def modernize(saved):
 
 def to_dict(config):
   """The dicts that config() takes, with the row that needs the fewest changes."""
-  return {"img": config.img and variants.to_dict(families.TOWER_VARIANTS, config.img),
-          "llm": config.llm and variants.to_dict(families.DECODER_VARIANTS, config.llm)}
+  parts = {"img": config.img and variants.to_dict(families.TOWER_VARIANTS, config.img),
+           "llm": config.llm and variants.to_dict(families.DECODER_VARIANTS, config.llm)}
+  return parts | ({"txt": variants.to_dict(families.TEXT_VARIANTS, config.txt)} if config.txt
+                  else {})
 
 
 def with_dtype(config, dtype):
   """The config with activations of another dtype."""
   change = lambda part: part and dataclasses.replace(part, dtype=dtype)
-  return PaliGemmaConfig(change(config.img), change(config.llm))
+  return PaliGemmaConfig(change(config.img), change(config.llm), change(config.txt))
 
 
 def init_params(model, rng):
   """Random parameters {"img": ..., "llm": ...}; wrap in jax.eval_shape to have shapes only."""
   c = model.config
-  image = c.img and jnp.zeros((1, c.img.image_size, c.img.image_size, 3), jnp.uint8)
+  image, grid = example_image(c.img) if c.img else (None, None)
+  if c.txt:
+    text = jnp.zeros((1, c.txt.length), jnp.int32)
+    return model.init(rng, text, image, grid, method="towers")["params"]
   if c.llm is None:
-    return model.init(rng, image, method="embed_image")["params"]
+    return model.init(rng, image, grid=grid, method="embed_image")["params"]
   text = jnp.zeros((1, 2), jnp.int32)
   return model.init(rng, text, text, image)["params"]
 
 
+def example_image(config):
+  """A black image as a tower takes it: (array, its grid or None)."""
+  if config.naflex:
+    return (jnp.zeros((1, 2, config.patch * config.patch * 3)), jnp.ones((1, 2), jnp.int32))
+  return jnp.zeros((1, config.image_size, config.image_size, 3), jnp.uint8), None
+
+
 def param_specs(config):
   """{"llm/final_norm/scale": ParamSpec, ...} of a config, in the order of trees.names."""
-  found = {prefix + name: row for prefix, c in config.parts.items()
-           for name, row in spec.of(families.of(c).PARAMS, c).items()}
+  found = config.logit_specs | {prefix + name: row for prefix, c in config.parts.items()
+                                for name, row in spec.of(families.of(c).PARAMS, c).items()}
   return {name: found[name] for name in sorted(found, key=lambda name: name.split("/"))}
 
 
 def param_shapes(config):
   """{"llm/final_norm/scale": ShapeDtypeStruct, ...} of a config's parameters."""
   sizes = {prefix: families.of(c).axis_sizes(c) for prefix, c in config.parts.items()}
-  return {name: jax.ShapeDtypeStruct(row.shape(sizes[name[:4]]), jnp.float32)
+  return {name: jax.ShapeDtypeStruct(row.shape(sizes.get(name[:4], {})), jnp.float32)
           for name, row in param_specs(config).items()}
 
 
 def part(name):
   """The part of the model that a leaf belongs to, for a person: "decoder adapters"."""
   parameter, _, rest = families.locate(name) or (name, None, "")
-  part = {"img/head/": "projector", "img/": "tower", "llm/": "decoder"}
+  part = {"img/head/": "projector", "img/": "tower", "txt/": "text tower", "llm/": "decoder"}
   found = next((what for start, what in part.items() if parameter.startswith(start)), "other")
   return found + (" adapters" if rest.startswith("lora_") else "")
 
 
 class PaliGemma(nn.Module):
-  """Tower and decoder; with either alone it is a text-only model or an image encoder."""
+  """Tower and decoder, or SigLIP's two towers; one of them alone is a text-only model or encoder.
+  """
   config: PaliGemmaConfig
 
   def setup(self):
-    if self.config.img:
-      self.img = families.of(self.config.img).Model(self.config.img)
-    if self.config.llm:
-      self.llm = families.of(self.config.llm).Model(self.config.llm)
+    c = self.config
+    for prefix, part in c.parts.items():
+      setattr(self, prefix[:-1], families.of(part).Model(part))
+    if c.logit_specs:
+      fill = lambda value: lambda rng, shape: jnp.full(shape, value, jnp.float32)
+      self.t = self.param("t", fill(math.log(c.txt.temperature_init)), (1,))
+      self.b = self.param("b", fill(c.txt.bias_init), (1,))
 
-  def embed_image(self, image, train=False):
+  def embed_text(self, text, train=False):
+    """int32 text [B, T], padded to the text tower's length -> [B, D]; not normalized."""
+    return self.txt(text, train)
+
+  def towers(self, text=None, image=None, grid=None, train=False):
+    """Embeddings (of text, of image), float32 [B, D] of length 1; None for what is not given."""
+    zi = zt = None
+    if image is not None:
+      zi = normalized(self.embed_image(image, train, grid))
+    if text is not None:
+      zt = normalized(self.embed_text(text, train))
+    return zt, zi
+
+  def similarity(self, zi, zt):
+    """Logits float32 [I, T] of embeddings of images [I, D] and of texts [T, D]."""
+    dots = jnp.einsum("ID,TD->IT", zi, zt, precision="highest")
+    return dots * jnp.exp(self.t)[None] + self.b[None]
+
+  def embed_image(self, image, train=False, grid=None):
     """[B, H, W, 3], or [B, F, H, W, 3] for several images -> [B, (F *) P, D]; not scaled.
 
-    A pooled tower gives [B, D] of one image, [B, F, D] of several.
+    A pooled tower gives [B, D] of one image, [B, F, D] of several. A NaFlex tower takes patches and
+    their grid.
     """
+    if self.config.img.naflex:
+      return self.img(image, train, grid)
     if image.ndim == 4:
       return self.img(image, train)
     x = self.img(image.reshape(-1, *image.shape[2:]), train)
@@ -179,6 +245,30 @@ class PaliGemma(nn.Module):
     tokens = attention.AttentionMetadata(position[:, None], block[:, None], valid)
     hidden, cache = self.llm(self.llm.embed(text[:, None]), tokens, cache)
     return self.llm.logits(hidden[:, 0]), hidden[:, 0], cache
+
+
+def normalized(x):
+  """[..., D] -> float32 of length 1."""
+  x = x.astype(jnp.float32)
+  return x / (jnp.linalg.norm(x, axis=-1, keepdims=True) + 1e-8)
+
+
+def tower_outputs(model, params, text=None, image=None, grid=None):
+  """The intermediate activations of towers, float32: of what is given "image_hidden" and
+  "text_hidden" [L+1, B, T, D], the first block's input, then what each gives; "image" and "text",
+  not normalized; "logits" [B, B] of both."""
+  (zt, zi), state = model.apply({"params": params}, text, image, grid, method="towers",
+                                mutable=["intermediates"])
+  sown = jax.tree.map(lambda x: x[0], state["intermediates"], is_leaf=lambda x: type(x) is tuple)
+  out = {}
+  for name, part, encoder in (("image", "img", "Transformer"), ("text", "txt", "Encoder_0")):
+    if tower := sown.get(part):
+      blocks = tower[encoder]["encoderblock"]["hidden"]
+      out[f"{name}_hidden"] = jnp.concatenate([tower["embedded"][None], blocks])
+      out[name] = tower["features"]
+  if zt is not None and zi is not None:
+    out["logits"] = model.apply({"params": params}, zi, zt, method="similarity")
+  return jax.tree.map(lambda x: x.astype(jnp.float32), out)
 
 
 def outputs(model, params, text=None, mask_ar=None, image=None, valid=None):

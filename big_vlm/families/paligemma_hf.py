@@ -1,4 +1,5 @@
-"""PaliGemma in transformers: a tower and a decoder, each named by its family, and what joins them.
+"""PaliGemma and SigLIP in transformers: a tower and a decoder, or two towers, each named by its
+family, and what joins them.
 
 A tower or a decoder alone goes to its family whole.
 """
@@ -7,10 +8,11 @@ import re
 
 from big_vlm.families import exchange, paligemma
 from big_vlm.formats import config_json, foreign_keys
-from big_vlm.formats.param_map import TORCH
+from big_vlm.formats.param_map import TORCH, ParamMapping
 from pp.names import pick
 
 ARCHITECTURE = "PaliGemmaForConditionalGeneration"
+SIGLIP = {"siglip": "SiglipModel", "siglip2": "Siglip2Model"}  # the second one is NaFlex
 PADDING = 64  # rows of the embedding table beyond ours: <image> and 63 unused ones
 READ = {"text_config", "vision_config", "image_token_index", "image_token_id", "projection_dim",
         "tie_word_embeddings"}
@@ -23,9 +25,9 @@ SPELLINGS = [  # in memory and in adapters from 4.52 on; saved by a model made i
 
 
 def _families():
-  """{model_type: the family's hf module, None for PaliGemma itself}."""
-  return {"paligemma": None, **{kind: module for module in exchange.modules("hf")
-                                for kind in module.ARCHITECTURES}}
+  """{model_type: the family's hf module, None for PaliGemma and SigLIP themselves}."""
+  return {"paligemma": None, **dict.fromkeys(SIGLIP), **{
+      kind: module for module in exchange.modules("hf") for kind in module.ARCHITECTURES}}
 
 
 def hub_spelling(name, model_type):
@@ -34,7 +36,8 @@ def hub_spelling(name, model_type):
   if re.fullmatch("|".join([IGNORED, *(m.IGNORED for m in modules)]), name):
     return None
   module = _families()[model_type]
-  for regex, replacement in module.SPELLINGS if module else SPELLINGS:
+  own = [] if model_type in SIGLIP else SPELLINGS
+  for regex, replacement in module.SPELLINGS if module else own:
     name = re.sub(regex, replacement, name, count=1)
   return name
 
@@ -52,6 +55,8 @@ def import_config(config, where):
   module = pick(_families(), config["model_type"], f"model_type in {where}:")
   if module:
     return exchange.alone(exchange.modules("hf")[module], module.import_config(config, where))
+  if config["model_type"] in SIGLIP:
+    return _import_siglip(config, where)
   foreign_keys.check(config, foreign_keys.CONFIG | {SIZES: foreign_keys.ANY}, where, READ)
   config_json.check_fixed(config, dict(tie_word_embeddings=(True,)), where)
   if (extra := padding_rows(config)) > PADDING:
@@ -67,6 +72,20 @@ def import_config(config, where):
   return paligemma.PaliGemmaConfig(
       dataclasses.replace(img, out_width=llm.width),
       dataclasses.replace(llm, vocab_size=llm.vocab_size - padding_rows(config)))
+
+
+def _import_siglip(config, where):
+  """The class says what the towers are: released SigLIP 2 files of a fixed size are SiglipModel."""
+  foreign_keys.check(config, foreign_keys.CONFIG, where, {"text_config", "vision_config"})
+  parts = {}
+  for part, tower in (("img", "vision"), ("txt", "text")):
+    kind, key = f"{config['model_type']}_{tower}_model", f"{tower}_config"
+    found = {"model_type": kind, **(config.get(key) or {})}
+    if found["model_type"] != kind:
+      raise ValueError(f"{where}, {key}: the tower is {found['model_type']!r}; that of a "
+                       f"{config['model_type']} is {kind}.")
+    parts[part] = _families()[kind].import_config(found, f"{where}, {key}")
+  return paligemma.PaliGemmaConfig(parts["img"], None, parts["txt"])
 
 
 def _parts(config):
@@ -106,13 +125,22 @@ def export_config(config, dtype):
 
 
 def _export(config, dtype):
+  if txt := config.txt:
+    text = exchange.module(txt, "hf")
+    naflex = bool(config.img and config.img.naflex)
+    body = text.export_config(txt, naflex)
+    if config.img is None:
+      return body, text.ARCHITECTURES[body["model_type"]]
+    vision = exchange.module(config.img, "hf").export_config(config.img)
+    kind = "siglip2" if naflex else "siglip"
+    return {"model_type": kind, "text_config": body, "vision_config": vision,
+            "initializer_factor": 1.0}, SIGLIP[kind]
   img, llm = ((part and exchange.module(part, "hf")) for part in (config.img, config.llm))
-  vision, text = img and img.export_config(config.img), llm and llm.export_config(config.llm)
+  tower = dataclasses.replace(config.img, out_width=None) if img and llm else config.img
+  vision, text = img and img.export_config(tower), llm and llm.export_config(config.llm)
   if img is None:
     return {**text, "tie_word_embeddings": True}, llm.ARCHITECTURES[text["model_type"]]
   if llm is None:
-    if config.img.out_width:
-      raise ValueError(f"a SigLIP tower with a linear head of {config.img.out_width}")
     return vision, img.ARCHITECTURES[vision["model_type"]]
   if text["model_type"] not in llm.PALIGEMMA:
     raise ValueError(f"a vision tower with a decoder of the kind {text['model_type']!r}")
@@ -139,6 +167,10 @@ def param_map(config, padding=PADDING):
         config.img, "vision_tower." if both else "")
   if both:
     table += TORCH.dense("img/head", "multi_modal_projector.linear", "w d -> d w")
+  if config.txt:
+    table += exchange.module(config.txt, "hf").param_map(config.txt)
+  if config.logit_specs:
+    table += [ParamMapping("t", "logit_scale"), ParamMapping("b", "logit_bias")]
   if config.llm:
     table += exchange.module(config.llm, "hf").param_map(
         config.llm, "language_model." if both else "", padding if both else 0)

@@ -4,9 +4,11 @@ import json
 
 import pytest
 
+from big_vlm import presets
 from big_vlm.checkpoints import hf
 from big_vlm.families import gemma, opt, paligemma, paligemma_hf
 from big_vlm.families import siglip as vit
+from big_vlm.families.siglip import text as text_tower
 
 RELEASED = {  # as on the hub: only what differs from the defaults of the class
     "paligemma-3b-pt-224": (
@@ -50,10 +52,26 @@ RELEASED = {  # as on the hub: only what differs from the defaults of the class
         dict(model_type="siglip", text_config=dict(hidden_size=1152), vision_config=dict(
             hidden_size=1152, image_size=384, intermediate_size=4304, num_attention_heads=16,
             num_hidden_layers=27, patch_size=14, model_type="siglip_vision_model")),
-        paligemma.PaliGemmaConfig(vit.config("So400m/14", image_size=384, pool="map"), None)),
+        paligemma.PaliGemmaConfig(
+            vit.config("So400m/14", image_size=384, pool="map"), None,
+            text_tower.config("text_B", width=1152, out_width=1152))),
     "siglip-base-patch16-224": (
         dict(model_type="siglip", vision_config=dict(model_type="siglip_vision_model")),
-        paligemma.PaliGemmaConfig(vit.config("B/16", pool="map"), None)),
+        paligemma.PaliGemmaConfig(
+            vit.config("B/16", pool="map"), None, text_tower.config("text_B"))),
+    "siglip2-giant-opt-patch16-256": (  # SigLIP 2 of a fixed size is a SiglipModel
+        dict(model_type="siglip", text_config=dict(
+            hidden_size=1152, intermediate_size=4304, num_attention_heads=16, num_hidden_layers=27,
+            projection_size=1536, vocab_size=256_000, model_type="siglip_text_model"),
+            vision_config=dict(
+                hidden_size=1536, image_size=256, intermediate_size=6144, num_attention_heads=16,
+                num_hidden_layers=40, model_type="siglip_vision_model")),
+        paligemma.config(**presets.resolve("siglip2_g-opt16_256").config)),
+    "siglip2-base-patch16-naflex": (
+        dict(model_type="siglip2", text_config=dict(
+            vocab_size=256_000, model_type="siglip2_text_model", pad_token_id=1),
+            vision_config=dict(model_type="siglip2_vision_model")),
+        paligemma.config(**presets.resolve("siglip2_b16_naflex").config)),
 }
 
 
@@ -64,8 +82,6 @@ def test_released_configs(name):
     rows = opt if wanted in opt.VARIANTS else gemma
     wanted = paligemma.PaliGemmaConfig(None, rows.config(wanted))
   assert paligemma_hf.import_config(external, name) == wanted
-  if external["model_type"] == "siglip":
-    return
   # ... and what we write of them is read as the same, by either generation of keys.
   padding = paligemma_hf.padding_rows(external)
   assert padding == (64 if "paligemma" in name else 0)
@@ -73,7 +89,7 @@ def test_released_configs(name):
   assert paligemma_hf.import_config(json.loads(json.dumps(again)), name) == wanted
   assert again["architectures"][0].startswith(
       {"paligemma": "PaliGemmaFor", "gemma": "GemmaFor", "gemma2": "Gemma2For",
-       "opt": "OPTFor"}[again["model_type"]])
+       "opt": "OPTFor", "siglip": "SiglipModel", "siglip2": "Siglip2Model"}[again["model_type"]])
   for text in [again, again.get("text_config", {})]:
     if text.get("model_type", "").startswith("gemma"):
       assert text["rope_theta"] == text["rope_parameters"]["rope_theta"] == 10000

@@ -9,7 +9,7 @@ them:
 An axis is a letter, whose size axis_sizes(config) of the family gives, or a number: of matrices
 side by side, such as gate and up. Letters mean the same in all families: L stacked layers,
 V vocabulary, D width, N heads, K kv heads, H head dim, F mlp width, P positions (patches), p and q
-rows and columns of a patch, C its channels, E width of the decoder.
+rows and columns of a patch, C its channels, E width of a tower's output.
 """
 import dataclasses
 import math
@@ -32,11 +32,13 @@ class Traits(NamedTuple):
 ROLES = {
     "projection": Traits(multiplies=True, decays=True, float32=False),
     "embedding": Traits(multiplies=True, decays=True, float32=False),  # the tied head too
+    "table": Traits(multiplies=False, decays=False, float32=False),  # is only looked up
     "patch": Traits(multiplies=True, decays=True, float32=True),  # the patch embedding
     "position": Traits(multiplies=False, decays=False, float32=True),
     "scale": Traits(multiplies=False, decays=False, float32=True),
     "bias": Traits(multiplies=False, decays=False, float32=True),
     "probe": Traits(multiplies=False, decays=True, float32=True),  # of attention pooling
+    "logit": Traits(multiplies=False, decays=False, float32=True),  # the logits' scale and bias
 }
 
 

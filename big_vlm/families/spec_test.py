@@ -9,6 +9,10 @@ from big_vlm.families import paligemma
 CASES = {
     **{f"llm {name}": dict(llm={"variant": name}) for name in families.DECODER_VARIANTS},
     **{f"img {name}": dict(img={"variant": name}) for name in families.TOWER_VARIANTS},
+    **{f"txt {name}": dict(txt={"variant": name}) for name in families.TEXT_VARIANTS},
+    "two towers": dict(img={"variant": "tiny"}, txt={"variant": "text_tiny", "width": 16}),
+    "NaFlex": dict(img={"variant": "tiny", "pool": "map", "naflex": True}),
+    "no text head": dict(txt={"variant": "text_tiny", "out_width": None}),
     "pooled": dict(img={"variant": "tiny", "pool": "map", "out_width": 8}),
     "odd size": dict(img={"variant": "tiny", "image_size": 30}, llm={"variant": "tiny2"}),
     "one matrix": dict(llm={"variant": "tiny", "kv_heads": 4}),
@@ -62,9 +66,10 @@ def test_weights_multiply_as_declared_and_nothing_else_does(case):
 
   def run(params):
     variables = {"params": params}
-    image = config.img and jnp.zeros((1, config.img.image_size, config.img.image_size, 3))
+    image, grid = paligemma.example_image(config.img) if config.img else (None, None)
     if config.llm is None:
-      return model.apply(variables, image, method="embed_image")
+      text = config.txt and jnp.zeros((1, config.txt.length), jnp.int32)
+      return model.apply(variables, text, image, grid, method="towers")
     text = jnp.zeros((1, 2), jnp.int32)
     hidden = model.apply(variables, text, text, image)
     return model.apply(variables, hidden, method="logits")
@@ -91,6 +96,7 @@ def test_locate_finds_the_parameter_of_any_leaf():
   assert at("opt_state/0/mu/llm/final_norm/scale") == ("llm/final_norm/scale", "")
   assert at("params/llm/layers/mlp/linear/base/q") == ("llm/layers/mlp/linear", "base/q")
   assert at("llm/layers/attn/q_einsum/w/lora_a") == ("llm/layers/attn/q_einsum/w", "lora_a")
+  assert at("opt_state/0/mu/b") == ("b", "")
   assert at("opt_state/0/count") is None and at("llm/layers/mlp") is None
   with pytest.raises(ValueError, match="'llm/layers/mlp/liner'. Did you mean 'llm/layers/mlp/lin"):
     families.param("llm/layers/mlp/liner")
@@ -113,7 +119,9 @@ def test_locate_finds_the_parameter_of_any_leaf():
     ("img/Transformer/encoderblock/MlpBlock_0/Dense_1/kernel", 1, False, -2, ((1,), (2,))),
     ("img/MAPHead_0/MlpBlock_0/Dense_1/kernel", 1, False, -2, None),
     ("img/MAPHead_0/probe", 1, True, None, None),
-    ("img/head/kernel", 1, False, None, None)])
+    ("img/head/kernel", 1, False, None, None),
+    ("txt/Embed_0/embedding", 0, False, None, None), ("t", 0, True, None, None),
+    ("txt/Encoder_0/encoderblock/MlpBlock_0/Dense_0/kernel", 1, False, -1, ((1,), (2,)))])
 def test_what_follows_from_a_declaration(name, decays, float32, tensor, muon):
   spec = families.PARAMS[name]
   assert families.weight_decay(name) == decays and families.stays_float32(name) == float32
@@ -131,6 +139,14 @@ def test_the_backward_pass_goes_from_the_loss_to_the_pixels(llm):
       "img/Transformer/encoder_norm", "img/Transformer/encoderblock", "img/pos_embedding",
       "img/embedding")]
   assert sum(stages, []) == list(range(len(names)))
+
+
+def test_the_logits_scale_and_bias_come_before_the_towers():
+  names = paligemma.param_specs(paligemma.config(
+      {"variant": "tiny"}, txt={"variant": "text_tiny"}))
+  order = sorted(names, key=families.backward_order)
+  assert order[:2] == ["b", "t"] and order[-1] == "img/embedding/kernel"
+  assert families.leaf_name("opt_state/0/mu/t") == "t" and families.leaf_name("count") is None
 
 
 def test_of_finds_the_family_of_a_config():

@@ -2,9 +2,11 @@
 
   CONFIG       config.json of transformers, besides what families/*/hf.py read of it
   GENERATION   generation_config.json, and the same keys in a config.json
-  TOKENIZER    tokenizer_config.json, special_tokens_map.json; TEXT_TOKENIZER: of text models
+  TOKENIZER    tokenizer_config.json, special_tokens_map.json; TEXT_TOKENIZER: of text models,
+               TOWER_TOKENIZER: of SigLIP
   IMAGES       preprocessor_config.json
-  KERAS        every object of KerasHub; KERAS_TEXT, KERAS_IMAGES its preprocessors
+  KERAS        every object of KerasHub; KERAS_TEXT, KERAS_TOWER_TEXT (of SigLIP), KERAS_IMAGES its
+               preprocessors
 
 A table is {regex of keys: the values that are understood, or ANY}. A key in no row is refused by
 name, as it may change the numbers; null, {} and [] say nothing. Keys of ANY say nothing of what a
@@ -55,11 +57,14 @@ TOKENIZER = {
     r"do_lower_case|add_prefix_space|keep_accents": (False,), _NAMES: ANY}
 # A PaliGemma's processor sets both itself, whatever the file says.
 TEXT_TOKENIZER = {r"add_bos_token": (True,), r"add_eos_token": (False,), **TOKENIZER}
+# SigLIP's rows are made here as big_vision makes them; embed(normalize=) has transformers' way too.
+TOWER_TOKENIZER = {r"do_lower_case|add_(bos|eos)_token|sp_model_kwargs": ANY, **TOKENIZER}
 IMAGES = {
     r"do_(resize|rescale|normalize)": (True,), r"do_(center_crop|pad)": (False,),
     r"image_(mean|std)": ([0.5] * 3, 0.5), r"rescale_factor": (1 / 255,),
     r"resample": (2, 3),  # bilinear, as here; bicubic, as the released files say
     r"size|image_seq_length": ANY,  # compared with the model's
+    r"patch_size|max_num_patches": ANY,  # of NaFlex; embed(max_num_patches=) asks for more
     r"do_convert_rgb|crop_size|pad_size|default_to_square|(input_)?data_format|device|return_tensors|"
     r"disable_grouping|image_processor_type|feature_extractor_type|processor_class|"
     r"_valid_processor_keys|_commit_hash|unsloth_\w+": ANY}
@@ -67,6 +72,7 @@ KERAS = {r"name|trainable|dtype|\w*dropout|(vit_)?include_rescaling|vit_name|con
 KERAS_TEXT = {
     **KERAS, r"tokenizer|image_converter|sequence_length|unsplittable_tokens|add_end_token": ANY,
     r"add_start_token": (True,), r"add_(bos|eos|prefix_space)": (False,)}
+KERAS_TOWER_TEXT = {r"add_start_token": (False,), r"canonicalize_text": ANY, **KERAS_TEXT}
 KERAS_IMAGES = {
     **KERAS, r"image_size|height|width|scale|offset|mean|variance": ANY,  # compared
     r"crop_to_aspect_ratio|antialias|bounding_box_format|data_format": ANY,

@@ -54,7 +54,9 @@ class ParamMapping:
   def external_shape(self, shape):
     """Shape of the external tensor that holds a piece of our leaf of `shape`."""
     empty = np.broadcast_to(np.float32(), shape[len(self.axes):])
-    rows, *rest = self.export_piece(empty).shape
+    if not (piece := self.export_piece(empty).shape):
+      return ()  # a scalar
+    rows, *rest = piece
     return ((rows + self.padding_before + self.padding_after) * self.part[1], *rest)
 
 
@@ -120,6 +122,8 @@ def _import_leaf(mapping, external, shape):
 
   def piece(at):
     tensor = external[pieces[at]].read(())
+    if not external[pieces[at]].shape:
+      return mapping.import_piece(np.asarray(tensor), inner)
     j, n = mapping.part
     size = len(tensor) // n
     tensor = tensor[j * size:(j + 1) * size]
@@ -157,7 +161,7 @@ def _export_tensor(parts, leaves):
   def read(index=()):
     tensors = [_padded(m, m.export_piece(leaves[m.name].read(at))) for m, at in parts]
     tensor = tensors[0] if len(tensors) == 1 else np.concatenate(tensors)
-    return tensor[tuple(index)]
+    return np.asarray(tensor[tuple(index)])
 
   return LazyArray(mapping.external_shape(leaf.shape), leaf.dtype, read)
 

@@ -105,9 +105,11 @@ def masks(kernel, query, key, window=None, mode="symmetric"):
   return {"global": everywhere, "local": local}
 
 
-def unmasked(kernel):
-  """The mask for attend() where all tokens see all."""
-  return None if kernel == "einsum" else kernels.KVRanges(kernel)
+def bidirectional(kernel, valid=None):
+  """The mask for attend() where all tokens see all, or all that bool valid [B, S] marks."""
+  if kernel != "einsum":
+    return kernels.KVRanges(kernel, valid=valid)
+  return None if valid is None else valid[:, None]
 
 
 # "auto" takes a kernel from so many tokens on. By the TPU compiler's estimate for a v5e, the kernel
@@ -165,8 +167,8 @@ def auto(context):
 def attend(q, k, v, mask=None, logits_softcap=None, capture=None):
   """q [B,T,N,H] (scaled), k and v [B,S,K,H] -> [B,T,N,H] in q's dtype.
 
-  mask: bool [B,T,S] or None for plain matmuls, which alone take a capture hook (kernels.einsum), or
-  kernels.KVRanges, which name their kernel.
+  mask: bool [B,T,S] (T may be 1) or None for plain matmuls, which alone take a capture hook
+  (kernels.einsum), or kernels.KVRanges, which name their kernel.
   """
   if isinstance(mask, kernels.KVRanges):
     return KERNELS[mask.kernel][0](q, k, v, mask, logits_softcap)

@@ -91,7 +91,7 @@ def test_all_see_all(kernel, length, rng, cudnn_by_xla):
   inputs, weight = draw(rng, prefix_lm([length], [length], length), 2, 2, 72)
   want = with_gradients(attention.attend, inputs, weight)
   got = with_gradients(
-      lambda *x: attention.attend(*x, attention.unmasked(kernel)), inputs, weight)
+      lambda *x: attention.attend(*x, attention.bidirectional(kernel)), inputs, weight)
   for a, b in zip(got, want):
     np.testing.assert_allclose(a, b, atol=2e-5 * float(jnp.abs(b).max()), rtol=0)
 

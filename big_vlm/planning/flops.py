@@ -8,7 +8,7 @@ utilization by this count is the MFU of PaLM (appendix B).
 from big_vlm import families
 from big_vlm.families import spec
 
-LOOKED_UP = {"embedding", "position"}  # roles of the decoder's tables
+LOOKED_UP = {"embedding", "table", "position"}  # roles of tables
 
 
 def per_example(config, text_len, images=1):
@@ -18,6 +18,9 @@ def per_example(config, text_len, images=1):
     patches = images * c.patches
     flops += 6 * spec.count(families.of(c), c) * patches
     flops += 12 * c.depth * c.heads * c.head_dim * patches * c.patches
+  if c := config.txt:
+    flops += 6 * spec.count(families.of(c), c, spec.ROLES.keys() - LOOKED_UP) * c.length
+    flops += 12 * c.depth * c.heads * c.head_dim * c.length**2
   if c := config.llm:
     total = tokens(config, text_len, images)
     flops += 6 * spec.count(families.of(c), c, spec.ROLES.keys() - LOOKED_UP) * total

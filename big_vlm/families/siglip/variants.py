@@ -18,6 +18,7 @@ class ViTConfig:
   image_size: int = 224  # side in pixels
   pool: str = "none"  # a row of POOLS
   out_width: int | None = None  # of the linear head after the pooling; None: no head
+  naflex: bool = False  # reads images of any shape as patches; image_size is that of its table
   zero_head: bool = False  # the head starts at 0, as PaliGemma's projector did in stage 1
   dropout: float = 0.0
   dtype: str = "float32"  # of activations; patch and position embeddings stay float32
@@ -27,6 +28,8 @@ class ViTConfig:
 
   def __post_init__(self):
     pick(POOLS, self.pool, "pooling of the vision tower")
+    if self.naflex and self.pool == "none":
+      raise ValueError("A NaFlex tower pools, pool='map': what it gives for padding means nothing.")
     variants.check(self)
 
   @property
@@ -46,9 +49,12 @@ class ViTConfig:
 VARIANTS = {
     "tiny": ViTConfig(32, 2, 64, 4, 8, image_size=16),
     "S/14": ViTConfig(384, 12, 1536, 6, 14),
+    "B/32": ViTConfig(768, 12, 3072, 12, 32),
     "B/16": ViTConfig(768, 12, 3072, 12, 16),
     "L/16": ViTConfig(1024, 24, 4096, 16, 16),
     "So400m/14": ViTConfig(1152, 27, 4304, 16, 14),
+    "So400m/16": ViTConfig(1152, 27, 4304, 16, 16),
+    "g-opt/16": ViTConfig(1536, 40, 6144, 16, 16),
 }
 # config(variant, **changes): a row with some fields changed
 config = functools.partial(variants.config, VARIANTS, "ViT variant")
