@@ -2,6 +2,8 @@
 import os
 import re
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
@@ -51,9 +53,54 @@ def _drawn(images, count):
       raise ValueError(f"There are {count} prompts and {i} images: give one for each.") from None
 
 
-def pixels(image, size):
-  """An image as [size, size, 3]: squashed, bilinear, antialiased, as the models were trained."""
-  return ops_image.resize_image(read(image), (size, size), "bilinear", antialias=True)
+def _resize(method, antialias, as_float=False):
+  def resize(image, size):
+    if as_float and image.dtype == np.uint8:
+      image = image.astype(np.float32) / 127.5 - 1
+    return ops_image.resize_image(image, size, method, antialias)
+  return resize
+
+
+def _pil(filter):
+  def resize(image, size):
+    if image.shape[:2] == tuple(size):
+      return image
+    if image.dtype != np.uint8:
+      raise ValueError("Pillow resizes uint8 images, and this one is float: give uint8, another "
+                       f"resize, or {size[0]} x {size[1]} pixels.")
+    return np.asarray(Image.fromarray(image).resize(size[::-1], filter))
+  return resize
+
+
+# How an image [H, W, 3] gets the size (height, width), its aspect ratio not kept: uint8 stays uint8
+# where the reference rounds, else it becomes float in [-1, 1].
+RESIZES = {
+    "antialias": _resize("bilinear", True),  # PaliGemma
+    "big_vision": _resize("bilinear", False),  # SigLIP in big_vision
+    "naflex": _resize("bilinear", True, as_float=True),  # NaFlex in big_vision
+    "pil_bilinear": _pil(Image.Resampling.BILINEAR),  # SigLIP 2 and NaFlex in transformers
+    "pil_bicubic": _pil(Image.Resampling.BICUBIC),  # SigLIP and MedSigLIP in transformers
+    "keras_hub": _resize("bicubic", True, as_float=True),  # SigLIP in KerasHub
+}
+
+
+def pixels(image, size, resize="antialias"):
+  """An image as [size, size, 3], squashed; resize: a row of RESIZES, by default as PaliGemma was
+  trained."""
+  return RESIZES[resize](read(image), (size, size))
+
+
+def tensor(images, image_size):
+  """jax.Array of a batch of images [B, H, W, 3] or [B, F, H, W, 3]; ValueError for others, and for
+  a text-only model, whose image_size is None."""
+  if image_size is None:
+    raise ValueError("This model has no image tower: leave the images out.")
+  if np.ndim(images) not in (4, 5):
+    raise ValueError(f"images are [B, H, W, 3] or [B, F, H, W, 3], not {list(np.shape(images))}.")
+  images = jnp.asarray(images)
+  if not isinstance(images, jax.core.Tracer) and jnp.issubdtype(images.dtype, jnp.floating):
+    check_range(images)
+  return images
 
 
 def read(image):

@@ -6,6 +6,8 @@ masked and changes no result. B prompts, T prompt length, F images of a prompt, 
 import dataclasses
 import hashlib
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from big_vlm import prompt_input
@@ -84,7 +86,9 @@ def pack_requests(prompts, images, tokenizer, limits, new=0, rows=1, suffixes=No
               for prompt, suffix in [*zip(prompt_ids, suffixes), *padding]]
   batch = {key: np.stack([row[key] for row in laid_out]) for key in laid_out[0]}
   if most:
-    batch["image"] = _stack(unique, round_up(bucket(len(unique)), rows))
+    unique_rows = round_up(bucket(len(unique)), rows)
+    batch["image"] = stack_images(
+        unique + [np.zeros_like(unique[0])] * (unique_rows - len(unique)))
     batch["image_index"] = np.full((size, most), -1, np.int32)
     for i, row in enumerate(numbers):
       batch["image_index"][i, :len(row)] = row
@@ -122,10 +126,25 @@ def _number(image, size, pixels_of):
   return pixels_of[key][0]
 
 
-def _stack(images, count):
-  if any(x.dtype != np.uint8 for x in images):  # beside floats, uint8 becomes floats in [-1, 1]
+def stack_images(images):
+  """[B, H, W, 3] of images, uint8 or float in [-1, 1]; beside floats, uint8 becomes float."""
+  if any(x.dtype != np.uint8 for x in images):
     images = [x.astype(np.float32) / 127.5 - 1 if x.dtype == np.uint8 else x for x in images]
-  return np.stack(images + [np.zeros_like(images[0])] * (count - len(images)))
+  return np.stack(images)
+
+
+def token_ids(ids, what, vocab_size):
+  """int32 of token ids; ValueError for others, such as -100, which torch's losses leave out."""
+  if isinstance(ids, jax.core.Tracer):
+    return ids
+  ids = np.asarray(ids)
+  if ids.dtype.kind not in "iu":
+    raise ValueError(f"{what} are token ids, whole numbers, not {ids.dtype}.")
+  if ids.size and not 0 <= ids.min() <= ids.max() < vocab_size:
+    odd = int(ids.min() if ids.min() < 0 else ids.max())
+    raise ValueError(f"{what} have {odd}, which is not in the vocabulary of {vocab_size}." + (
+        " To leave positions out give any token and multiply the losses by 0." * (odd < 0)))
+  return jnp.asarray(ids, jnp.int32)
 
 
 def bucket(n, most=None):

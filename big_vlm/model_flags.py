@@ -1,6 +1,6 @@
 """The flags of commands that run a model, --dtype, --adapter and --quantize, and what they do."""
 from big_vlm.adapt.quantize import KINDS
-from big_vlm.vlm import DTYPES
+from big_vlm.building import DTYPES
 
 
 def add(parser, dtype):

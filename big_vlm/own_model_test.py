@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 import big_vlm
-from big_vlm import samplers
-from big_vlm import vlm as vlm_module
+from big_vlm import building, samplers
 from big_vlm.vlm import VLM
 
 TINY = {"img": {"variant": "tiny"}, "llm": {"variant": "tiny"}}
@@ -74,12 +73,12 @@ def test_adapters_that_are_none_are_named(vlm, tmp_path):
 @pytest.mark.parametrize("dtype,name", [(np.float16, "float16"), (jax.numpy.bfloat16, "bfloat16"),
                                         ("auto", "float32"), (np.dtype("float32"), "float32")])
 def test_dtypes_may_be_those_of_numpy(mesh1, dtype, name):
-  assert vlm_module._compute_dtype(dtype, mesh1) == name
+  assert building.compute_dtype(dtype, mesh1) == name
 
 
 def test_a_dtype_that_is_none_has_a_near_miss(mesh1):
   with pytest.raises(ValueError, match="dtype='bf16' is none of .*Did you mean 'bfloat16'"):
-    vlm_module._compute_dtype("bf16", mesh1)
+    building.compute_dtype("bf16", mesh1)
 
 
 def test_text_len_and_prompts_of_a_preset_are_on_the_object():

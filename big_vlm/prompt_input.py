@@ -10,17 +10,18 @@ PROMPT_KEYS, IMAGE_KEYS, MASK_KEYS = ("prompts", "text", "token_ids"), ("images"
     "padding_mask", "response_mask")
 
 
-def as_list(prompts):
+def as_list(prompts, what="prompt"):
   """[str or list of ids] of one prompt or several; ValueError for none, or for an image."""
   if isinstance(prompts, str) or (_is_ids(prompts) and len(prompts)):
     prompts = [prompts]
   if prompts is None or isinstance(prompts, (bytes, os.PathLike, Image.Image, dict)) or (
       np.ndim(prompts) > 2 if hasattr(prompts, "__array__") else not hasattr(prompts, "__iter__")):
-    raise ValueError(f"The prompts are a {type(prompts).__name__}: give a string, a list of token "
-                     "ids, or a list of such. Prompts come first, then the images.")
+    order = " Prompts come first, then the images." if what == "prompt" else ""
+    raise ValueError(f"The {what}s are a {type(prompts).__name__}: give a string, a list of token "
+                     f"ids, or a list of such.{order}")
   prompts = list(prompts)
   if not prompts:
-    raise ValueError("There are 0 prompts: give a string, a list of token ids, or a list of such.")
+    raise ValueError(f"There are 0 {what}s: give a string, a list of token ids, or a list of such.")
   return prompts
 
 
@@ -72,10 +73,15 @@ def ids(prompt, tokenizer, images=0, image=True):
           "leave it out, images always come before the text. Transformers' form, one at the start "
           "for each image, is understood too.")
     return text_layout.prompt_ids(tokenizer, prompt, image)
-  prompt = prompt.tolist() if hasattr(prompt, "tolist") else prompt
-  if not _is_ids(prompt):
-    raise ValueError(f"A prompt is a string or a flat list of token ids, not {str(prompt)[:60]}.")
-  return [int(i) for i in prompt]
+  return check_ids(prompt)
+
+
+def check_ids(ids, what="prompt"):
+  """[int] of token ids; ValueError for anything else."""
+  ids = ids.tolist() if hasattr(ids, "tolist") else ids
+  if not _is_ids(ids):
+    raise ValueError(f"A {what} is a string or a flat list of token ids, not {str(ids)[:60]}.")
+  return [int(i) for i in ids]
 
 
 def _is_ids(x):

@@ -15,6 +15,8 @@ from jax.typing import ArrayLike, DTypeLike
 
 from big_vlm import (
   activations,
+  building,
+  embedding,
   image_input,
   inputs,
   presets,
@@ -33,10 +35,8 @@ from big_vlm.decode.session import MAX_PROMPTS, GenerationConfig, GenerationSess
 from big_vlm.families import paligemma
 from pp import text_layout
 from pp.foreign import reading
-from pp.names import near_miss, pick
+from pp.names import pick
 from pp.tokenizer import Tokenizer, get_tokenizer
-
-DTYPES = ("float32", "bfloat16", "float16")
 
 
 def from_preset(source: str | os.PathLike, *, dtype: str | DTypeLike = "float32",
@@ -54,7 +54,7 @@ def from_preset(source: str | os.PathLike, *, dtype: str | DTypeLike = "float32"
   Raises ValueError for an unknown name or a checkpoint that does not fit, and FileNotFoundError.
   """
   preset, mesh = presets.resolve(str(source)), mesh or sharding.make_mesh()
-  dtype = _compute_dtype(dtype, mesh)
+  dtype = building.compute_dtype(dtype, mesh)
   if preset and not load_weights:
     opened = Checkpoint(preset.name, paligemma.config(**preset.config), {}, None)
   else:
@@ -70,32 +70,10 @@ def from_preset(source: str | os.PathLike, *, dtype: str | DTypeLike = "float32"
   if opened.quantized:
     leaves = opened.stored
     kind = next(str(x.dtype) for name, x in leaves.items() if name.endswith("/q"))
-  model, _, shapes = _shapes(config, dtype, kind)
+  model, _, shapes = building.shapes(config, dtype, kind)
   params = load.params(leaves, sharding.tree_sharding(mesh, shapes, rules), dtype)
   tokenizer = opened.tokenizer and get_tokenizer(opened.tokenizer)
   return VLM(model, params, tokenizer, mesh, opened.tokenizer, **about)
-
-
-def _compute_dtype(dtype, mesh):
-  if isinstance(dtype, type | np.dtype):  # jnp.bfloat16, np.dtype("float32")
-    dtype = jnp.dtype(dtype).name
-  if dtype not in ("auto", *DTYPES):
-    more = f" For {dtype} weights: from_preset(...).quantize({dtype!r})." * (
-        dtype in quantize.KINDS)
-    raise ValueError(f"dtype={dtype!r} is none of auto, {', '.join(DTYPES)}."
-                     f"{more or near_miss(dtype, DTYPES)}")
-  return sharding.dtype_on(mesh, dtype)
-
-
-def _shapes(config, dtype, kind=None):
-  """(model, function of a seed that makes its random parameters, their shapes and dtypes); kind: of
-  quantized weights."""
-  model = paligemma.PaliGemma(paligemma.with_dtype(config, dtype))
-  fresh = lambda seed: trees.map_with_names(
-      lambda name, x: x.astype(load.dtype_of(name, dtype)),
-      paligemma.init_params(model, jax.random.key(seed)))
-  stored = lambda x: quantize.quantize(model, x, kind) if kind else x
-  return model, fresh, jax.eval_shape(lambda: stored(fresh(0)))
 
 
 @dataclasses.dataclass(repr=False)
@@ -139,7 +117,7 @@ class VLM:
     if tok and reader and reader.vocab_size < tok.vocab_size:
       raise ValueError(f"The tokenizer has {tok.vocab_size} pieces and the model a vocab_size of "
                        f"{reader.vocab_size}: it could not read all of them.")
-    model, fresh, shapes = _shapes(config, _compute_dtype(dtype, mesh))
+    model, fresh, shapes = building.shapes(config, building.compute_dtype(dtype, mesh))
     params = jax.jit(fresh, out_shardings=sharding.tree_sharding(mesh, shapes, rules))(seed)
     return cls(model, params, tok, mesh, tokenizer, f"random parameters of seed {seed}")
 
@@ -218,6 +196,56 @@ class VLM:
         yield show(*next(pieces))
       except StopIteration as end:
         return end.value
+
+  def embed(self, images: Any = None, texts: Any = None, *, resize: str | None = None,
+            spelling: str = embedding.EmbedConfig.spelling,
+            max_num_patches: int = embedding.EmbedConfig.max_num_patches) -> np.ndarray:
+    """float32 [B, D], of unit length: vectors of images, or of texts of a SigLIP.
+
+    images: one, or a list, an iterator or a batch array, each as generate() takes it. Of a
+      PaliGemma, or of a tower without a pooling head, a vector is the mean of image_features().
+    texts: a string or several. A string is spelled as in training, its eos is added, and it is
+      padded, as big_vision does; a longer one is cut before its eos, with a warning. Lists of token
+      ids are taken as they are, eos included, and padded.
+    resize: a row of image_input.RESIZES: "big_vision" (SigLIP's default), "naflex" (NaFlex'),
+      "antialias" (PaliGemma's), "pil_bilinear", "pil_bicubic" or "keras_hub".
+    spelling: a row of pp.canonical.SPELLINGS: "ascii" lower-cases A to Z, "unicode" all letters.
+    max_num_patches: of an image that a NaFlex tower sees; it was trained with 64 to 1024.
+
+    A vector does not depend on what is beside it. Raises ValueError for what the model does not
+    take, and OSError for a missing image.
+    """
+    options = embedding.EmbedConfig(resize, spelling, max_num_patches)
+    if images is not None and texts is not None:
+      raise ValueError("embed() takes images or texts: call it for each. vlm.similarity(images, "
+                       "texts) compares them.")
+    args = (self.model, self.params, self.mesh)
+    if texts is not None:
+      return embedding.of_texts(*args, self.tokenizer, texts, options)
+    return embedding.of_images(*args, images, options)
+
+  def similarity(self, images: Any, texts: Any, *, probabilities: bool = False,
+                 **options) -> np.ndarray:
+    """float32 [I, T]: SigLIP's logits of each image with each text; with probabilities=True their
+    sigmoids, of each pair alone. Arguments and options as of embed()."""
+    embedding.check_pair(self.config)
+    logits = embedding.similarity(
+        self.params, self.embed(images, **options), self.embed(texts=texts, **options))
+    return embedding.probabilities(logits) if probabilities else logits
+
+  def classify(self, images: Any, labels: Sequence[str], templates: str | Sequence | None = None,
+               **options) -> list[embedding.Classification]:
+    """[Classification(label, index, logits, probabilities)] of each image: zero-shot, by SigLIP.
+
+    templates: such as "a photo of a {}.", of which a label's vectors are averaged; default: the
+    label alone. Labels and templates lose case and punctuation, as in big_vision. images and
+    options as of embed().
+    """
+    embedding.check_pair(self.config)
+    prompts = embedding.prompts(labels, templates)
+    vectors = self.embed(texts=[text for row in prompts for text in row], **options)
+    return embedding.classify(self.params, list(labels), self.embed(images, **options),
+                              embedding.label_vectors(vectors, len(prompts)))
 
   def logits(self, tokens: ArrayLike, images: Any = None,
              mask_ar: ArrayLike | None = None, *, last: int | None = None) -> jax.Array:
@@ -308,8 +336,8 @@ class VLM:
     return inputs.pack_requests(prompt_input.as_list(prompts), None, self.tokenizer, limits).batch
 
   def preprocess(self, image: Any) -> np.ndarray:
-    """An image as generate() takes it -> [image_size, image_size, 3], squashed, bilinear."""
-    return image_input.pixels(image, self.image_size)
+    """An image as generate() or embed() takes it -> [image_size, image_size, 3], squashed."""
+    return embedding.preprocess(image, self.config.img)
 
   def __repr__(self):
     c, name = self.config, presets.describe(self.config)
@@ -335,7 +363,8 @@ class VLM:
   def image_features(self, images: ArrayLike) -> jax.Array:
     """[B, (F *) P, D]: what the decoder reads of images as logits() takes them; [B, (F,) D] of a
     tower that pools."""
-    return activations.image_features(self.model, self.params, self._images(images))
+    return activations.image_features(self.model, self.params, image_input.tensor(
+        images, self.image_size))
 
   def prefill(self, tokens: ArrayLike, images: Any = None, mask_ar: ArrayLike | None = None, *,
               max_new_tokens: int = 64) -> tuple[jax.Array, Any]:
@@ -352,7 +381,7 @@ class VLM:
     if not isinstance(cache.length, jax.core.Tracer) and cache.length >= size:
       raise ValueError(f"extend(): all {size} positions of the cache are taken. Give prefill() a "
                        "larger max_new_tokens.")
-    return activations.extend(self.model, self.params, self._ids(tokens, "tokens"), cache)
+    return activations.extend(self.model, self.params, self._ids(tokens), cache)
 
   def with_lora(self, rank: int = 8, targets: str | None = None, alpha: float | None = None,
                 seed: int = 0) -> "VLM":
@@ -447,37 +476,18 @@ class VLM:
 
   def _batch(self, tokens, images, mask_ar):
     """{"text", "mask_ar", "image" if there is one} on the device; checks their shapes."""
-    batch = {"text": self._ids(tokens, "tokens"), "mask_ar": jnp.asarray(mask_ar, jnp.int32)}
+    batch = {"text": self._ids(tokens), "mask_ar": jnp.asarray(mask_ar, jnp.int32)}
     if batch["text"].ndim != 2:
       raise ValueError(f"tokens are [B, T], not {list(batch['text'].shape)}; lists of unequal "
                        "length need generate() or score().")
-    return batch if images is None else batch | {"image": self._images(images)}
+    return batch if images is None else batch | {
+        "image": image_input.tensor(images, self.image_size)}
+
+  def _ids(self, ids, what="tokens"):
+    return inputs.token_ids(ids, what, inputs.model_limits(self.config).vocab_size)
 
   def _mask_ar(self, tokens, mask_ar):
     return np.full(np.shape(tokens), 0 if self.config.img else 1) if mask_ar is None else mask_ar
-
-  def _images(self, images):
-    if self.image_size is None:
-      raise ValueError("This model has no image tower: leave the images out.")
-    if np.ndim(images) not in (4, 5):
-      raise ValueError(f"images are [B, H, W, 3] or [B, F, H, W, 3], not {list(np.shape(images))}.")
-    images = jnp.asarray(images)
-    if not isinstance(images, jax.core.Tracer) and jnp.issubdtype(images.dtype, jnp.floating):
-      image_input.check_range(images)
-    return images
-
-  def _ids(self, ids, what):
-    """int32 of token ids; ValueError for others, such as -100, which torch's losses leave out."""
-    if isinstance(ids, jax.core.Tracer):
-      return ids
-    ids, size = np.asarray(ids), inputs.model_limits(self.config).vocab_size
-    if ids.dtype.kind not in "iu":
-      raise ValueError(f"{what} are token ids, whole numbers, not {ids.dtype}.")
-    if ids.size and not 0 <= ids.min() <= ids.max() < size:
-      odd = int(ids.min() if ids.min() < 0 else ids.max())
-      raise ValueError(f"{what} have {odd}, which is not in the vocabulary of {size}." + (
-          " To leave positions out give any token and multiply the losses by 0." * (odd < 0)))
-    return jnp.asarray(ids, jnp.int32)
 
   def _suffix(self, suffix):
     if isinstance(suffix, str) and self.tokenizer:

@@ -87,6 +87,18 @@ def test_other_stacks(project):
   assert "[1, 5, 1632]" in bash(".venv/bin/python there.py", project)
 
 
+def test_siglip(project):
+  """A tiny model in the place of the released one."""
+  towers = {"img": {"variant": "tiny"}, "txt": {"variant": "text_tiny", "length": 24}}
+  tokenizer = f"sp('{commands.ROOT}/big_vlm/digits/tokenizer.model')"
+  big_vlm.VLM.from_config(towers, tokenizer).export(project / "workdirs" / "towers", "native")
+  tiny = lambda text: text.replace("google/siglip2-base-patch16-256", "workdirs/towers")
+  (project / "embed.py").write_text(tiny(*blocks("siglip", "python")))
+  printed = bash(".venv/bin/python embed.py", project)
+  assert re.search(r"^(digits|boxes|a cat) \[", printed, re.MULTILINE), printed
+  assert bash(tiny(*blocks("siglip", "bash")), project).count("all equal") == 2
+
+
 def test_own_images(project):
   """300 pictures and 100 others, with captions in a language that the model does not know."""
   (project / "my").mkdir()
@@ -170,7 +182,8 @@ def test_every_block_is_run_above():
       ("use", "bash"): 1, ("use", "json"): 1, ("compare", "bash"): 1,
       ("coming_from", "python"): 1,  # in coming_from_test.py
       ("own_data", "bash"): 2, ("own_data", "json"): 1, ("papers", "bash"): 1,
-      ("training", "bash"): 2, ("weights", "bash"): 1, ("weights", "python"): 1}
+      ("siglip", "bash"): 1, ("siglip", "python"): 1, ("training", "bash"): 2,
+      ("weights", "bash"): 1, ("weights", "python"): 1}
 
 
 def test_contributing_names_what_is_there():

@@ -105,6 +105,9 @@ def add(model, params, rank=8, targets=None, alpha=None, seed=0):
   specs = einsum_hook.multiplying(model)
   names = _matches(targets, list(specs)) if targets is not None else [
       n for n, spec in specs.items() if n.startswith("llm/") and spec.stacked]
+  if not names:
+    raise ValueError("The model has no decoder, whose projections get adapters by default: name "
+                     "targets, such as 'img/.*Dense_0/kernel'.")
   scale = float(rank if alpha is None else alpha) / rank
   return einsum_hook.replace(params, {
       name: _random(name, weights[name], specs[name], rank, scale, seed) for name in names})
