@@ -30,7 +30,7 @@ class Request:
 @flax.struct.dataclass
 class State:
   """The answers so far."""
-  step: jax.Array  # int32 []: tokens written
+  step: jax.Array  # int32 []: tokens written since the loop began
   tokens: jax.Array  # int32 [R, N]: 0 from `length` on
   logprobs: jax.Array  # float32 [R, N]: of each token under the model, not the sampler
   length: jax.Array  # int32 [R]: with the stop
@@ -47,20 +47,28 @@ class State:
     logprob = token_selection.logprob(logits, token)
     length = self.length + ~self.finished
     stopped = jnp.any(token[:, None] == request.stops[None], axis=1)
+    place = jnp.arange(self.tokens.shape[1])[None] == self.length[:, None]
+    place &= ~self.finished[:, None]
     return self.replace(
         step=self.step + 1, length=length,
         finished=self.finished | stopped | (length >= request.limit),
-        tokens=self.tokens.at[:, self.step].set(jnp.where(self.finished, 0, token)),
-        logprobs=self.logprobs.at[:, self.step].set(jnp.where(self.finished, 0, logprob)))
+        tokens=jnp.where(place, token[:, None], self.tokens),
+        logprobs=jnp.where(place, logprob[:, None], self.logprobs))
+
+  def newest(self):
+    """int32 [R]: the last token of each answer."""
+    last = jnp.maximum(self.length - 1, 0)
+    return jnp.take_along_axis(self.tokens, last[:, None], axis=1)[:, 0]
 
 
-def constrain(request, logits, fsm_state, tokens, step):
+def constrain(request, logits, fsm_state, tokens, length):
   """logits [R, V] with -inf where the grammar, which is in fsm_state [R], or the no-repeat n-gram
-  rule forbids the token. tokens [R, N]: of an answer, the first `step` are written."""
+  rule forbids the token. tokens [R, N]: of an answer, the first `length` ([] or [R]) are written.
+  """
   if request.grammar is not None:
     logits = jnp.where(request.grammar.allowed(fsm_state, logits.shape[1]), logits, -jnp.inf)
   if request.no_repeat_ngram:
-    banned = repeated_ngrams(tokens, step, request.no_repeat_ngram)
+    banned = repeated_ngrams(tokens, length, request.no_repeat_ngram)
     banned = jnp.where(banned < 0, logits.shape[1], banned)  # out of range: dropped
     rows = jnp.arange(len(logits))[:, None]
     fresh = logits.at[rows, banned].set(-jnp.inf, mode="drop")
@@ -77,12 +85,15 @@ def _next_fsm(request, fsm_state, token):
   return None if request.grammar is None else request.grammar.step(fsm_state, token)
 
 
-@flax.struct.dataclass
-class Sample:
-  """One token after another: the likeliest, or drawn from what the filters leave."""
-  filters: tuple
-  draw: bool = flax.struct.field(pytree_node=False)
-  n: int = flax.struct.field(pytree_node=False, default=1)  # draws per request: the best counts
+class TokenByToken:
+  """The search that writes one token after another, as choose() of a subclass picks them.
+
+  Rows may have answers of different lengths: a row's next token depends on that row alone.
+  """
+
+  def choose(self, request, state, left):
+    """int32 [R]: the next token of each row, from logits [R, V] that are -inf where forbidden."""
+    raise NotImplementedError
 
   def init(self, request, state, logits, hidden, cache):
     del hidden
@@ -90,26 +101,40 @@ class Sample:
 
   def step(self, request, state, carry, extend):
     cache, fsm_state = carry
-    logits, _, cache = extend(state.tokens[:, state.step - 1], cache)
+    logits, _, cache = extend(state.newest(), cache)
     return self._write(request, state, logits, cache, fsm_state)
 
   def _write(self, request, state, logits, cache, fsm_state):
-    left = constrain(request, logits, fsm_state, state.tokens, state.step)
+    left = constrain(request, logits, fsm_state, state.tokens, state.length)
+    token = self.choose(request, state, left)
+    return state.write(request, token, logits), (cache, _next_fsm(request, fsm_state, token))
+
+
+@flax.struct.dataclass
+class Sample(TokenByToken):
+  """The likeliest token, or one drawn from what the filters leave."""
+  filters: tuple
+  draw: bool = flax.struct.field(pytree_node=False)
+  n: int = flax.struct.field(pytree_node=False, default=1)  # draws per request: the best counts
+
+  def choose(self, request, state, left):
     for keep in self.filters:
       left = keep(left)
-    if self.draw:
-      keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), state.step))(
-          request.seed)
-      token = jax.vmap(jax.random.categorical)(keys, left).astype(jnp.int32)
-    else:
-      token = token_selection.argmax(left)
-    return state.write(request, token, logits), (cache, _next_fsm(request, fsm_state, token))
+    return draw(request, state, left) if self.draw else token_selection.argmax(left)
 
   def __or__(self, other):
     return join(self, other)
 
   def __ror__(self, other):
     return join(other, self)
+
+
+def draw(request, state, logits):
+  """int32 [R]: a token of each row, drawn from softmax(logits [R, V]) with a key that is a function
+  of the request's seed and the place of the token in its answer."""
+  key = lambda seed, place: jax.random.fold_in(jax.random.key(seed), place)
+  keys = jax.vmap(key)(request.seed, state.length)
+  return jax.vmap(jax.random.categorical)(keys, logits).astype(jnp.int32)
 
 
 def join(first, second):

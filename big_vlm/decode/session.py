@@ -61,25 +61,26 @@ class GenerationSession:
   def __init__(self, model, params, tokenizer, config):
     self._model, self._params, self._tokenizer, self._config = model, params, tokenizer, config
     self._limits = inputs.model_limits(model.config)
-    self._search = samplers.build(config.sampler)
-    if config.num_samples > 1 and not getattr(self._search, "draw", False):
+    self.search = samplers.build(config.sampler)
+    if config.num_samples > 1 and not getattr(self.search, "draw", False):
       raise ValueError(f"num_samples={config.num_samples} of {config.sampler!r} would be one "
                        "answer again and again, since it draws nothing: leave num_samples out, or "
                        "take a sampler that draws, such as 'temperature(1.)'.")
     # Draws for one answer: the best of them counts.
-    self._draws = self._search.n if isinstance(self._search, Sample) else 1
+    self._draws = self.search.n if isinstance(self.search, Sample) else 1
     self.samples = config.num_samples * self._draws
     eos = tokenizer.eos_token if tokenizer else model.config.llm.eos_token
-    self._stops = answers.stop_criteria(config.stop, eos, tokenizer)
-    if self._stops.texts and not tokenizer:
-      raise ValueError(f"stop={self._stops.texts[0]!r} is a string, but the model came without a "
+    self.stops = answers.stop_criteria(config.stop, eos, tokenizer)
+    if self.stops.texts and not tokenizer:
+      raise ValueError(f"stop={self.stops.texts[0]!r} is a string, but the model came without a "
                        "tokenizer: give the ids of tokens that end an answer.")
-    if self._stops.texts and not isinstance(self._search, Sample):
+    if self.stops.texts and not isinstance(self.search, Sample):
       raise ValueError(f"{config.sampler!r} ends answers at tokens: give stop as token ids.")
 
-  def batches(self, prompts, images, mesh):
+  def batches(self, prompts, images, mesh, room=None):
     """Yields the Batch of a user's prompts [str or ids] and images, MAX_PROMPTS after another: the
-    pixels of one batch are in memory at a time. See image_input.by_prompt for the images."""
+    pixels of one batch are in memory at a time. See image_input.by_prompt for the images. room:
+    for new tokens, where batches of other limits are to have the same."""
     config = self._config
     image_input.check_seen(images, self._limits.image_size)
     images = iter(image_input.by_prompt(images, len(prompts)))
@@ -88,7 +89,8 @@ class GenerationSession:
       part = prompts[first:first + MAX_PROMPTS]
       packed = inputs.pack_requests(
           part, list(itertools.islice(images, len(part))), self._tokenizer, self._limits,
-          config.max_length or config.max_new_tokens, sharding.batch_rows(mesh), first=first)
+          room or config.max_length or config.max_new_tokens, sharding.batch_rows(mesh),
+          first=first)
       seeds = inputs.seeds(packed.digests, given[first:first + MAX_PROMPTS], self.samples)
       yield self._batch(packed, part, seeds, mesh, first)
 
@@ -112,7 +114,7 @@ class GenerationSession:
       return None
     texts = [self.prompt_text(p) for p in prompts]
     texts += texts[-1:] * (rows - len(texts))
-    return grammar.compile(self._config.grammar, texts, self._tokenizer, self._stops.eos)
+    return grammar.compile(self._config.grammar, texts, self._tokenizer, self.stops.eos)
 
   def prompt_text(self, prompt):
     """A prompt, str or ids, as text, with the separator that the model read."""
@@ -124,7 +126,7 @@ class GenerationSession:
     """[Generation] of the batches, when all of them have finished."""
     out = []
     for batch in batches:
-      *_, (draws, _) = self._decode(batch, CHECK_EVERY if self._stops.texts else None)
+      *_, (draws, _) = self._decode(batch, CHECK_EVERY if self.stops.texts else None)
       out += [max(draws[i:i + self._draws], key=lambda g: sum(g.logprobs))
               for i in range(0, len(draws), self._draws)]
     return out
@@ -134,7 +136,7 @@ class GenerationSession:
 
     Raises ValueError for a search that knows its answer only at the end.
     """
-    if not isinstance(self._search, Sample) or self._draws > 1:
+    if not isinstance(self.search, Sample) or self._draws > 1:
       raise ValueError("stream() shows tokens as they come, but the sampler "
                        f"{self._config.sampler!r} changes its mind: use generate() with it.")
     out = []
@@ -144,7 +146,7 @@ class GenerationSession:
         for i, generation in enumerate(found):
           text = generation.text
           if not finished[i]:
-            text = answers.stable_prefix(text, self._stops)
+            text = answers.stable_prefix(text, self.stops)
           if piece := text[shown.get(i, 0):]:
             shown[i] = len(text)
             yield len(out) + i, piece
@@ -154,18 +156,18 @@ class GenerationSession:
   def _decode(self, batch, every):
     """Yields ([Generation so far], [whether it has finished]) of all draws: at the end, and with
     `every` each time so many tokens are written."""
-    count, ids = batch.count * self.samples, self._stops.all_ids
+    count, ids = batch.count * self.samples, self.stops.all_ids
     stops = np.full(inputs.bucket(max(len(ids), 1)), -1, np.int32)
     stops[:len(ids)] = ids
     rules = batch.fsm and grammar.Grammar(np.repeat(batch.fsm.edges, self.samples, axis=0))
     request = Request(seed=batch.seeds, limit=np.repeat(batch.limit, self.samples), stops=stops,
                       grammar=rules, no_repeat_ngram=self._config.no_repeat_ngram)
-    states = decode(self._model, self._params, batch.arrays, request, self._search, new=batch.new,
+    states = decode(self._model, self._params, batch.arrays, request, self.search, new=batch.new,
                     repeat=self.samples, every=every,
                     cache_dtype=self._config.cache_dtype or self._model.config.llm.dtype)
     state = next(states)
     while True:
-      found = [answers.generation(tokens[:n], logprobs[:n], self._stops, self._tokenizer)
+      found = [answers.generation(tokens[:n], logprobs[:n], self.stops, self._tokenizer)
                for tokens, logprobs, n in zip(state.tokens[:count], state.logprobs, state.length)]
       finished = state.finished.copy()
       finished[:count] |= [g.finish_reason == "stop" for g in found]
