@@ -1,14 +1,14 @@
 """Decoding of requests that come and go: each has a slot, a row of one KV cache, and joins the
 others between two tokens. Prefill and step are those of generate.py, so the answers are too.
 
-R slots, P cache positions for images and prompt, N for the answer, L layers, K kv heads, H head dim.
+R slots, P cache positions for images and prompt, N for the answer.
 
   position   0 .......... P-1 | P ................... P+N-1
              the row's prompt | a ring: all rows write the same position, then the next one
 
-A row whose answer begins in the middle of the ring goes on at its start. It has at most N tokens, so
-it never meets itself. Where a key lies is nothing to attention: the cache holds the place of each
-token in its text, and whether it is this row's.
+A row whose answer begins in the middle of the ring continues at its start. It has at most N tokens,
+so it never overwrites itself. Attention does not depend on where a key lies: the cache holds the
+place of each token in its text, and whether it is this row's.
 """
 import functools
 
@@ -108,7 +108,9 @@ class Slots:
               rows, self._size, self._cache_dtype))
       state = State.init(Request(self._seed, jnp.asarray(self._limit), self._stops), new)
       return state, cache
-    self._state, self._cache = jax.jit(empty)()
+    # Placed as the programs leave it: another placement would compile them again.
+    everywhere = jax.sharding.NamedSharding(self._mesh, jax.sharding.PartitionSpec())
+    self._state, self._cache = jax.jit(empty, out_shardings=everywhere)()
 
   def admit(self, slot, batch, sampler):
     """Prefills a session.Batch of one request, whose room for new tokens is N, into a slot; its

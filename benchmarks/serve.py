@@ -1,0 +1,176 @@
+"""Many clients of one server, beside one request after another.
+
+  .venv/bin/python -m benchmarks.serve [--size small] [--requests 1000] [--clients 16]
+
+The model is the one of benchmarks/decode.py with random weights, on 2 cores. Requests are mixed: two
+of three have an image (of 40), answers have 16 to 96 tokens, half are greedy, the others drawn; one of
+four is streamed. Clients and server are one process, over HTTP on the loopback.
+
+  lost        requests without an answer
+  different   answers whose tokens differ in number or log-probability (1e-3) from vlm.generate's
+  speedup     the time of vlm.generate for every 25th request, one after the other, for as many
+              tokens, divided by the server's
+  memory      of the process, MiB, after each fifth of the requests
+"""
+import argparse
+import base64
+import concurrent.futures
+import io
+import json
+import pathlib
+import tempfile
+import threading
+import time
+
+import numpy as np
+import openai
+import psutil
+import uvicorn
+from PIL import Image
+
+from benchmarks import libraries, vocabulary
+
+RESULTS = pathlib.Path(__file__).parent / "results"
+IMAGES, EACH = 40, 25
+
+
+def model(size, folder):
+  """The VLM of a libraries.Size with random weights."""
+  import big_vlm
+  vocabulary.write(folder / "large.model", size.vocab - 1152)
+  return big_vlm.VLM.from_config(libraries.our_config(size),
+                                 f"sp('{folder / 'large.model'}', tokensets=('loc', 'seg'))")
+
+
+def requests(count, size):
+  """[dict] of the fields that differ, and PNGs."""
+  rng = np.random.default_rng(0)
+  pictures = []
+  for _ in range(IMAGES):
+    data = io.BytesIO()
+    pixels = rng.integers(0, 256, (16, 16, 3)).astype(np.uint8)
+    Image.fromarray(pixels).resize((size.image_size,) * 2).save(data, "PNG")
+    pictures.append(data.getvalue())
+  samplers = ({}, {}, {"temperature": .8}, {"temperature": 1., "top_p": .9})
+  return [dict(prompt=f"answer en question {i}", image=int(rng.integers(IMAGES)) if i % 3 else None,
+               max_tokens=int(rng.integers(16, 97)), seed=i, stream=i % 4 == 1,
+               sampler=samplers[i // 4 % 4]) for i in range(count)], pictures
+
+
+def generate_args(ask):
+  s = ask["sampler"]
+  name = ("greedy" if not s else f"top_p({s['top_p']}, t={s['temperature']})" if "top_p" in s
+          else f"temperature({s['temperature']})")
+  return dict(sampler=name, seed=ask["seed"], max_new_tokens=ask["max_tokens"])
+
+
+def send(client, ask, urls):
+  """[log-probability] of the tokens of one answer."""
+  content = [{"type": "text", "text": ask["prompt"]}]
+  if ask["image"] is not None:
+    content.append({"type": "image_url", "image_url": {"url": urls[ask["image"]]}})
+  got = client.chat.completions.create(
+      model="m", messages=[{"role": "user", "content": content}], logprobs=True, seed=ask["seed"],
+      max_tokens=ask["max_tokens"], stream=ask["stream"], **ask["sampler"])
+  chunks = got if ask["stream"] else [got]
+  return [x.logprob for chunk in chunks for c in chunk.choices if c.logprobs
+          for x in c.logprobs.content]
+
+
+def served(vlm, asks, urls, clients):
+  """({number: log-probabilities}, seconds, MiB after each fifth)."""
+  from big_vlm.serving import app, engine
+  running = engine.Engine(vlm, engine.Sizes(slots=clients, prompt_tokens=32, new_tokens=128))
+  running.warm_up()
+  running.start()
+  http = uvicorn.Server(uvicorn.Config(
+      app.Server(vlm, running, "m", app.Limits(seconds=3600)).app, port=0, log_level="error"))
+  thread = threading.Thread(target=http.run)
+  thread.start()
+  while not http.started:
+    time.sleep(.1)
+  port = http.servers[0].sockets[0].getsockname()[1]
+  client = openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", timeout=3600,
+                         max_retries=0)
+  found, memory, began = {}, [], time.perf_counter()
+  with concurrent.futures.ThreadPoolExecutor(clients) as pool:
+    futures = {pool.submit(send, client, ask, urls): i for i, ask in enumerate(asks)}
+    for future in concurrent.futures.as_completed(futures):
+      if not future.exception():
+        found[futures[future]] = future.result()
+      if len(found) % max(len(asks) // 5, 1) == 0:
+        memory.append(round(psutil.Process().memory_info().rss / 2**20))
+        print(f"{len(found)} answers, {time.perf_counter() - began:.0f} s, {memory[-1]} MiB, "
+              f"{dict(running.stats)}", flush=True)
+  seconds = time.perf_counter() - began
+  http.should_exit = True
+  thread.join()
+  running.close()
+  return found, seconds, memory
+
+
+def alone(vlm, asks, pictures):
+  """Seconds of a token, one request after another."""
+  part = asks[::EACH]
+  one = lambda ask: vlm.generate(
+      ask["prompt"], [None if ask["image"] is None else pictures[ask["image"]]], stop=(),
+      **generate_args(ask))
+  for ask in part[:24]:
+    one(ask)  # compiles
+  began = time.perf_counter()
+  tokens = sum(len(one(ask)[0].tokens) for ask in part)
+  return (time.perf_counter() - began) / tokens
+
+
+def different(vlm, asks, pictures, found):
+  """Numbers of the answers that are not generate's; those are decoded 32 side by side."""
+  odd = []
+  for name in dict.fromkeys(generate_args(ask)["sampler"] for ask in asks):
+    part = [i for i, ask in enumerate(asks) if generate_args(ask)["sampler"] == name and i in found]
+    for first in range(0, len(part), 32):
+      some = part[first:first + 32]
+      answers = vlm.generate(
+          [asks[i]["prompt"] for i in some],
+          [None if asks[i]["image"] is None else pictures[asks[i]["image"]] for i in some],
+          sampler=name, seed=[asks[i]["seed"] for i in some], max_new_tokens=96)
+      for i, answer in zip(some, answers):
+        wanted = answer.logprobs[:asks[i]["max_tokens"]]
+        if len(wanted) != len(found[i]) or not np.allclose(wanted, found[i], atol=1e-3):
+          odd.append(i)
+  return odd
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+  parser.add_argument("--size", choices=libraries.SIZES, default="small")
+  parser.add_argument("--requests", type=int, default=1000)
+  parser.add_argument("--clients", type=int, default=16)
+  parser.add_argument("--out", type=pathlib.Path)
+  args = parser.parse_args()
+  import os
+  size = libraries.SIZES[args.size]
+  libraries.pin_cores(size)
+  load = [round(x, 2) for x in os.getloadavg()]
+  asks, pictures = requests(args.requests, size)
+  urls = ["data:image/png;base64," + base64.b64encode(data).decode() for data in pictures]
+  with tempfile.TemporaryDirectory() as folder:
+    vlm = model(size, pathlib.Path(folder))
+  before = alone(vlm, asks, pictures)
+  found, seconds, memory = served(vlm, asks, urls, args.clients)
+  tokens = sum(map(len, found.values()))
+  after = alone(vlm, asks, pictures)  # before and after: others use the machine too
+  odd = different(vlm, asks, pictures, found)
+  result = {**libraries.circumstances(args.size, "cpu", load), "requests": args.requests,
+            "clients": args.clients, "lost": args.requests - len(found), "different": odd,
+            "tokens": tokens, "seconds": round(seconds, 1),
+            "tokens_per_s": round(tokens / seconds, 1),
+            "alone_tokens_per_s": [round(1 / before, 1), round(1 / after, 1)],
+            "speedup": [round(x * tokens / seconds, 2) for x in (before, after)],
+            "memory_MiB": memory}
+  print(json.dumps(result, indent=1))
+  out = args.out or RESULTS / f"serve_{args.size}.json"
+  out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+  main()

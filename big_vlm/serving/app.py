@@ -1,0 +1,254 @@
+"""The routes of a server, a Starlette application over an Engine.
+
+  POST /v1/chat/completions   GET /v1/models, /v1/models/{model}   POST /v1/embeddings
+  GET /healthz                GET /metrics
+
+Errors have OpenAI's shape. A request is read, checked and laid out in a thread; the engine decodes.
+"""
+import asyncio
+import contextlib
+import dataclasses
+import functools
+import hmac
+import time
+import uuid
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from big_vlm.serving import engine as engines
+from big_vlm.serving import images, protocol
+from big_vlm.serving.metrics import Metrics
+from big_vlm.serving.protocol import ApiError
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+  """Of a request; those of tokens, images and the queue are the engine's Sizes."""
+  body_bytes: int = 32 << 20
+  pixels: int = 50_000_000  # of an image
+  seconds: float = 120.  # from the first byte to the last token
+  image_urls: tuple = ()  # of images.SCHEMES
+
+
+class Server:
+  """The application is `app`; it answers under one model's name."""
+
+  def __init__(self, vlm, engine, name, limits=Limits(), token=None, default_tokens=64):
+    """token: that requests to /v1 must bear; default_tokens: max_tokens where a request has none.
+    """
+    self._vlm, self._engine, self._name, self._limits = vlm, engine, name, limits
+    self._token, self._default = token, min(default_tokens, engine.new_tokens)
+    self._reading = 0  # requests whose bodies come in or are laid out
+    self._created, self.metrics = int(time.time()), Metrics(engine)
+    guarded = {"/v1/chat/completions": (self._chat, "POST"), "/v1/models": (self._models, "GET"),
+               "/v1/models/{model:path}": (self._model, "GET"),
+               "/v1/embeddings": (self._embeddings, "POST")}
+    routes = [Route(path, functools.partial(self._guarded, path, answer), methods=[method])
+              for path, (answer, method) in guarded.items()]
+    routes += [Route("/healthz", self._healthz), Route("/metrics", self._metrics)]
+    self.app = Starlette(routes=routes, exception_handlers={
+        HTTPException: self._no_route, Exception: self._defect})
+
+  async def _guarded(self, path, answer, request):
+    """The Response of a route, its errors included, within the time of a request."""
+    try:
+      self._authorize(request)
+      async with asyncio.timeout(self._limits.seconds):
+        response = await answer(request)
+    except TimeoutError:
+      response = _error(self._late())
+    except ApiError as e:
+      response = _error(e)
+    except ClientDisconnect:
+      response = Response(status_code=499)  # nobody reads it
+    self.metrics.requests.labels(path, response.status_code).inc()
+    return response
+
+  def _authorize(self, request):
+    if self._token is None:
+      return
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), self._token.encode()):
+      raise ApiError("The header Authorization: Bearer TOKEN is missing or has another token.",
+                     code="invalid_api_key", status=401)
+
+  def _late(self):
+    return ApiError(f"The answer took more than {self._limits.seconds:g} s: ask for fewer tokens, "
+                    "or try again when less is asked.", code="timeout", status=408)
+
+  async def _body(self, request):
+    """The JSON object of a request, of which no more is read than may be."""
+    most, data = self._limits.body_bytes, bytearray()
+    async for part in request.stream():
+      data += part
+      if len(data) > most:
+        raise ApiError(f"The body has more than {most:,} bytes: send a smaller image.",
+                       code="body_too_large", status=413)
+    return protocol.parse_json(bytes(data))
+
+  async def _chat(self, request):
+    began = time.monotonic()
+    if self._reading >= self._engine.sizes.queue:  # before its body is in memory
+      raise self._too_many()
+    self._reading += 1
+    try:
+      chat, job, updates = await self._read(request)
+    finally:
+      self._reading -= 1
+    self._submit(job)
+    head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": self._name}
+    if chat.stream:
+      return _Events(self._stream(chat, job, updates, head, began),
+                     lambda: self._engine.cancel(job))
+    update = await self._unless_left(request, job, updates.get())
+    if update.error:
+      raise _failed(update.error)
+    seconds = time.monotonic() - began
+    self.metrics.first_token.observe(seconds)
+    self.metrics.latency.observe(seconds)
+    return JSONResponse(protocol.completion(
+        head, update.generation, job.prompt_tokens, self._logprobs(chat, update)))
+
+  async def _read(self, request):
+    """(ChatRequest, Job, queue of its Updates)."""
+    chat = protocol.parse_chat(await self._body(request), self._name, self._engine.new_tokens,
+                               self._default)
+    loop, updates = asyncio.get_running_loop(), asyncio.Queue()
+    show = lambda update: loop.call_soon_threadsafe(updates.put_nowait, update)
+    return chat, await run_in_threadpool(self._job, chat, show), updates
+
+  def _job(self, chat, show):
+    """The engine's Job, in a thread: it decodes images and tokenizes."""
+    limits = self._limits
+    pictures = [images.read(url, limits.image_urls, limits.body_bytes, limits.pixels,
+                            limits.seconds) for url in chat.images]
+    try:
+      return self._engine.job(chat.prompt, pictures, chat.config, show, chat.stream)
+    except (ValueError, OSError) as e:
+      raise ApiError(str(e)) from e
+
+  def _submit(self, job):
+    try:
+      self._engine.submit(job)
+    except engines.Full:
+      raise self._too_many() from None
+    except engines.Closed:
+      raise ApiError("The server is ending.", code="closing", status=503) from None
+
+  def _too_many(self):
+    return ApiError(f"{self._engine.sizes.queue} requests wait already: try again later.",
+                    code="queue_full", status=429)
+
+  async def _unless_left(self, request, job, wanted):
+    """What the awaitable gives; where the client leaves or the time ends, the job is cancelled."""
+    left = asyncio.ensure_future(_disconnect(request))
+    wanted = asyncio.ensure_future(wanted)
+    try:
+      await asyncio.wait((left, wanted), return_when=asyncio.FIRST_COMPLETED)
+      if not wanted.done():
+        raise ClientDisconnect
+      return wanted.result()
+    finally:
+      left.cancel()
+      wanted.cancel()
+      self._engine.cancel(job)  # one that has ended takes no notice
+
+  async def _stream(self, chat, job, updates, head, began):
+    """The events of an answer."""
+    send = lambda *args, **kwargs: protocol.event(protocol.chunk(head, *args, **kwargs))
+    try:
+      async with asyncio.timeout(self._limits.seconds - (time.monotonic() - began)):
+        yield send({"role": "assistant", "content": ""})
+        count = 0
+        while True:
+          update = await updates.get()
+          if update.error:
+            raise _failed(update.error)
+          if not count:
+            self.metrics.first_token.observe(time.monotonic() - began)
+          count += len(update.tokens)
+          if update.text or chat.logprobs and update.tokens:
+            yield send({"content": update.text}, self._logprobs(chat, update))
+          if update.generation:
+            break
+        yield send({}, finish_reason=update.generation.finish_reason)
+        if chat.include_usage:
+          yield protocol.event({**head, "object": "chat.completion.chunk", "choices": [],
+                                "usage": protocol.usage(job.prompt_tokens, count)})
+        self.metrics.latency.observe(time.monotonic() - began)
+    except TimeoutError:
+      yield protocol.event(self._late().body())
+    except ApiError as e:
+      yield protocol.event(e.body())
+    yield protocol.event("[DONE]")
+
+  def _logprobs(self, chat, update):
+    return protocol.token_logprobs(self._vlm.tokenizer, update.tokens, update.logprobs) if (
+        chat.logprobs) else None
+
+  async def _models(self, request):
+    return JSONResponse({"object": "list", "data": [self._about()]})
+
+  async def _model(self, request):
+    protocol.check_model(request.path_params["model"], self._name)
+    return JSONResponse(self._about())
+
+  def _about(self):
+    return {"id": self._name, "object": "model", "created": self._created, "owned_by": "big_vlm"}
+
+  async def _embeddings(self, request):
+    raise ApiError(f"The model {self._name!r} answers prompts and has no embeddings.",
+                   code="unsupported_model")
+
+  async def _healthz(self, request):
+    fine = self._engine.alive
+    return PlainTextResponse("ok\n" if fine else "the engine has ended\n", 200 if fine else 503)
+
+  async def _metrics(self, request):
+    data, kind = self.metrics.text()
+    return Response(data, media_type=kind)
+
+  async def _no_route(self, request, error):
+    return _error(ApiError(f"{request.method} {request.url.path[:80]}: {error.detail}.",
+                           code="not_found", status=error.status_code))
+
+  async def _defect(self, request, error):
+    return _error(ApiError("The server has failed: its log says where.", code="defect", status=500))
+
+
+class _Events(StreamingResponse):
+  """A stream of server-sent events; `close` is called once it ends or the client leaves, even before
+  the first event."""
+
+  def __init__(self, events, close):
+    super().__init__(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+    self._close = close
+
+  async def __call__(self, scope, receive, send):
+    try:
+      await super().__call__(scope, receive, send)
+    finally:
+      self._close()
+
+
+def _error(error):
+  headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else (
+      {"Retry-After": "1"} if error.status == 429 else None)
+  return JSONResponse(error.body(), error.status, headers)
+
+
+def _failed(error):
+  text = str(error) if isinstance(error, ValueError) else type(error).__name__
+  return ApiError(f"The answer failed: {text[:300]}", code="failed", status=500)
+
+
+async def _disconnect(request):
+  """Returns when the client has left."""
+  with contextlib.suppress(ClientDisconnect):
+    while (await request.receive())["type"] != "http.disconnect":
+      pass

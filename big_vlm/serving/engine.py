@@ -1,0 +1,257 @@
+"""The engine of a server: a thread that decodes, and a queue before it. It knows nothing of HTTP.
+
+  engine = Engine(vlm, Sizes())
+  engine.start()
+  job = engine.job("caption en", [png_bytes], GenerationConfig(max_new_tokens=32), show=print)
+  engine.submit(job)      # print(Update(...)) as tokens come; the last one has the Generation
+  engine.cancel(job)      # frees its slot; nothing more is shown
+  engine.close()          # answers what was submitted, then ends the thread
+"""
+import collections
+import dataclasses
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from big_vlm import inputs
+from big_vlm.decode import answers
+from big_vlm.decode.answers import Generation
+from big_vlm.decode.session import Batch, GenerationConfig, GenerationSession
+from big_vlm.decode.slots import Slots, row_numbers
+from pp import text_layout
+
+_log = logging.getLogger(__name__)
+
+
+class Full(Exception):
+  """The queue holds as many requests as it may."""
+
+
+class Closed(Exception):
+  """The engine takes no more requests."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+  """What is allocated and compiled once; tokens become powers of two."""
+  slots: int = 16  # answers that are decoded side by side
+  prompt_tokens: int = 128  # of text, bos and separator included
+  images: int = 1  # of a prompt
+  new_tokens: int = 256  # of an answer
+  queue: int = 256  # requests that wait for a slot
+
+
+@dataclasses.dataclass(frozen=True)
+class Update:
+  """What is new of an answer."""
+  text: str = ""  # a piece
+  tokens: tuple = ()
+  logprobs: tuple = ()
+  generation: Generation | None = None  # the whole answer, at its end
+  error: Exception | None = None  # instead of an answer
+
+
+@dataclasses.dataclass(eq=False)
+class Job:
+  """A request on its way."""
+  prompt_tokens: int  # images included
+  batch: Batch
+  session: GenerationSession
+  show: Callable  # called with each Update, from the engine's thread
+  every: bool  # whether each token is shown, or the whole answer at its end
+  shown: int = 0  # characters
+  told: int = 0  # tokens
+  cancelled: bool = False
+
+
+class Engine:
+  """See the top of this file. `stats`: counts so far, by name."""
+
+  def __init__(self, vlm, sizes=Sizes()):
+    """Raises ValueError for sizes that the model does not have."""
+    self._vlm, self.sizes, limits = vlm, sizes, inputs.model_limits(vlm.config)
+    images = sizes.images if limits.image_size else 0
+    image_tokens = (inputs.bucket(images) if images else 0) * limits.image_tokens
+    self._prompt, self._new = inputs.bucket(sizes.prompt_tokens), inputs.bucket(sizes.new_tokens)
+    if image_tokens + self._prompt + self._new > limits.tokens:
+      raise ValueError(
+          f"{images} images of {limits.image_tokens} tokens, {self._prompt} tokens of text and "
+          f"{self._new} of an answer are more than the {limits.tokens} of this model: lower "
+          "max_prompt_tokens, max_tokens or max_images.")
+    self._images, self._image_tokens = images, limits.image_tokens
+    eos = GenerationSession(vlm.model, vlm.params, vlm.tokenizer, GenerationConfig()).stops.all_ids
+    self._slots = Slots(vlm.model, vlm.params, vlm.mesh, slots=sizes.slots, stops=eos,
+                        prompt=image_tokens + self._prompt, new=self._new)
+    self._running = [None] * self._slots.count  # Job of each slot
+    self._waiting, self._wake = collections.deque(), threading.Condition()
+    self._closing = False
+    self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+    self.stats = collections.Counter()
+
+  def start(self):
+    self._thread.start()
+
+  def close(self):
+    """Waits until all that was submitted is answered; a later submit() raises Closed."""
+    with self._wake:
+      self._closing = True
+      self._wake.notify()
+    self._thread.join()
+
+  @property
+  def slots(self):
+    """How many there are: sizes.slots or, on several devices, a multiple of their number."""
+    return self._slots.count
+
+  @property
+  def new_tokens(self):
+    """The most tokens of an answer."""
+    return self._new
+
+  @property
+  def waiting(self):
+    """Requests that wait for a slot."""
+    return len(self._waiting)
+
+  @property
+  def running(self):
+    """Requests that have a slot."""
+    return sum(job is not None for job in self._running)
+
+  @property
+  def alive(self):
+    return self._thread.is_alive()
+
+  def job(self, prompt, images, config, show, every=True):
+    """The Job of vlm.generate(prompt, [images], **config): its pixels and ids, made in the thread
+    that calls.
+
+    show: called with Updates, one for each token, or with every=False one at the end. Raises
+    ValueError for a request that does not fit the model or the sizes.
+    """
+    if config.max_new_tokens < 1 or config.max_new_tokens > self._new:
+      raise ValueError(f"An answer has 1 to {self._new} tokens here, not {config.max_new_tokens}.")
+    if config.num_samples > 1 or config.no_repeat_ngram or config.max_length or config.grammar:
+      raise ValueError("num_samples, no_repeat_ngram, max_length and grammar are not for requests "
+                       "that share a batch.")
+    if len(images) > self._images:
+      raise ValueError(f"A prompt has at most {self._images} images here, not {len(images)}.")
+    vlm = self._vlm
+    session = GenerationSession(vlm.model, vlm.params, vlm.tokenizer, config)
+    row_numbers(session.search)
+    ids = [len(vlm.tokenizer.to_int(session.prompt_text(prompt), bos=True))
+           if isinstance(prompt, str) else len(prompt)]
+    if ids[0] > self._prompt:
+      raise ValueError(f"The prompt has {ids[0]} tokens, and at most {self._prompt} are taken.")
+    batch, = session.batches([prompt], [list(images)], vlm.mesh, room=self._new)
+    return Job(ids[0] + len(images) * self._image_tokens, batch, session, show, every)
+
+  def submit(self, job):
+    """Raises Full or Closed."""
+    with self._wake:
+      if self._closing or not self.alive:
+        raise Closed
+      if len(self._waiting) >= self.sizes.queue:
+        raise Full
+      self._waiting.append(job)
+      self._wake.notify()
+
+  def cancel(self, job):
+    """Whether it waits, runs or has ended; a slot is free before the next token."""
+    job.cancelled = True
+    with self._wake:
+      if job in self._waiting:
+        self._waiting.remove(job)
+
+  def warm_up(self, note=lambda done, total: None):
+    """Compiles all programs, before start(): prefills of each size of prompt and number of images,
+    and the step. note: told how many are done."""
+    pad = text_layout.PAD if self._vlm.tokenizer is None else self._vlm.tokenizer.pad_token
+    size = self._vlm.image_size
+    lengths = [n for n in (16 << i for i in range(32)) if n < 2 * max(self._prompt, 16)]
+    counts = sorted({0, *(inputs.bucket(n) for n in range(1, self._images + 1))})
+    all_ = [(min(n, self._prompt), count) for n in lengths for count in counts]
+    for done, (length, count) in enumerate(all_, 1):
+      images = [np.full((size, size, 3), i, np.uint8) for i in range(min(count, self._images))]
+      job = self.job([pad + 1] * length, images, GenerationConfig(max_new_tokens=2), print)
+      self._slots.admit(0, job.batch, job.session.search)
+      self._slots.advance(np.arange(self._slots.count) > 0)
+      note(done, len(all_))
+    self._slots.reset()
+
+  def _run(self):
+    while self._wait():
+      try:
+        self._admit()
+        finished = np.array([job is None for job in self._running])
+        self._slots.advance(finished)
+        self._deliver()
+      except Exception as error:  # of the device: what the slots hold is lost
+        _log.exception("the answers that were decoded are lost")
+        for slot in range(len(self._running)):
+          self._finish(slot, Update(error=error))
+        self._slots.reset()
+
+  def _wait(self):
+    """Whether there is something to do; waits for it. False: closed."""
+    with self._wake:
+      while not self._waiting and not self.running:
+        if self._closing:
+          return False
+        self._wake.wait()
+    return True
+
+  def _next(self):
+    """The request that waits longest, or None."""
+    with self._wake:
+      return self._waiting.popleft() if self._waiting else None
+
+  def _admit(self):
+    """Puts one request into a free slot: those that run wait for one prefill, not for many."""
+    for slot, job in enumerate(self._running):
+      if job and job.cancelled:
+        self._running[slot] = None
+        self.stats["cancelled"] += 1
+    free = next((slot for slot, job in enumerate(self._running) if job is None), None)
+    if free is None or (job := self._next()) is None:
+      return
+    began = time.perf_counter()
+    self._running[free] = job
+    self._slots.admit(free, job.batch, job.session.search)
+    job.batch = None  # its pixels
+    self.stats["prefills"] += 1
+    self.stats["prefill_seconds"] += time.perf_counter() - began
+    self.stats["prompt_tokens"] += job.prompt_tokens
+
+  def _deliver(self):
+    """Shows what is new of each answer."""
+    state = self._slots.fetch()
+    self.stats["steps"] += 1
+    for slot, job in enumerate(self._running):
+      finished, n = state.finished[slot], state.length[slot]
+      if job is None or not (finished or job.every or job.session.stops.texts):
+        continue
+      try:
+        found = answers.generation(state.tokens[slot, :n], state.logprobs[slot, :n],
+                                   job.session.stops, self._vlm.tokenizer)
+      except ValueError as error:  # NaN
+        self._finish(slot, Update(error=error))
+        continue
+      finished |= found.finish_reason == "stop"
+      text = found.text if finished else answers.stable_prefix(found.text, job.session.stops)
+      update = Update(text[job.shown:], tuple(found.tokens[job.told:]),
+                      tuple(found.logprobs[job.told:]), found if finished else None)
+      job.shown, job.told = max(job.shown, len(text)), len(found.tokens)
+      if finished:
+        self.stats["tokens"] += len(found.tokens)
+        self._finish(slot, update)
+      elif job.every:
+        job.show(update)
+
+  def _finish(self, slot, update):
+    job, self._running[slot] = self._running[slot], None
+    if job and not job.cancelled:
+      job.show(update)
