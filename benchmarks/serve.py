@@ -2,9 +2,9 @@
 
   .venv/bin/python -m benchmarks.serve [--size small] [--requests 1000] [--clients 16]
 
-The model is the one of benchmarks/decode.py with random weights, on 2 cores. Requests are mixed: two
-of three have an image (of 40), answers have 16 to 96 tokens, half are greedy, the others drawn; one of
-four is streamed. Clients and server are one process, over HTTP on the loopback.
+The model is the one of benchmarks/decode.py with random weights, on 2 cores. Requests are mixed:
+two of three have an image (of 40), answers have 16 to 96 tokens, half are greedy, the others drawn;
+one of four is streamed. Clients and server are one process, over HTTP on the loopback.
 
   lost        requests without an answer
   different   answers whose tokens differ in number or log-probability (1e-3) from vlm.generate's
@@ -17,6 +17,7 @@ import base64
 import concurrent.futures
 import io
 import json
+import os
 import pathlib
 import tempfile
 import threading
@@ -147,7 +148,6 @@ def main():
   parser.add_argument("--clients", type=int, default=16)
   parser.add_argument("--out", type=pathlib.Path)
   args = parser.parse_args()
-  import os
   size = libraries.SIZES[args.size]
   libraries.pin_cores(size)
   load = [round(x, 2) for x in os.getloadavg()]

@@ -14,8 +14,9 @@ def write(path, count=PIECES):
   kinds = proto.SentencePiece.Type
   proto.trainer_spec.model_type = proto.trainer_spec.UNIGRAM
   proto.trainer_spec.byte_fallback = True
-  for name, value in dict(pad_id=0, eos_id=1, bos_id=2, unk_id=3).items():
-    setattr(proto.trainer_spec, name, value)
+  for i, name in enumerate(("pad", "eos", "bos", "unk")):
+    setattr(proto.trainer_spec, f"{name}_id", i)
+    setattr(proto.trainer_spec, f"{name}_piece", f"<{name}>")
   proto.normalizer_spec.name = "identity"
   proto.normalizer_spec.add_dummy_prefix = False
   proto.normalizer_spec.remove_extra_whitespaces = False
@@ -33,7 +34,8 @@ def write(path, count=PIECES):
       plain["▁" * (i % 2) + "".join(word)] = None
     if len(plain) + len(special) >= count:
       break
-  rows = special + [(piece, kinds.NORMAL) for piece in itertools.islice(plain, count - len(special))]
+  words = itertools.islice(plain, count - len(special))
+  rows = special + [(word, kinds.NORMAL) for word in words]
   for i, (piece, kind) in enumerate(rows):
     proto.pieces.add(piece=piece, score=-float(i) / 1000, type=kind)
   path.write_bytes(proto.SerializeToString())

@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import shutil
+import socket
 import subprocess
 import sys
 
@@ -165,6 +166,27 @@ def test_is_it_better(project):
   assert (project / "workdirs/compare.html").exists()
 
 
+def test_serve(project):
+  """The server as a user starts it, on a port that is free, and its two clients."""
+  with socket.create_server(("127.0.0.1", 0)) as free:
+    port = str(free.getsockname()[1])
+  there = lambda text: text.replace("8000", port)
+  (project / "client.py").write_text(there(*blocks("serve", "python")))
+  start, ask = blocks("serve", "bash")
+  small = " --max_prompt_tokens 16 --slots 2"
+  server = subprocess.Popen(["bash", "-euc", f"exec {there(start).strip()}{small}"], cwd=project,
+                            text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+  try:
+    assert any(f":{port}/v1" in line for line in server.stdout)
+    assert "three digits: 3, 8 and 6" in bash(".venv/bin/python client.py", project)
+    printed = bash(there(ask), project)
+    assert "data: [DONE]" in printed and "\nok\n" in printed and "big_vlm_steps_total" in printed
+    server.terminate()
+    assert server.wait(timeout=60) == 0
+  finally:
+    server.kill()
+
+
 def test_before_a_long_run_and_during_it(project):
   run, look = blocks("training", "bash")
   assert "trained to step 20:" in bash(run, project)
@@ -179,7 +201,7 @@ def test_every_block_is_run_above():
            for kind in ("bash", "python", "json")}
   assert {key: n for key, n in count.items() if n} == {
       ("README", "bash"): 3, ("README", "python"): 1, ("use", "python"): 2,
-      ("use", "bash"): 1, ("use", "json"): 1, ("compare", "bash"): 1,
+      ("use", "bash"): 1, ("use", "json"): 1, ("compare", "bash"): 1, ("serve", "bash"): 2, ("serve", "python"): 1,
       ("coming_from", "python"): 1,  # in coming_from_test.py
       ("own_data", "bash"): 2, ("own_data", "json"): 1, ("papers", "bash"): 1,
       ("siglip", "bash"): 1, ("siglip", "python"): 1, ("training", "bash"): 2,

@@ -48,7 +48,7 @@ def load(source, dtype, adapter, quantize):
 def serve(app, host, port, ready):
   """Answers until SIGTERM or SIGINT, then ends what was begun; a second signal does not wait.
 
-  ready: called with the port once requests are taken. Raises OSError where the port is not to be had.
+  ready: called with the port once requests are taken. Raises OSError where the port is taken.
   """
   import uvicorn
   # In a thread of its own Uvicorn leaves the signals alone: a server that has drained ends with 0.

@@ -1,1 +1,1 @@
-"""A model behind HTTP: protocol.py reads requests, engine.py decodes them, app.py has the routes."""
+"""A model behind HTTP: protocol.py reads requests, engine.py decodes them, app.py routes."""

@@ -222,8 +222,8 @@ class Server:
 
 
 class _Events(StreamingResponse):
-  """A stream of server-sent events; `close` is called once it ends or the client leaves, even before
-  the first event."""
+  """A stream of server-sent events; `close` is called once it ends or the client leaves, even
+  before the first event."""
 
   def __init__(self, events, close):
     super().__init__(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})

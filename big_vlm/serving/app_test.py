@@ -212,7 +212,8 @@ def test_limits_are_4xx_in_openais_shape(server):
   error(400, "unsupported_model", server.post(b"{}", "/v1/embeddings"))
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1/a.png", "https://a.b/c.png", "FILE:///etc/passwd"])
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/a.png", "https://a.b/c.png",
+                                 "FILE:///etc/passwd"])
 def test_urls_of_images_are_refused(server, url):
   assert "not fetched here" in error(400, "image_url_refused", server.post(body(url)))
 
@@ -220,10 +221,11 @@ def test_urls_of_images_are_refused(server, url):
 def test_urls_of_images_where_they_are_allowed(vlm, tmp_path):
   running = Running(vlm, limits=app.Limits(pixels=10**6, image_urls=("http", "file")))
   try:
-    wanted = running.ask("ocr", max_tokens=4).choices[0].message.content
-    assert running.ask("ocr", DIGITS.as_uri(), max_tokens=4).choices[0].message.content == wanted
-    for url, why in ((f"file://{tmp_path}/no.png", "No such file"), ("http://127.0.0.1:1/", "refused"),
-                     (f"file://{os.devnull}", "fetched|read"), (f"file://{__file__}", "cannot be read")):
+    text = lambda url: running.ask("ocr", url, max_tokens=4).choices[0].message.content
+    assert text(DIGITS.as_uri()) == text(URL)
+    for url, why in (
+        (f"file://{tmp_path}/no.png", "No such file"), ("http://127.0.0.1:1/", "refused"),
+        (f"file://{os.devnull}", "fetched|read"), (f"file://{__file__}", "cannot be read")):
       status, got = running.post(body(url))
       assert status == 400 and re.search(why, got["error"]["message"]), got
     assert running.post(body("https://a.b/c.png"))[1]["error"]["code"] == "image_url_refused"

@@ -1,8 +1,8 @@
 """OpenAI's chat completions as requests to the engine, and answers as theirs: plain functions.
 
 https://platform.openai.com/docs/api-reference/chat. A request is one user message: the models read
-one prompt with its images, and no conversation. What would change an answer and is not understood is
-an error that names it; what changes none (HARMLESS) is accepted.
+one prompt with its images, and no conversation. What would change an answer and is not understood
+is an error that names it; what changes none (HARMLESS) is accepted.
 """
 import base64
 import binascii
