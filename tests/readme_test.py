@@ -201,7 +201,8 @@ def test_every_block_is_run_above():
            for kind in ("bash", "python", "json")}
   assert {key: n for key, n in count.items() if n} == {
       ("README", "bash"): 3, ("README", "python"): 1, ("use", "python"): 2,
-      ("use", "bash"): 1, ("use", "json"): 1, ("compare", "bash"): 1, ("serve", "bash"): 2, ("serve", "python"): 1,
+      ("use", "bash"): 1, ("use", "json"): 1, ("compare", "bash"): 1,
+      ("serve", "bash"): 2, ("serve", "python"): 1,
       ("coming_from", "python"): 1,  # in coming_from_test.py
       ("own_data", "bash"): 2, ("own_data", "json"): 1, ("papers", "bash"): 1,
       ("siglip", "bash"): 1, ("siglip", "python"): 1, ("training", "bash"): 2,

@@ -48,7 +48,7 @@ def check_port(port):
   """ValueError if something is served there already."""
   with socket.socket() as probe:
     if probe.connect_ex(("127.0.0.1", port)) == 0:
-      raise ValueError(f"Port {port} is taken, perhaps by another page of this tool: "
+      raise ValueError(f"Port {port} is taken, perhaps by this command, started before: "
                        "--port gives another one.")
 
 

@@ -88,8 +88,8 @@ def main(argv=None):
   parser.add_argument("--queue", type=int, default=256, help="requests that wait for a slot")
   parser.add_argument("--timeout", type=float, default=120, metavar="SECONDS", help="of a request")
   parser.add_argument("--image_urls", nargs="+", default=(), choices=("http", "https", "file"),
-                      help="schemes of URLs that images may have beside data: whoever asks can then "
-                           "make this machine fetch addresses or read images on its disk")
+                      help="schemes of URLs that images may have beside data: whoever asks can "
+                           "then make this machine fetch addresses or read images on its disk")
   parser.add_argument("--token_file", help=f"file with the bearer token that requests to /v1 need "
                                            f"(or the environment variable {TOKEN})")
   model_flags.add(parser, "auto")

@@ -11,7 +11,6 @@ import collections
 import dataclasses
 import logging
 import threading
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -218,12 +217,10 @@ class Engine:
     free = next((slot for slot, job in enumerate(self._running) if job is None), None)
     if free is None or (job := self._next()) is None:
       return
-    began = time.perf_counter()
     self._running[free] = job
     self._slots.admit(free, job.batch, job.session.search)
     job.batch = None  # its pixels
     self.stats["prefills"] += 1
-    self.stats["prefill_seconds"] += time.perf_counter() - began
     self.stats["prompt_tokens"] += job.prompt_tokens
 
   def _deliver(self):

@@ -39,7 +39,7 @@ def check(data, max_pixels):
     raise ApiError(f"The image of {len(data)} bytes cannot be read: it begins with {data[:8]!r}. "
                    "PNG, JPEG, GIF, BMP and WebP are.", PARAM, "invalid_image") from e
   if width * height > max_pixels:
-    raise ApiError(f"The image has {width} x {height} pixels, and at most {max_pixels:,} are taken: "
+    raise ApiError(f"The image has {width} x {height} pixels, at most {max_pixels:,} are taken: "
                    "make it smaller, the model sees little of it anyway.", PARAM,
                    "image_too_large", 413)
 

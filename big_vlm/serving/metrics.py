@@ -4,7 +4,6 @@ from prometheus_client import core
 
 COUNTERS = {"prefills": "Requests whose prompt was read", "steps": "Tokens that all slots advanced",
             "tokens": "Tokens of finished answers", "prompt_tokens": "Tokens of prompts and images",
-            "prefill_seconds": "Seconds in which prompts were read",
             "cancelled": "Requests whose client left while they ran"}
 SECONDS = (.01, .03, .1, .3, 1, 3, 10, 30, 100)
 
