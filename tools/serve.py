@@ -36,12 +36,11 @@ def read_token(path):
 
 
 def load(source, dtype, adapter, quantize):
-  """The VLM of a source; ValueError for one that cannot answer a text."""
+  """The VLM of a source; ValueError for one that cannot read a prompt."""
   vlm = big_vlm.from_preset(source, dtype=dtype)
-  if not vlm.config.llm or not vlm.tokenizer:
-    lacks = "tokenizer, so it cannot read a prompt" if vlm.config.llm else (
-        "decoder: it cannot answer")
-    raise ValueError(f"{source} has no {lacks}.")
+  if vlm.config.llm and not vlm.tokenizer:
+    raise ValueError(f"{source} has no tokenizer, so it cannot read a prompt: put its "
+                     "tokenizer.model or tokenizer.json beside its weights.")
   return model_flags.adapted(vlm, adapter, quantize)
 
 
@@ -108,11 +107,13 @@ def main(argv=None):
   compilation.cache()
   vlm = load(args.source, args.dtype or "auto", args.adapter, args.quantize)
   from big_vlm.serving import app, engine  # here: the extra may be missing
-  sizes = engine.Sizes(args.slots, args.max_prompt_tokens, args.max_images, args.max_tokens,
-                       args.queue)
-  running = engine.Engine(vlm, sizes)
-  running.warm_up(reporting.counter("compiling", "sizes of prompts"))
-  running.start()
+  running = None
+  if vlm.config.llm:  # a tower such as SigLIP's embeds, and answers nothing
+    sizes = engine.Sizes(args.slots, args.max_prompt_tokens, args.max_images, args.max_tokens,
+                         args.queue)
+    running = engine.Engine(vlm, sizes)
+    running.warm_up(reporting.counter("compiling", "sizes of prompts"))
+    running.start()
   name = args.name or pathlib.PurePath(args.source.rstrip("/")).name
   limits = app.Limits(int(args.max_body_mb * 2**20), args.max_pixels, args.timeout,
                       tuple(args.image_urls))
@@ -121,7 +122,8 @@ def main(argv=None):
     serve(server.app, args.host, args.port, lambda port: print(
         f"serving {name} on http://{args.host}:{port}/v1", flush=True))
   finally:
-    running.close()
+    if running:
+      running.close()
   print("all requests are answered")
 
 

@@ -39,10 +39,11 @@ class Server:
   """The application is `app`; it answers under one model's name."""
 
   def __init__(self, vlm, engine, name, limits=Limits(), token=None, default_tokens=64):
-    """token: that requests to /v1 must bear; default_tokens: max_tokens where a request has none.
-    """
+    """engine: None for a model that only embeds. token: that requests to /v1 must bear.
+    default_tokens: max_tokens where a request has none."""
     self._vlm, self._engine, self._name, self._limits = vlm, engine, name, limits
-    self._token, self._default = token, min(default_tokens, engine.new_tokens)
+    self._token, self._default = token, engine and min(default_tokens, engine.new_tokens)
+    self._queue, self._embedding = engine.sizes.queue if engine else 64, asyncio.Lock()
     self._reading = 0  # requests whose bodies come in or are laid out
     self._created, self.metrics = int(time.time()), Metrics(engine)
     guarded = {"/v1/chat/completions": (self._chat, "POST"), "/v1/models": (self._models, "GET"),
@@ -93,13 +94,11 @@ class Server:
 
   async def _chat(self, request):
     began = time.monotonic()
-    if self._reading >= self._engine.sizes.queue:  # before its body is in memory
-      raise self._too_many()
-    self._reading += 1
-    try:
+    if self._engine is None:
+      raise ApiError(f"The model {self._name!r} has no decoder: it embeds, and answers nothing.",
+                     code="unsupported_model")
+    with self._one_more():
       chat, job, updates = await self._read(request)
-    finally:
-      self._reading -= 1
     self._submit(job)
     head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": self._name}
     if chat.stream:
@@ -114,6 +113,17 @@ class Server:
     return JSONResponse(protocol.completion(
         head, update.generation, job.prompt_tokens, self._logprobs(chat, update)))
 
+  @contextlib.contextmanager
+  def _one_more(self):
+    """Counts a request whose body is in memory; ApiError for more than may wait."""
+    if self._reading >= self._queue:
+      raise self._too_many()
+    self._reading += 1
+    try:
+      yield
+    finally:
+      self._reading -= 1
+
   async def _read(self, request):
     """(ChatRequest, Job, queue of its Updates)."""
     chat = protocol.parse_chat(await self._body(request), self._name, self._engine.new_tokens,
@@ -124,13 +134,15 @@ class Server:
 
   def _job(self, chat, show):
     """The engine's Job, in a thread: it decodes images and tokenizes."""
-    limits = self._limits
-    pictures = [images.read(url, limits.image_urls, limits.body_bytes, limits.pixels,
-                            limits.seconds) for url in chat.images]
+    pictures = [self._picture(url) for url in chat.images]
     try:
       return self._engine.job(chat.prompt, pictures, chat.config, show, chat.stream)
     except (ValueError, OSError) as e:
       raise ApiError(str(e)) from e
+
+  def _picture(self, url):
+    limits = self._limits
+    return images.read(url, limits.image_urls, limits.body_bytes, limits.pixels, limits.seconds)
 
   def _submit(self, job):
     try:
@@ -141,7 +153,7 @@ class Server:
       raise ApiError("The server is ending.", code="closing", status=503) from None
 
   def _too_many(self):
-    return ApiError(f"{self._engine.sizes.queue} requests wait already: try again later.",
+    return ApiError(f"{self._queue} requests wait already: try again later.",
                     code="queue_full", status=429)
 
   async def _unless_left(self, request, job, wanted):
@@ -202,11 +214,29 @@ class Server:
     return {"id": self._name, "object": "model", "created": self._created, "owned_by": "big_vlm"}
 
   async def _embeddings(self, request):
-    raise ApiError(f"The model {self._name!r} answers prompts and has no embeddings.",
-                   code="unsupported_model")
+    with self._one_more():
+      ask = protocol.parse_embeddings(await self._body(request), self._name)
+      async with self._embedding:  # one at a time: each fills the device
+        return JSONResponse(await run_in_threadpool(self._embed, ask))
+
+  def _embed(self, ask):
+    """The answer to an EmbeddingRequest, in a thread."""
+    vlm, vectors, tokens = self._vlm, {}, 0
+    seen = [protocol.is_image(x) for x in ask.inputs]
+    try:
+      if any(seen):
+        pictures = [self._picture(x) for x, image in zip(ask.inputs, seen) if image]
+        vectors[True] = iter(vlm.embed(images=pictures))
+      if texts := [x for x, image in zip(ask.inputs, seen) if not image]:
+        vectors[False] = iter(vlm.embed(texts=texts))
+        tokens = sum(len(vlm.tokenizer.to_int(x, eos=True)) for x in texts)
+    except (ValueError, OSError) as e:
+      raise ApiError(str(e), "input", "unsupported_input") from e
+    return protocol.embeddings(self._name, [next(vectors[image]) for image in seen], ask.base64,
+                               tokens)
 
   async def _healthz(self, request):
-    fine = self._engine.alive
+    fine = self._engine is None or self._engine.alive
     return PlainTextResponse("ok\n" if fine else "the engine has ended\n", 200 if fine else 503)
 
   async def _metrics(self, request):

@@ -18,8 +18,10 @@ import openai
 import pytest
 import uvicorn
 from PIL import Image
+from starlette.testclient import TestClient
 
 from big_vlm.serving import app, engine
+from big_vlm.vlm import VLM
 from pp.ops_image import decode_image
 
 DIGITS = pathlib.Path(__file__).parents[2] / "docs" / "digits.png"
@@ -209,7 +211,6 @@ def test_limits_are_4xx_in_openais_shape(server):
   error(404, "model_not_found", server.post(body(model="gpt-4")))
   error(404, "not_found", server.post(b"", "/v1/nothing"))
   error(400, "invalid_image", server.post(body("data:image/png;base64,AAAA")))
-  error(400, "unsupported_model", server.post(b"{}", "/v1/embeddings"))
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/a.png", "https://a.b/c.png",
@@ -253,6 +254,28 @@ def test_a_full_queue_and_a_late_answer(vlm, monkeypatch):
   finally:
     gate.set()
     running.close()
+
+
+def test_embeddings(server, vlm, pixels):
+  got = server.client.embeddings.create(model="small", input=[URL, URL])
+  np.testing.assert_allclose([x.embedding for x in got.data], vlm.embed([pixels] * 2), atol=1e-6)
+  floats = server.client.embeddings.create(model="small", input=URL, encoding_format="float")
+  assert floats.data[0].embedding == pytest.approx(got.data[0].embedding)
+  post = lambda **fields: server.post(json.dumps(fields), "/v1/embeddings")
+  error(400, "unsupported_input", post(input="a text"))  # PaliGemma's decoder embeds none
+  assert "'dimensions'" in error(400, "unknown_parameter", post(input=URL, dimensions=3))
+  for odd in (None, [], [3], "", [[1, 2]], ["a"] * 65):
+    assert "input is" in error(400, None, post(input=odd))
+
+
+def test_a_model_that_only_embeds(pixels, mesh1):
+  tower = VLM.from_config({"img": {"variant": "tiny"}}, mesh=mesh1)
+  http = TestClient(app.Server(tower, None, "tower", LIMITS).app)
+  got = http.post("/v1/embeddings", json={"input": URL}).json()
+  np.testing.assert_allclose(got["data"][0]["embedding"], tower.embed(pixels)[0], atol=1e-6)
+  refused = http.post("/v1/chat/completions", json={"messages": []})
+  assert "no decoder" in error(400, "unsupported_model", (refused.status_code, refused.json()))
+  assert http.get("/healthz").text == "ok\n" and b"big_vlm_requests" in http.get("/metrics").content
 
 
 def test_a_bearer_token(vlm):

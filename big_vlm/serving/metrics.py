@@ -28,6 +28,8 @@ class Metrics:
   def collect(self):
     """Called by the registry."""
     engine = self._engine
+    if engine is None:
+      return
     gauge = lambda name, text, value: core.GaugeMetricFamily(f"big_vlm_{name}", text, value=value)
     yield gauge("slots", "Answers that are decoded side by side at most", engine.slots)
     yield gauge("running", "Requests in slots", engine.running)

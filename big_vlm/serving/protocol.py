@@ -26,6 +26,7 @@ FIELDS = ("model", "messages", "max_tokens", "max_completion_tokens", "temperatu
           "stop", "seed", "stream", "stream_options", "logprobs", "response_format")
 EOS_NAMES = ("eos", "auto")  # that generate() takes for the end of a text, not for letters
 MAX_STOPS = 4
+MAX_INPUTS = 64  # of a request for embeddings
 FINISH = {"eos": "stop", "stop": "stop", "length": "length"}
 
 
@@ -97,6 +98,47 @@ def parse_chat(body, model, max_tokens, default_tokens):
       stop=("eos", *_stops(body)), seed=seed, grammar=_grammar(body))
   return ChatRequest(prompt, images, config, stream, _bool(options, "include_usage"),
                      _bool(body, "logprobs"))
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbeddingRequest:
+  inputs: tuple  # of str: texts, and URLs of images
+  base64: bool  # how the vectors are written
+
+
+def parse_embeddings(body, model):
+  """The EmbeddingRequest of a JSON object; ApiError as parse_chat()."""
+  body = {name: value for name, value in body.items() if value is not None}
+  for name in body:
+    if name not in ("model", "input", "encoding_format", "user"):
+      raise ApiError(f"The field {_shown(name)} is unknown here."
+                     f"{near_miss(name, ('input', 'encoding_format'))}", name[:80],
+                     "unknown_parameter")
+  check_model(body.get("model", model), model)
+  found = body.get("input")
+  found = [found] if isinstance(found, str) else found
+  if not isinstance(found, list) or not 1 <= len(found) <= MAX_INPUTS or not all(
+      isinstance(x, str) and x for x in found):
+    raise ApiError(f"input is a text, the data URL of an image, or a list of 1 to {MAX_INPUTS} of "
+                   "these.", "input")
+  form = body.get("encoding_format", "float")
+  if form not in ("float", "base64"):
+    raise ApiError(f"encoding_format is float or base64, not {_shown(form)}.", "encoding_format")
+  return EmbeddingRequest(tuple(found), form == "base64")
+
+
+def is_image(text):
+  """Whether an input of an embedding names an image."""
+  return re.match(r"(data:image/|(https?|file):/)", text, re.IGNORECASE) is not None
+
+
+def embeddings(model, vectors, as_base64, tokens):
+  """The answer of vectors float32 [N, D]; tokens: of the texts."""
+  row = lambda x: base64.b64encode(x.astype("<f4").tobytes()).decode() if as_base64 else x.tolist()
+  return {"object": "list", "model": model,
+          "data": [{"object": "embedding", "index": i, "embedding": row(x)}
+                   for i, x in enumerate(vectors)],
+          "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
 
 
 def check_model(name, served):
