@@ -16,7 +16,9 @@ SIZES = {  # regex of keys: (smallest, largest)
     r"(kv_)?heads|(vit_)?num_(attention_|query_|key_value_)?heads|global_every|"
     r"_?sliding_window_pattern": (1, 100_000),
     r"width|mlp|(vit_)?hidden_(size|dim)|(vit_)?intermediate_(size|dim)|ffn_dim|head_dim|"
-    r"projection_dim|word_embed_proj_dim": (1, 1_000_000),
+    r"(projection|embedding)_dim|projection_size|out_width|word_embed_proj_dim": (1, 1_000_000),
+    r"length|num_patches": (1, 1_000_000),
+    r"pad_token": (0, 10_000_000),
     r"vocab(ulary)?_size": (1, 10_000_000),
     r"image_token_(index|id)": (0, 10_000_000),
     r"window|sliding_window(_size)?|max_positions|max_(position_embeddings|sequence_length)":
@@ -27,7 +29,7 @@ POSITIVE = r".*soft_?cap(ping)?|query_pre_attn_scalar|query_scale|rope_(theta|ba
 
 SWITCHES = r"use_(sliding_window|bidirectional)_attention|use_post_\w+_norm|use_query_key_norm|" \
     r"query_head_dim_normalize|vision_use_head|attention_bias|tie_word_embeddings|enable_bias|" \
-    r"do_layer_norm_before|post_norms"
+    r"do_layer_norm_before|post_norms|naflex"
 
 
 def check_sizes(config, where):

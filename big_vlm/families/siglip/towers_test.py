@@ -76,6 +76,13 @@ def test_configs_of_no_model(parts, words):
     paligemma.config(**parts)
 
 
+@pytest.mark.parametrize("row", [
+    {"length": "8"}, {"length": 0}, {"pad_token": -1}, {"out_width": 1.5}, {"vocab_size": 10**9}])
+def test_sizes_of_no_text_tower(row):
+  with pytest.raises(ValueError, match=f"{next(iter(row))} is .*, not a whole number from"):
+    paligemma.own_config({"txt": {"variant": "text_tiny", **row}})
+
+
 def test_inputs_of_another_shape():
   fixed = paligemma.config(txt=dict(variant="text_tiny"))
   with pytest.raises(ValueError, match="takes 8 tokens, padding included, not 7"):
