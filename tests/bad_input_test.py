@@ -123,6 +123,9 @@ def test_workdir_without_permission(tmp_path, config):
      "Unknown model 'nowhere'"),
     (["tools.predict", "nowhere", "--image", "{tmp}/x.png", "--prompt", "ocr"],
      "Cannot read the image"),
+    (["tools.search", "{tmp}", "a cat"], "is no index: tools.index makes one"),
+    (["tools.index", "{tmp}/none", "--model", "digits", "--out", "{tmp}/i"],
+     "there is no such folder"),
 ])
 def test_missing_checkpoint_or_image(tmp_path, config, args, message):
   done = commands.run(*(a.format(config=config, tmp=tmp_path) for a in args))

@@ -1,4 +1,5 @@
-"""The answers of `tools.predict --input`: a file that grows and survives a kill, then the result.
+"""The answers of `tools.predict --input`, or the vectors of tools.index: a file that grows and
+survives a kill, then the result.
 
 OUT.partial has a header that says what is asked of which model, then a line for each request in the
 order in which batches are decoded. When all are there, OUT is written at once, in the order of the
@@ -38,8 +39,8 @@ class Partial:
     try:
       was = json.loads(head)["about"]
     except (ValueError, KeyError, TypeError):
-      raise ValueError(f"{self.path} was not written by tools.predict --input. Give another --out, "
-                       "or delete it.") from None
+      raise ValueError(f"{self.path} was not written by tools.predict or tools.index. Give another "
+                       "--out, or delete it.") from None
     if not self._lines:
       return
     changed = [f"{key} was {was.get(key)!r:.200} and is {about.get(key)!r:.200}"

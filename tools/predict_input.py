@@ -101,8 +101,10 @@ class Files:
       raise OSError(f"cannot be read: {e.strerror or e}") from e
     return {"prefix": self.prompts[index], self.kinds[index][0]: data}
 
-  def where(self, index):
+  def path(self, index):
     return os.fspath(self._paths[index])
+
+  where = path
 
 
 class Lines:
@@ -140,6 +142,10 @@ class Lines:
     example, (kind, _) = self._lines[index], self.kinds[index]
     key = "image" if kind == "images" else kind
     return {"prefix": self.prompts[index], key: example[key]}
+
+  def path(self, index):
+    """Of the first image or the video of a request, as a str."""
+    return str(self._lines.resolve(index, self.names[index]))
 
   def where(self, index):
     return f"{self._lines.where(index)} ({self.names[index]})"
