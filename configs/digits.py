@@ -39,12 +39,13 @@ def get_config(size="small"):
   c.optimizer.update(
       name="muon", args=dict(b2=0.98), lr=1e-3, weight_decay=1e-2,
       schedule=((".*", dict(decay="cosine", warmup_fraction=0.02)),))
-  c.log_steps, c.checkpoint_steps = (100, 1000) if size == "small" else (5, 10)
+  # A kill costs 250 steps at most, some 75 s of two cores.
+  c.log_steps, c.checkpoint_steps, often = (100, 250, 1000) if size == "small" else (5, 10, 10)
 
   def evaluate(type, task, max_new_tokens, keep=()):
     pp = f"flatten|decode|resize|{task}|text_layout(keep={('prefix', 'suffix', 'id', *keep)})"
     return dict(type=type, data=data("val"), pp=pp, batch_size=256, prompt_len=PROMPT_LEN,
-                max_new_tokens=max_new_tokens, steps=c.checkpoint_steps)
+                max_new_tokens=max_new_tokens, steps=often)
   c.evals = dict(
       answer=evaluate("exact_match", qa_first, 6),
       ocr=evaluate("exact_match", ocr, 8),

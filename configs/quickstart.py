@@ -11,6 +11,7 @@ def get_config(size="swedish"):
   c.init.model = "digits"
   c.input.batch_size = 64
   c.optimizer.lr = 1e-3
+  c.checkpoint_fraction = 0.125  # a kill costs a quarter of a minute at most
 
   # A scene has several questions, with an answer each: training takes any, evaluation the first.
   text = "copy('questions', 'prefix')|copy('answers', 'suffix')|text_layout"
