@@ -74,13 +74,16 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
   rules = _rules(vlm.params, trainable)
   how = dict(decay=schedule, warmup_steps=total // 10 if warmup is None else warmup)
   horizon = schedules.TrainingHorizon(total)
+  rate = _default_rate(vlm, rules) if lr is None else defaults.Default(lr, "")
   optimizer = optim.make(
-      vlm.params, horizon, name=optimizer, lr=_default_lr(vlm, rules) if lr is None else lr,
+      vlm.params, horizon, name=optimizer, lr=rate.value,
       schedule=[(regex, how if trains else None) for regex, trains in rules],
       weight_decay=weight_decay)
   log_every = max(1, total // 10) if log_every is None else log_every
   if log_every:
     print(optim.table(vlm.params, optimizer))
+    if rate.reason:
+      print(f"fit: lr {rate.value:g} {rate.reason}")
     print(f"fit: {count} examples, {text_len} tokens each, {total} steps of {batch_size}",
           flush=True)
   stream = mixture.Mixture([dict(data=data, pp=_pp(images, PAD if ids else "text_layout"))], seed,
@@ -177,12 +180,12 @@ def _rules(params, trainable):
   return ((trainable, True), (".*", False)) if isinstance(trainable, str) else trainable
 
 
-def _default_lr(vlm, rules):
-  """That of adapters where the rules let nothing else train, whichever of them it is."""
+def _default_rate(vlm, rules):
+  """The Default of adapters where the rules let nothing else train, whichever of them it is."""
   trains = trees.assign(trees.names(vlm.params), rules, "trainable")
   adapters = all(re.fullmatch(lora.TRAINABLE, name) for name, train in trains.items() if train)
   size = presets.parameters(paligemma.to_dict(vlm.config))
-  return defaults.learning_rate(size, adapters).value
+  return defaults.learning_rate(size, adapters)
 
 
 def _train(vlm, batches, optimizer, horizon, batch_size, seed, log_every):

@@ -131,11 +131,11 @@ def test_only_what_is_trainable_changes(vlm, examples):
 
 
 @pytest.mark.parametrize("kind,trainable", [("int8", None), ("int4", r".*/lora_[ab]")])
-def test_adapters_alone_train_over_a_quantized_base(text_vlm, kind, trainable):
+def test_adapters_alone_train_over_a_quantized_base(text_vlm, kind, trainable, capsys):
   base = quantize.quantize(text_vlm.model, text_vlm.params, kind)
   text_vlm.params = before = lora.add(text_vlm.model, base, rank=4)
-  history = fit(text_vlm, PAIRS, steps=8, warmup=0, schedule="constant", log_every=0,
-                trainable=trainable)
+  history = fit(text_vlm, PAIRS, steps=8, warmup=0, schedule="constant", trainable=trainable)
+  assert "fit: lr 0.003 for adapters of 0.1 M parameters; PaliG" in capsys.readouterr().out
   adapters = {n for n in trees.names(before) if n.endswith(("/lora_a", "/lora_b"))}
   assert changed(before, text_vlm.params) == adapters
   assert history["lr"][0] == pytest.approx(3e-3) and history["loss"][-1] < history["loss"][0]
