@@ -25,6 +25,7 @@ from big_vlm.families import exchange, paligemma, paligemma_presets
 from big_vlm.families.siglip import presets as siglip_presets
 from big_vlm.formats.npz import split_part
 
+BEST = "@best"
 HOW_TO_LIST = "`python -m big_vlm.presets` lists all names."
 TEXT_LEN = 1024  # of a text-only model: KerasHub's; Gemma could take 8192
 
@@ -102,7 +103,7 @@ def resolve(source: str | os.PathLike) -> Preset | None:
   Raises:
     ValueError: none of these; the message has the nearest name.
   """
-  source = os.fspath(source)
+  source = located(source)
   if "://" not in source and epath.Path(split_part(source)[0]).expanduser().exists():
     return None
   preset = PRESETS.get(source) or _hugging_face(source) or _kaggle(source) or _npz(source)
@@ -119,7 +120,25 @@ def resolve(source: str | os.PathLike) -> Preset | None:
 def uri(source):
   """Where the weights of a source are: the URI of a known name, else the source itself."""
   preset = resolve(source)
-  return preset.uri if preset else os.fspath(source)
+  return preset.uri if preset else located(source)
+
+
+def located(source):
+  """"W@best", the best checkpoint of a work folder, as the path W/best; others unchanged.
+
+  Raises FileNotFoundError for a folder on this machine that has none.
+  """
+  source = os.fspath(source)
+  folder = source.removesuffix(BEST)
+  if folder == source or source.startswith(("hf://", "kaggle://")):  # there @ names a revision
+    return source
+  if "://" not in source and epath.Path(source).expanduser().exists():
+    return source
+  if "://" not in source and epath.Path(folder).expanduser().is_dir() and not (
+      epath.Path(folder).expanduser() / "best").is_dir():
+    raise FileNotFoundError(f"{folder} has no best checkpoint: its training had no config.best. "
+                            f"{folder} itself opens the newest one.")
+  return f"{folder}/best"
 
 
 def _hugging_face(source):

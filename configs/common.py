@@ -50,6 +50,9 @@ def train(**changes):
       **durations("log"),  # by default every 50 steps
       **durations("checkpoint"),  # by default every 1000 steps, and at the end
       max_to_keep=2,
+      # The best checkpoint by a metric of the evals, such as "val/acc", is kept apart: W@best opens
+      # it. mode: "max" or "min". patience: stop after so many evaluations without a better one.
+      best=dict(metric="", mode="max", patience=0),
       **durations("keep_period"),  # checkpoints that are kept for good
       # name: dict(type="vqa", data={...}, pp="...", batch_size=.., steps=.., prompt_len=..,
       # max_new_tokens=..), the last two by default text_len; type="my.metrics" is a module of

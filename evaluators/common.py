@@ -22,6 +22,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from etils import epath
 
 from big_vlm import distributed, files, inputs, sharding
@@ -255,6 +256,22 @@ class Evaluator:
     assert not distributed.is_primary_process() or len(predictions) == len(examples), (
         len(predictions), len(examples))
     return predictions
+
+  @property
+  def data(self):
+    return self._data
+
+  @property
+  def preprocess(self):
+    return self._preprocess
+
+  def empty(self, device, j):
+    """Fields of the prediction that a type which reads given answers makes of row j of a batch; {}
+    of one that decodes."""
+    if not self._reads:
+      return {}
+    row = {k: v[j] for k, v in device.items()}
+    return self._module.row(np.zeros(len(row["text"]) - 1, np.float32), row, self._tokenizer)
 
   @property
   def _reads(self):

@@ -9,6 +9,7 @@ import contextlib
 import sys
 
 import jax
+from etils import epath
 
 from big_vlm import (
   cli,
@@ -27,9 +28,10 @@ from big_vlm.checkpoints import native
 from big_vlm.checkpoints.steps import Checkpoints
 from big_vlm.data import counters, loader, mixture
 from big_vlm.planning import memory
+from big_vlm.training import best as best_lib
 from big_vlm.training import defaults, loop, nan_guard, optim, same_run, setup
 from big_vlm.training import step as steps
-from evaluators import common
+from evaluators import common, metric_names
 
 
 def train(config, workdir, profile_steps=None, resume_changed=False):
@@ -38,6 +40,7 @@ def train(config, workdir, profile_steps=None, resume_changed=False):
   resume_changed: resumes also where the config or the data make it another run.
   """
   distributed.assert_same(config.to_json_best_effort(), "configs")
+  wanted = best_lib.Settings.of(config)
   stream = mixture.from_config(config)
   s = setup.make(config)
   distributed.broadcast_from_primary(lambda: make_workdir(workdir))
@@ -49,6 +52,8 @@ def train(config, workdir, profile_steps=None, resume_changed=False):
   log, save, keep = (s.horizon.steps(name, config, default) for name, default in
                      (("log", 50), ("checkpoint", 1000), ("keep_period", 0)))
   evaluators = common.evaluators(config, s.model, config.tokenizer, s.mesh, s.horizon)
+  if wanted.metric:
+    metric_names.check(wanted.metric, evaluators)
   guard = nan_guard.NaNGuard(s, config.seed, config.loss.to_dict())
   prints = distributed.broadcast_from_primary(lambda: same_run.fingerprints(config, stream))
   check = lambda step: distributed.broadcast_from_primary(
@@ -71,16 +76,28 @@ def train(config, workdir, profile_steps=None, resume_changed=False):
       with trace.step(step) as results, explained(s, batch, config.grad_accum_steps):
         yield results
 
-    def evaluate(step, state, evaluators):
-      for evaluator in evaluators:
-        if loop.due(step, evaluator.steps, total):
-          with progress.paused():
-            params = steps.ema_params(state, s.optimizer)
-            writer.write(step, evaluator.run(params, workdir, step))
+    def store(step, state):
+      guard.flush(state)
+      writer.sync()
+      best.settle()
+      checkpoints.save(step, as_items(state, s.optimizer))
 
-    with metric_writer.MetricWriter(workdir, first) as writer, contextlib.closing(batches):
+    def evaluate(step, state, evaluators):
+      """Runs those that are due; all, where the training ends here since nothing gets better."""
+      left, due = list(evaluators), lambda e: best.exhausted or loop.due(step, e.steps, total)
+      while evaluator := next(filter(due, left), None):
+        left.remove(evaluator)
+        with progress.paused():
+          params = steps.ema_params(state, s.optimizer)
+          writer.write(step, row := evaluator.run(params, workdir, step))
+          best.saw(step, row, params)
+
+    with (metric_writer.MetricWriter(workdir, first) as writer, contextlib.closing(batches),
+          best_lib.Best(workdir, wanted, first) as best):
       if first:  # evaluations that a kill after the save has cut off
+        best.resume(first, steps.ema_params(state, s.optimizer))
         evaluate(first, state, [e for e in evaluators if not writer.has(e.name + "/")])
+      total = first if best.exhausted else total
       finished = loop.run(s, state, batches, progress, guard, first=first, total=total,
                           batch_size=size, around=around)
       del state  # the first step donates it
@@ -93,13 +110,20 @@ def train(config, workdir, profile_steps=None, resume_changed=False):
         if step == 1 or loop.due(step, log, total):
           row = jax.device_get(metrics)
           writer.write(step, row | progress.line(step, row["loss"]) | read.row(step))
-        if loop.due(step, save, total) or stopping_now:
-          guard.flush(state)
-          writer.sync()
-          checkpoints.save(step, as_items(state, s.optimizer))
+        saves = loop.due(step, save, total) or stopping_now
+        if saves:
+          store(step, state)
         if stopping_now:
           break
         evaluate(step, state, evaluators)
+        if best.exhausted:
+          if not saves:
+            store(step, state)
+          total = step
+          break
+      if not stopping_now:
+        checkpoints.wait()  # until then a run may resume from an earlier one
+        print("".join(f"{line}\n" for line in best.finish(total < s.horizon.total)), end="")
   if stopping_now:
     print(f"stopped after step {step}, saved in {checkpoints.folder(step)}: the same command "
           "resumes from it", flush=True)
@@ -133,8 +157,10 @@ def describe(workdir, config, s, prints, step):
   """Writes config.json, model.json and the tokenizer, once an existing run has proved to be of this
   config."""
   same_run.write(workdir, config, prints, step)
-  native.write_model(workdir, setup.model_args(config, s.mesh), config.tokenizer or None,
-                     setup.lora_scale(config), config.text_len)
+  for folder in (workdir, *([epath.Path(workdir) / best_lib.NAME] * bool(
+      best_lib.Settings.of(config).metric))):
+    native.write_model(folder, setup.model_args(config, s.mesh), config.tokenizer or None,
+                       setup.lora_scale(config), config.text_len)
 
 
 def start_or_resume(config, s, checkpoints, check=lambda step: None):

@@ -55,6 +55,7 @@ def write_model(workdir, model, tokenizer, lora_scale=None, text_len=None):
   that the model is trained with.
   """
   folder = epath.Path(workdir)
+  folder.mkdir(parents=True, exist_ok=True)
   saved = None if tokenizer is None else tokenizer_files.save(tokenizer, folder)
   text = json.dumps({"format": FORMAT, "model": model, "tokenizer": saved,
                      "lora_scale": lora_scale, "text_len": text_len}, indent=2)

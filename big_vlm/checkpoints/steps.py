@@ -67,6 +67,16 @@ class Checkpoints:
     except Exception as e:  # Orbax's and tensorstore's own kinds among them
       raise self._failed(e) from e
 
+  def wait(self):
+    """Returns when what is being saved is complete; raises OSError if that failed."""
+    self._wait()
+
+  def delete(self, step):
+    """Removes a complete step."""
+    self._wait()
+    self._manager.reload()
+    self._manager.delete(step)
+
   def check(self):
     """Raises the error of a save in the background that has failed."""
     if self._saving is not None and not self._manager.is_saving_in_progress():

@@ -5,6 +5,7 @@
   gs://bucket/path                                        Google Cloud Storage, through gcsfs
   npz://pt_3b_224                                         a file in the folder $BIG_VLM_CHECKPOINTS
   package://digits                                        a folder of this package
+  W@best, gs://bucket/W@best                              the best checkpoint of a work folder
 
 Fetched files are kept: in the cache of the library (HF_HOME, KAGGLEHUB_CACHE), and for gs:// in
 ~/.cache/big_vlm, or $BIG_VLM_CACHE. The libraries are imported only when they are needed.
@@ -47,7 +48,7 @@ def fetch(uri, note=print):
   Raises:
     FetchError: no such URI, no access, no network, no room, or a library is missing.
   """
-  uri = os.fspath(uri)
+  uri = presets.located(uri)
   file, part = split_part(uri)
   if part:
     return f"{fetch(file, note)}:{part}"

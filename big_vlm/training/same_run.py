@@ -17,8 +17,8 @@ from pp import tokenizer_files
 from pp.printable import printable
 
 # Fields that change nothing that a step computes, up to rounding and the masks of dropout.
-FREE = re.compile(r"(log|checkpoint|keep_period)_\w+|max_to_keep|(evals|published|defaults|mesh"
-                  r"|sharding)\b.*|input\.(workers|threads|memory_gb|on_error)|grad_accum_steps"
+FREE = re.compile(r"(log|checkpoint|keep_period)_\w+|max_to_keep|(evals|published|defaults|best"
+                  r"|mesh|sharding)\b.*|input\.(workers|threads|memory_gb|on_error)|grad_accum_steps"
                   r"|model\.\w+\.(remat|unroll)")
 TOTAL = re.compile(r"total_\w+")
 # Where data and tokenizers lie: free where the fingerprint of the content is the same.
@@ -108,6 +108,8 @@ def _flat(tree, name=""):
 
 
 def _allowed(name, old, new, was, prints, step):
+  if name not in dict(_flat(old)) and not dict(_flat(new))[name]:
+    return True  # a later version has this field, and it is off
   if TOTAL.fullmatch(name):
     return _same_rates(old, new, step)
   place = PLACE.fullmatch(name)
