@@ -4,6 +4,7 @@ import pathlib
 import pytest
 
 from big_vlm import presets
+from big_vlm.checkpoints import uris
 from big_vlm.families import paligemma, paligemma_presets
 
 PALIGEMMA = {224: 2_923_335_408, 448: 2_924_220_144, 896: 2_927_759_088}
@@ -208,6 +209,22 @@ def test_other_sources_are_no_presets(tmp_path, monkeypatch):
   assert presets.resolve("pt_224")
   (tmp_path / "pt_224").mkdir()
   assert presets.resolve("pt_224") is None  # what is there comes first
+
+
+def test_the_best_checkpoint_of_a_work_folder(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  assert presets.located("gs://bucket/W@best") == "gs://bucket/W/best"
+  assert presets.located("hf://org/name@best") == "hf://org/name@best"  # a revision
+  (tmp_path / "W").mkdir()
+  with pytest.raises(FileNotFoundError, match="W has no best checkpoint"):
+    presets.resolve("W@best")
+  (tmp_path / "W" / "best").mkdir()
+  assert presets.resolve("W@best") is None and presets.uri("W@best") == "W/best"
+  assert uris.fetch("W@best") == "W/best"
+  (tmp_path / "W@best").mkdir()
+  assert presets.uri("W@best") == "W@best"  # what is there comes first
+  with pytest.raises(ValueError, match="Unknown model 'nowhere/best'"):
+    presets.resolve("nowhere@best")
 
 
 @pytest.mark.parametrize("source,hint", [

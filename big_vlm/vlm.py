@@ -45,7 +45,8 @@ def from_preset(source: str | os.PathLike, *, dtype: str | DTypeLike = "float32"
   """The VLM of a preset's name, a URI (hf://, kaggle://, gs://) or a local checkpoint.
 
   source: see `python -m big_vlm.presets` for names; a local one is a big_vision .npz, a Hugging
-    Face folder, a KerasHub preset folder, or a work folder of trainers.train (its newest step).
+    Face folder, a KerasHub preset folder, or a work folder W of trainers.train (its newest step;
+    "W@best" is the one that config.best keeps).
   dtype: of activations and parameters; vectors and the patch and position embeddings stay float32.
     "auto": bfloat16 on TPU and GPU, float32 on a CPU. Quantized weights stay as they are stored.
   load_weights=False: parameters are randomly initialized from seed 0; a preset's name then needs no
@@ -384,14 +385,15 @@ class VLM:
     return activations.extend(self.model, self.params, self._ids(tokens), cache)
 
   def with_lora(self, rank: int = 8, targets: str | None = None, alpha: float | None = None,
-                seed: int = 0) -> "VLM":
+                seed: int = 0, dropout: float = 0.) -> "VLM":
     """The VLM with new adapters (arXiv 2106.09685) on all weights whose names match `targets`, a
     regex, by default on the projections of the decoder's layers.
 
     Its answers do not change; fit() trains the adapters only. alpha: the adapters' scale times
-    rank, default: rank. Raises ValueError for a pattern that matches no weight.
+    rank, default: rank. dropout: of the adapters' input, while fit() trains. Raises ValueError for
+    a pattern that matches no weight.
     """
-    adapted = self._replace(lora.add(self.model, self.params, rank, targets, alpha, seed))
+    adapted = self._replace(lora.add(self.model, self.params, rank, targets, alpha, seed, dropout))
     self._adapted = weakref.ref(adapted)
     return adapted
 

@@ -45,7 +45,7 @@ def train(**changes):
                      clip_norm=1., ema=0.),
       # rank above 0: train adapters (LoRA) alone, on the weights that the regex targets
       # matches; "": those of the decoder's layers.
-      lora=dict(rank=0, targets="", alpha=None),
+      lora=dict(rank=0, targets="", alpha=None, dropout=0.),
       quantize="",  # "int8" or "int4" for the weights under the adapters: QLoRA
       **durations("log"),  # by default every 50 steps
       **durations("checkpoint"),  # by default every 1000 steps, and at the end

@@ -182,7 +182,7 @@ def write_results(folder, found, predictions, details):
 def main(argv=None):
   parser = cli.Parser(__doc__, config=True, distributed=True)
   parser.add_argument("--init", required=True, help="checkpoint: a preset, a path or URI, a "
-                      "training's workdir or step")
+                      "training's workdir W or step, W@best")
   parser.add_argument("--workdir", required=True,
                       help="where metrics, report, predictions and submissions go")
   parser.add_argument("--evals", help="evals of the config to run, with commas, e.g. "

@@ -3,7 +3,8 @@
 A [(layers, X,) in axes, r], B [(layers, X,) r, out axes] of a weight [(layers, X,) ...]: matrices
 that lie side by side on the axis X have adapters of their own. scale is alpha / r. A starts random
 and B at zero, so that the first step begins from the base, bit for bit. Both are float32 and
-multiply in the dtype of x.
+multiply in the dtype of x. With a dropout rate a training drops elements of x before A, and scales
+the others up, as PEFT does.
 """
 import functools
 import math
@@ -38,6 +39,8 @@ class LoRA:
   lora_b: jax.Array
   spec: ParamSpec = flax.struct.field(pytree_node=False)  # of the weight
   scale: float = flax.struct.field(pytree_node=False)
+  dropout: float = flax.struct.field(pytree_node=False, default=0.)
+  key: Any = None  # uint32 [(layers,) 2], of a training step alone: see with_dropout()
 
   @property
   def rank(self):
@@ -46,10 +49,17 @@ class LoRA:
   def einsum(self, eqn, x, dtype):
     s, (inputs, _, output) = self.spec, re.split(",|->", eqn)
     between = "".join(c for c in output if c not in s.outs) + "r"
-    a = jnp.einsum(f"{inputs},{s.side_by_side}{s.ins}r->{between}", x, self.lora_a.astype(x.dtype))
+    a = jnp.einsum(f"{inputs},{s.side_by_side}{s.ins}r->{between}", self._dropped(x),
+                   self.lora_a.astype(x.dtype))
     y = jnp.einsum(f"{between},{s.side_by_side}r{s.outs}->{output}", a,
                    self.lora_b.astype(x.dtype), preferred_element_type=dtype)
     return layers.einsum(eqn, x, self.base, dtype) + self.scale * y
+
+  def _dropped(self, x):
+    if self.key is None:
+      return x
+    kept = jax.random.bernoulli(jax.random.wrap_key_data(self.key), 1 - self.dropout, x.shape)
+    return jnp.where(kept, x / (1 - self.dropout), 0).astype(x.dtype)
 
   def lookup(self, ids):
     rows = layers.lookup(self.base, ids)
@@ -87,17 +97,20 @@ def _sharding(x):
   return x.sharding if placed else None
 
 
-def add(model, params, rank=8, targets=None, alpha=None, seed=0):
+def add(model, params, rank=8, targets=None, alpha=None, seed=0, dropout=0.):
   """params with a LoRA in place of each weight whose name the regex `targets` matches.
 
   targets: must match all of a name of trees.names, as in ".*attn.*|img/head/kernel"; what it
   matches beside weights that multiply (biases, norms) is left out. None: the projections of the
   decoder's layers. alpha: None is rank, that is, scale 1. A weight's A depends on seed and its
-  name alone. Quantized weights stay so (QLoRA). Raises ValueError for a pattern that matches no
-  weight, for a rank below 1, and for params that have adapters.
+  name alone. dropout: of the adapters' input, in a training. Quantized weights stay so (QLoRA).
+  Raises ValueError for a pattern that matches no weight, for a rank below 1, a dropout outside of
+  [0, 1), and for params that have adapters.
   """
   if rank < 1 or int(rank) != rank:
     raise ValueError(f"The rank of LoRA is {rank}: it must be a whole number above 0.")
+  if not 0 <= dropout < 1:
+    raise ValueError(f"The dropout of LoRA is {dropout}: it must be in [0, 1), such as 0.05.")
   weights = einsum_hook.weights(params)
   if adapted := [name for name, w in weights.items() if isinstance(w, LoRA)]:
     raise ValueError(f"{len(adapted)} weights have adapters already, e.g. {adapted[0]}: merge them "
@@ -110,7 +123,22 @@ def add(model, params, rank=8, targets=None, alpha=None, seed=0):
                      "targets, such as 'img/.*Dense_0/kernel'.")
   scale = float(rank if alpha is None else alpha) / rank
   return einsum_hook.replace(params, {
-      name: _random(name, weights[name], specs[name], rank, scale, seed) for name in names})
+      name: _random(name, weights[name], specs[name], rank, scale, seed).replace(dropout=dropout)
+      for name in names})
+
+
+def with_dropout(params, rng):
+  """params for the forward pass of a training step: adapters with a dropout rate draw from rng.
+
+  What a weight drops depends on rng, its name and its layer. Other params are returned unchanged.
+  """
+  found = {name: w for name, w in einsum_hook.weights(params).items()
+           if isinstance(w, LoRA) and w.dropout}
+  def keyed(name, w):
+    key = jax.random.fold_in(rng, zlib.crc32(name.encode()))
+    keys = jax.random.split(key, len(w.lora_a)) if w.spec.stacked else key
+    return w.replace(key=jax.random.key_data(keys))
+  return einsum_hook.replace(params, {name: keyed(name, w) for name, w in found.items()})
 
 
 def _matches(targets, names):

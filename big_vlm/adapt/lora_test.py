@@ -189,3 +189,38 @@ def test_adapters_lie_on_the_mesh_of_their_weights():
   merged = lora.merge(adapted)
   assert jax.tree.map(lambda x: x.sharding, merged) == where
   np.testing.assert_allclose(outputs(model, merged), outputs(model, adapted), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["paligemma", "gemma2", "siglip"])
+def test_dropout_is_a_function_of_the_key_and_absent_without_one(name):
+  model, params = fresh(name)
+  plain = random_b(lora.add(model, params, rank=4, targets=EVERYTHING))
+  adapted = random_b(lora.add(model, params, rank=4, targets=EVERYTHING, dropout=0.5))
+  want = outputs(model, plain)
+  np.testing.assert_array_equal(outputs(model, adapted), want)  # an evaluation drops nothing
+  first, again, other = (outputs(model, lora.with_dropout(adapted, jax.random.key(k)))
+                         for k in (1, 1, 2))
+  np.testing.assert_array_equal(first, again)
+  assert np.abs(first - want).max() > 0.01 and np.abs(first - other).max() > 0.01
+  assert trees.names(adapted) == trees.names(plain)
+  same = lora.with_dropout(plain, jax.random.key(1))
+  jax.tree.map(np.testing.assert_array_equal, same, plain)
+
+
+def test_dropout_keeps_the_mean_and_differs_from_layer_to_layer():
+  model, params = fresh("paligemma")
+  adapted = random_b(lora.add(model, params, rank=4, dropout=0.25))
+  name, one = next(iter(lora.adapters(adapted).items()))
+  keyed = lora.adapters(lora.with_dropout(adapted, jax.random.key(0)))[name]
+  assert keyed.key.shape == (len(one.lora_a), 2) and len(np.unique(keyed.key, axis=0)) > 1
+  x = jnp.ones((40, 1000))
+  dropped = keyed.replace(key=keyed.key[0])._dropped(x)
+  assert set(np.unique(dropped).round(4)) == {0., np.float32(1 / 0.75).round(4)}
+  assert float(dropped.mean()) == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("dropout", [1., -0.1])
+def test_a_dropout_that_makes_no_sense(dropout):
+  model, params = fresh("gemma2")
+  with pytest.raises(ValueError, match=r"dropout of LoRA is .*: it must be in \[0, 1\)"):
+    lora.add(model, params, dropout=dropout)

@@ -100,6 +100,8 @@ class Best:
     self.settle()
     self._forget(self._there()[:-1])
     metric = self._settings.metric
+    if self.value is None:
+      return [f"no evaluation gave {metric}: no checkpoint is kept as the best"]
     why = [f"stopped early: {metric} was not better than {self.value:.4f}, of step {self.step}, in "
            f"{self._since} evaluations"] * early
     return why + [f"best {metric} {self.value:.4f} at step {self.step}: "

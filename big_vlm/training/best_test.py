@@ -111,6 +111,13 @@ def test_a_metric_that_is_asked_for_later(start, capsys):
   assert "step 1 has the best val/acc so far, 0.7000, and was not kept" in capsys.readouterr().out
 
 
+def test_a_metric_that_no_evaluation_gave_is_said(start):
+  training = start([.1])
+  training.settings = Settings("val/f1")
+  training.run()
+  assert training.said == ["no evaluation gave val/f1: no checkpoint is kept as the best"]
+
+
 def test_without_a_metric_nothing_is_kept(tmp_path):
   with Best(tmp_path, Settings()) as best:
     best.saw(1, {"val/acc": 1.}, params(1))

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from big_vlm import distributed, families, sharding, trees
+from big_vlm.adapt import lora
 from big_vlm.training import losses, optim
 from big_vlm.training import step as steps
 
@@ -88,8 +89,8 @@ def first_bad(setup, params, batch, step, seed, loss):
 
   def hidden(params, batch):
     return model.apply(
-        {"params": params}, batch["text"][:, :-1], batch["mask_ar"][:, :-1], batch.get("image"),
-        train=True, rngs={"dropout": rng})
+        {"params": lora.with_dropout(params, rng)}, batch["text"][:, :-1],
+        batch["mask_ar"][:, :-1], batch.get("image"), train=True, rngs={"dropout": rng})
 
   def each_loss(params, batch):
     logits = lambda h: model.apply({"params": params}, h, method="logits")

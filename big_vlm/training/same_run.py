@@ -20,6 +20,8 @@ from pp.printable import printable
 FREE = re.compile(r"(log|checkpoint|keep_period)_\w+|max_to_keep|(evals|published|defaults|best"
                   r"|mesh|sharding)\b.*|input\.(workers|threads|memory_gb|on_error)|grad_accum_steps"
                   r"|model\.\w+\.(remat|unroll)")
+# Fields of later versions, with the value that earlier runs had.
+LATER = {"lora.dropout": 0.}
 TOTAL = re.compile(r"total_\w+")
 # Where data and tokenizers lie: free where the fingerprint of the content is the same.
 PLACE = re.compile(r"(input\.mixture\[\d+\]\.data)\.(?:path|root|data_dir|check|allow)\b.*"
@@ -108,8 +110,8 @@ def _flat(tree, name=""):
 
 
 def _allowed(name, old, new, was, prints, step):
-  if name not in dict(_flat(old)) and not dict(_flat(new))[name]:
-    return True  # a later version has this field, and it is off
+  if name in LATER and name not in dict(_flat(old)):
+    return dict(_flat(new))[name] == LATER[name]
   if TOTAL.fullmatch(name):
     return _same_rates(old, new, step)
   place = PLACE.fullmatch(name)

@@ -51,6 +51,21 @@ def test_what_makes_it_another_run_is_refused_unless_forced(check, changes, said
   assert line.startswith("changed config.")
 
 
+@pytest.mark.parametrize("dropout, may", [(0., True), (0.1, False)])
+def test_a_run_of_an_earlier_version_resumes(check, tmp_path, dropout, may):
+  check({})
+  path = tmp_path / "config.json"
+  old = json.loads(path.read_text())
+  del old["lora"]["dropout"], old["best"]
+  again = lambda: same_run.check(tmp_path, config(**{"lora.dropout": dropout}), PRINTS, 60)
+  path.write_text(json.dumps(old))
+  if may:
+    again()
+  else:
+    with pytest.raises(ValueError, match="config.lora.dropout: .none. -> 0.1"):
+      again()
+
+
 @pytest.mark.parametrize("rule, may", [
     (dict(decay="constant", warmup_steps=10), True), (dict(decay="constant"), True),
     (dict(decay="constant", warmup_fraction=0.1), False),

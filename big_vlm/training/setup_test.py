@@ -68,6 +68,27 @@ def test_adapters_train_and_are_read_back_merged(config, tmp_path, quantize):
   assert native.read_model(tmp_path / "tuned")[4] == 4.
 
 
+def test_adapters_train_with_dropout_the_same_at_the_same_step(config, rng):
+  config.lora.rank, config.quantize, config.input.batch_size = 2, "int8", 4
+  config.model.llm["remat"] = "full"
+  text = rng.integers(4, 120, (4, 9)).astype(np.int32)
+  mask = np.tile((np.arange(9) >= 5).astype(np.int32), (4, 1))
+  batch = dict(text=text, mask_ar=mask, mask_loss=mask,
+               image=rng.integers(0, 256, (4, 16, 16, 3)).astype(np.uint8))
+  config.model.img["image_size"] = 16
+  losses = []
+  for dropout in (0.5, 0.5, 0.):
+    config.lora.dropout = dropout
+    s, state = start(config)
+    state = state.replace(params=trees.map_with_names(  # else B is 0, and nothing is dropped
+        lambda n, x: x + 0.1 if n.endswith("lora_b") else x, state.params))
+    with jax.set_mesh(s.mesh):
+      state, metrics = s.step(state, batch)
+    assert metrics["finite"] and metrics["l2_grads"] > 0
+    losses.append(float(metrics["loss"]))
+  assert losses[0] == losses[1] != losses[2]
+
+
 def test_durations_in_epochs_ask_the_sources(config):
   config.total_steps, config.total_epochs = None, 2.
   examples = [dict(prefix="a", suffix="b")] * 48

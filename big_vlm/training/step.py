@@ -3,6 +3,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from big_vlm.adapt import lora
 from big_vlm.training import losses, optim
 
 
@@ -32,8 +33,8 @@ def ema_params(state, optimizer):
 def loss_fn(model, params, batch, weights, rng, label_smoothing=0., z_loss=0.):
   """Sum of the weighted losses of text[:, 1:], float32 []; weights: float32 [B, T - 1]."""
   hidden = model.apply(
-      {"params": params}, batch["text"][:, :-1], batch["mask_ar"][:, :-1], batch.get("image"),
-      train=True, rngs={"dropout": rng})
+      {"params": lora.with_dropout(params, rng)}, batch["text"][:, :-1],
+      batch["mask_ar"][:, :-1], batch.get("image"), train=True, rngs={"dropout": rng})
   logits = lambda h: model.apply({"params": params}, h, method="logits")
   return losses.weighted_sum(logits, hidden, batch["text"][:, 1:], weights,
                              label_smoothing=label_smoothing, z_loss=z_loss)
