@@ -169,10 +169,10 @@ def _ids(number, text, tokenizer, spell, vocab_size):
   return ids
 
 
-def similarity(params, zi, zt):
+def similarity(model, params, zi, zt):
   """Logits float32 [I, T] of vectors of images [I, D] and of texts [T, D]."""
-  scale, bias = (np.asarray(params[name], np.float32) for name in ("t", "b"))
-  return zi @ zt.T * np.exp(scale) + bias
+  scale_and_bias = {name: np.asarray(params[name]) for name in ("t", "b")}
+  return np.asarray(model.apply({"params": scale_and_bias}, zi, zt, method="similarity"))
 
 
 def probabilities(logits):
@@ -224,9 +224,9 @@ def label_vectors(vectors, count):
   return means / (np.linalg.norm(means, axis=-1, keepdims=True) + 1e-8)
 
 
-def classify(params, labels, zi, zt):
+def classify(model, params, labels, zi, zt):
   """[Classification] of images by their vectors and those of the labels."""
-  logits = similarity(params, zi, zt)
+  logits = similarity(model, params, zi, zt)
   return [Classification(labels[at], int(at), row, probabilities(row))
           for at, row in zip(logits.argmax(axis=1), logits)]
 

@@ -231,7 +231,7 @@ class VLM:
     sigmoids, of each pair alone. Arguments and options as of embed()."""
     embedding.check_pair(self.config)
     logits = embedding.similarity(
-        self.params, self.embed(images, **options), self.embed(texts=texts, **options))
+        self.model, self.params, self.embed(images, **options), self.embed(texts=texts, **options))
     return embedding.probabilities(logits) if probabilities else logits
 
   def classify(self, images: Any, labels: Sequence[str], templates: str | Sequence | None = None,
@@ -245,7 +245,7 @@ class VLM:
     embedding.check_pair(self.config)
     prompts = embedding.prompts(labels, templates)
     vectors = self.embed(texts=[text for row in prompts for text in row], **options)
-    return embedding.classify(self.params, list(labels), self.embed(images, **options),
+    return embedding.classify(self.model, self.params, list(labels), self.embed(images, **options),
                               embedding.label_vectors(vectors, len(prompts)))
 
   def logits(self, tokens: ArrayLike, images: Any = None,
