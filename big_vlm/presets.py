@@ -237,7 +237,8 @@ def main(argv=None):
   rows = [("NAME", "PARAMETERS", "IMAGE", "TEXT", "MODEL", "WEIGHTS")]
   for p in map(PRESETS.get, names(match)):
     model = describe(paligemma.config(**p.config)).partition(" at ")[0]
-    size = p.config["img"]["image_size"] if p.config["img"] else "-"
+    img = p.config["img"] or {"image_size": "-"}
+    size = "any" if img.get("naflex") else img["image_size"]
     rows.append((p.name, f"{parameters(p.config):,}", size, p.text_len or "-", model, p.uri))
   widths = [max(len(str(cell)) for cell in column) for column in zip(*rows)]
   for row in rows:
@@ -246,7 +247,7 @@ def main(argv=None):
     print("  ".join(cells).rstrip())
   print("\nAlso a paligemma id with -jax or -keras at its end, hf://ID@REVISION, and .f32, .f16\n"
         "or .bf16 after pt_... and mix_..., which are .npz files in $BIG_VLM_CHECKPOINTS.\n"
-        "IMAGE is in pixels, TEXT in tokens.")
+        "IMAGE is in pixels, any: NaFlex; TEXT in tokens.")
 
 
 if __name__ == "__main__":

@@ -39,6 +39,8 @@ def convert(source, dest, format, dtype=None, verify=False, adapter=None, part=N
     opened = load.alone(opened, part)
   if dtype:
     opened = cast(opened, pick(DTYPES, dtype, "dtype"))
+  if format in ("hf", "keras"):  # for --verify, as they write it
+    opened = opened.with_text_head()
   written = save.save(opened, dest, format, note=reporting.counter(str(dest), "B"))
   print(f"{written} written, peak memory {reporting.memory() / 2**30:.2f} GiB")
   if not verify:

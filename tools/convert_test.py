@@ -70,7 +70,7 @@ def test_a_text_tower_without_a_head_gets_the_identity(tmp_path, format):
   """As the released So400m/16 i18n is: the numbers stay, and transformers' class has its head."""
   config = paligemma.config(dict(variant="tiny"), txt=dict(variant="text_tiny", out_width=None))
   source, dest = random_npz(tmp_path, config), tmp_path / "dest"
-  convert.convert(str(source), str(dest), format)
+  assert convert.convert(str(source), str(dest), format, verify=True) == 0
   written = load.open_source(dest)
   np.testing.assert_array_equal(written.leaves["txt/head/kernel"].read(()), np.eye(32))
   before, after = (convert.outputs(load.open_source(p), load.open_source(p).config, "float32")
