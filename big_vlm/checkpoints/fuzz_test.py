@@ -101,11 +101,13 @@ def tokenizer_json(tmp_path, name="gemma"):
 
 @pytest.mark.parametrize("make,count", [
     (lambda t: golden("hf_paligemma2", t), 100), (lambda t: golden("hf_gemma3", t), 150),
+    (lambda t: golden("hf_siglip2_naflex", t), 80), (lambda t: golden("keras_siglip", t), 40),
     (lambda t: golden("keras_paligemma", t), 60), (lambda t: golden("keras_opt", t), 100),
     (work_folder, 30), (lambda t: work_folder(t, manifest=False), 30), (adapter, 200),
     (sentencepiece_model, 300), (tokenizer_json, 100), (lambda t: tokenizer_json(t, "opt"), 150),
-], ids=["hf", "gemma3", "keras", "keras_opt", "native", "native_without_manifest", "adapter",
-        "sentencepiece", "tokenizer_json", "tokenizer_json_opt"])
+], ids=["hf", "gemma3", "naflex", "keras_siglip", "keras", "keras_opt", "native",
+        "native_without_manifest", "adapter", "sentencepiece", "tokenizer_json",
+        "tokenizer_json_opt"])
 def test_no_damage_breaks_a_reader_or_changes_numbers(make, count, tmp_path, capsys, request):
   files, read = make(tmp_path)
   clean, wanted = {file: file.read_bytes() for file in files}, read()
