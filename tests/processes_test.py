@@ -40,6 +40,7 @@ def get_config():
   c.evals = {{"ocr": {{**c.evals.ocr.to_dict(), "batch_size": 24, "steps": 0,
                      "max_new_tokens": 2}},
              "all": {{"type": "mean", "evals": ("ocr",), "metric": "acc"}}}}
+  c.best = dict(metric="all/acc")
   return c
 """
 
@@ -112,6 +113,7 @@ def examples(workdir):
 
 def same_run(got, want):
   assert examples(got) == examples(want) and len(examples(got)) == STEPS
+  assert all((w / "best/checkpoints" / str(STEPS) / "params").exists() for w in (got, want))
   np.testing.assert_allclose([losses(got)[s] for s in range(1, STEPS + 1)],
                              [losses(want)[s] for s in range(1, STEPS + 1)], atol=1e-5)
   assert figures(got) == figures(want) and "ocr/acc" in figures(want)

@@ -93,7 +93,7 @@ def train(config, workdir, profile_steps=None, resume_changed=False):
           best.saw(step, row, params)
 
     with (metric_writer.MetricWriter(workdir, first) as writer, contextlib.closing(batches),
-          best_lib.Best(workdir, wanted, first) as best):
+          best_lib.Best(workdir, wanted, checkpoints, first) as best):
       if first:  # evaluations that a kill after the save has cut off
         best.resume(first, steps.ema_params(state, s.optimizer))
         evaluate(first, state, [e for e in evaluators if not writer.has(e.name + "/")])
@@ -122,7 +122,6 @@ def train(config, workdir, profile_steps=None, resume_changed=False):
           total = step
           break
       if not stopping_now:
-        checkpoints.wait()  # until then a run may resume from an earlier one
         print("".join(f"{line}\n" for line in best.finish(total < s.horizon.total)), end="")
   if stopping_now:
     print(f"stopped after step {step}, saved in {checkpoints.folder(step)}: the same command "

@@ -72,10 +72,10 @@ class Checkpoints:
     self._wait()
 
   def delete(self, step):
-    """Removes a complete step."""
+    """Removes a complete step, on process 0."""
     self._wait()
+    distributed.broadcast_from_primary(lambda: self._delete(step))
     self._manager.reload()
-    self._manager.delete(step)
 
   def check(self):
     """Raises the error of a save in the background that has failed."""
@@ -131,6 +131,10 @@ class Checkpoints:
         aside.rmtree(missing_ok=True)
         self.folder(step).rename(aside)
     return found
+
+  def _delete(self, step):
+    (self.folder(step) / COMMIT).unlink(missing_ok=True)  # in an object store: it is unfinished now
+    self.folder(step).rmtree(missing_ok=True)
 
   def _seal(self):
     written, = (p for p in self._folder.iterdir() if p.name in (

@@ -49,11 +49,12 @@ class Settings(NamedTuple):
 class Best:
   """Keeps the best checkpoint of the work folder of a training, and knows when to stop.
 
-  first: the step from which the run begins or resumes.
+  checkpoints: its Checkpoints. first: the step from which the run begins or resumes.
   """
 
-  def __init__(self, workdir, settings, first=0):
+  def __init__(self, workdir, settings, checkpoints, first=0):
     self._settings, self._workdir = settings, epath.Path(workdir)
+    self._checkpoints = checkpoints
     self.step = self.value = self._kept = None
     self._since = 0  # evaluations since the best one
     if not settings.metric:
@@ -97,6 +98,7 @@ class Best:
     the training stops, if it is early, and where the best checkpoint is."""
     if not self._kept:
       return []
+    self._checkpoints.wait()
     self.settle()
     self._forget(self._there()[:-1])
     metric = self._settings.metric
@@ -133,6 +135,7 @@ class Best:
     return better
 
   def _save(self, params):
+    self._checkpoints.wait()  # processes cannot agree on two saves at once
     self.settle()
     # Of each checkpoint from which a run may resume, the best one up to it is needed.
     resumable, there = self._resumable(), self._there()

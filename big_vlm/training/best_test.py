@@ -23,7 +23,8 @@ class Training:
     rows = [r for r in map(json.loads, path.read_text().splitlines()) if r["step"] <= first] if (
         path.exists()) else []
     step = first
-    with Checkpoints(self.workdir) as main, Best(self.workdir, self.settings, first) as best:
+    with Checkpoints(self.workdir) as main, Best(
+        self.workdir, self.settings, main, first) as best:
       if first:
         best.resume(first, params(first))
       for step in range(first + 1, len(self.values) + 1):
@@ -39,7 +40,6 @@ class Training:
           break  # before the evaluation is taken in
         best.saw(step, row, params(step))
       if step != until:
-        main.wait()
         self.said = best.finish()
     return step, best
 
@@ -119,7 +119,7 @@ def test_a_metric_that_no_evaluation_gave_is_said(start):
 
 
 def test_without_a_metric_nothing_is_kept(tmp_path):
-  with Best(tmp_path, Settings()) as best:
+  with Best(tmp_path, Settings(), checkpoints=None) as best:
     best.saw(1, {"val/acc": 1.}, params(1))
     assert not best.exhausted and best.finish() == []
   assert not list(tmp_path.iterdir())
