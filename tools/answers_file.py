@@ -22,8 +22,7 @@ class Partial:
   """
 
   def __init__(self, out, about):
-    if epath.Path(out).exists() and not partial(out).exists():
-      raise ValueError(f"{out} is there already. Give another --out, or delete it to start anew.")
+    check_new(out)
     self.path, self._file = partial(out), None
     self._header = (json.dumps({"about": about}, ensure_ascii=False) + "\n").encode()
     data = self.path.read_bytes() if self.path.exists() else b""
@@ -71,6 +70,12 @@ class Partial:
       for _, start in sorted(places.items()):
         file.seek(start)
         yield json.loads(file.readline())
+
+
+def check_new(out):
+  """Raises ValueError for a result that is there already, of a run that was not killed."""
+  if epath.Path(out).exists() and not partial(out).exists():
+    raise ValueError(f"{out} is there already. Give another --out, or delete it to start anew.")
 
 
 def partial(out):

@@ -16,7 +16,7 @@ import pathlib
 import sys
 
 import big_vlm
-from big_vlm import attention_map, cli, compilation, model_flags, presets
+from big_vlm import attention_map, cli, compilation, distributed, model_flags, presets
 from big_vlm.data import jsonl
 from big_vlm.decode import samplers
 from big_vlm.decode.search import Sample
@@ -260,7 +260,9 @@ def _check(parser, args):
 
 def ask_all(args):
   """The requests of --input."""
-  from tools import predict_input, predict_many  # here: reports and the loader, slow to import
+  # Here: reports and the loader, slow to import.
+  from tools import answers_file, predict_input, predict_many
+  distributed.broadcast_from_primary(lambda: answers_file.check_new(args.out))
   requests = predict_input.open_input(
       args.input, args.prompt, root=args.root, allow=args.allow or (),
       check=args.on_error != "skip")
