@@ -3,7 +3,7 @@
   .venv/bin/python -m benchmarks.serve [--size small] [--requests 1000] [--clients 16]
 
 The model is the one of benchmarks/decode.py with random weights, on 2 cores. Requests are mixed:
-two of three have an image (of 40), answers have 16 to 96 tokens, half are greedy, the others drawn;
+two of three have an image (of 40), answers have 16 to 64 tokens, half are greedy, the others drawn;
 one of four is streamed. Clients and server are one process, over HTTP on the loopback.
 
   lost        requests without an answer
@@ -54,7 +54,7 @@ def requests(count, size):
     pictures.append(data.getvalue())
   samplers = ({}, {}, {"temperature": .8}, {"temperature": 1., "top_p": .9})
   return [dict(prompt=f"answer en question {i}", image=int(rng.integers(IMAGES)) if i % 3 else None,
-               max_tokens=int(rng.integers(16, 97)), seed=i, stream=i % 4 == 1,
+               max_tokens=int(rng.integers(16, 65)), seed=i, stream=i % 4 == 1,
                sampler=samplers[i // 4 % 4]) for i in range(count)], pictures
 
 
@@ -81,7 +81,7 @@ def send(client, ask, urls):
 def served(vlm, asks, urls, clients):
   """({number: log-probabilities}, seconds, MiB after each fifth)."""
   from big_vlm.serving import app, engine
-  running = engine.Engine(vlm, engine.Sizes(slots=clients, prompt_tokens=32, new_tokens=128))
+  running = engine.Engine(vlm, engine.Sizes(slots=clients, prompt_tokens=32, new_tokens=64))
   running.warm_up()
   running.start()
   http = uvicorn.Server(uvicorn.Config(
@@ -133,7 +133,7 @@ def different(vlm, asks, pictures, found):
       answers = vlm.generate(
           [asks[i]["prompt"] for i in some],
           [None if asks[i]["image"] is None else pictures[asks[i]["image"]] for i in some],
-          sampler=name, seed=[asks[i]["seed"] for i in some], max_new_tokens=96)
+          sampler=name, seed=[asks[i]["seed"] for i in some], max_new_tokens=64)
       for i, answer in zip(some, answers):
         wanted = answer.logprobs[:asks[i]["max_tokens"]]
         if len(wanted) != len(found[i]) or not np.allclose(wanted, found[i], atol=1e-3):

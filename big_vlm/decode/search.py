@@ -120,7 +120,9 @@ class Sample(TokenByToken):
   def choose(self, request, state, left):
     for keep in self.filters:
       left = keep(left)
-    return draw(request, state, left) if self.draw else token_selection.argmax(left)
+    if self.draw:
+      return draw(request.seed, state.length, left)
+    return token_selection.argmax(left)
 
   def __or__(self, other):
     return join(self, other)
@@ -129,11 +131,10 @@ class Sample(TokenByToken):
     return join(other, self)
 
 
-def draw(request, state, logits):
+def draw(seed, place, logits):
   """int32 [R]: a token of each row, drawn from softmax(logits [R, V]) with a key that is a function
-  of the request's seed and the place of the token in its answer."""
-  key = lambda seed, place: jax.random.fold_in(jax.random.key(seed), place)
-  keys = jax.vmap(key)(request.seed, state.length)
+  of the request's seed, uint32 [R], and the token's place in its answer, int32 [R]."""
+  keys = jax.vmap(lambda s, n: jax.random.fold_in(jax.random.key(s), n))(seed, place)
   return jax.vmap(jax.random.categorical)(keys, logits).astype(jnp.int32)
 
 

@@ -29,16 +29,29 @@ class RowSample(search.TokenByToken):
   p: jax.Array  # float32 [R]; 1: all tokens
 
   def choose(self, request, state, left):
-    likeliest, draws = token_selection.argmax(left), self.temperature > 0
-    filtered = (self.p < 1) & draws & ~state.finished
+    def drawn(left, t, p, seed, place):
+      warm = samplers.Temperature(t[:, None])(left)
+      kept = _of_some(lambda x, p: samplers.TopP(p)(x), p < 1, warm, warm, p)
+      return search.draw(seed, place, kept)
+    return _of_some(drawn, (self.temperature > 0) & ~state.finished, token_selection.argmax(left),
+                    left, self.temperature, self.p, request.seed, state.length)
 
-    def drawn():
-      warm = samplers.Temperature(jnp.where(draws, self.temperature, 1)[:, None])(left)
-      kept = jax.lax.cond(
-          jnp.any(filtered),
-          lambda: jnp.where(filtered[:, None], samplers.TopP(self.p)(warm), warm), lambda: warm)
-      return jnp.where(draws, search.draw(request, state, kept), likeliest)
-    return jax.lax.cond(jnp.any(draws & ~state.finished), drawn, lambda: likeliest)
+
+def _of_some(f, rows, default, *args):
+  """f(*args) where `rows` (bool [R]) are set, `default` elsewhere; each array has R rows.
+
+  f sees a power of two of rows: of 16 requests over 257,152 tokens, one that draws costs 12 ms on
+  two cores, and 16 cost 190.
+  """
+  order, count = jnp.argsort(~rows, stable=True), jnp.sum(rows)
+  sizes = [1 << n for n in range(inputs.bucket(len(rows)).bit_length())]
+
+  def of_first(size):
+    at = order[:size]
+    here = rows[at].reshape(-1, *(1,) * (default.ndim - 1))
+    return default.at[at].set(jnp.where(here, f(*(x[at] for x in args)), default[at]))
+  branches = [lambda: default, *(functools.partial(of_first, min(n, len(rows))) for n in sizes)]
+  return jax.lax.switch(jnp.sum(count > jnp.array([0, *sizes[:-1]])), branches)
 
 
 def row_numbers(sampler):
