@@ -28,7 +28,7 @@ from big_vlm import (
 from big_vlm.adapt import lora, materialize, peft, quantize
 from big_vlm.checkpoints import load, save, uris
 from big_vlm.checkpoints.checkpoint import Checkpoint, from_array
-from big_vlm.decode import detections
+from big_vlm.decode import choices, detections
 from big_vlm.decode.answers import Generation as Generation
 from big_vlm.decode.search import Search
 from big_vlm.decode.session import MAX_PROMPTS, GenerationConfig, GenerationSession
@@ -139,7 +139,7 @@ class VLM:
                seed: int | Sequence[int] = GenerationConfig.seed,
                num_samples: int = GenerationConfig.num_samples,
                strip_prompt: bool = GenerationConfig.strip_prompt,
-               grammar: str | None = GenerationConfig.grammar,
+               grammar: str | dict | Sequence[str] | None = GenerationConfig.grammar,
                no_repeat_ngram: int = GenerationConfig.no_repeat_ngram,
                cache_dtype: str | None = GenerationConfig.cache_dtype) -> list[Generation]:
     """[Generation] of prompts about images; num_samples of the first prompt, then of the next.
@@ -163,7 +163,9 @@ class VLM:
       They replace the default: beside another stop, name "eos" as well. () decodes up to the limit.
     strip_prompt=False: the text begins with the prompt and its newline; tokens and logprobs are the
       answer's.
-    grammar: "detect" or "segment" keeps answers well-formed, "auto" those to prompts that begin so.
+    grammar: "detect" or "segment" keeps answers well-formed, "auto" those to prompts that begin so;
+      {"json_schema": {...}} and {"regex": "[0-9]+"} keep them to a schema or a pattern, "json" to a
+      JSON object, and a list of choices to one of these, whose probabilities are in `choices`.
     no_repeat_ngram: no n-gram of tokens comes twice in an answer; 0: off, 5 stops repeated boxes.
     cache_dtype: of keys and values: "float32", "bfloat16" or "int8"; default: the model's dtype.
 
@@ -173,7 +175,10 @@ class VLM:
                               strip_prompt, grammar, no_repeat_ngram, cache_dtype)
     prompts, images = prompt_input.from_dict(prompts, images)
     prompts, session = prompt_input.as_list(prompts), self._session(config)
-    found = session.answers(session.batches(prompts, images, self.mesh))
+    if "choices" in (session.structure or ()):
+      found = choices.generate(self, prompts, images, session.structure["choices"], config, session)
+    else:
+      found = session.answers(session.batches(prompts, images, self.mesh))
     if strip_prompt:
       return found
     return [dataclasses.replace(g, text=session.prompt_text(prompts[i // num_samples]) + g.text)
@@ -188,6 +193,8 @@ class VLM:
     prompts, session = prompt_input.as_list(prompts), self._session(config)
     count = len(prompts) * config.num_samples
     show = lambda i, piece: piece if count == 1 else (i, piece)
+    if "choices" in (session.structure or ()):
+      raise ValueError("Choices are weighed whole and come at once: use generate() with them.")
     pieces = session.pieces(session.batches(prompts, images, self.mesh))
     if not config.strip_prompt:
       for i in range(count):

@@ -45,7 +45,7 @@ from pp.names import pick
 # task: (evaluator type, fields of a line that it needs)
 TASKS = {"answer": ("exact_match", ()), "caption": ("caption", ()),
          "classify": ("classification", ()), "labels": ("label_list", ()),
-         "number": ("numbers", ()),
+         "number": ("numbers", ()), "json": ("json", ()),
          "detect": ("detection", ("objects/bbox", "objects/label"))}
 FROZEN = {"": (), "vit": (("img/.*", None),), "llm": (("llm/.*", None),)}
 

@@ -28,7 +28,7 @@ from etils import epath
 from big_vlm import distributed, files, inputs, sharding
 from big_vlm.batch import check_batch
 from big_vlm.data import mixture, source
-from big_vlm.decode import samplers
+from big_vlm.decode import samplers, structured
 from big_vlm.decode.session import GenerationConfig
 from evaluators import decoding
 from evaluators.mean import Mean
@@ -44,7 +44,7 @@ from pp.names import check_names, pick
 from pp.tokenizer import get_tokenizer
 
 EVALUATOR_TYPES = {name: f"evaluators.{name}" for name in (
-    "exact_match", "classification", "label_list", "numbers", "vqa", "caption", "counting",
+    "exact_match", "classification", "label_list", "numbers", "json", "vqa", "caption", "counting",
     "detection", "segmentation", "text_spotting", "tables", "sequence_error", "perplexity",
     "submission")}
 
@@ -153,6 +153,9 @@ class Evaluator:
     samplers.build(sampler)  # an error in it shows now
     self._decode = GenerationConfig(max_new_tokens or 0, sampler=sampler, grammar=grammar,
                                     cache_dtype=cache_dtype)
+    if "choices" in (structured.normalized(grammar) or ()):
+      raise ValueError(f"The eval {name!r} has choices as its grammar, which generate() alone "
+                       "weighs: give {'regex': 'yes|no'}.")
     self._model, self._mesh, self._tokenizer_name = model, mesh, tokenizer
     if limit is not None and limit < 1:
       raise ValueError(f"The eval {name!r} has limit={limit}: a number of examples is 1 or more.")

@@ -127,6 +127,16 @@ def test_answers_are_those_of_the_model_with_its_sampler_and_grammar(config, mod
   assert all(re.match("(<loc[0-9]{4}>){4}|$", r["prediction"]) for r in got)
 
 
+def test_answers_keep_to_a_pattern_or_a_schema(config, model_and_params, mesh1):
+  data = {**config.evals.detect.data.to_dict(), "split": "val[:3]"}
+  ask = lambda **how: evaluator(config, model_and_params[0], "detect", mesh1, data=data,
+                                batch_size=4, **how).predict(model_and_params[1])
+  found = ask(grammar={"regex": "[a-z]{3}"}, max_new_tokens=7)
+  assert len(found) == 3 and all(re.fullmatch("[a-z]{3}", r["prediction"]) for r in found)
+  with pytest.raises(ValueError, match="an answer of the eval has room for 2"):
+    ask(grammar={"json_schema": {"type": "boolean"}}, max_new_tokens=2)
+
+
 def test_of_several_draws_the_likeliest_counts(config, model_and_params, mesh1, monkeypatch):
   tok = get_tokenizer(config.tokenizer)
   asked, encoded = [], []
@@ -230,6 +240,7 @@ def quick(config, **entry):
     (dict(to_lowr=1), "The eval 'a' of the type 'vqa' has no 'to_lowr'. Did you mean 'to_lower'"),
     (dict(samplr="greedy"), "The eval 'a' of the type 'vqa' has no 'samplr'. Did you mean 'sample"),
     (dict(grammar="detct"), "Unknown grammar 'detct'. Did you mean 'detect'"),
+    (dict(grammar=["a", "b"]), "The eval 'a' has choices"),
     (dict(sampler="beem"), "Unknown sampler 'beem'. Did you mean 'beam'"),
     (dict(max_new_tokens=None), "The eval 'a' needs max_new_tokens="),
     (dict(pp="choice(key='questions')"), "`choice.key='questions'.` is random"),

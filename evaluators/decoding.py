@@ -54,6 +54,7 @@ class Decoder:
     session = GenerationSession(self._model, params, self._tokenizer, config)
     device = {k: v for k, v in device.items() if k != "_mask"}
     arrays, rules = sharding.make_global_array(self._mesh, device, self._batch_size), None
+    session.check_room(config.max_new_tokens, "an answer of the eval")
     if config.grammar:  # by the prompts as the model reads them, on every process all
       texts, inside = distributed.fetch((arrays["text"], arrays["mask_input"]))
       rules = session.grammar([t[i > 0] for t, i in zip(texts[real], inside[real])], len(at))

@@ -24,6 +24,7 @@ from evaluators import (
     text_spotting,
     vqa,
 )
+from evaluators import json as json_type
 from evaluators.metrics import caption as metrics_of_captions
 from evaluators.predictions import to_json
 from pp import locations
@@ -52,6 +53,18 @@ def test_classes_count_the_same_however_rare_they_are():
   without = classification.score([row("cat", "cat")], None)
   assert np.isnan(without["calibration_error"]) and without["balanced_acc"] == 1
   assert "log-probabilities" in classification.UNDEFINED["calibration_error"]
+
+
+def test_json():
+  rows = [row('{"a": 1.0, "b": ["x", "y"]}', '{"b": ["x", "y"], "a": 1}'),
+          row('{"a": 2, "b": ["y"]}', '{"a": 1, "b": ["x", "y"]}'), row("a: 1", '{"a": 1}')]
+  assert json_type.score(rows, None) == {
+      "exact": pytest.approx(1 / 3), "field_acc": pytest.approx(4 / 7),
+      "field_f1": pytest.approx(8 / 12), "parses": pytest.approx(2 / 3),
+      "tree_acc": pytest.approx((1 + 5 / 8 + 0) / 3)}
+  assert [r["correct"] for r in rows] == [True, False, False]
+  with pytest.raises(ValueError, match="'a' is not JSON"):
+    json_type.score([row("{}", "{")], None)
 
 
 def test_lists_of_labels():

@@ -12,6 +12,7 @@ class Generation:
   tokens: list  # ids, a stop included
   logprobs: list  # of each token under the model, whatever the sampler
   finish_reason: str  # "eos", "stop" or "length"
+  choices: dict | None = None  # of grammar={"choices": ...}: {choice: probability}
 
 
 @dataclasses.dataclass(frozen=True)

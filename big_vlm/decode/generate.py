@@ -70,3 +70,18 @@ def decode(model, params, batch, request, search, *, new, repeat=1, cache_dtype=
       if np.all(ready.finished | finished):
         return
   yield distributed.fetch(state)
+
+
+def decode_by_masks(model, params, batch, request, search, masks, *, new, repeat, cache_dtype):
+  """decode() where the host says which tokens may come next: masks(State, numpy) gives the Masks of
+  the next token, masks() those of the first. Yields the State after each token."""
+  state, carry = prefill()(model, params, batch, request.replace(grammar=masks()), search, new=new,
+                           repeat=repeat, cache_dtype=cache_dtype)
+  for step in range(1, new + 1):
+    ready = distributed.fetch(state)
+    sent = yield ready
+    finished = ready.finished if sent is None else ready.finished | sent
+    if step == new or np.all(finished):
+      return
+    state, carry = advance()(model, params, request.replace(grammar=masks(ready)), search, state,
+                             carry, finished, step + 1)

@@ -24,7 +24,7 @@ from pp.names import pick
 from pp.tokenizer import check_single_ids, loc_pieces, seg_pieces
 
 CODES = {"detect": 0, "segment": 16}  # <seg> tokens of an object, by the prompt's first word
-KINDS = dict.fromkeys([*CODES, "auto"])
+KINDS = dict.fromkeys([*CODES, "auto"])  # by the prompt; others: structured.py
 LOC4, SEG16 = "<loc0000>" * 4, "<seg000>" * 16
 MIN_STATES, MIN_EDGES = 32, 8  # most prompts fit, so that most share one compilation
 FREE = [{(0, np.iinfo(np.int32).max): 0}]
@@ -59,6 +59,20 @@ class Grammar:
   def _of(self, state):
     edges = jnp.take_along_axis(self.edges, state[:, None, None, None], axis=1)[:, 0]
     return edges[..., 0], edges[..., 1], edges[..., 2]
+
+
+@flax.struct.dataclass
+class Masks:
+  """The tokens that may come next, for one step: the host keeps the state (structured.py)."""
+  bits: jax.Array  # uint32 [B, W]: of token i bit i % 32 of word i // 32
+
+  def allowed(self, state, vocab_size):
+    """As Grammar.allowed; state is not read."""
+    bits = self.bits[..., None] >> jnp.arange(32, dtype=jnp.uint32)[None, None]
+    return (bits & 1).astype(bool).reshape(len(self.bits), -1)[:, :vocab_size]
+
+  def step(self, state, token):
+    return state
 
 
 def compile(kind, prompts, tokenizer, eos):

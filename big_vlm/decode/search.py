@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from big_vlm.decode import token_selection
-from big_vlm.decode.grammar import Grammar, repeated_ngrams
+from big_vlm.decode.grammar import Grammar, Masks, repeated_ngrams
 from big_vlm.nn.kv_cache import KVCache
 
 
@@ -23,7 +23,7 @@ class Request:
   seed: jax.Array  # uint32 [R]
   limit: jax.Array  # int32 [R]: most new tokens
   stops: jax.Array  # int32 [M]: ids that end an answer; -1 is none
-  grammar: Grammar | None = None  # of R rows
+  grammar: Grammar | Masks | None = None  # of R rows
   no_repeat_ngram: int = flax.struct.field(pytree_node=False, default=0)  # 0: off
 
 

@@ -1,13 +1,14 @@
 """A decoding session: one GenerationConfig over one model, for VLM.generate and for evaluators."""
 import dataclasses
+import functools
 import itertools
 
 import numpy as np
 
 from big_vlm import image_input, inputs, sharding
-from big_vlm.decode import answers, grammar, samplers
-from big_vlm.decode.generate import decode
-from big_vlm.decode.search import Request, Sample
+from big_vlm.decode import answers, grammar, samplers, structured
+from big_vlm.decode.generate import decode, decode_by_masks
+from big_vlm.decode.search import Request, Sample, TokenByToken
 from pp import text_layout
 from pp.names import pick
 
@@ -25,7 +26,7 @@ class GenerationConfig:
   seed: int = 0
   num_samples: int = 1
   strip_prompt: bool = True
-  grammar: str | None = None
+  grammar: str | dict | list | tuple | None = None
   no_repeat_ngram: int = 0
   cache_dtype: str | None = None
 
@@ -39,8 +40,8 @@ class GenerationConfig:
         raise ValueError(f"{name}={value!r} is not a whole number of {least} or more.")
     if self.cache_dtype not in (None, "float32", "bfloat16", "int8"):
       raise ValueError(f"cache_dtype={self.cache_dtype!r} is not 'float32', 'bfloat16' or 'int8'.")
-    if self.grammar is not None:
-      pick(grammar.KINDS, self.grammar, "grammar")
+    if structured.normalized(self.grammar) is None and self.grammar is not None:
+      pick({**grammar.KINDS, "json": None}, self.grammar, "grammar")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +77,26 @@ class GenerationSession:
                        "tokenizer: give the ids of tokens that end an answer.")
     if self.stops.texts and not isinstance(self.search, Sample):
       raise ValueError(f"{config.sampler!r} ends answers at tokens: give stop as token ids.")
+    self.structure = structured.normalized(config.grammar)
+    if self.structure:
+      self._check_structure()
+
+  def _check_structure(self):
+    if not self._tokenizer:
+      raise ValueError("A grammar is of texts, but the model came without a tokenizer.")
+    if not isinstance(self.search, TokenByToken):
+      raise ValueError(f"{self._config.sampler!r} looks at several answers at once, and a grammar "
+                       "of this kind follows one: take 'greedy' or a sampler that draws.")
+    if self.stops.eos is None:
+      raise ValueError("An answer of a grammar ends with the eos: name 'eos' among the stops.")
+
+  @functools.cached_property
+  def rules(self):
+    """The TokenAutomaton of a grammar that is a regex or a JSON schema; None of others."""
+    if not self.structure or "choices" in self.structure:
+      return None
+    return structured.compile(self.structure, self._tokenizer, self.stops.eos,
+                              self._limits.vocab_size)
 
   def batches(self, prompts, images, mesh, room=None):
     """Yields the Batch of a user's prompts [str or ids] and images, MAX_PROMPTS after another: the
@@ -105,16 +126,23 @@ class GenerationSession:
                          f"{first + i} has {len(ids)} tokens. max_new_tokens limits the answer "
                          "alone.")
       limit[i] = min(wanted, limits.tokens - images * limits.image_tokens - len(ids), packed.new)
+      self.check_room(limit[i], f"prompt {first + i}")
     return Batch(packed.count, sharding.make_global_array(mesh, packed.batch), limit,
                  np.resize(seeds, rows * self.samples), packed.new, self.grammar(prompts, rows))
 
   def grammar(self, prompts, rows):
     """The Grammar of prompts [str or ids] and padding rows after them; None without one."""
-    if not self._config.grammar:
+    if not self._config.grammar or self.structure:
       return None
     texts = [self.prompt_text(p) for p in prompts]
     texts += texts[-1:] * (rows - len(texts))
     return grammar.compile(self._config.grammar, texts, self._tokenizer, self.stops.eos)
+
+  def check_room(self, limit, what):
+    """Raises ValueError where a grammar's answers need more tokens than `what` has room for."""
+    if self.rules and limit < self.rules.least:
+      raise ValueError(f"The shortest answer of the grammar has {self.rules.least} tokens, its end "
+                       f"included, and {what} has room for {limit}: raise max_new_tokens.")
 
   def prompt_text(self, prompt):
     """A prompt, str or ids, as text, with the separator that the model read."""
@@ -162,9 +190,16 @@ class GenerationSession:
     rules = batch.fsm and grammar.Grammar(np.repeat(batch.fsm.edges, self.samples, axis=0))
     request = Request(seed=batch.seeds, limit=np.repeat(batch.limit, self.samples), stops=stops,
                       grammar=rules, no_repeat_ngram=self._config.no_repeat_ngram)
-    states = decode(self._model, self._params, batch.arrays, request, self.search, new=batch.new,
-                    repeat=self.samples, every=every,
-                    cache_dtype=self._config.cache_dtype or self._model.config.llm.dtype)
+    args = (self._model, self._params, batch.arrays, request, self.search)
+    sizes = dict(new=batch.new, repeat=self.samples,
+                 cache_dtype=self._config.cache_dtype or self._model.config.llm.dtype)
+    if self.rules:
+      rows = structured.BatchMatcher(len(request.limit), self._limits.vocab_size)
+      for row, limit in enumerate(request.limit):
+        rows.put(row, self.rules, limit)
+      states = decode_by_masks(*args, rows.masks, **sizes)
+    else:
+      states = decode(*args, **sizes, every=every)
     state = next(states)
     while True:
       found = [answers.generation(tokens[:n], logprobs[:n], self.stops, self._tokenizer)

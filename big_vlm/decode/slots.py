@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from big_vlm import cpu, distributed, inputs, sharding
-from big_vlm.decode import generate, samplers, search, token_selection
+from big_vlm.decode import generate, samplers, search, structured, token_selection
 from big_vlm.decode.search import Request, State
 
 
@@ -114,6 +114,7 @@ class Slots:
     rows, new = self.count, self._new
     self._seed, self._limit = np.zeros(rows, np.uint32), np.zeros(rows, np.int32)
     self._temperature, self._p = np.zeros(rows, np.float32), np.ones(rows, np.float32)
+    self._grammars = structured.BatchMatcher(rows, self._model.config.llm.vocab_size)
 
     def empty():
       cache = self._model.apply(
@@ -125,25 +126,33 @@ class Slots:
     everywhere = jax.sharding.NamedSharding(self._mesh, jax.sharding.PartitionSpec())
     self._state, self._cache = jax.jit(empty, out_shardings=everywhere)()
 
-  def admit(self, slot, batch, sampler):
+  def admit(self, slot, batch, sampler, rules=None):
     """Prefills a session.Batch of one request, whose room for new tokens is N, into a slot; its
-    first token is there afterwards. sampler: as row_numbers() takes it. Raises ValueError for
-    another room."""
+    first token is there afterwards. sampler: as row_numbers() takes it. rules: the TokenAutomaton
+    of its grammar. Raises ValueError for another room."""
     if batch.new != self._new:
       raise ValueError(f"The batch has room for {batch.new} new tokens, the slots for {self._new}.")
     temperature, p = row_numbers(sampler)
     each = lambda x: np.full(self._rows, x, np.float32)
-    request = Request(np.resize(batch.seeds, self._rows), batch.limit, self._stops)
+    first = structured.BatchMatcher(self._rows, self._model.config.llm.vocab_size)
+    first.put(0, rules, batch.limit[0])
+    request = Request(np.resize(batch.seeds, self._rows), batch.limit, self._stops, first.masks())
     state, (cache, _) = generate.prefill()(
         self._model, self._params, batch.arrays, request, RowSample(each(temperature), each(p)),
         new=self._new, repeat=1, cache_dtype=self._cache_dtype)
     self._state, self._cache = _insert()(self._state, self._cache, np.int32(slot), state, cache)
     self._seed[slot], self._limit[slot] = batch.seeds[0], batch.limit[0]
     self._temperature[slot], self._p[slot] = temperature, p
+    self._grammars.put(slot, rules, batch.limit[0])
 
-  def advance(self, finished):
-    """One token more of each answer; finished: bool [R], answers that end here."""
-    request = Request(self._seed.copy(), self._limit.copy(), self._stops)
+  def advance(self, finished, masked=False):
+    """One token more of each answer; finished: bool [R], answers that end here. masked: by the
+    program for answers with a grammar, which is taken where one has."""
+    masks = None
+    if self._grammars or masked:
+      state = self.fetch()
+      masks = self._grammars.masks(state.replace(finished=state.finished | finished))
+    request = Request(self._seed.copy(), self._limit.copy(), self._stops, masks)
     sample = RowSample(self._temperature.copy(), self._p.copy())
     state = self._state.replace(step=np.int32(0))
     cache = self._cache.replace(length=np.int32(self._ring))

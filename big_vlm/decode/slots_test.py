@@ -33,7 +33,7 @@ def decode(vlm, requests, order, count=3):
       slot = next(i for i in range(count) if i not in running)
       prompt, image, config = requests[waiting[0]]
       session, batch = batch_of(vlm, prompt, image, **config)
-      at.admit(slot, batch, session.search)
+      at.admit(slot, batch, session.search, session.rules)
       running[slot] = waiting.pop(0)
     state = at.fetch()
     for slot in [s for s in running if state.finished[s]]:
@@ -65,6 +65,15 @@ def test_answers_are_those_of_generate_in_any_order(vlm, requests):
     for (tokens, logprobs), answer in zip(decode(vlm, requests, order), wanted):
       assert tokens == answer.tokens
       np.testing.assert_allclose(logprobs, answer.logprobs, atol=1e-5)
+
+
+def test_answers_with_a_grammar_join_others(vlm, requests):
+  """Each has its own, or none; the program for them is another than that for free ones."""
+  grammars = [{"regex": "[a-z]{2,}"}, None, {"json_schema": {"type": "integer"}}]
+  mixed = [(prompt, image, {**config, "max_new_tokens": 12, "grammar": grammars[i % 3]})
+           for i, (prompt, image, config) in enumerate(requests)]
+  for (tokens, _), request in zip(decode(vlm, mixed, range(12)), mixed):
+    assert tokens == alone(vlm, request).tokens
 
 
 def test_nothing_compiles_twice(vlm, requests):

@@ -43,7 +43,7 @@ class Server:
     default_tokens: max_tokens where a request has none."""
     self._vlm, self._engine, self._name, self._limits = vlm, engine, name, limits
     self._token, self._default = token, engine and min(default_tokens, engine.new_tokens)
-    self._queue, self._embedding = engine.sizes.queue if engine else 64, asyncio.Lock()
+    self._queue, self._alone = engine.sizes.queue if engine else 64, asyncio.Lock()
     self._reading = 0  # requests whose bodies come in or are laid out
     self._created, self.metrics = int(time.time()), Metrics(engine)
     guarded = {"/v1/chat/completions": (self._chat, "POST"), "/v1/models": (self._models, "GET"),
@@ -99,8 +99,10 @@ class Server:
                      code="unsupported_model")
     with self._one_more():
       chat, job, updates = await self._read(request)
+      if job is None:
+        return await self._chosen(chat)
     self._submit(job)
-    head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": self._name}
+    head = self._head()
     if chat.stream:
       return _Events(self._stream(chat, job, updates, head, began),
                      lambda: self._engine.cancel(job))
@@ -125,11 +127,13 @@ class Server:
       self._reading -= 1
 
   async def _read(self, request):
-    """(ChatRequest, Job, queue of its Updates)."""
+    """(ChatRequest, Job, queue of its Updates); without the latter two where it has choices."""
     chat = protocol.parse_chat(await self._body(request), self._name, self._engine.new_tokens,
                                self._default)
     loop, updates = asyncio.get_running_loop(), asyncio.Queue()
     show = lambda update: loop.call_soon_threadsafe(updates.put_nowait, update)
+    if isinstance(chat.config.grammar, dict) and "choices" in chat.config.grammar:
+      return chat, None, None
     return chat, await run_in_threadpool(self._job, chat, show), updates
 
   def _job(self, chat, show):
@@ -139,6 +143,28 @@ class Server:
       return self._engine.job(chat.prompt, pictures, chat.config, show, chat.stream)
     except (ValueError, OSError) as e:
       raise ApiError(str(e)) from e
+
+  async def _chosen(self, chat):
+    """The answer of a request with choices, which are weighed whole, beside the engine."""
+    if chat.stream:
+      raise ApiError("Choices are weighed whole and come at once: leave stream out.", "stream")
+    async with self._alone:
+      found, = await run_in_threadpool(self._weigh, chat)
+    prompt_tokens = len(self._vlm.tokenizer.to_int(chat.prompt, bos=True)) + (
+        len(chat.images) * self._vlm.config.img.tokens if chat.images else 0)
+    return JSONResponse(protocol.completion(self._head(), found, prompt_tokens,
+                                            self._logprobs(chat, found)))
+
+  def _weigh(self, chat):
+    pictures = [self._picture(url) for url in chat.images]
+    try:
+      options = {f.name: getattr(chat.config, f.name) for f in dataclasses.fields(chat.config)}
+      return self._vlm.generate(chat.prompt, [pictures], **options)
+    except (ValueError, OSError) as e:
+      raise ApiError(str(e)) from e
+
+  def _head(self):
+    return {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": self._name}
 
   def _picture(self, url):
     limits = self._limits
@@ -216,7 +242,7 @@ class Server:
   async def _embeddings(self, request):
     with self._one_more():
       ask = protocol.parse_embeddings(await self._body(request), self._name)
-      async with self._embedding:  # one at a time: each fills the device
+      async with self._alone:  # one at a time: each fills the device
         return JSONResponse(await run_in_threadpool(self._embed, ask))
 
   def _embed(self, ask):

@@ -118,6 +118,35 @@ def test_a_stream(server, vlm, pixels):
   assert logprobs == pytest.approx(wanted.logprobs, abs=1e-5)
 
 
+def test_structured_answers(server, vlm, pixels):
+  schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+  form = {"type": "json_schema", "json_schema": {"name": "count", "schema": schema}}
+  wanted, = vlm.generate("ocr", pixels, grammar={"json_schema": schema}, max_new_tokens=16)
+  got = server.ask("ocr", max_tokens=16, response_format=form).choices[0]
+  assert got.message.content == wanted.text and got.finish_reason == "stop"
+  assert list(json.loads(got.message.content)) == ["n"]
+  drawn = server.ask("ocr", max_tokens=16, response_format=form, temperature=2, seed=1, stream=True)
+  text = "".join(c.choices[0].delta.content or "" for c in drawn)
+  wanted, = vlm.generate("ocr", pixels, grammar={"json_schema": schema}, max_new_tokens=16, seed=1,
+                         sampler="temperature(2.)")
+  assert text == wanted.text and json.loads(text)
+  free = server.ask("ocr", max_tokens=16, response_format={"type": "json_object"})
+  assert isinstance(json.loads(free.choices[0].message.content), dict)
+  pattern = server.ask("ocr", max_tokens=9, response_format={"type": "regex", "regex": "[0-9]{2}"})
+  assert re.fullmatch("[0-9]{2}", pattern.choices[0].message.content)
+
+
+def test_choices_have_probabilities(server, vlm, pixels):
+  form = {"type": "choices", "choices": ["yes", "no"]}
+  wanted, = vlm.generate("ocr", pixels, grammar=["yes", "no"])
+  got = server.ask("ocr", response_format=form, max_tokens=9).choices[0]
+  assert got.message.content == wanted.text
+  assert got.probabilities == pytest.approx(wanted.choices)
+  refused = lambda **fields: error(400, None, server.post(body(response_format=form, **fields)))
+  assert "leave stream out" in refused(stream=True)
+  assert "longest choice" in refused(max_tokens=1)
+
+
 def test_load(server, vlm, rng, pixels):
   """Answers of 120 mixed requests from 8 clients are those of generate; nothing stays behind."""
   asks = [dict(prompt=f"answer en {i % 7}", url=URL if i % 3 else None, max_tokens=1 + i * 5 % 16,
@@ -208,6 +237,8 @@ def test_limits_are_4xx_in_openais_shape(server):
   assert "1 to 16" in error(400, None, server.post(body(max_tokens=17)))
   assert "'odd'" in error(400, "unknown_parameter", server.post(body(odd=1)))
   assert "not JSON" in error(400, "invalid_json", server.post(b"{"))
+  form = {"type": "json_schema", "json_schema": {"schema": {"type": "integer", "minimum": 3}}}
+  assert "'minimum'" in error(400, None, server.post(body(response_format=form)))
   error(404, "model_not_found", server.post(body(model="gpt-4")))
   error(404, "not_found", server.post(b"", "/v1/nothing"))
   error(400, "invalid_image", server.post(body("data:image/png;base64,AAAA")))

@@ -133,14 +133,17 @@ class Engine:
     """
     if config.max_new_tokens < 1 or config.max_new_tokens > self._new:
       raise ValueError(f"An answer has 1 to {self._new} tokens here, not {config.max_new_tokens}.")
-    if config.num_samples > 1 or config.no_repeat_ngram or config.max_length or config.grammar:
-      raise ValueError("num_samples, no_repeat_ngram, max_length and grammar are not for requests "
-                       "that share a batch.")
+    if config.num_samples > 1 or config.no_repeat_ngram or config.max_length:
+      raise ValueError("num_samples, no_repeat_ngram and max_length are not for requests that "
+                       "share a batch.")
     if len(images) > self._images:
       raise ValueError(f"A prompt has at most {self._images} images here, not {len(images)}.")
     vlm = self._vlm
     session = GenerationSession(vlm.model, vlm.params, vlm.tokenizer, config)
     row_numbers(session.search)
+    if config.grammar and not session.rules:
+      raise ValueError(f"The grammar {config.grammar!r:.60} is not for requests that share a "
+                       "batch: a JSON schema or a regex is.")
     ids = [len(vlm.tokenizer.to_int(session.prompt_text(prompt), bos=True))
            if isinstance(prompt, str) else len(prompt)]
     if ids[0] > self._prompt:
@@ -179,6 +182,7 @@ class Engine:
       self._slots.admit(0, job.batch, job.session.search)
       self._slots.advance(np.arange(self._slots.count) > 0)
       note(done, len(all_))
+    self._slots.advance(np.ones(self._slots.count, bool), masked=True)
     self._slots.reset()
 
   def _run(self):
@@ -218,7 +222,7 @@ class Engine:
     if free is None or (job := self._next()) is None:
       return
     self._running[free] = job
-    self._slots.admit(free, job.batch, job.session.search)
+    self._slots.admit(free, job.batch, job.session.search, job.session.rules)
     job.batch = None  # its pixels
     self.stats["prefills"] += 1
     self.stats["prompt_tokens"] += job.prompt_tokens

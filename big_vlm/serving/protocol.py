@@ -11,6 +11,7 @@ import json
 import math
 import re
 
+from big_vlm.decode import structured
 from big_vlm.decode.session import GenerationConfig
 from pp.names import near_miss
 from pp.token_bytes import token_bytes
@@ -24,6 +25,9 @@ NEUTRAL = {"n": (1,), "presence_penalty": (0,), "frequency_penalty": (0,), "logi
            "parallel_tool_calls": (True, False), "functions": ([],), "modalities": (["text"],)}
 FIELDS = ("model", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p",
           "stop", "seed", "stream", "stream_options", "logprobs", "response_format")
+# Types of a response_format, with the field that says more; regex and choices are not OpenAI's.
+FORMATS = {"text": None, "json_object": None, "json_schema": "json_schema", "regex": "regex",
+           "choices": "choices"}
 EOS_NAMES = ("eos", "auto")  # that generate() takes for the end of a text, not for letters
 MAX_STOPS = 4
 MAX_INPUTS = 64  # of a request for embeddings
@@ -233,12 +237,29 @@ def _stops(body):
 
 
 def _grammar(body):
+  """generate()'s grammar of response_format."""
   form = body.get("response_format", {"type": "text"})
   kind = form.get("type") if isinstance(form, dict) else None
-  if kind != "text" or len(form) > 1:
-    raise ApiError(f"response_format {_shown(form)} is not supported: answers are of the type "
-                   "text.", "response_format", "unsupported_parameter")
-  return None
+  if not isinstance(kind, str) or kind not in FORMATS:
+    raise ApiError(f"response_format has a type, one of {', '.join(FORMATS)}; not {_shown(form)}.",
+                   "response_format", "unsupported_parameter")
+  field = FORMATS[kind]
+  if odd := [name for name in form if name not in ("type", field)]:
+    raise ApiError(f"response_format of type {kind} has the unknown field {_shown(odd[0])}.",
+                   "response_format")
+  if field is None:
+    return {"text": None, "json_object": "json"}[kind]
+  value = form.get(field)
+  if kind == "json_schema":
+    if not isinstance(value, dict) or not set(value) <= {"name", "schema", "strict", "description"}:
+      raise ApiError('json_schema is {"name": ..., "schema": {...}}, with "strict" and '
+                     f'"description" if you like; not {_shown(value)}.', "response_format")
+    value = value.get("schema")
+  try:
+    structured.normalized({field: value})
+  except ValueError as e:
+    raise ApiError(str(e), "response_format") from None
+  return {field: value}
 
 
 def _number(body, name, kind, low, high):
@@ -291,9 +312,11 @@ def token_logprobs(tokenizer, tokens, logprobs):
 
 
 def completion(head, generation, prompt_tokens, logprobs=None):
-  """The whole answer; head: {"id", "created", "model"}."""
+  """The whole answer; head: {"id", "created", "model"}. One of some choices has "probabilities"."""
+  more = {"probabilities": generation.choices} if generation.choices else {}
   return {**head, "object": "chat.completion", "choices": [{
-      "index": 0, "message": {"role": "assistant", "content": generation.text, "refusal": None},
+      **more, "index": 0,
+      "message": {"role": "assistant", "content": generation.text, "refusal": None},
       "logprobs": logprobs, "finish_reason": FINISH[generation.finish_reason]}],
       "usage": usage(prompt_tokens, len(generation.tokens))}
 

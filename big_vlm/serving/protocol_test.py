@@ -48,6 +48,24 @@ def test_samplers(fields, sampler):
   assert chat(**fields).config.sampler == sampler
 
 
+@pytest.mark.parametrize("form, grammar", [
+    ({"type": "text"}, None), ({"type": "json_object"}, "json"),
+    ({"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "null"}}},
+     {"json_schema": {"type": "null"}}),
+    ({"type": "regex", "regex": "a+"}, {"regex": "a+"}),
+    ({"type": "choices", "choices": ["a", "b"]}, {"choices": ["a", "b"]})])
+def test_response_formats(form, grammar):
+  assert chat(response_format=form).config.grammar == grammar
+
+
+@pytest.mark.parametrize("form", [
+    3, {}, {"type": "xml"}, {"type": "text", "a": 1}, {"type": ["text"]}, {"type": "regex"},
+    {"type": "json_schema", "json_schema": {"scheme": {}}}, {"type": "choices", "choices": "a"},
+    {"type": "json_object", "schema": {}}])
+def test_response_formats_that_are_none(form):
+  refused(response_format=form)
+
+
 @pytest.mark.parametrize("fields, names", [
     (dict(max_token=3), "'max_token'.*Did you mean 'max_tokens'"), (dict(n=2), "n=2"),
     (dict(n=True), "n=True"), (dict(max_tokens=0), "max_tokens.*1 to 100"),
