@@ -164,8 +164,7 @@ class VLM:
     strip_prompt=False: the text begins with the prompt and its newline; tokens and logprobs are the
       answer's.
     grammar: "detect" or "segment" keeps answers well-formed, "auto" those to prompts that begin so;
-      {"json_schema": {...}} and {"regex": "[0-9]+"} keep them to a schema or a pattern, "json" to a
-      JSON object, and a list of choices to one of these, whose probabilities are in `choices`.
+      {"json_schema": {...}}, {"regex": "[0-9]+"}, "json" or a list of choices: see docs/use.md.
     no_repeat_ngram: no n-gram of tokens comes twice in an answer; 0: off, 5 stops repeated boxes.
     cache_dtype: of keys and values: "float32", "bfloat16" or "int8"; default: the model's dtype.
 
@@ -175,10 +174,8 @@ class VLM:
                               strip_prompt, grammar, no_repeat_ngram, cache_dtype)
     prompts, images = prompt_input.from_dict(prompts, images)
     prompts, session = prompt_input.as_list(prompts), self._session(config)
-    if "choices" in (session.structure or ()):
-      found = choices.generate(self, prompts, images, session.structure["choices"], config, session)
-    else:
-      found = session.answers(session.batches(prompts, images, self.mesh))
+    found = (choices.generate(self, prompts, images, config, session) if session.choices else
+             session.answers(session.batches(prompts, images, self.mesh)))
     if strip_prompt:
       return found
     return [dataclasses.replace(g, text=session.prompt_text(prompts[i // num_samples]) + g.text)
@@ -193,8 +190,6 @@ class VLM:
     prompts, session = prompt_input.as_list(prompts), self._session(config)
     count = len(prompts) * config.num_samples
     show = lambda i, piece: piece if count == 1 else (i, piece)
-    if "choices" in (session.structure or ()):
-      raise ValueError("Choices are weighed whole and come at once: use generate() with them.")
     pieces = session.pieces(session.batches(prompts, images, self.mesh))
     if not config.strip_prompt:
       for i in range(count):

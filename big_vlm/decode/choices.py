@@ -8,8 +8,9 @@ from big_vlm.decode.answers import Generation
 from pp import text_layout
 
 
-def generate(vlm, prompts, images, choices, config, session):
+def generate(vlm, prompts, images, config, session):
   """[Generation] of prompts, config.num_samples of each, with `choices`: {choice: probability}.
+  session: the GenerationSession of the config.
 
   The probability of a choice is that of its tokens and the eos after the prompt, in proportion to
   those of the others. A greedy sampler takes the largest, another draws from what its filters leave
@@ -20,6 +21,7 @@ def generate(vlm, prompts, images, choices, config, session):
                      "take 'greedy' or a sampler that draws.")
   if session.stops.ids or session.stops.texts or session.stops.eos is None:
     raise ValueError("Choices end where they end: leave stop at its default.")
+  choices = session.choices
   ids = [text_layout.suffix_ids(vlm.tokenizer, choice) for choice in choices]
   if (most := max(map(len, ids))) > config.max_new_tokens:
     raise ValueError(f"The longest choice has {most} tokens, its end included: "

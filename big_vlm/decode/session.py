@@ -90,10 +90,15 @@ class GenerationSession:
     if self.stops.eos is None:
       raise ValueError("An answer of a grammar ends with the eos: name 'eos' among the stops.")
 
+  @property
+  def choices(self):
+    """The texts of a grammar that is a list of choices; None of others."""
+    return (self.structure or {}).get("choices")
+
   @functools.cached_property
   def rules(self):
     """The TokenAutomaton of a grammar that is a regex or a JSON schema; None of others."""
-    if not self.structure or "choices" in self.structure:
+    if not self.structure or self.choices:
       return None
     return structured.compile(self.structure, self._tokenizer, self.stops.eos,
                               self._limits.vocab_size)
@@ -164,6 +169,8 @@ class GenerationSession:
 
     Raises ValueError for a search that knows its answer only at the end.
     """
+    if self.choices:
+      raise ValueError("Choices are weighed whole and come at once: use generate() with them.")
     if not isinstance(self.search, Sample) or self._draws > 1:
       raise ValueError("stream() shows tokens as they come, but the sampler "
                        f"{self._config.sampler!r} changes its mind: use generate() with it.")

@@ -94,6 +94,11 @@ def test_choices(vlm, image):
   assert [g.text for g in alone] == [g.text for g in drawn[20:]]
 
 
+def test_choices_do_not_stream(vlm, image):
+  with pytest.raises(ValueError, match="use generate"):
+    next(vlm.stream("ocr", image, grammar=["yes", "no"]))
+
+
 @pytest.mark.parametrize("grammar, names", [
     ("jsn", "Did you mean 'json'"), ({"regexp": "a"}, "Did you mean 'regex'"),
     ({}, "one of json_schema"),
