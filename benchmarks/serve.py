@@ -156,9 +156,12 @@ def main():
   with tempfile.TemporaryDirectory() as folder:
     vlm = model(size, pathlib.Path(folder))
   before = alone(vlm, asks, pictures)
+  print(f"one after the other: {1 / before:.1f} tokens/s", flush=True)
   found, seconds, memory = served(vlm, asks, urls, args.clients)
   tokens = sum(map(len, found.values()))
   after = alone(vlm, asks, pictures)  # before and after: others use the machine too
+  print(f"served: {tokens / seconds:.1f} tokens/s, one after the other: {1 / after:.1f}",
+        flush=True)
   odd = different(vlm, asks, pictures, found)
   result = {**libraries.circumstances(args.size, "cpu", load), "requests": args.requests,
             "clients": args.clients, "lost": args.requests - len(found), "different": odd,

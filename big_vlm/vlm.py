@@ -161,8 +161,7 @@ class VLM:
       neither the batch nor its order changes a result. seed: an int, or one for each prompt.
     stop: "eos" (also "auto", or the piece itself), other strings, token ids, or several of them.
       They replace the default: beside another stop, name "eos" as well. () decodes up to the limit.
-    strip_prompt=False: the text begins with the prompt and its newline; tokens and logprobs are the
-      answer's.
+    strip_prompt=False: the text begins with the prompt and its newline, tokens and logprobs do not.
     grammar: "detect" or "segment" keeps answers well-formed, "auto" those to prompts that begin so;
       {"json_schema": {...}}, {"regex": "[0-9]+"}, "json" or a list of choices: see docs/use.md.
     no_repeat_ngram: no n-gram of tokens comes twice in an answer; 0: off, 5 stops repeated boxes.

@@ -22,7 +22,9 @@ from re import _parser
 
 import numpy as np
 
-MAX_STATES = 20_000  # before a pattern is refused: of either automaton
+MAX_STATES = 20_000  # of the automaton that is not deterministic; more are refused
+MAX_SUBSETS = 5_000  # of the deterministic one
+MAX_WORK = 3_000_000  # states and edges that are looked at for it: about 3 s
 TOP = 0x10ffff
 SURROGATES = (0xd800, 0xdfff)  # code points that UTF-8 does not have
 CATEGORIES = {ops.CATEGORY_DIGIT: "0-9", ops.CATEGORY_SPACE: " \t\n\r\f\v",
@@ -214,15 +216,20 @@ class _Nfa:
     """The Automaton of the subsets of states."""
     begin = self._closure([0])
     numbers, waiting, rows, accepts = {begin: 0}, collections.deque([begin]), [], []
+    work = 0
     while waiting:
       states = waiting.popleft()
       row, edges = np.full(256, -1, np.int32), [e for s in states for e in self.edges[s]]
       borders = sorted({low for low, _, _ in edges} | {high + 1 for _, high, _ in edges})
+      work += len(states) * len(borders)
+      if work > MAX_WORK:
+        raise ValueError("The grammar is too large: its repetitions allow too many ways to read a "
+                         "text. Repeat less often, as {0,20} does.")
       for low, above in zip(borders, borders[1:]):
         if after := self._closure([n for a, b, n in edges if a <= low <= b]):
           if after not in numbers:
-            if len(numbers) >= MAX_STATES:
-              raise ValueError(f"The grammar is too large: more than {MAX_STATES:,} states.")
+            if len(numbers) >= MAX_SUBSETS:
+              raise ValueError(f"The grammar is too large: more than {MAX_SUBSETS:,} states.")
             numbers[after] = len(numbers)
             waiting.append(after)
           row[low:above] = numbers[after]

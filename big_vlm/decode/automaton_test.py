@@ -77,7 +77,8 @@ def test_lists_and_fields():
 @pytest.mark.parametrize("pattern, names", [
     ("(", "not a regular expression"), (r"(a)\1", "groupref"), ("a(?=b)", "assert"), (r"\bx", "at"),
     ("(?i)a", "flags"), ("(?i:a)", "subpattern"), ("(a{500}){500}", "too large"),
-    ("[^\\x00-\U0010ffff]", "no text at all"), ("(a|b)*a(a|b){20}", "too large")])
+    ("[^\\x00-\U0010ffff]", "no text at all"), ("(a|b)*a(a|b){20}", "too large"),
+    ("(a?b?c?){1500}", "too large")])
 def test_what_is_refused(pattern, names):
   with pytest.raises(ValueError, match=names):
     automaton.build(automaton.regex(pattern))

@@ -33,7 +33,10 @@ _SIMPLE = {"string": _STRING, "integer": _INTEGER, "number": _NUMBER,
 
 def language(schema):
   """The language of a schema, a dict or a bool. Raises ValueError that names what is not here."""
-  return _Reader(schema).node(schema, "schema", ())
+  try:
+    return _Reader(schema).node(schema, "schema", ())
+  except RecursionError:
+    raise ValueError("The schema nests too deep.") from None
 
 
 def anything():
@@ -74,10 +77,13 @@ def _in(begin, node, end):
 class _Reader:
 
   def __init__(self, root):
-    self._root = root
+    self._root, self._read = root, 0
 
   def node(self, schema, where, inside):
     """inside: the references that led here."""
+    self._read += 1
+    if self._read > automaton.MAX_STATES:  # references to references, twice each time
+      raise ValueError(f"The schema is too large: more than {automaton.MAX_STATES:,} parts.")
     if schema is True or schema == {}:
       return _any(MAX_DEPTH)
     if not isinstance(schema, dict):

@@ -69,6 +69,17 @@ def test_types(schema, value, fits):
   assert matches(schema, value) == fits
 
 
+def test_schemas_that_grow_without_end_are_refused():
+  doubled = {f"d{i}": {"anyOf": [{"$ref": f"#/$defs/d{i + 1}"}] * 2} for i in range(60)}
+  with pytest.raises(ValueError, match="too large"):
+    json_schema.language({"$ref": "#/$defs/d0", "$defs": {**doubled, "d60": {"type": "null"}}})
+  deep = {"type": "null"}
+  for _ in range(5000):
+    deep = {"type": "array", "items": deep}
+  with pytest.raises(ValueError, match="too deep"):
+    json_schema.language(deep)
+
+
 @pytest.mark.parametrize("schema, names", [
     ({"type": "integer", "minimum": 3}, "schema has 'minimum'"),
     ({"type": "sting"}, "Did you mean 'string'"), ({"type": []}, "type"),

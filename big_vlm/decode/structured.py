@@ -69,8 +69,8 @@ def compile(grammar, tokenizer, eos, vocab_size):
   """
   try:
     key = json.dumps(grammar)
-  except (TypeError, ValueError) as e:
-    raise ValueError(f"The grammar {grammar!r:.60} is not JSON: {e}.") from None
+  except (TypeError, ValueError, RecursionError) as e:
+    raise ValueError(f"The grammar is not JSON: {e}.") from None
   with _lock:  # several threads of a server
     return _compiled(key, tokenizer, eos, vocab_size)
 
@@ -81,9 +81,13 @@ _lock = threading.Lock()
 @functools.lru_cache(maxsize=16)
 def _compiled(key, tokenizer, eos, vocab_size):
   grammar = json.loads(key)
-  node = (automaton.regex(grammar["regex"]) if "regex" in grammar else
-          json_schema.language(grammar["json_schema"]))
-  return TokenAutomaton(automaton.build(node), tokenizer, eos, vocab_size)
+  try:
+    over_bytes = automaton.build(
+        automaton.regex(grammar["regex"]) if "regex" in grammar else
+        json_schema.language(grammar["json_schema"]))
+  except RecursionError:
+    raise ValueError("The grammar nests too deep.") from None
+  return TokenAutomaton(over_bytes, tokenizer, eos, vocab_size)
 
 
 class Vocabulary:

@@ -121,6 +121,15 @@ def test_what_does_not_go_together(vlm, image, ask, names):
     vlm.generate("ocr", image, **{"grammar": {"json_schema": SCHEMA}, **ask})
 
 
+def test_grammars_that_nest_too_deep(tok):
+  deep = {"type": "null"}
+  for _ in range(3000):
+    deep = {"type": "array", "items": deep}
+  for grammar in ({"json_schema": deep}, {"regex": "(" * 3000 + "a" + ")" * 3000}):
+    with pytest.raises(ValueError, match="deep|recursion"):
+      rules_of(grammar, tok)
+
+
 def test_it_is_compiled_once(tok):
   assert rules_of({"json_schema": SCHEMA}, tok) is rules_of({"json_schema": dict(SCHEMA)}, tok)
 
