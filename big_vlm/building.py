@@ -1,11 +1,13 @@
-"""A model of a config, with the shapes and dtypes of its parameters."""
+"""A model of a config with the shapes and dtypes of its parameters, and parameters as leaves of a
+checkpoint."""
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from big_vlm import sharding, trees
-from big_vlm.adapt import quantize
+from big_vlm.adapt import materialize, quantize
 from big_vlm.checkpoints import load
+from big_vlm.checkpoints.checkpoint import from_array
 from big_vlm.families import paligemma
 from pp.names import near_miss
 
@@ -34,3 +36,17 @@ def shapes(config, dtype, kind=None):
       paligemma.init_params(model, jax.random.key(seed)))
   stored = lambda x: quantize.quantize(model, x, kind) if kind else x
   return model, fresh, jax.eval_shape(lambda: stored(fresh(0)))
+
+
+def leaves(params, config, quantized=False):
+  """({name: leaf} of plain weights, {name: leaf} as they are stored or None where it is the same)
+  of parameters; ValueError for adapters, and for quantized weights unless these are wanted."""
+  stored = {name: from_array(x) for name, x in zip(trees.names(params), jax.tree.leaves(params))}
+  parts = ("lora_a",) if quantized else ("lora_a", "q")
+  if names := [n for n in stored if n.rpartition("/")[2] in parts]:
+    raise ValueError(
+        f"{names[0]} is adapted or quantized, which this checkpoint format does not hold. Call "
+        "merge_lora() first, export the model that quantize() was called on, or write quantized "
+        "weights with format='native' and adapters alone with format='peft'.")
+  plain = materialize.materialize_weights(stored, config, None)
+  return plain, stored if set(stored) != set(plain) else None

@@ -23,11 +23,10 @@ from big_vlm import (
   prompt_input,
   scoring,
   sharding,
-  trees,
 )
-from big_vlm.adapt import lora, materialize, peft, quantize
+from big_vlm.adapt import lora, peft, quantize
 from big_vlm.checkpoints import load, save, uris
-from big_vlm.checkpoints.checkpoint import Checkpoint, from_array
+from big_vlm.checkpoints.checkpoint import Checkpoint
 from big_vlm.decode import choices, detections
 from big_vlm.decode.answers import Generation as Generation
 from big_vlm.decode.search import Search
@@ -141,7 +140,11 @@ class VLM:
                strip_prompt: bool = GenerationConfig.strip_prompt,
                grammar: str | dict | Sequence[str] | None = GenerationConfig.grammar,
                no_repeat_ngram: int = GenerationConfig.no_repeat_ngram,
-               cache_dtype: str | None = GenerationConfig.cache_dtype) -> list[Generation]:
+               cache_dtype: str | None = GenerationConfig.cache_dtype,
+               min_new_tokens: int = GenerationConfig.min_new_tokens,
+               repetition_penalty: float = GenerationConfig.repetition_penalty,
+               logit_bias: dict[str | int, float] | None = GenerationConfig.logit_bias,
+               logits_processor: Callable | None = None) -> list[Generation]:
     """[Generation] of prompts about images; num_samples of the first prompt, then of the next.
 
     prompts: a string or several; lists of token ids are taken as they are, bos included, and have
@@ -166,11 +169,16 @@ class VLM:
       {"json_schema": {...}}, {"regex": "[0-9]+"}, "json" or a list of choices: see docs/use.md.
     no_repeat_ngram: no n-gram of tokens comes twice in an answer; 0: off, 5 stops repeated boxes.
     cache_dtype: of keys and values: "float32", "bfloat16" or "int8"; default: the model's dtype.
+    min_new_tokens, repetition_penalty: as in transformers; the penalty is of tokens in prompt and
+      answer. logit_bias: {text of one token, or its id: what is added}; float("-inf") forbids it.
+    logits_processor: a function, traced once, of int32 tokens [R, N], of which the first `length`
+      [R] are written, and logits [R, V]; it returns new logits.
 
     Raises ValueError for requests that do not fit the model, and OSError for a missing image.
     """
     config = GenerationConfig(max_new_tokens, max_length, sampler, stop, seed, num_samples,
-                              strip_prompt, grammar, no_repeat_ngram, cache_dtype)
+                              strip_prompt, grammar, no_repeat_ngram, cache_dtype, min_new_tokens,
+                              repetition_penalty, logit_bias, logits_processor)
     prompts, images = prompt_input.from_dict(prompts, images)
     prompts, session = prompt_input.as_list(prompts), self._session(config)
     found = (choices.generate(self, prompts, images, config, session) if session.choices else
@@ -459,17 +467,9 @@ class VLM:
   def as_checkpoint(self, quantized: bool = False) -> Checkpoint:
     """The model as the Checkpoint that export() writes; ValueError for adapters, and for quantized
     weights unless these are wanted."""
-    leaves = {name: from_array(x) for name, x in
-              zip(trees.names(self.params), jax.tree.leaves(self.params))}
-    parts = ("lora_a",) if quantized else ("lora_a", "q")
-    if names := [n for n in leaves if n.rpartition("/")[2] in parts]:
-      raise ValueError(
-          f"{names[0]} is adapted or quantized, which this checkpoint format does not hold. Call "
-          "merge_lora() first, export the model that quantize() was called on, or write quantized "
-          "weights with format='native' and adapters alone with format='peft'.")
-    plain = materialize.materialize_weights(leaves, self.config, None)
+    plain, stored = building.leaves(self.params, self.config, quantized)
     return Checkpoint(self.source, self.config, plain, self.tokenizer_name, self.text_len,
-                      leaves if set(leaves) != set(plain) else None)
+                      stored)
 
   def _replace(self, params):
     return dataclasses.replace(self, params=params)

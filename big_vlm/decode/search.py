@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from big_vlm.decode import token_selection
 from big_vlm.decode.grammar import Grammar, Masks, repeated_ngrams
+from big_vlm.decode.logit_rules import LogitRules
 from big_vlm.nn.kv_cache import KVCache
 
 
@@ -25,6 +26,7 @@ class Request:
   stops: jax.Array  # int32 [M]: ids that end an answer; -1 is none
   grammar: Grammar | Masks | None = None  # of R rows
   no_repeat_ngram: int = flax.struct.field(pytree_node=False, default=0)  # 0: off
+  logit_rules: LogitRules | None = None
 
 
 @flax.struct.dataclass
@@ -62,11 +64,17 @@ class State:
 
 
 def constrain(request, logits, fsm_state, tokens, length):
-  """logits [R, V] with -inf where the grammar, which is in fsm_state [R], or the no-repeat n-gram
-  rule forbids the token. tokens [R, N]: of an answer, the first `length` ([] or [R]) are written.
+  """logits [R, V] as the request's rules change them, with -inf where they, the grammar, which is
+  in fsm_state [R], or the no-repeat n-gram rule forbid the token. tokens [R, N]: of an answer, the
+  first `length` ([] or [R]) are written.
   """
+  length = jnp.broadcast_to(length, len(logits))
+  if request.logit_rules is not None:
+    logits = request.logit_rules.change(logits, tokens, length)
   if request.grammar is not None:
     logits = jnp.where(request.grammar.allowed(fsm_state, logits.shape[1]), logits, -jnp.inf)
+  if request.logit_rules is not None:
+    logits = request.logit_rules.without_stops(logits, request.stops, length)
   if request.no_repeat_ngram:
     banned = repeated_ngrams(tokens, length, request.no_repeat_ngram)
     banned = jnp.where(banned < 0, logits.shape[1], banned)  # out of range: dropped

@@ -2,12 +2,14 @@
 import dataclasses
 import functools
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 
 from big_vlm import image_input, inputs, sharding
-from big_vlm.decode import answers, grammar, samplers, structured
+from big_vlm.decode import answers, grammar, logit_rules, samplers, structured
 from big_vlm.decode.generate import decode, decode_by_masks
+from big_vlm.decode.logit_rules import LogitRules
 from big_vlm.decode.search import Request, Sample, TokenByToken
 from pp import text_layout
 from pp.names import pick
@@ -29,10 +31,14 @@ class GenerationConfig:
   grammar: str | dict | list | tuple | None = None
   no_repeat_ngram: int = 0
   cache_dtype: str | None = None
+  min_new_tokens: int = 0
+  repetition_penalty: float = 1.
+  logit_bias: dict | None = None
+  logits_processor: Callable | None = None
 
   def __post_init__(self):
     for name, least in (("max_new_tokens", 0), ("max_length", 1), ("num_samples", 1),
-                        ("no_repeat_ngram", 0)):
+                        ("no_repeat_ngram", 0), ("min_new_tokens", 0)):
       value = getattr(self, name)
       if name == "max_length" and value is None:
         continue
@@ -42,6 +48,7 @@ class GenerationConfig:
       raise ValueError(f"cache_dtype={self.cache_dtype!r} is not 'float32', 'bfloat16' or 'int8'.")
     if structured.normalized(self.grammar) is None and self.grammar is not None:
       pick({**grammar.KINDS, "json": None}, self.grammar, "grammar")
+    logit_rules.check(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +60,7 @@ class Batch:
   seeds: np.ndarray  # uint32 [B * samples]
   new: int  # room for new tokens, at least all limits
   fsm: grammar.Grammar | None = None  # of B rows
+  logit_rules: LogitRules | None = None  # likewise
 
 
 class GenerationSession:
@@ -75,6 +83,12 @@ class GenerationSession:
     if self.stops.texts and not tokenizer:
       raise ValueError(f"stop={self.stops.texts[0]!r} is a string, but the model came without a "
                        "tokenizer: give the ids of tokens that end an answer.")
+    changed = [name for name, off in (("repetition_penalty", 1), ("logit_bias", None),
+                                      ("logits_processor", None))
+               if getattr(config, name) != off]
+    if changed and not isinstance(self.search, Sample):
+      raise ValueError(f"{changed[0]} is for 'greedy' and the samplers that draw; the score of "
+                       f"{config.sampler!r} would be of other probabilities than the model's.")
     if self.stops.texts and not isinstance(self.search, Sample):
       raise ValueError(f"{config.sampler!r} ends answers at tokens: give stop as token ids.")
     self.structure = structured.normalized(config.grammar)
@@ -82,6 +96,9 @@ class GenerationSession:
       self._check_structure()
 
   def _check_structure(self):
+    if self.choices and logit_rules.used(self._config):
+      raise ValueError("A grammar of choices compares whole texts: leave min_new_tokens, "
+                       "repetition_penalty, logit_bias and logits_processor out.")
     if not self._tokenizer:
       raise ValueError("A grammar is of texts, but the model came without a tokenizer.")
     if not isinstance(self.search, TokenByToken):
@@ -132,8 +149,10 @@ class GenerationSession:
                          "alone.")
       limit[i] = min(wanted, limits.tokens - images * limits.image_tokens - len(ids), packed.new)
       self.check_room(limit[i], f"prompt {first + i}")
+    own = logit_rules.of(config, packed.prompts, rows, self._tokenizer, limits.vocab_size)
     return Batch(packed.count, sharding.make_global_array(mesh, packed.batch), limit,
-                 np.resize(seeds, rows * self.samples), packed.new, self.grammar(prompts, rows))
+                 np.resize(seeds, rows * self.samples), packed.new, self.grammar(prompts, rows),
+                 own)
 
   def grammar(self, prompts, rows):
     """The Grammar of prompts [str or ids] and padding rows after them; None without one."""
@@ -194,9 +213,12 @@ class GenerationSession:
     count, ids = batch.count * self.samples, self.stops.all_ids
     stops = np.full(inputs.bucket(max(len(ids), 1)), -1, np.int32)
     stops[:len(ids)] = ids
-    rules = batch.fsm and grammar.Grammar(np.repeat(batch.fsm.edges, self.samples, axis=0))
+    fsm = batch.fsm and grammar.Grammar(np.repeat(batch.fsm.edges, self.samples, axis=0))
+    own = batch.logit_rules
+    if own is not None and own.prompt is not None:
+      own = own.replace(prompt=np.repeat(own.prompt, self.samples, axis=0))
     request = Request(seed=batch.seeds, limit=np.repeat(batch.limit, self.samples), stops=stops,
-                      grammar=rules, no_repeat_ngram=self._config.no_repeat_ngram)
+                      grammar=fsm, no_repeat_ngram=self._config.no_repeat_ngram, logit_rules=own)
     args = (self._model, self._params, batch.arrays, request, self.search)
     sizes = dict(new=batch.new, repeat=self.samples,
                  cache_dtype=self._config.cache_dtype or self._model.config.llm.dtype)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import numpy as np
 
 from big_vlm import inputs
-from big_vlm.decode import answers
+from big_vlm.decode import answers, logit_rules
 from big_vlm.decode.answers import Generation
 from big_vlm.decode.session import Batch, GenerationConfig, GenerationSession
 from big_vlm.decode.slots import Slots, row_numbers
@@ -133,9 +133,11 @@ class Engine:
     """
     if config.max_new_tokens < 1 or config.max_new_tokens > self._new:
       raise ValueError(f"An answer has 1 to {self._new} tokens here, not {config.max_new_tokens}.")
-    if config.num_samples > 1 or config.no_repeat_ngram or config.max_length:
-      raise ValueError("num_samples, no_repeat_ngram and max_length are not for requests that "
-                       "share a batch.")
+    if (config.num_samples > 1 or config.no_repeat_ngram or config.max_length
+        or logit_rules.used(config)):
+      raise ValueError("num_samples, max_length, no_repeat_ngram, min_new_tokens, "
+                       "repetition_penalty, logit_bias and logits_processor are not for requests "
+                       "that share a batch.")
     if len(images) > self._images:
       raise ValueError(f"A prompt has at most {self._images} images here, not {len(images)}.")
     vlm = self._vlm

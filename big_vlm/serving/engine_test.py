@@ -88,14 +88,14 @@ def test_a_cancelled_request_frees_its_slot(vlm, engine):
 
 def test_a_full_queue_and_a_closed_engine(vlm):
   engine = Engine(vlm, SIZES)
-  job = lambda show=print: engine.job("ocr", [], GenerationConfig(max_new_tokens=2), show)
+  job = lambda show=print, new=2: engine.job(
+      "ocr", [], GenerationConfig(max_new_tokens=new, stop=()), show)
   with pytest.raises(engines.Closed):  # not started
     engine.submit(job())
-  gate, ended = threading.Event(), []
+  held, gate, ended = threading.Event(), threading.Event(), []
   engine.start()
-  engine.submit(job(lambda update: gate.wait(60)))
-  while not engine.running:
-    pass
+  engine.submit(job(lambda update: (held.set(), gate.wait(60)), new=8))  # at its second token
+  assert held.wait(60) and engine.running == 1
   waiting = [job(ended.append) for _ in range(SIZES.queue)]
   for one in waiting:
     engine.submit(one)

@@ -102,10 +102,12 @@ class Transformers:
       self.known[key] = torch.log_softmax(logits, dim=-1).numpy()
     return self.known[key]
 
-  def generate(self, prompt, image, stop=(), beams=1):
-    """(new tokens, their summed log-probability)."""
+  def generate(self, prompt, image, stop=(), beams=1, more=()):
+    """(new tokens, their summed log-probability); more: arguments of transformers' generate()."""
     inputs = self.inputs(prompt, len(prompt), image)
-    more = dict(num_beams=beams, length_penalty=0., early_stopping="never") if beams > 1 else {}
+    more = dict(more)
+    if beams > 1:
+      more |= dict(num_beams=beams, length_penalty=0., early_stopping="never")
     with torch.no_grad():
       out = self.model.generate(
           **inputs, **more, do_sample=False, max_new_tokens=NEW, pad_token_id=0,

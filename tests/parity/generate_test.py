@@ -20,14 +20,15 @@ def _keras_promotes_ranks():
     yield
 
 
-def compare(name, reference, sampler="greedy", stop=(), **options):
+def compare(name, reference, sampler="greedy", stop=(), ours=(), **options):
+  """What both generate is equal; ours: options of generate() that `options` are elsewhere."""
   prompts, images = references.prompts_and_images(name, min(reference.vocab, 128), 50)
   wanted = [reference.generate(p, x, stop=stop, **options) for p, x in zip(prompts, images)]
   vlm = big_vlm.from_preset(str(references.HERE / name))
   got = vlm.generate([p.tolist() for p in prompts], images, sampler=sampler, stop=stop,
-                     max_new_tokens=references.NEW)
+                     max_new_tokens=references.NEW, **dict(ours))
   assert [g.tokens for g in got] == [tokens.tolist() for tokens, _ in wanted]
-  if wanted[0][1] is not None:
+  if wanted[0][1] is not None and not ours:  # theirs are of the changed logits
     np.testing.assert_allclose([sum(g.logprobs) for g in got], [score for _, score in wanted],
                                rtol=0, atol=1e-3)
   return got
@@ -39,6 +40,12 @@ def test_transformers(name):
   got = compare(name, reference)
   stop = got[0].tokens[3]
   assert compare(name, reference, stop=(stop,))[0].finish_reason == "stop"
+  rules = dict(repetition_penalty=1.3, min_new_tokens=6)
+  changed = compare(name, reference, stop=(stop,), ours=rules, more=rules)
+  assert [g.tokens for g in changed] != [g.tokens for g in got]
+  bias = {int(t): -5. for t in got[0].tokens}
+  compare(name, reference, ours={"logit_bias": bias},
+          more={"sequence_bias": {(t,): x for t, x in bias.items()}})
   for n in (2, 5):
     compare(name, reference, f"beam(n={n})", beams=n)
 
