@@ -10,6 +10,15 @@ The sequence that the language model sees is `image tokens | text`, and a text r
 pp/text_layout.py lays it out. Image tokens have mask_ar 0: image and prefix see each other, the
 suffix is causal (prefix-LM, PaliGemma report, section 3.1). Training feeds text[:, :-1] and
 predicts text[:, 1:].
+
+With config.input.packing = "pack" a row holds several examples: their texts one after the other,
+their images in slots, and the number of the example, from 1 on, that each token and each image is
+of; 0 is padding. The sequence is then `images | text` of each example in turn; examples do not see
+each other, and each has positions from 0 on (data/packing.py).
+
+    text            BOS what ? \n cat EOS  BOS caption en \n a bird EOS PAD
+    segment          1   1   1  1  1   1    2     2    2  2  2  2   2   0
+    image_segment    1   2   0                                           a slot is free
 """
 import numpy as np
 
@@ -21,6 +30,8 @@ BATCH = {
     "mask_ar": (("BT",), (np.int32,), True, True),
     "mask_loss": (("BT",), (np.int32,), True, False),
     "mask_input": (("BT",), (np.int32,), False, True),
+    "segment": (("BT",), (np.int32,), False, False),
+    "image_segment": (("BF",), (np.int32,), False, False),
     "_mask": (("B",), (np.bool_,), False, True),  # False: a padding row of the last batch
 }
 

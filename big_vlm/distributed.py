@@ -243,6 +243,13 @@ def all_gather_bytes(data):
           zip(multihost_utils.process_allgather(padded), sizes)]
 
 
+def most(numbers):
+  """The largest of each of the numbers [int] over all processes."""
+  if jax.process_count() == 1:
+    return numbers
+  return np.max(multihost_utils.process_allgather(np.array(numbers)), axis=0).tolist()
+
+
 def exit(status):
   """Ends a process that failed: at once, as the others would be waited for at exit."""
   sys.stdout.flush()

@@ -18,15 +18,19 @@ class Progress:
 
   def __init__(self, start_step, total_steps, batch_size):
     self._total, self._batch_size = total_steps, batch_size
-    self._tokens, self._flops, self._peak = 0, 0, None
+    self._tokens = self._real = self._flops = 0  # since the last line
+    self._peak = None
     self._begin = self._first = self._last = start_step
     self._start = self._last_time = time.perf_counter()
     self._waited = 0.0
     self._losses = []  # that were printed, until it is known whether they move
 
-  def work(self, tokens, flops, peak):
-    """tokens and flops: of an example. peak: FLOP/s of all devices together; None: unknown."""
-    self._tokens, self._flops, self._peak = tokens, flops, peak
+  def work(self, tokens, real, flops, peak):
+    """To be called for each step. tokens: that this process's part of a batch has, real: of them no
+    padding. flops: of the whole. peak: FLOP/s of all devices together; None: unknown."""
+    self._tokens, self._real, self._flops = (
+        self._tokens + tokens, self._real + real, self._flops + flops)
+    self._peak = peak
 
   def wait(self, batches):
     """next(batches), timed."""
@@ -51,15 +55,17 @@ class Progress:
     metrics = {"examples_per_s": examples, "data_wait": self._waited / seconds,
                "memory_gib": memory() / 2**30}
     if self._tokens:
-      metrics["tokens_per_s"] = examples * self._tokens
+      metrics |= {"tokens_per_s": self._tokens * jax.process_count() / seconds,
+                  "real_tokens": self._real / self._tokens}
     if self._peak:
-      metrics["mfu"] = examples * self._flops / self._peak
+      metrics["mfu"] = self._flops / seconds / self._peak
     left = (now - self._start) / max(step - self._first, 1) * (self._total - step)
     begins = step == self._begin + 1  # it waited for compilation and the first data: no ETA yet
     print("  ".join([
         f"step {step}/{self._total} ({step / self._total:.0%})", f"loss {loss:.4f}",
         f"{examples:.{0 if examples >= 10 else 2}f} examples/s",
-        *([f"{metrics['tokens_per_s']:,.0f} tokens/s"] if self._tokens else []),
+        *([f"{metrics['tokens_per_s']:,.0f} tokens/s ({metrics['real_tokens']:.0%} real)"]
+          if self._tokens else []),
         *([f"MFU {metrics['mfu']:.1%}"] if self._peak else []),
         f"data wait {metrics['data_wait']:.0%}", f"{metrics['memory_gib']:.1f} GiB",
         f"ETA {'-' if begins and left else clock(left)}"]), flush=True)
@@ -73,6 +79,7 @@ class Progress:
                 "far too low, or too high.", flush=True)
         self._losses = None
     self._last, self._last_time, self._waited = step, now, 0.0
+    self._tokens = self._real = self._flops = 0
     return metrics
 
 

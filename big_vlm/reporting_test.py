@@ -24,12 +24,15 @@ def test_the_progress_line(capsys):
 
 def test_progress_counts_tokens_and_utilisation(capsys):
   progress = reporting.Progress(0, 10, batch_size=4)
-  progress.work(tokens=10, flops=1e6, peak=1e12)
+  for tokens in (40, 40, 40, 60, 20):
+    progress.work(tokens, real=tokens // 4 * 3, flops=4e6, peak=1e12)
   row = progress.line(5, loss=0.5)
-  assert row["tokens_per_s"] == 10 * row["examples_per_s"]
+  assert row["tokens_per_s"] == pytest.approx(10 * row["examples_per_s"])
+  assert row["real_tokens"] == 0.75
   assert row["mfu"] == pytest.approx(row["examples_per_s"] * 1e-6)
   said = capsys.readouterr().out
-  assert "step 5/10 (50%)  loss 0.5000" in said and "tokens/s  MFU " in said and "ETA 0:00" in said
+  assert "step 5/10 (50%)  loss 0.5000" in said and "tokens/s (75% real)  MFU " in said
+  assert "ETA 0:00" in said
 
 
 @pytest.mark.parametrize("losses, told", [

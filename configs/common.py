@@ -30,7 +30,10 @@ def train(**changes):
       pp_modules=(),  # modules of yours that register ops, e.g. ("my.ops",) of the file my/ops.py
       # mixture: [dict(data={...}, pp="...", weight=1.), ...], see big_vlm/data. on_error:
       # "raise", or "skip" for examples that cannot be used. memory_gb: limit of reading ahead.
-      input=dict(mixture=[], batch_size=32, workers=0, threads=2, memory_gb=2., on_error="raise"),
+      # packing: "none"; "buckets" cuts rows to what a batch needs; "pack" puts row_examples
+      # examples into a row: see big_vlm/data/packing.py. batch_size: examples of a step.
+      input=dict(mixture=[], batch_size=32, packing="none", row_examples=4, workers=0, threads=2,
+                 memory_gb=2., on_error="raise"),
       **durations("total"),
       # loss_normalization: "example" (each weighs the same) or "token"; see training/losses.py
       loss=dict(loss_normalization="example", label_smoothing=0., z_loss=0.),

@@ -18,7 +18,8 @@ from markupsafe import Markup
 
 from big_vlm import cli, reporting
 from big_vlm.batch import BATCH, check_batch
-from big_vlm.data import loader, mixture, source
+from big_vlm.data import loader, mixture, packing, source
+from big_vlm.families import paligemma
 from big_vlm.training import losses
 from evaluators import common
 from pp import builder, text_layout
@@ -56,12 +57,19 @@ class Row:
     return [t for t, part in zip(self.tokens, self.parts) if part in parts]
 
 
+def layout_of(config):
+  """The packing.Layout of a config's training."""
+  model = paligemma.config(**config.model.to_dict() | {"dtype": "float32"})
+  return packing.of_config(config, model)
+
+
 def make_batch(config, step=0, name=None):
   """(batch, its seconds): that of training step `step` + 1, or the first ones of an evaluation."""
   began = time.perf_counter()
   if name is None:
-    batches = loader.train_batches(
-        mixture.from_config(config), config.input.batch_size, step=step)
+    stream, layout = mixture.from_config(config), layout_of(config)
+    batches = loader.train_batches(stream, config.input.batch_size, step=step,
+                                   rows=range(layout.rows), reader=layout.reader)
   else:
     entry = pick(config.evals.to_dict(), name, "evaluator of this config")
     if "pp" not in entry:
@@ -75,21 +83,24 @@ def make_batch(config, step=0, name=None):
       raise ValueError(f"The evaluation {name!r} has {count} batches: --step={step} is beyond.")
     batches = itertools.islice(batches, step, None)
   batch = next(batches)
+  if name is None:
+    batch, host = loader.split_batch(batch)
+    batch = layout.cut(batch) | host
   check_batch({k: v for k, v in batch.items() if k in BATCH}, train="mask_loss" in batch)
   return batch, time.perf_counter() - began
 
 
 def rows(batch, tokenizer, count, mean):
   """[Row] of the first `count` examples of a batch."""
-  weights = None
-  if "mask_loss" in batch:
-    weights = np.asarray(losses.token_weights(jax.numpy.asarray(batch["mask_loss"][:, 1:]), mean))
-  return [_row(batch, i, tokenizer, weights) for i in range(min(count, len(batch["text"])))]
+  if train := "mask_loss" in batch:
+    weights = np.asarray(losses.batch_weights(jax.tree.map(jax.numpy.asarray, {
+        k: batch[k] for k in ("mask_loss", "segment") if k in batch}), mean))
+    batch = packing.unpacked(batch | {"weights": np.pad(weights, ((0, 0), (1, 0)))})
+  return [_row(batch, i, tokenizer, train) for i in range(min(count, len(batch["text"])))]
 
 
-def _row(batch, i, tokenizer, weights):
+def _row(batch, i, tokenizer, train):
   tokens = batch["text"][i].tolist()
-  train = weights is not None
   mask = batch["mask_loss" if train else "mask_input"][i].tolist()
   parts = parts_of(tokens, mask, train, tokenizer)
   problem = ""
@@ -99,13 +110,14 @@ def _row(batch, i, tokenizer, weights):
     problem = "its eos is cut off: text_len is too small, and the model would not learn to stop"
   elif not train and "separator" not in parts:
     problem = "its prompt is cut off: it has no separator"
-  images, note = pixels(batch["image"][i]) if "image" in batch else ([], "")
+  images, note = pixels(batch["image"][i]) if len(batch.get("image", ())) else ([], "")
   title = f"{batch['_id'][i]}" if "_id" in batch else f"example {i}"
   if "_source" in batch:
     title += f" of {batch['_source'][i]}"
-  texts = {k: v[i] for k, v in batch.items() if k not in BATCH and not k.startswith("_")}
+  texts = {k: v[i] for k, v in batch.items()
+           if k not in BATCH and k != "weights" and not k.startswith("_")}
   return Row(title, tokens, parts, batch["mask_ar"][i].tolist(), mask,
-             [0., *weights[i].tolist()] if train else [], images, note, texts, problem)
+             batch["weights"][i].tolist() if train else [], images, note, texts, problem)
 
 
 def parts_of(tokens, mask, train, tokenizer):
@@ -135,6 +147,8 @@ def parts_of(tokens, mask, train, tokenizer):
 def pixels(image):
   """([uint8 [H, W, 3]], note) of [H, W, 3] or [F, H, W, 3], uint8 or floats in [-1, 1]."""
   frames = image if image.ndim == 4 else image[None]
+  if not len(frames):
+    return [], ""
   if image.dtype == np.uint8:
     return list(frames), f"uint8 {image.min()}..{image.max()}"
   low, high = float(image.min()), float(image.max())
@@ -156,21 +170,30 @@ def table(batch):
   return reporting.columns(lines, left=(0, 1, 2, 3))
 
 
-def facts(batch, tokenizer):
-  """Statements about the whole batch, [(level, text)]."""
+def facts(batch, tokenizer, layout=None):
+  """Statements about the whole batch, [(level, text)]; layout: of a batch of training."""
   text = batch["text"]
   if "mask_loss" not in batch:
     used = batch["mask_input"].sum(axis=1)
     return [("note", f"prompts of {used.min()} to {used.max()} tokens in rows of {text.shape[1]}")]
-  supervised = batch["mask_loss"] > 0
-  cut = int((~((text == tokenizer.eos_token) & supervised).any(axis=1)).sum())
-  # A pad token within a text is not padding.
-  used = text.shape[1] - np.argmax((supervised | (text != tokenizer.pad_token))[:, ::-1], axis=1)
+  supervised, examples = batch["mask_loss"] > 0, packing.unpacked(batch)
+  cut = sum(not ((tokens == tokenizer.eos_token) & (mask > 0)).any()
+            for tokens, mask in zip(examples["text"], examples["mask_loss"]))
+  if "segment" in batch:
+    used, what = np.array(list(map(len, examples["text"]))), "examples"
+  else:  # a pad token within a text is not padding
+    used = text.shape[1] - np.argmax((supervised | (text != tokenizer.pad_token))[:, ::-1], axis=1)
+    what = "rows"
+  read = []
+  if layout:
+    tokens, real = layout.tokens({k: x for k, x in batch.items() if k in BATCH})
+    read = [("note", f"{tokens:,} tokens in {len(text)} rows go through the decoder, "
+                     f"{real / tokens:.1%} of them are not padding")]
   return [
-      ("error" if cut else "note", f"{cut} of {len(text)} rows without their eos"),
+      ("error" if cut else "note", f"{cut} of {len(used)} {what} without their eos"),
       ("note", f"{supervised.mean():.1%} of all positions are supervised, "
                f"{supervised.sum() / max(used.sum(), 1):.1%} of those that are not padding"),
-      ("note", f"rows of {used.min()} to {used.max()} tokens in {text.shape[1]}")]
+      ("note", f"{what} of {used.min()} to {used.max()} tokens in {text.shape[1]}"), *read]
 
 
 def runs(values):
@@ -262,10 +285,10 @@ def inspect(config, step=0, examples=4, html=None, eval=None):
   tokenizer = get_tokenizer(config.tokenizer)
   print("making a batch ...", flush=True)
   batch, seconds = make_batch(config, step, eval)
-  size = len(batch["text"])
+  size = len(packing.unpacked(batch)["text"])
   title = f"eval {eval}, batch {step}" if eval else f"the batch of step {step + 1}"
   print(f"{title}: {size} examples, made in {seconds:.1f} s\n\n{table(batch)}\n")
-  known = facts(batch, tokenizer)
+  known = facts(batch, tokenizer, None if eval else layout_of(config))
   print("\n".join(text for _, text in known) + "\n")
   found = rows(batch, tokenizer, examples, config.loss.loss_normalization)
   for row in found:

@@ -26,7 +26,7 @@ from big_vlm import (
 )
 from big_vlm.checkpoints import native
 from big_vlm.checkpoints.steps import Checkpoints
-from big_vlm.data import counters, loader, mixture
+from big_vlm.data import counters, loader, mixture, packing
 from big_vlm.planning import memory
 from big_vlm.training import best as best_lib
 from big_vlm.training import defaults, loop, nan_guard, optim, same_run, setup
@@ -48,6 +48,7 @@ def train(config, workdir, profile_steps=None, resume_changed=False):
   if chosen := defaults.table(config):
     print(chosen)
   total, size, row = s.horizon.total, config.input.batch_size, {}
+  layout = packing.of_config(config, s.model.config)
   read = counters.Counters(stream, size, config.input.on_error)
   log, save, keep = (s.horizon.steps(name, config, default) for name, default in
                      (("log", 50), ("checkpoint", 1000), ("keep_period", 0)))
@@ -66,9 +67,9 @@ def train(config, workdir, profile_steps=None, resume_changed=False):
     distributed.broadcast_from_primary(lambda: describe(workdir, config, s, prints, first))
     trace = profiling.Trace(workdir, first, profile_steps)
     batches = loader.train_batches(
-        stream, size, step=first, rows=sharding.local_batch_rows(s.mesh, size),
+        stream, size, step=first, rows=sharding.local_batch_rows(s.mesh, layout.rows),
         workers=config.input.workers, threads=config.input.threads,
-        memory_gb=config.input.memory_gb)
+        memory_gb=config.input.memory_gb, reader=layout.reader)
     progress = reporting.Progress(first, total, size)
 
     @contextlib.contextmanager
@@ -99,7 +100,7 @@ def train(config, workdir, profile_steps=None, resume_changed=False):
         evaluate(first, state, [e for e in evaluators if not writer.has(e.name + "/")])
       total = first if best.exhausted else total
       finished = loop.run(s, state, batches, progress, guard, first=first, total=total,
-                          batch_size=size, around=around)
+                          layout=layout, around=around)
       del state  # the first step donates it
       for step, state, metrics, host, compiled in finished:
         read.note(host)

@@ -36,21 +36,26 @@ class _Slots:
     return self._stream[self._first + step * self._size + self._rows[slot]]
 
 
-def train_batches(stream, batch_size, *, step=0, rows=None, workers=0, threads=2, memory_gb=2.):
+def train_batches(stream, batch_size, *, step=0, rows=None, workers=0, threads=2, memory_gb=2.,
+                  reader=None):
   """Iterator over batches (dicts, see big_vlm/batch.py) from `step` on.
 
   Args:
     stream: random access to examples, a mixture.Mixture.
-    rows: the slots of the batch to read (sharding.local_batch_rows), all by default.
+    batch_size: examples of a step.
+    rows: the rows of the batch to make (sharding.local_batch_rows), all by default.
     workers: processes that make batches; 0: threads of this one.
     threads: of each worker.
     memory_gb: the most that prefetched batches hold; one is always prefetched.
+    reader: of rows, their slots and what collates the examples (packing.Layout.reader); by default
+      a row is the example of its slot.
   """
   cpu.keep_freed_memory()
   rows = list(range(batch_size) if rows is None else rows)
-  slots = _Slots(stream, batch_size, step, rows)
-  batches = grain.MapDataset.source(slots).batch(len(rows), batch_fn=collate)
-  ahead = int(memory_gb * 2**30 / max(workers, 1) / (size_of(slots[0]) * len(rows)))
+  read, make = (rows, collate) if reader is None else reader(rows)
+  slots = _Slots(stream, batch_size, step, read)
+  batches = grain.MapDataset.source(slots).batch(len(read), batch_fn=make)
+  ahead = int(memory_gb * 2**30 / max(workers, 1) / (size_of(slots[0]) * len(read)))
   it = batches.to_iter_dataset(grain.ReadOptions(
       num_threads=threads, prefetch_buffer_size=min(max(ahead, 1), AHEAD)))
   if workers:

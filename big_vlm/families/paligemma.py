@@ -215,8 +215,36 @@ class PaliGemma(nn.Module):
       valid = jnp.concatenate([jnp.broadcast_to(seen, image.shape[:2]), valid], axis=1)
     return x, attention.prefix_lm(mask_ar, valid)
 
-  def __call__(self, text, mask_ar, image=None, valid=None, train=False, image_index=None):
-    """int32 text and mask_ar [B, T] (+ image) -> hidden states at the text positions [B, T, D]."""
+  def embed_packed(self, text, mask_ar, segment, image=None, image_segment=None, train=False):
+    """As embed(), of rows that hold several examples: each with its images first.
+
+    segment [B, T] and image_segment [B, F]: see big_vlm/batch.py. Returns (embeddings [B, S, D],
+    AttentionMetadata, int32 [B, T]: where in S each text token stands).
+    """
+    x = self.llm.embed(text)
+    if image is not None:
+      image = self.embed_image(image, train).astype(x.dtype).reshape(len(x), -1, x.shape[-1])
+      per_image = image.shape[1] // image_segment.shape[1]
+      x = jnp.concatenate([image, x], axis=1)
+      mask_ar = jnp.pad(mask_ar, ((0, 0), (image.shape[1], 0)))
+      segment = jnp.concatenate([jnp.repeat(image_segment, per_image, axis=1), segment], axis=1)
+    # Stable: an example's images stay before its text. Padding goes to the end.
+    order = jnp.argsort(jnp.where(segment > 0, segment, attention.PADDING), axis=1, stable=True)
+    in_order = lambda x: jnp.take_along_axis(x, order, axis=1)
+    x = jnp.take_along_axis(x, order[..., None], axis=1)
+    at = jnp.argsort(order, axis=1)[:, -text.shape[1]:]
+    return x, attention.packed(in_order(mask_ar), in_order(segment)), at
+
+  def __call__(self, text, mask_ar, image=None, valid=None, train=False, image_index=None,
+               segment=None, image_segment=None):
+    """int32 text and mask_ar [B, T] (+ image) -> hidden states at the text positions [B, T, D].
+
+    With segment (and image_segment) a row holds several examples: see embed_packed.
+    """
+    if segment is not None:
+      x, tokens, at = self.embed_packed(text, mask_ar, segment, image, image_segment, train)
+      hidden, _ = self.llm(x, tokens, train=train)
+      return jnp.take_along_axis(hidden, at[..., None], axis=1)
     x, tokens = self.embed(text, mask_ar, image, valid, train, image_index)
     hidden, _ = self.llm(x, tokens, train=train)
     return hidden[:, -text.shape[1]:]

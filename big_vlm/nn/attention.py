@@ -18,6 +18,7 @@ class AttentionMetadata:
   position: jax.Array  # int32: number of real tokens before it; what RoPE and windows count
   block: jax.Array  # int32: a token sees its own block and all earlier ones
   valid: jax.Array  # bool: not padding
+  segment: jax.Array | None = None  # int32: which of a row's examples it is of; None: all of one
 
 
 def prefix_lm(mask_ar, valid=None):
@@ -26,6 +27,25 @@ def prefix_lm(mask_ar, valid=None):
   return AttentionMetadata(
       position=jnp.cumsum(valid, axis=1, dtype=jnp.int32) - 1,
       block=jnp.cumsum(mask_ar, axis=1, dtype=jnp.int32), valid=valid)
+
+
+PADDING = 2**30  # its segment: after those of all examples
+
+
+def packed(mask_ar, segment):
+  """Metadata of rows that hold several examples one after the other: each as prefix_lm alone.
+
+  segment: int32 [B, T], the number of a token's example from 1 on, never falling; 0: padding, which
+  comes last.
+  """
+  valid, segment = segment > 0, jnp.where(segment > 0, segment, PADDING)
+  begins = segment != jnp.pad(segment, ((0, 0), (1, 0)))[:, :-1]
+  at = jnp.arange(segment.shape[1], dtype=jnp.int32)[None]
+  start = jax.lax.cummax(jnp.where(begins, at, 0), axis=1)
+  return AttentionMetadata(
+      position=at - start,
+      block=jnp.cumsum(jnp.where(begins, 1, mask_ar), axis=1, dtype=jnp.int32),
+      valid=valid, segment=segment)
 
 
 def _symmetric(query, key, window):
@@ -66,9 +86,13 @@ def attention_mask(query, key, window=None, mode="symmetric"):
   ans  x   x   x   x               the answer is causal,
   ans  x   x   x   x   x
   pad                              padding sees nothing and is seen by nothing.
+
+  Examples of one row do not see each other.
   """
   mask = key.block[:, None, :] <= query.block[:, :, None]
   mask &= key.valid[:, None, :] & query.valid[:, :, None]
+  if query.segment is not None:
+    mask &= key.segment[:, None, :] == query.segment[:, :, None]
   if window is not None:
     mask &= check_window_mode(mode)(query, key, window)
   return mask
@@ -77,17 +101,25 @@ def attention_mask(query, key, window=None, mode="symmetric"):
 def kv_ranges(kernel, tokens, window=None, mode="symmetric"):
   """The kernels.KVRanges that equal attention_mask(tokens, tokens, window, mode) for real tokens.
 
-  They are equal since neither block nor position falls from a token to the next.
+  They are equal since neither block nor segment falls from a token to the next, and the position
+  only with the segment.
   """
   until = lambda of, limit: jnp.sum(  # how many tokens stand before the first above its limit
       of[:, None, :] <= limit[:, :, None], axis=2, dtype=jnp.int32)
-  first, last = None, until(tokens.block, tokens.block) - 1
+  start, last = None, until(tokens.block, tokens.block) - 1
+  at = tokens.position
+  if tokens.segment is not None:
+    start = until(tokens.segment, tokens.segment - 1)
+    at += start
+  first = start
   if window is not None:
-    first = until(tokens.position, tokens.position - window)
+    first = until(at, at - window)
     if check_window_mode(mode) is _symmetric:
-      last = jnp.minimum(last, until(tokens.position, tokens.position + window - 1) - 1)
+      last = jnp.minimum(last, until(at, at + window - 1) - 1)
     else:
       first = jnp.minimum(first, until(tokens.block, tokens.block - 1))
+    if start is not None:
+      first = jnp.maximum(first, start)
   return kernels.KVRanges(kernel, first, last, tokens.valid)
 
 
@@ -100,7 +132,7 @@ def masks(kernel, query, key, window=None, mode="symmetric"):
   if window is None:
     return {"global": see(None)}
   local, everywhere = see(window), see(None)
-  if kernel != "einsum":
+  if kernel != "einsum" and everywhere.first is None:
     everywhere = everywhere.replace(first=jnp.zeros_like(local.first))
   return {"global": everywhere, "local": local}
 

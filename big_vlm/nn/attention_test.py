@@ -29,6 +29,20 @@ def test_window_is_the_token_and_those_before_it():
        [0, 0, 0, 1, 1]])
 
 
+def test_examples_of_a_row_do_not_see_each_other():  # img ans ans | img ask ans | pad
+  tokens = attention.packed(jnp.array([[0, 1, 1, 0, 0, 1, 0]]), jnp.array([[1, 1, 1, 2, 2, 2, 0]]))
+  assert tokens.position[0].tolist() == [0, 1, 2, 0, 1, 2, 0]
+  np.testing.assert_array_equal(
+      attention.attention_mask(tokens, tokens)[0],
+      [[1, 0, 0, 0, 0, 0, 0],
+       [1, 1, 0, 0, 0, 0, 0],
+       [1, 1, 1, 0, 0, 0, 0],
+       [0, 0, 0, 1, 1, 0, 0],
+       [0, 0, 0, 1, 1, 0, 0],
+       [0, 0, 0, 1, 1, 1, 0],
+       [0, 0, 0, 0, 0, 0, 0]])
+
+
 def test_positions_count_real_tokens_only():
   tokens = attention.prefix_lm(jnp.array([[0, 0, 1, 1]]), jnp.array([[1, 0, 1, 1]]))
   assert tokens.position[0].tolist() == [0, 0, 1, 2]

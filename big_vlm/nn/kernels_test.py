@@ -18,6 +18,7 @@ def prefix_lm(prefixes, lengths, total):
                              jnp.array([at < n for n in lengths]))
 
 
+PROMPT = [0] * 50 + [1] * 50
 TOKENS = {
     "causal": prefix_lm([0, 0], [200, 200], 200),
     "prefixes of two lengths": prefix_lm([130, 40], [256, 256], 256),
@@ -25,6 +26,9 @@ TOKENS = {
     "a hole in an example": attention.prefix_lm(
         jnp.array([np.arange(140) >= 120] * 2, jnp.int32),
         jnp.array([abs(np.arange(140) - 64) > 20, np.arange(140) >= 10])),
+    "three examples in a row": attention.packed(
+        jnp.array([[*PROMPT[:60], *PROMPT[:70], *PROMPT, *PROMPT[:10]]] * 2, jnp.int32),
+        jnp.array([[1] * 60 + [2] * 70 + [3] * 100 + [0] * 10, [1] * 230 + [2] * 10])),
     "two turns": attention.prefix_lm(jnp.array([np.arange(140) % 50 > 30] * 2, jnp.int32)),
 }
 
@@ -79,7 +83,8 @@ def test_heads_and_softcap(kernel, heads, kv_heads, head_dim, cap, rng):
 
 @pytest.mark.parametrize("kernel", ["splash", "chunked"])
 @pytest.mark.parametrize("mode", attention.SLIDING_WINDOW_MODES)
-@pytest.mark.parametrize("case", ["prefixes of two lengths", "a hole in an example"])
+@pytest.mark.parametrize("case", ["prefixes of two lengths", "a hole in an example",
+                                  "three examples in a row"])
 def test_windows(kernel, mode, case, rng):
   tokens = TOKENS[case]
   compare(kernel, tokens, *draw(rng, tokens, 2, 1, 8), window=50, mode=mode)

@@ -13,7 +13,7 @@ import numpy as np
 
 from big_vlm import inputs, presets, reporting, sharding, trees
 from big_vlm.adapt import lora
-from big_vlm.data import loader, mixture, source
+from big_vlm.data import loader, mixture, packing, source
 from big_vlm.families import paligemma
 from big_vlm.training import defaults, loop, nan_guard, optim, schedules
 from big_vlm.training import examples as own
@@ -195,10 +195,11 @@ def _train(vlm, batches, optimizer, horizon, batch_size, seed, log_every):
   s = TrainSetup(vlm.model, vlm.mesh, horizon, optimizer, None, shardings, update)
   vlm.params = None  # frees the arrays that only the VLM held
   progress = reporting.Progress(0, total, batch_size)
+  tokens = vlm.config.img.tokens if vlm.config.img else 0
   try:
     for step, _, metrics, *_ in loop.run(
         s, state, batches, progress, nan_guard.NaNGuard(s, seed, {}, NOT_FINITE), first=0,
-        total=total, batch_size=batch_size):
+        total=total, layout=packing.Layout(batch_size, image_tokens=tokens)):
       if log_every and loop.due(step, log_every, total):
         progress.line(step, float(metrics["loss"]))
   except KeyboardInterrupt:

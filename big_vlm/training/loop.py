@@ -7,7 +7,7 @@ import jax
 
 from big_vlm import compilation, sharding
 from big_vlm.batch import check_batch
-from big_vlm.data import loader
+from big_vlm.data import loader, packing
 from big_vlm.planning import devices, flops
 
 
@@ -17,14 +17,15 @@ class Finished(NamedTuple):
   state: Any  # TrainState after the step
   metrics: dict  # scalars on the devices
   host: dict  # the keys of the batch that stay on the host
-  compiled: float | None  # seconds that compilation took, of the first step; else None
+  compiled: float | None  # seconds that compilation took, of the first step of a shape; else None
 
 
-def run(setup, state, batches, progress, guard, *, first, total, batch_size,
+def run(setup, state, batches, progress, guard, *, first, total, layout,
         around=lambda step, batch: contextlib.nullcontext(lambda results: results)):
   """Yields a Finished after each of the steps first + 1 to total.
 
-  The first batch is checked, and the step is compiled for it, before anything is donated.
+  The first batch is checked, and the step is compiled for it, before anything is donated; for a
+  batch of another shape it is compiled when that comes.
 
   Args:
     setup: a setup.TrainSetup.
@@ -32,17 +33,24 @@ def run(setup, state, batches, progress, guard, *, first, total, batch_size,
     batches: iterator over this process's rows of batches (loader.train_batches).
     progress: a reporting.Progress. guard: a nan_guard.NaNGuard, which raises ValueError within some
       steps after a loss that is not finite; the consumer flushes it before it saves a state.
+    layout: the packing.Layout of the batches.
     around: (step, batch) -> context manager around the step, which gives a function that hands the
       step's results on.
   """
+  work = {}  # of a step, by the shape of its batch: each is a program of its own
   for step in range(first + 1, total + 1):
     batch, host = loader.split_batch(progress.wait(batches))
+    batch = layout.cut(batch)
     if step == first + 1:
       check_batch(batch, train=True, vocab_size=setup.model.config.llm.vocab_size)
-      progress.work(**_work(setup, batch))
-    batch, compiled = sharding.make_global_array(setup.mesh, batch, batch_size), None
+    shape = tuple(sorted((key, x.shape) for key, x in batch.items()))
+    new = shape not in work
+    if new:
+      work[shape] = _work(setup, batch, layout)
+    progress.work(*layout.tokens(batch), **work[shape])
+    batch, compiled = sharding.make_global_array(setup.mesh, batch, layout.rows), None
     with around(step, batch) as results:
-      if step == first + 1:
+      if new:
         began = time.perf_counter()
         with progress.paused():
           compilation.compile_ahead(setup.step, state, batch)
@@ -58,12 +66,10 @@ def due(step, every, total):
   return step == total or bool(every) and step % every == 0
 
 
-def _work(setup, batch):
-  """Arguments of Progress.work: tokens and FLOPs of an example, FLOP/s of all devices if known."""
-  image, config = batch.get("image"), setup.model.config
-  images = 0 if image is None else 1 if image.ndim == 4 else image.shape[1]
-  length = batch["text"].shape[1] - 1
+def _work(setup, batch, layout):
+  """Arguments of Progress.work: FLOPs of a step, FLOP/s of all devices if known."""
+  each = layout.row_examples
+  length, images = (batch["text"].shape[1] - 1) / each, packing.image_slots(batch) / each
   device = devices.of_kind(jax.devices()[0].device_kind)
-  return dict(tokens=flops.tokens(config, length, images),
-              flops=flops.per_example(config, length, images),
+  return dict(flops=layout.batch_size * flops.per_example(setup.model.config, length, images),
               peak=device and device.flops * setup.mesh.size)

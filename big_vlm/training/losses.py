@@ -3,6 +3,7 @@
 A loss is a sum over tokens of weight * token loss. The weights normalize it, and are known before
 the model runs: a sum over parts of a batch or over hosts is then the loss of the whole.
 """
+import functools
 import math
 
 import jax
@@ -15,20 +16,38 @@ CHUNK_TOKENS = 1024  # of a device, whose logits exist at once: 1 GiB at V = 257
 LOOP = "supervised_chunks"  # name in a compiled program of the loop over chunks
 
 
+def _by_example(mask, segment):
+  if segment is None:
+    return mask / jnp.maximum(jnp.sum(mask, 1, keepdims=True), 1) / len(mask)
+  numbers = mask.shape[1] + 2  # an example has two tokens at least, of which one may be cut off
+  sums = jax.vmap(functools.partial(jax.ops.segment_sum, num_segments=numbers))(mask, segment)
+  tokens = jnp.take_along_axis(sums, segment, axis=1)
+  return mask / jnp.maximum(tokens, 1) / jnp.sum(jnp.max(segment, axis=1))
+
+
 # "example": the mean of the examples' means over their tokens, as in big_vision: a short answer
 # weighs as much as a long one. "token": the mean over all tokens of the batch.
 NORMALIZATIONS = {
-    "example": lambda mask: mask / jnp.maximum(jnp.sum(mask, 1, keepdims=True), 1) / len(mask),
-    "token": lambda mask: mask / jnp.maximum(jnp.sum(mask), 1),
+    "example": _by_example,
+    "token": lambda mask, segment: mask / jnp.maximum(jnp.sum(mask), 1),
 }
 
 
-def token_weights(mask, normalization="example"):
+def token_weights(mask, normalization="example", segment=None):
   """float32 [B, T] of mask_loss [B, T], 1 where a token is supervised.
 
-  normalization: a row of NORMALIZATIONS.
+  normalization: a row of NORMALIZATIONS. segment: int32 [B, T] of rows that hold several examples,
+  see big_vlm/batch.py.
   """
-  return pick(NORMALIZATIONS, normalization, "loss_normalization")(mask.astype(jnp.float32))
+  weigh = pick(NORMALIZATIONS, normalization, "loss_normalization")
+  return weigh(mask.astype(jnp.float32), segment)
+
+
+def batch_weights(batch, normalization="example"):
+  """token_weights of the tokens that a batch predicts, float32 [B, T - 1]."""
+  segment = batch.get("segment")
+  return token_weights(batch["mask_loss"][:, 1:], normalization,
+                       None if segment is None else segment[:, 1:])
 
 
 def token_loss(logits, targets, label_smoothing=0., z_loss=0.):

@@ -82,15 +82,13 @@ def first_bad(setup, params, batch, step, seed, loss):
   rng = jax.random.fold_in(jax.random.key(seed), step - 1)
 
   def weights(batch):
-    return losses.token_weights(batch["mask_loss"][:, 1:], normalization)
+    return losses.batch_weights(batch, normalization)
 
   def images(params, batch):
     return _row_flags(model.apply({"params": params}, batch["image"], method="embed_image"))
 
   def hidden(params, batch):
-    return model.apply(
-        {"params": lora.with_dropout(params, rng)}, batch["text"][:, :-1],
-        batch["mask_ar"][:, :-1], batch.get("image"), train=True, rngs={"dropout": rng})
+    return steps.hidden_states(model, params, batch, rng)
 
   def each_loss(params, batch):
     logits = lambda h: model.apply({"params": params}, h, method="logits")
@@ -154,4 +152,5 @@ def _row_flags(x):
 
 def _few(names, most=16):
   rest = f" and {len(names) - most} more" if len(names) > most else ""
-  return ", ".join(map(str, names[:most])) + rest
+  named = [" + ".join(x) if isinstance(x, list) else str(x) for x in names[:most]]  # of a row
+  return ", ".join(named) + rest

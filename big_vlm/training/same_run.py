@@ -18,10 +18,10 @@ from pp.printable import printable
 
 # Fields that change nothing that a step computes, up to rounding and the masks of dropout.
 FREE = re.compile(r"(log|checkpoint|keep_period)_\w+|max_to_keep|(evals|published|defaults|best"
-                  r"|mesh|sharding)\b.*|input\.(workers|threads|memory_gb|on_error)|grad_accum_steps"
-                  r"|model\.\w+\.(remat|unroll)")
+                  r"|mesh|sharding)\b.*|input\.(workers|threads|memory_gb|on_error|packing"
+                  r"|row_examples)|grad_accum_steps|model\.\w+\.(remat|unroll)")
 # Fields of later versions, with the value that earlier runs had.
-LATER = {"lora.dropout": 0.}
+LATER = {"lora.dropout": 0., "input.packing": "none", "input.row_examples": 4}
 TOTAL = re.compile(r"total_\w+")
 # Where data and tokenizers lie: free where the fingerprint of the content is the same.
 PLACE = re.compile(r"(input\.mixture\[\d+\]\.data)\.(?:path|root|data_dir|check|allow)\b.*"

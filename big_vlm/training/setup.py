@@ -11,7 +11,7 @@ import jax
 from big_vlm import sharding, trees
 from big_vlm.adapt import einsum_hook, lora, quantize
 from big_vlm.checkpoints import load
-from big_vlm.data import mixture
+from big_vlm.data import mixture, packing
 from big_vlm.families import paligemma
 from big_vlm.training import optim, schedules
 from big_vlm.training import step as steps
@@ -41,12 +41,17 @@ def make(config, devices=None, note=print):
   if old := [name for name in config if new_name(name, config)]:
     raise ValueError(f"config.{old[0]} is now config.{new_name(old[0], config)}.")
   mesh, horizon = sharding.make_mesh(config.mesh.to_dict(), devices), horizon_of(config)
-  parts = sharding.batch_rows(mesh) * config.grad_accum_steps
-  if config.input.batch_size % parts:
-    raise ValueError(f"A batch of {config.input.batch_size} does not divide over the mesh's "
+  parts, rows = sharding.batch_rows(mesh) * config.grad_accum_steps, packing.rows(config)
+  if rows % parts:
+    packed = rows < config.input.batch_size
+    raise ValueError(f"A batch of {rows}{' packed rows' * packed} does not divide over the mesh's "
                      f"{sharding.batch_rows(mesh)} devices of data and fsdp times "
-                     f"grad_accum_steps={config.grad_accum_steps}: give a multiple of {parts}.")
+                     f"grad_accum_steps={config.grad_accum_steps}: give a multiple of {parts}"
+                     + f", times input.row_examples={config.input.row_examples}" * packed + ".")
   model = paligemma.PaliGemma(paligemma.config(**model_args(config, mesh)))
+  if config.input.packing != "none" and not model.config.llm:
+    raise ValueError(f"config.input.packing={config.input.packing!r} is for texts, and this model "
+                     "has no decoder: take 'none'.")
   params = jax.eval_shape(lambda: _adapted(config, model, _random(config, model, 0)))
   optimizer = optim.make(params, horizon, **_optimizer_args(config))
   shapes = jax.eval_shape(lambda p: steps.start(p, optimizer), params)

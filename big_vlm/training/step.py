@@ -30,11 +30,19 @@ def ema_params(state, optimizer):
   return optim.combine(state.params, state.ema, frozen)
 
 
+def hidden_states(model, params, batch, rng):
+  """Of all text tokens but the last, [B, T - 1, D]."""
+  segment = batch.get("segment")
+  return model.apply(
+      {"params": lora.with_dropout(params, rng)}, batch["text"][:, :-1],
+      batch["mask_ar"][:, :-1], batch.get("image"),
+      segment=None if segment is None else segment[:, :-1],
+      image_segment=batch.get("image_segment"), train=True, rngs={"dropout": rng})
+
+
 def loss_fn(model, params, batch, weights, rng, label_smoothing=0., z_loss=0.):
   """Sum of the weighted losses of text[:, 1:], float32 []; weights: float32 [B, T - 1]."""
-  hidden = model.apply(
-      {"params": lora.with_dropout(params, rng)}, batch["text"][:, :-1],
-      batch["mask_ar"][:, :-1], batch.get("image"), train=True, rngs={"dropout": rng})
+  hidden = hidden_states(model, params, batch, rng)
   logits = lambda h: model.apply({"params": params}, h, method="logits")
   return losses.weighted_sum(logits, hidden, batch["text"][:, 1:], weights,
                              label_smoothing=label_smoothing, z_loss=z_loss)
@@ -55,7 +63,7 @@ def make_train_step(model, optimizer, seed, *, loss_normalization="example", gra
   """
   def gradients(params, trainable, frozen, batch, rng):
     mask = batch["mask_loss"][:, 1:]
-    weights = losses.token_weights(mask, loss_normalization)
+    weights = losses.batch_weights(batch, loss_normalization)
 
     def of(trainable, part, weights, rng):
       return loss_fn(model, optim.combine(params, trainable, frozen), part, weights, rng, **loss)
