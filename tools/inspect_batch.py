@@ -19,7 +19,6 @@ from markupsafe import Markup
 from big_vlm import cli, reporting
 from big_vlm.batch import BATCH, check_batch
 from big_vlm.data import loader, mixture, packing, source
-from big_vlm.families import paligemma
 from big_vlm.training import losses
 from evaluators import common
 from pp import builder, text_layout
@@ -57,17 +56,11 @@ class Row:
     return [t for t, part in zip(self.tokens, self.parts) if part in parts]
 
 
-def layout_of(config):
-  """The packing.Layout of a config's training."""
-  model = paligemma.config(**config.model.to_dict() | {"dtype": "float32"})
-  return packing.of_config(config, model)
-
-
 def make_batch(config, step=0, name=None):
   """(batch, its seconds): that of training step `step` + 1, or the first ones of an evaluation."""
   began = time.perf_counter()
   if name is None:
-    stream, layout = mixture.from_config(config), layout_of(config)
+    stream, layout = mixture.from_config(config), packing.of_config(config)
     batches = loader.train_batches(stream, config.input.batch_size, step=step,
                                    rows=range(layout.rows), reader=layout.reader)
   else:
@@ -288,7 +281,7 @@ def inspect(config, step=0, examples=4, html=None, eval=None):
   size = len(packing.unpacked(batch)["text"])
   title = f"eval {eval}, batch {step}" if eval else f"the batch of step {step + 1}"
   print(f"{title}: {size} examples, made in {seconds:.1f} s\n\n{table(batch)}\n")
-  known = facts(batch, tokenizer, None if eval else layout_of(config))
+  known = facts(batch, tokenizer, None if eval else packing.of_config(config))
   print("\n".join(text for _, text in known) + "\n")
   found = rows(batch, tokenizer, examples, config.loss.loss_normalization)
   for row in found:

@@ -9,10 +9,14 @@ time spent waiting on the network is not in them. For GPUs and CPUs the program 
 of devices (big_vlm/planning/devices.py) give estimates. A few changes are compiled too, at most
 --max_compiles in all: the smallest that makes the run fit, or else what makes it faster.
 """
+import contextlib
+import dataclasses
 import re
 import time
+from typing import NamedTuple
 
 from big_vlm import cli
+from big_vlm.data import loader, mixture, packing
 from big_vlm.planning import memory
 from pp import builder
 from tools.planning import child
@@ -20,6 +24,7 @@ from tools.planning import child
 # Of the memory, what a guess from a program that did not fit may fill: the bytes that it is said to
 # want are those to which the compiler, making things anew, got it down.
 ROOM = 0.6
+SAMPLE = 64  # examples of the data from which the share of padding is told
 
 
 def plan(config, topology=None, device=None, devices=1, text_len=None, num_images=None,
@@ -28,6 +33,9 @@ def plan(config, topology=None, device=None, devices=1, text_len=None, num_image
   if bool(topology) == bool(device):
     raise ValueError("Give either --topology, such as v5e:16x16, or --device, such as h100 or cpu.")
   target = dict(topology=topology) if topology else dict(device=device, count=devices)
+  sample = None if text_len or num_images else sample_of(config)
+  if sample and config.input.packing != "none":
+    text_len, num_images = sample.text_len, sample.images
   target |= dict(text_len=text_length(config) if text_len is None else text_len,
                  images=image_count(config) if num_images is None else num_images)
   config = without_epochs(config)
@@ -44,6 +52,8 @@ def plan(config, topology=None, device=None, devices=1, text_len=None, num_image
 
   run("as configured", config)
   print(describe(measured[0][1], topology or f"{device} (estimates)"), flush=True)
+  if sample:
+    print(real_share(sample, measured[0][1]), flush=True)
   seen = {config.to_json_best_effort()}
   while len(measured) < max_compiles:
     fits = any(result["fits"] for _, result in measured)
@@ -57,6 +67,48 @@ def plan(config, topology=None, device=None, devices=1, text_len=None, num_image
     run(", ".join(f"{k}={v}" for k, v in changes.items()), changed(config, changes))
   print(advice(measured))
   return measured
+
+
+class Sample(NamedTuple):
+  """Rows of the first examples of the training data, as the model gets them."""
+  examples: int
+  rows: int
+  text_len: int  # text tokens of a row
+  images: int  # of a row
+  real: float  # part of the tokens that is no padding
+
+
+def sample_of(config):
+  """The Sample of a config; None where its data is not on this machine.
+
+  Raises ValueError where the data alone says how long rows are.
+  """
+  layout = packing.of_config(config)
+  try:
+    count = min(layout.batch_size, max(SAMPLE, layout.row_examples))
+    layout = dataclasses.replace(layout, batch_size=count - count % layout.row_examples)
+    with contextlib.closing(loader.train_batches(
+        mixture.from_config(config), layout.batch_size, rows=range(layout.rows),
+        reader=layout.reader)) as batches:
+      batch = layout.cut(loader.split_batch(next(batches))[0])
+  except (ValueError, OSError) as e:
+    if config.input.packing == "none":
+      return None
+    raise ValueError(f"How long rows are with input.packing={config.input.packing!r} is read from "
+                     f"the data, which failed: {e} Or give --text_len and --num_images of a row, "
+                     f"which has {layout.row_examples} examples.") from e
+  tokens, real = layout.tokens(batch)
+  return Sample(layout.batch_size, layout.rows, batch["text"].shape[1] - 1,
+                packing.image_slots(batch), real / tokens)
+
+
+def real_share(sample, result):
+  """What a Sample says of the tokens, as a line."""
+  line = (f"of the first {sample.examples} examples, in {sample.rows} rows of {sample.text_len} "
+          f"text tokens, {sample.real:.0%} of all tokens are not padding")
+  if "tokens_per_second" in result:
+    line += f": {result['tokens_per_second'] * sample.real:,.0f} of them/s/device"
+  return line
 
 
 def text_length(config):
@@ -111,7 +163,7 @@ def other_mesh(result):
 
 def smaller(config, result):
   """Changes that need less memory than `result`, the least one first."""
-  rows = config.input.batch_size // max(result["mesh"]["data"] * result["mesh"]["fsdp"], 1)
+  rows = packing.rows(config) // max(result["mesh"]["data"] * result["mesh"]["fsdp"], 1)
   if any(config.model[key.split(".")[1]].get("remat", "full") != "full"
          for key in remat(config, "full")):
     yield remat(config, "full")
@@ -137,7 +189,7 @@ def smaller(config, result):
 
 def faster(config, result):
   """Changes that may make it faster and that the memory may have room for."""
-  rows = result["batch"] // (result["mesh"]["data"] * result["mesh"]["fsdp"])
+  rows = packing.rows(config) // (result["mesh"]["data"] * result["mesh"]["fsdp"])
   yield from other_mesh(result)
   if all(config.model[key.split(".")[1]].get("remat", "full") in ("full", "offload")
          for key in remat(config, "save_attn")):
@@ -161,9 +213,11 @@ def short(result):
 def describe(result, where):
   """The whole report of one measurement."""
   mesh = ", ".join(f"{axis}={n}" for axis, n in result["mesh"].items())
+  packed = result["rows"] < result["batch"]
   lines = [f"{where}: {result['devices']} devices, mesh {mesh}",
            f"batch {result['batch']} in {result['grad_accum_steps']} microbatches, "
-           f"{result['tokens']} tokens an example, of them {result['text_len']} text",
+           f"{result['tokens']} tokens {'a row' if packed else 'an example'}, of them "
+           f"{result['text_len']} text" + f", {result['rows']} rows" * packed,
            short(result), *result["notes"], "memory per device:",
            memory.table(result["static"], result["memory"]["total"], result["limit"])]
   if "step_seconds" not in result:
@@ -206,8 +260,8 @@ def main(argv=None):
   parser.add_argument("--device", help="a row of big_vlm/planning/devices.py, or cpu")
   parser.add_argument("--devices", type=int, default=1, help="how many of them (default: 1)")
   parser.add_argument("--text_len", type=int,
-                      help="text tokens that the model reads, where the config does not say")
-  parser.add_argument("--num_images", type=int, help="images of an example (default: the config's)")
+                      help="text tokens of a row that the model reads (default: the config's)")
+  parser.add_argument("--num_images", type=int, help="images of a row (default: the config's)")
   parser.add_argument("--max_compiles", type=int, default=3,
                       help="how many programs to compile at most (default: 3)")
   parser.add_argument("--dump_hlo", metavar="FILE", help="writes the text of the first program")

@@ -48,7 +48,7 @@ def train(config, workdir, profile_steps=None, resume_changed=False):
   if chosen := defaults.table(config):
     print(chosen)
   total, size, row = s.horizon.total, config.input.batch_size, {}
-  layout = packing.of_config(config, s.model.config)
+  layout = packing.of_config(config)
   read = counters.Counters(stream, size, config.input.on_error)
   log, save, keep = (s.horizon.steps(name, config, default) for name, default in
                      (("log", 50), ("checkpoint", 1000), ("keep_period", 0)))

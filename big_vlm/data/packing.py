@@ -153,9 +153,11 @@ def unpacked(batch):
   return {key: [e.get(key) for e in examples] for key in keys}
 
 
-def of_config(config, model):
-  """The Layout of a config's batches; model: its PaliGemmaConfig. Raises ValueError as rows()."""
-  size = config.input.batch_size
+def of_config(config):
+  """The Layout of a config's batches. Raises ValueError as rows()."""
+  from big_vlm.families import paligemma  # here: worker processes import this file
+  size, model = config.input.batch_size, config.model.to_dict()
+  model = paligemma.config(**model | {"dtype": "float32"})
   return Layout(size, config.input.packing, size // rows(config),
                 model.img and model.img.image_size, model.img.tokens if model.img else 0)
 

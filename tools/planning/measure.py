@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import ml_collections
 
 from big_vlm import families, sharding
+from big_vlm.data import packing
 from big_vlm.planning import devices, flops, memory
 from big_vlm.training import losses, setup
 from tools.planning import child, program, roofline
@@ -40,8 +41,8 @@ def measure(config, topology=None, device=None, count=1, text_len=64, images=1, 
     topology: TPU chips, such as "v5e:16x16"; needs libtpu.
     device: instead of topology, a row of big_vlm/planning/devices.py, or "cpu".
     count: number of devices; a topology has its own.
-    text_len: text tokens of an example that the model reads.
-    images: images of an example.
+    text_len: text tokens of a row that the model reads.
+    images: images of a row.
     save: file for the text of the compiled program.
 
   Returns:
@@ -62,14 +63,16 @@ def measure(config, topology=None, device=None, count=1, text_len=64, images=1, 
   batch = batch_shapes(config, s, text_len + 1, images)
   state = jax.tree.map(lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where),
                        s.shapes, s.shardings)
+  rows = packing.rows(config)
   out = {"devices": s.mesh.size, "mesh": dict(s.mesh.shape), "batch": config.input.batch_size,
+         "rows": rows,
          "grad_accum_steps": config.grad_accum_steps, "text_len": text_len, "images": images,
          "notes": notes,
          "limit": row.memory * row.usable,
          "tokens": flops.tokens(s.model.config, text_len, images)}
   with jax.set_mesh(s.mesh):
-    rows = config.input.batch_size // config.grad_accum_steps
-    trips = {rf"{losses.LOOP}\)*/while$": losses.most_iterations(rows, text_len)}
+    part = rows // config.grad_accum_steps
+    trips = {rf"{losses.LOOP}\)*/while$": losses.most_iterations(part, text_len)}
     out["static"] = memory.static(s, batch, config.grad_accum_steps)
     began = time.perf_counter()
     try:
@@ -84,7 +87,8 @@ def measure(config, topology=None, device=None, count=1, text_len=64, images=1, 
   if save:
     pathlib.Path(save).write_text(text)
   if topology:
-    kernels = kernel_cycles(s.model.config, text_len, images, row.flops, CLOCK[generation])
+    kernels = kernel_cycles(s.model.config, text_len, images, row.flops, CLOCK[generation],
+                            packed=rows < config.input.batch_size)
     costs = program.costs(text, trips, kernels)
     seconds = lambda cost: cost.cycles / CLOCK[generation]
   else:
@@ -94,8 +98,9 @@ def measure(config, topology=None, device=None, count=1, text_len=64, images=1, 
     times = roofline.seconds(text, costs, row)
     seconds = lambda cost: times[cost.name]
   step = sum(map(seconds, costs))
-  per_device = config.input.batch_size / s.mesh.size
-  model_flops = per_device * flops.per_example(s.model.config, text_len, images)
+  per_device, each = rows / s.mesh.size, config.input.batch_size // rows
+  model_flops = per_device * each * flops.per_example(
+      s.model.config, text_len / each, images / each)
   by_category = dict.fromkeys(program.CATEGORIES, 0.)
   by_place, parts = {}, places(s.model.config)
   for cost in costs:
@@ -134,26 +139,33 @@ def tpu_devices(topology):
 
 
 def batch_shapes(config, s, length, images):
-  """{key: ShapeDtypeStruct} of a training batch on the mesh; its text has `length` tokens."""
-  rows, where = config.input.batch_size, sharding.batch_sharding(s.mesh)
+  """{key: ShapeDtypeStruct} of a training batch on the mesh; the text of a row has `length` tokens,
+  and a row `images` images."""
+  rows, where = packing.rows(config), sharding.batch_sharding(s.mesh)
   like = lambda shape, dtype: jax.ShapeDtypeStruct((rows, *shape), dtype, sharding=where)
-  batch = {key: like((length,), jnp.int32) for key in ("text", "mask_ar", "mask_loss")}
+  packed = config.input.packing == "pack"
+  keys = (*packing.TEXT_KEYS, *["segment"] * packed)
+  batch = {key: like((length,), jnp.int32) for key in keys}
   if s.model.config.img and images:
     side = s.model.config.img.image_size
-    frames = (images,) if images > 1 else ()
+    frames = (images,) if images > 1 or packed else ()
     batch["image"] = like((*frames, side, side, 3), jnp.uint8)
+    if packed:
+      batch["image_segment"] = like((images,), jnp.int32)
   return batch
 
 
-def kernel_cycles(config, text_len, images, peak, clock):
+def kernel_cycles(config, text_len, images, peak, clock, packed=False):
   """Returns a function Cost -> cycles that prices a Pallas attention kernel, for program.costs.
 
   A forward kernel takes 4 x batch x heads x visible pairs x head dim FLOPs. A backward kernel takes
   2.5 times that, because it computes the logits again. Both run at KERNEL_RATE of the peak. In the
-  image tower all pairs are visible; in the decoder, the pairs of a text that is all suffix.
+  image tower all pairs are visible; in the decoder, the pairs of a text that is all suffix. Packed
+  rows count all their pairs: the kernel computes those of two examples too.
   """
   total = flops.tokens(config, text_len, images)
   seen = (total - text_len) * total + text_len * (text_len + 1) // 2
+  seen = total * total if packed else seen
 
   def cycles(cost):
     # The first operand is the queries, [B, N, T, H], or [N, T, H] for a batch of 1.
