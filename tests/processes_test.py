@@ -148,6 +148,13 @@ def test_four_processes(tmp_path, start, straight):
   same_run(tmp_path, straight)
 
 
+def test_packed_rows_of_two_processes_are_those_of_one(tmp_path, start):
+  flags = ["--config.input.packing=pack", "--config.input.row_examples=2"]
+  for count in (1, 2):
+    finish(start(tmp_path / str(count), count, *flags))
+  same_run(tmp_path / "2", tmp_path / "1")
+
+
 def test_predictions_of_two_processes_are_those_of_one(tmp_path, cache, rng):
   """Each reads and decodes its half of every batch; the answers are in the order of the input."""
   (tmp_path / "in").mkdir()

@@ -129,6 +129,25 @@ def test_several_images_stand_side_by_side(tmp_path):
   assert [p.image[0, 0].tolist() for p in card.pictures] == [[255, 0, 0], [0, 0, 255]]
 
 
+def test_packed_examples_are_shown_one_by_one(tmp_path, capsys):
+  plain, packed = make_config(tmp_path), make_config(tmp_path)
+  packed.input.update(packing="pack", row_examples=2)
+  found, batch = rows(packed)
+  want, _ = rows(plain)
+  assert batch["segment"].shape == batch["text"].shape and len(batch["text"]) == 2
+  assert set(found) == set(want) == {1, 2, 3, 4}
+  for line, row in found.items():
+    n = len(row.tokens)
+    assert row.tokens == want[line].tokens[:n] and row.parts == want[line].parts[:n]
+    assert set(want[line].parts[n:]) <= {"pad"} and len(row.images) == 1
+    np.testing.assert_allclose(row.weights, want[line].weights[:n])
+    assert row.texts == want[line].texts and row.problem == want[line].problem
+  inspect_batch.inspect(packed)
+  said = capsys.readouterr().out
+  assert "step 1: 4 examples, made" in said and "2 of 4 examples without their eos" in said
+  assert re.search(r"tokens in 2 rows go through the decoder, \d\d\.\d% of them are not pad", said)
+
+
 def test_text_alone(tmp_path):
   lines = [{"prefix": "2 + 2", "suffix": "4"}] * 2
   found, batch = rows(make_config(tmp_path, lines, image=""))

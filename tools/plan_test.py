@@ -43,6 +43,21 @@ def test_a_plan_needs_no_data():
   assert (other.total_epochs, other.total_steps, config.total_epochs) == (None, 3000, 3)
 
 
+def test_rows_are_as_long_as_the_data_makes_them(data_dir, monkeypatch):
+  monkeypatch.setattr(digits, "DATA_DIR", data_dir)
+  config = digits.get_config("tiny")
+  whole = plan.sample_of(config)
+  config.input.packing = "pack"
+  packed = plan.sample_of(config)
+  assert whole[:4] == (16, 16, 36, 1) and packed[:2] == (16, 4) and packed.images == 4
+  assert packed.text_len < 4 * 36 and whole.real < packed.real <= 1
+  config.input.mixture[0]["data"]["data_dir"] = "elsewhere"
+  with pytest.raises(ValueError, match="'pack' is read from the data, which failed: .* --text_len"):
+    plan.sample_of(config)
+  config.input.packing = "none"
+  assert plan.sample_of(config) is None
+
+
 @pytest.mark.skipif(not child.has_tpu_compiler(),
                     reason="the TPU compiler is not installed: requirements-tpu-compiler.txt")
 def test_a_tpu_topology():

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from big_vlm import distributed, families, sharding, trees
-from big_vlm.adapt import lora
 from big_vlm.training import losses, optim
 from big_vlm.training import step as steps
 
