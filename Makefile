@@ -47,7 +47,7 @@ demo: $(VENV)/installed
 	$(PY) -m tools.demo $(MODEL)
 
 test: lint
-	$(PY) -m pytest -n auto --dist loadfile
+	$(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-quick: lint
 	$(PY) -m pytest -n auto pp configs evaluators/metrics big_vlm/nn big_vlm/data \

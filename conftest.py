@@ -7,18 +7,18 @@ import jax
 import numpy as np
 import pytest
 
+from tests import commands
+
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Tests compile much and run little: XLA's optimizations would take longer than they save. Without
 # them its new emitters are slow: the programs of two files take 61 s of the processor, 25 s with
 # those that JAX 0.12 no longer has. Commands that tests start are compiled as users have it.
 jax.config.update("jax_disable_most_optimizations", True)
-if jax.__version_info__ < (0, 12):
-  FLAGS = os.environ.get("XLA_FLAGS", "")
-  os.environ["XLA_FLAGS"] = (f"{FLAGS} --xla_cpu_use_fusion_emitters=false "
-                             "--xla_cpu_parallel_codegen_split_count=1")
-  jax.devices()  # XLA reads the flags now, and never again
-  os.environ["XLA_FLAGS"] = FLAGS
+FLAGS = os.environ.get("XLA_FLAGS", "")
+os.environ["XLA_FLAGS"] = f"{FLAGS} {commands.OLDER_EMITTERS}"
+jax.devices()  # XLA reads the flags now, and never again
+os.environ["XLA_FLAGS"] = FLAGS
 
 
 @pytest.fixture(scope="module", autouse=True)

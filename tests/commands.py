@@ -4,7 +4,12 @@ import pathlib
 import subprocess
 import sys
 
+import jax
+
 ROOT = pathlib.Path(__file__).parent.parent
+# XLA_FLAGS for where JAX_DISABLE_MOST_OPTIMIZATIONS is on: conftest.py says what they save.
+OLDER_EMITTERS = ("--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+                  if jax.__version_info__ < (0, 12) else "")
 
 
 def run(*args, cwd=ROOT, timeout=300, **env):

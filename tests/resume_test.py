@@ -84,8 +84,8 @@ def devices(n):
 
 
 def test_killed_at_a_random_step_and_resumed(tmp_path, config, straight):
-  # Past a first checkpoint; the kill may fall into a later save.
-  status, _ = end_at(tmp_path, config, random.randint(EVERY + 2, STEPS - 2), signal.SIGKILL)
+  # Past a first checkpoint, which is whole when a second begins; the kill may fall into a save.
+  status, _ = end_at(tmp_path, config, random.randint(2 * EVERY + 1, STEPS - 2), signal.SIGKILL)
   assert status == -signal.SIGKILL  # it was killed, not done
   resume(tmp_path, config)
   same(tmp_path, straight)
