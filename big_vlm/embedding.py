@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
+from scipy import special
 
 from big_vlm import image_input, inputs, presets, prompt_input, sharding
 from big_vlm.decode.session import MAX_PROMPTS
@@ -176,8 +177,9 @@ def similarity(model, params, zi, zt):
 
 
 def probabilities(logits):
-  """Sigmoids, float32, without overflow."""
-  return (0.5 * (1 + np.tanh(0.5 * logits))).astype(np.float32)
+  """Sigmoids, float32; by way of float64, which keeps those of pairs that do not belong together:
+  logits of -20 and less."""
+  return special.expit(np.asarray(logits, np.float64)).astype(np.float32)
 
 
 def check_pair(config):

@@ -210,3 +210,8 @@ def test_devices_share_a_batch(siglip, images):
       mesh, jax.sharding.PartitionSpec()))
   many = dataclasses.replace(siglip, params=params, mesh=mesh)
   np.testing.assert_allclose(many.embed(images), siglip.embed(images), atol=1e-6)
+
+
+def test_probabilities_of_pairs_that_do_not_belong_together():
+  found = embedding.probabilities(np.float32([-20, -16.5, 0, 20, 200]))
+  np.testing.assert_allclose(found, [2.0611537e-9, 6.8256e-8, .5, 1, 1], rtol=1e-5)

@@ -248,13 +248,13 @@ class VLM:
     """[Classification(label, index, logits, probabilities)] of each image: zero-shot, by SigLIP.
 
     templates: such as "a photo of a {}.", of which a label's vectors are averaged; default: the
-    label alone. Labels and templates lose case and punctuation, as in big_vision. images and
-    options as of embed().
+    label alone. Both lose case and punctuation, as in big_vision. images, options: as of embed().
     """
     embedding.check_pair(self.config)
+    labels = labels if isinstance(labels, str) else list(labels)
     prompts = embedding.prompts(labels, templates)
     vectors = self.embed(texts=[text for row in prompts for text in row], **options)
-    return embedding.classify(self.model, self.params, list(labels), self.embed(images, **options),
+    return embedding.classify(self.model, self.params, labels, self.embed(images, **options),
                               embedding.label_vectors(vectors, len(prompts)))
 
   def logits(self, tokens: ArrayLike, images: Any = None,

@@ -57,6 +57,9 @@ def get_config(arg=None):
   a = transfers.parse(arg, res=0, data="my/train.jsonl", val="my/val.jsonl", task="answer",
                       init="", decoder="", tokenizer="", epochs=0., steps=0, text_len=0,
                       freeze="", lora=0)
+  for name in ("res", "epochs", "steps", "text_len", "lora"):
+    if getattr(a, name) < 0:
+      raise ValueError(f"{name}={getattr(a, name)} is below 0.")
   # The defaults of a run; configs/common.py lists all fields.
   c = common.train()
 

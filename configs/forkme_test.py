@@ -93,7 +93,7 @@ def test_how_long():
     ("data=a+b,val=c", "has 2 parts, val=c 1, task=answer 2: give each task"),
     ("data=a+b,val=,task=detect+answer+caption", "task=detect.answer.caption 3"),
     ("data=a+b,val=x/v.jsonl+y/v.jsonl", "names must differ"),
-    ("lora=x", "lora=x of the config is not an int"),
+    ("lora=x", "lora=x of the config is not an int"), ("text_len=-8", "text_len=-8 is below 0"),
     ("decoder=gemma3_1b", "decoder=gemma3_1b needs tokenizer=PATH"),
     ("init=nowhere", "Unknown model .nowhere."),
 ])

@@ -132,6 +132,11 @@ def read_predictions(evaluations, task):
     if alone := sorted(found[0].keys() ^ found[-1].keys()):
       raise ValueError(f"These are evaluations of different examples: only one of {paths[0]} and "
                        f"{path} has {alone[0]}. Evaluate both on the same data and --split.")
+    asked = lambda p: (p.get("prefix"), reference(p))
+    if odd := next((key for key, p in found[0].items() if asked(p) != asked(found[-1][key])), None):
+      raise ValueError(
+          f"These are evaluations of different examples: {odd} has another prompt or reference in "
+          f"{paths[0]} than in {path}. Evaluate both on the same data.")
   return [[rows[key] for key in found[0]] for rows in found]
 
 

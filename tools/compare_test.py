@@ -142,6 +142,11 @@ def test_evaluations_of_different_examples_are_refused(tmp_path):
   val = evaluation(tmp_path / "val", 1., ["2"], split="val")
   with pytest.raises(ValueError, match="different examples: .*has test:0"):
     said(test, val)
+  edited = evaluation(tmp_path / "edited", 1., ["2"])
+  path = edited / "predictions" / "answer.jsonl"
+  path.write_text(path.read_text().replace('"suffix": "2"', '"suffix": "3"'))
+  with pytest.raises(ValueError, match="test:0 has another prompt or reference in"):
+    said(test, edited)
   fewer = evaluation(tmp_path / "fewer", 1., ["2", "2"])
   with pytest.raises(ValueError, match="has test:1. Evaluate both on the same data"):
     said(test, fewer)

@@ -253,8 +253,10 @@ def _check(parser, args):
     parser.error("--input needs --out, the file of the answers")
   if args.image and not args.prompt and not args.interactive:
     parser.error("give --prompt, or --interactive for prompts from the standard input")
+  if args.html and args.html in (args.out, args.input, f"{args.out}.partial"):
+    parser.error("--html is the file of --out or --input: give it a name of its own")
   for name in ("batch_size", "num_frames"):
-    if (getattr(args, name) or 1) < 1:
+    if (value := getattr(args, name)) is not None and value < 1:
       parser.error(f"--{name} is 1 or more")
 
 
@@ -265,7 +267,8 @@ def ask_all(args):
   distributed.broadcast_from_primary(lambda: answers_file.check_new(args.out))
   requests = predict_input.open_input(
       args.input, args.prompt, root=args.root, allow=args.allow or (),
-      check=args.on_error != "skip")
+      check=args.on_error != "skip",
+      own=[path for path in (args.out, f"{args.out}.partial", args.html) if path])
   decoder = read_vqvae(args.vqvae)
   vlm = load(args.source, args.dtype or "auto", args.adapter, args.quantize)
   config = GenerationConfig(limit(vlm, args.max_new_tokens), sampler=args.sampler, seed=args.seed,

@@ -23,9 +23,10 @@ VIDEOS = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi")
 SHOWN = 3  # names in a line
 
 
-def open_input(path, prompt=None, **of_lines):
+def open_input(path, prompt=None, own=(), **of_lines):
   """The Files or Lines of --input; prompt: asked of all, else each line has its own.
 
+  own: files that the command writes, which a pattern leaves out.
   of_lines: root, allow and check of a JSONL, see data/jsonl.py.
 
   Raises FileNotFoundError where nothing is there, and ValueError for what is not a request.
@@ -42,7 +43,8 @@ def open_input(path, prompt=None, **of_lines):
   elif root.exists():
     root, found = root.parent, [root]
   elif glob.has_magic(path):
-    found = [p for p in files.matching(path) if not p.is_dir()]
+    own = [files.absolute(p) for p in own]
+    found = [p for p in files.matching(path) if not p.is_dir() and files.absolute(p) not in own]
     if not found:
       raise FileNotFoundError(f"--input {path}: no file matches this pattern.")
     root = epath.Path(os.path.commonpath([p.parent for p in found])) if files.is_local(path) else (

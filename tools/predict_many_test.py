@@ -303,6 +303,8 @@ def test_folders_and_patterns(photos, tmp_path, capsys):
     (["--image", "a", "--format", "coco"], "--format does not go with --image"),
     (["--input", "a", "--out", "b", "--attention"], "--attention does not go with --input"),
     (["--input", "a", "--out", "b", "--batch_size", "-1"], "--batch_size is 1 or more"),
+    (["--input", "a", "--out", "b", "--batch_size", "0"], "--batch_size is 1 or more"),
+    (["--input", "a", "--out", "b", "--html", "b"], "give it a name of its own"),
 ])
 def test_flags_that_do_not_go_together(flags, said, capsys):
   with pytest.raises(SystemExit):

@@ -96,7 +96,7 @@ class _Reader:
     if len(whole) > 1 or whole and set(schema) - {*whole, *NOTES, "type"}:
       raise ValueError(f"{where} has {whole[0]!r} beside {sorted(set(schema) - {whole[0]})}: "
                        "one of them has to do.")
-    if whole:
+    if whole and "type" not in schema:
       return self._whole(whole[0], schema[whole[0]], where, inside)
     if "type" not in schema:
       raise ValueError(f"{where} has no 'type': one of {', '.join(TYPES)}.")
@@ -106,6 +106,8 @@ class _Reader:
         isinstance(k, str) for k in kinds) and kinds else [schema["type"]]:
       raise ValueError(f"{where} has the type {bad[0]!r:.60}: one of {', '.join(TYPES)}."
                        f"{near_miss(str(bad[0]), TYPES)}")
+    if whole:
+      return self._whole(whole[0], _of_types(schema, whole[0], kinds, where), where, inside)
     if odd := sorted(set(schema) - allowed - {*NOTES, "type"}):
       raise ValueError(f"{where} of type {kinds[0]!r} has {odd[0]!r}, which is another type's.")
     return ("any", tuple(self._typed(kind, schema, where, inside) for kind in kinds))
@@ -148,7 +150,8 @@ class _Reader:
   def _object(self, schema, where, inside):
     fields, needed = schema.get("properties", {}), schema.get("required", [])
     more = schema.get("additionalProperties", not fields)
-    if not isinstance(fields, dict) or not isinstance(needed, list):
+    if not isinstance(fields, dict) or not isinstance(needed, list) or not all(
+        isinstance(name, str) for name in needed):
       raise ValueError(f"{where}: properties is an object, required a list of names.")
     if odd := [name for name in needed if name not in fields]:
       raise ValueError(f"{where} requires {odd[0]!r:.60}, which is none of its properties."
@@ -162,6 +165,26 @@ class _Reader:
         value, f"{where}.properties.{name[:40]}", inside))), name in needed)
         for name, value in fields.items())
     return _in("{", ("fields", pairs, literal(",")), "}")
+
+
+def _of_types(schema, name, kinds, where):
+  """The value of "enum" or "const" beside a "type", whose types it has."""
+  if name not in ("enum", "const"):
+    raise ValueError(f"{where} has {name!r} beside 'type': leave the type out.")
+  values = schema[name] if name == "enum" else [schema[name]]
+  left = [v for v in values if _types_of(v) & set(kinds)] if isinstance(values, list) else values
+  if not left and values:
+    raise ValueError(f"{where}: no value of {name} {schema[name]!r:.60} is of the type "
+                     f"{kinds[0]!r}.")
+  return left if name == "enum" else schema[name]
+
+
+def _types_of(value):
+  if isinstance(value, bool):
+    return {"boolean"}
+  if isinstance(value, (int, float)):
+    return {"number", "integer"} if value == int(value) else {"number"}
+  return {{str: "string", list: "array", dict: "object"}.get(type(value), "null")}
 
 
 def _string(schema, where):

@@ -64,7 +64,10 @@ _ANY = automaton.build(json_schema.language(True))
     ({"type": "array", "maxItems": 0}, [], True), ({"type": "array", "minItems": 1}, [], False),
     ({"type": "string", "minLength": 2, "maxLength": 3}, "é\n", True),
     ({"type": "string", "minLength": 2, "maxLength": 3}, "abcd", False),
-    ({"enum": [1, "a", [2]]}, [2], True), ({"const": {"a": 1}}, {"a": 1}, True)])
+    ({"enum": [1, "a", [2]]}, [2], True), ({"const": {"a": 1}}, {"a": 1}, True),
+    ({"type": "integer", "enum": [3, "3", 4.5]}, 3, True),
+    ({"type": "integer", "enum": [3, "3", 4.5]}, "3", False),
+    ({"type": ["string", "null"], "enum": [None, "a", 1]}, None, True)])
 def test_types(schema, value, fits):
   assert matches(schema, value) == fits
 
@@ -83,9 +86,14 @@ def test_schemas_that_grow_without_end_are_refused():
 @pytest.mark.parametrize("schema, names", [
     ({"type": "integer", "minimum": 3}, "schema has 'minimum'"),
     ({"type": "sting"}, "Did you mean 'string'"), ({"type": []}, "type"),
+    ({"type": "string", "const": 5}, "no value of const 5 is of the type 'string'"),
+    ({"type": "strnig", "enum": ["a"]}, "Did you mean 'string'"),
+    ({"type": "object", "anyOf": [{"type": "null"}]}, "leave the type out"),
+    ({"type": "object", "required": [[]]}, "list of names"),
     ({"title": "x"}, "no 'type'"), ({"type": "string", "items": {}}, "another type's"),
     ({"oneOf": [{"type": "null"}]}, "'oneOf'"), ({"enum": []}, "list of one or more"),
-    ({"$ref": "#/$defs/a"}, "no '#/\\$defs/a'"), ({"type": "object", "required": ["a"]}, "'a'"),
+    ({"$ref": "#/$defs/a"}, "no '#/\\$defs/a'"),
+    ({"type": "object", "required": ["a"]}, "'a'"),
     ({"$ref": "#/$defs/a", "$defs": {"a": {"type": "array", "items": {"$ref": "#/$defs/a"}}}},
      "holds itself"),
     ({"type": "array", "minItems": 3, "maxItems": 2}, "minItems is 3"),

@@ -115,8 +115,8 @@ def _token(key, tokenizer, vocab_size):
 
 
 def _number(key, value):
-  if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value) or (
-      value == math.inf):
+  if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or (
+      not value < math.inf):  # NaN too
     raise ValueError(f"logit_bias of {key!r:.80} is {value!r:.80}, not a number that is added to "
                      "the token's logit; float('-inf') forbids it.")
   return value

@@ -1,3 +1,5 @@
+import json
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -91,3 +93,15 @@ def test_a_bias_that_leaves_nothing_or_is_of_several_tokens(vlm, image):
     vlm.generate("ocr", image, logit_bias=everything)
   with pytest.raises(ValueError, match="tokens .* and not one"):
     vlm.generate("ocr", image, logit_bias={"<loc0001><loc0002>": 1.})
+
+
+def test_a_grammar_wins_over_a_bias_that_leaves_nothing(vlm, image):
+  banned = dict.fromkeys(range(3, vlm.config.llm.vocab_size), float("-inf"))
+  for grammar in ({"regex": "[0-9]{2}"}, {"json_schema": {"type": "integer"}}):
+    answer, = vlm.generate("ocr", image, grammar=grammar, logit_bias=banned, max_new_tokens=8)
+    assert isinstance(json.loads(answer.text.lstrip("0") or "0"), int)
+
+
+def test_a_function_that_gives_nan_is_an_error(text_only):
+  with pytest.raises(ValueError, match="a logits_processor made them so"):
+    tokens(text_only, logits_processor=lambda tokens, length, logits: logits * jnp.nan)

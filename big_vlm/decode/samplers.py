@@ -19,6 +19,7 @@ from pp.builder import split_pipeline
 from pp.registry import Registry
 
 SAMPLERS = Registry("sampler")
+LEAST = 1e-9  # of temperatures and probabilities: far smaller ones are 0 as float32
 
 
 def build(sampler):
@@ -95,8 +96,8 @@ def greedy():
 @SAMPLERS.register("temperature")
 def temperature(t=1.0):
   """Draws from softmax(logits / t)."""
-  _check(_number(t) and t > 0, f"temperature({t!r})",
-         "it is a finite number and must be above 0; 'greedy' is its limit")
+  _check(_number(t) and t >= LEAST, f"temperature({t!r})",
+         f"it is a finite number of {LEAST} or more; 'greedy' is its limit")
   return search.Sample((Temperature(float(t)),), draw=True)
 
 
@@ -110,15 +111,15 @@ def top_k(k=5, t=1.0):
 @SAMPLERS.register("top_p")
 def top_p(p=0.9, t=1.0):
   """Draws from the smallest set that has probability p at temperature t (arXiv 1904.09751)."""
-  _check(_number(p) and 0 < p <= 1, f"top_p({p!r})", "p is a probability above 0 and at most 1")
+  _check(_number(p) and LEAST <= p <= 1, f"top_p({p!r})", f"p is a probability from {LEAST} to 1")
   return _after_temperature(TopP(float(p)), t)
 
 
 @SAMPLERS.register("min_p")
 def min_p(p=0.1, t=1.0):
   """Draws from tokens at least p times as likely as the argmax (arXiv 2407.01082)."""
-  _check(_number(p) and 0 < p <= 1, f"min_p({p!r})",
-         "p is a fraction of the top probability, above 0, at most 1")
+  _check(_number(p) and LEAST <= p <= 1, f"min_p({p!r})",
+         f"p is a fraction of the top probability, from {LEAST} to 1")
   return _after_temperature(MinP(float(p)), t)
 
 

@@ -85,9 +85,11 @@ def test_functions_make_what_strings_name():
 
 @pytest.mark.parametrize("text,message", [
     ("greddy", "Unknown sampler 'greddy'. Did you mean 'greedy'"),
-    ("temperature(0)", "must be above 0; 'greedy' is its limit"),
-    ("top_p(p=2)", "p is a probability above 0 and at most 1"),
-    ("top_p(0)", "above 0"),
+    ("temperature(0)", "of 1e-09 or more; 'greedy' is its limit"),
+    ("temperature(1e-40)", "of 1e-09 or more"),
+    ("top_p(p=2)", "p is a probability from 1e-09 to 1"),
+    ("top_p(0)", "from 1e-09"),
+    ("min_p(1e-46)", "from 1e-09"),
     ("top_k(0)", "1 or more"),
     ("top_k(1.5)", "1 or more"),
     ("top_k(q=1)", "It takes top_k"),

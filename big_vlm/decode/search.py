@@ -65,16 +65,20 @@ class State:
 
 def constrain(request, logits, fsm_state, tokens, length):
   """logits [R, V] as the request's rules change them, with -inf where they, the grammar, which is
-  in fsm_state [R], or the no-repeat n-gram rule forbid the token. tokens [R, N]: of an answer, the
-  first `length` ([] or [R]) are written.
+  in fsm_state [R], or the no-repeat n-gram rule forbid the token; the grammar wins where the others
+  leave nothing. tokens [R, N]: of an answer, the first `length` ([] or [R]) are written.
   """
   length = jnp.broadcast_to(length, len(logits))
+  changed = logits
   if request.logit_rules is not None:
-    logits = request.logit_rules.change(logits, tokens, length)
+    changed = request.logit_rules.change(logits, tokens, length)
   if request.grammar is not None:
-    logits = jnp.where(request.grammar.allowed(fsm_state, logits.shape[1]), logits, -jnp.inf)
+    allowed = request.grammar.allowed(fsm_state, logits.shape[1])
+    changed, logits = (jnp.where(allowed, x, -jnp.inf) for x in (changed, logits))
   if request.logit_rules is not None:
-    logits = request.logit_rules.without_stops(logits, request.stops, length)
+    some = jnp.any((changed > -jnp.inf) | jnp.isnan(changed), axis=1, keepdims=True)
+    logits = request.logit_rules.without_stops(jnp.where(some, changed, logits), request.stops,
+                                               length)
   if request.no_repeat_ngram:
     banned = repeated_ngrams(tokens, length, request.no_repeat_ngram)
     banned = jnp.where(banned < 0, logits.shape[1], banned)  # out of range: dropped
@@ -115,6 +119,9 @@ class TokenByToken:
   def _write(self, request, state, logits, cache, fsm_state):
     left = constrain(request, logits, fsm_state, state.tokens, state.length)
     token = self.choose(request, state, left)
+    if request.logit_rules is not None:  # what a function made NaN is an error in the end
+      odd = jnp.any(jnp.isnan(left), axis=1, keepdims=True)
+      logits = jnp.where(odd, jnp.nan, logits)
     return state.write(request, token, logits), (cache, _next_fsm(request, fsm_state, token))
 
 

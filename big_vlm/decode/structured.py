@@ -18,6 +18,7 @@ import numpy as np
 from big_vlm.decode import automaton, json_schema
 from big_vlm.decode.grammar import Masks
 from pp.names import check_names
+from pp.printable import printable
 from pp.token_bytes import token_bytes
 
 KEYS = ("json_schema", "regex", "choices")
@@ -69,8 +70,9 @@ def compile(grammar, tokenizer, eos, vocab_size):
   """
   try:
     key = json.dumps(grammar)
+    json.dumps(grammar, ensure_ascii=False).encode()  # half of a surrogate pair is no text
   except (TypeError, ValueError, RecursionError) as e:
-    raise ValueError(f"The grammar is not JSON: {e}.") from None
+    raise ValueError(f"The grammar is not JSON: {printable(e, 200)}.") from None
   with _lock:  # several threads of a server
     return _compiled(key, tokenizer, eos, vocab_size)
 

@@ -148,12 +148,26 @@ class Server:
     """The answer of a request with choices, which are weighed whole, beside the engine."""
     if chat.stream:
       raise ApiError("Choices are weighed whole and come at once: leave stream out.", "stream")
-    async with self._alone:
-      found, = await run_in_threadpool(self._weigh, chat)
-    prompt_tokens = len(self._vlm.tokenizer.to_int(chat.prompt, bos=True)) + (
-        len(chat.images) * self._vlm.config.img.tokens if chat.images else 0)
+    try:
+      prompt_tokens = self._engine.prompt_tokens(chat.prompt, chat.images)
+    except ValueError as e:
+      raise ApiError(str(e)) from e
+    found, = await self._one_at_a_time(self._weigh, chat)
     return JSONResponse(protocol.completion(self._head(), found, prompt_tokens,
                                             self._logprobs(chat, found)))
+
+  async def _one_at_a_time(self, work, request):
+    """What work(request) gives, in a thread. Each fills the device: one whose time has ended makes
+    the next ones wait until its thread has ended too."""
+    await self._alone.acquire()
+    task = asyncio.ensure_future(run_in_threadpool(work, request))
+
+    def ended(task):
+      self._alone.release()
+      if not task.cancelled():
+        task.exception()  # seen, also where nobody waits any more
+    task.add_done_callback(ended)
+    return await asyncio.shield(task)
 
   def _weigh(self, chat):
     pictures = [self._picture(url) for url in chat.images]
@@ -242,8 +256,7 @@ class Server:
   async def _embeddings(self, request):
     with self._one_more():
       ask = protocol.parse_embeddings(await self._body(request), self._name)
-      async with self._alone:  # one at a time: each fills the device
-        return JSONResponse(await run_in_threadpool(self._embed, ask))
+      return JSONResponse(await self._one_at_a_time(self._embed, ask))
 
   def _embed(self, ask):
     """The answer to an EmbeddingRequest, in a thread."""

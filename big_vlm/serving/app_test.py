@@ -145,6 +145,8 @@ def test_choices_have_probabilities(server, vlm, pixels):
   refused = lambda **fields: error(400, None, server.post(body(response_format=form, **fields)))
   assert "leave stream out" in refused(stream=True)
   assert "longest choice" in refused(max_tokens=1)
+  assert "at most 32 are taken" in error(400, None, server.post(json.dumps({
+      "response_format": form, "messages": [{"role": "user", "content": "ocr " * 40}]}).encode()))
 
 
 def test_load(server, vlm, rng, pixels):
@@ -236,6 +238,7 @@ def test_limits_are_4xx_in_openais_shape(server):
       "role": "user", "content": "ocr " * 99}]})))
   assert "1 to 16" in error(400, None, server.post(body(max_tokens=17)))
   assert "'odd'" in error(400, "unknown_parameter", server.post(body(odd=1)))
+  error(400, "unknown_parameter", server.post(b'{"\\ud800": 1, "messages": []}'))
   assert "not JSON" in error(400, "invalid_json", server.post(b"{"))
   form = {"type": "json_schema", "json_schema": {"schema": {"type": "integer", "minimum": 3}}}
   assert "'minimum'" in error(400, None, server.post(body(response_format=form)))

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from big_vlm import inputs
+from big_vlm import inputs, prompt_input
 from big_vlm.decode import answers, logit_rules
 from big_vlm.decode.answers import Generation
 from big_vlm.decode.session import Batch, GenerationConfig, GenerationSession
@@ -138,20 +138,24 @@ class Engine:
       raise ValueError("num_samples, max_length, no_repeat_ngram, min_new_tokens, "
                        "repetition_penalty, logit_bias and logits_processor are not for requests "
                        "that share a batch.")
-    if len(images) > self._images:
-      raise ValueError(f"A prompt has at most {self._images} images here, not {len(images)}.")
-    vlm = self._vlm
+    vlm, tokens = self._vlm, self.prompt_tokens(prompt, images)
     session = GenerationSession(vlm.model, vlm.params, vlm.tokenizer, config)
     row_numbers(session.search)
     if config.grammar and not session.rules:
       raise ValueError(f"The grammar {config.grammar!r:.60} is not for requests that share a "
                        "batch: a JSON schema or a regex is.")
-    ids = [len(vlm.tokenizer.to_int(session.prompt_text(prompt), bos=True))
-           if isinstance(prompt, str) else len(prompt)]
-    if ids[0] > self._prompt:
-      raise ValueError(f"The prompt has {ids[0]} tokens, and at most {self._prompt} are taken.")
     batch, = session.batches([prompt], [list(images)], vlm.mesh, room=self._new)
-    return Job(ids[0] + len(images) * self._image_tokens, batch, session, show, every)
+    return Job(tokens, batch, session, show, every)
+
+  def prompt_tokens(self, prompt, images):
+    """Tokens of a prompt, str or ids, and its images; ValueError where the sizes are smaller."""
+    if len(images) > self._images:
+      raise ValueError(f"A prompt has at most {self._images} images here, not {len(images)}.")
+    vlm = self._vlm
+    count = len(prompt_input.ids(prompt, vlm.tokenizer, len(images), bool(vlm.image_size)))
+    if count > self._prompt:
+      raise ValueError(f"The prompt has {count} tokens, and at most {self._prompt} are taken.")
+    return count + len(images) * self._image_tokens
 
   def submit(self, job):
     """Raises Full or Closed."""

@@ -14,6 +14,7 @@ import re
 from big_vlm.decode import structured
 from big_vlm.decode.session import GenerationConfig
 from pp.names import near_miss
+from pp.printable import printable
 from pp.token_bytes import token_bytes
 
 # Fields that only name, bill, store or route a request.
@@ -39,7 +40,7 @@ class ApiError(Exception):
 
   def __init__(self, message, param=None, code=None, status=400):
     super().__init__(message)
-    self.status, self.param, self.code = status, param, code
+    self.status, self.param, self.code = status, param and printable(param), code
 
   def body(self):
     kind = {401: "authentication_error", 429: "rate_limit_error"}.get(
