@@ -194,7 +194,7 @@ def prompts(labels, templates):
 
   Raises ValueError for labels that read the same, for templates without "{}", and for none.
   """
-  labels, templates = _strings(labels, "labels"), _strings(templates or ["{}"], "templates")
+  labels, templates = strings(labels, "labels"), strings(templates or ["{}"], "templates")
   names, seen = [canonical(label) for label in labels], {}
   for label, name in zip(labels, names):
     if not name:
@@ -209,7 +209,8 @@ def prompts(labels, templates):
   return [[t.replace("{}", name) for t in templates] for name in names]
 
 
-def _strings(given, what):
+def strings(given, what):
+  """[str] of "labels" or "templates"; ValueError for what is none."""
   if isinstance(given, str) and what == "templates":
     given = [given]
   if isinstance(given, str) or not hasattr(given, "__iter__"):

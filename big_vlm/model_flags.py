@@ -12,6 +12,13 @@ def add(parser, dtype):
   parser.add_argument("--quantize", choices=tuple(KINDS), help="weights in fewer bits")
 
 
+def check_tokenizer(vlm, source):
+  """Raises ValueError for the VLM of a source that cannot read a prompt."""
+  if not vlm.tokenizer:
+    raise ValueError(f"{source} has no tokenizer, so it cannot read a prompt: put its "
+                     "tokenizer.model or tokenizer.json beside its weights.")
+
+
 def adapted(vlm, adapter=None, quantize=None):
   """The VLM with what the flags ask for."""
   vlm = vlm.load_adapter(adapter) if adapter else vlm

@@ -251,7 +251,7 @@ class VLM:
     label alone. Both lose case and punctuation, as in big_vision. images, options: as of embed().
     """
     embedding.check_pair(self.config)
-    labels = labels if isinstance(labels, str) else list(labels)
+    labels = embedding.strings(labels, "labels")
     prompts = embedding.prompts(labels, templates)
     vectors = self.embed(texts=[text for row in prompts for text in row], **options)
     return embedding.classify(self.model, self.params, labels, self.embed(images, **options),

@@ -3,7 +3,7 @@ import math
 
 from evaluators.metrics import classification as metrics
 from evaluators.metrics import groups
-from evaluators.predictions import answer_text, require_keys
+from evaluators.predictions import read_suffixes
 
 PERCENT = ("acc", "balanced_acc", "macro_f1", "calibration_error")
 UNDEFINED = {"calibration_error": "an answer has no log-probabilities"}
@@ -18,10 +18,9 @@ def score(predictions, tokenizer):
   Spaces at the ends do not count. The report draws "classes" and "probability" of a prediction.
   """
   del tokenizer
-  require_keys(predictions, ["suffix"], "classification")
+  read_suffixes(predictions, "classification")
   for p in predictions:
-    p["suffix"] = answer_text(p["suffix"], p)
-    p["references"], p["classes"] = [p["suffix"]], [p["suffix"].strip(), p["prediction"].strip()]
+    p["classes"] = [p["suffix"].strip(), p["prediction"].strip()]
     p["correct"] = p["classes"][0] == p["classes"][1]
     p["score"] = float(p["correct"])
     if p.get("logprobs"):

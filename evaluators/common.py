@@ -159,10 +159,10 @@ class Evaluator:
     self._model, self._mesh, self._tokenizer_name = model, mesh, tokenizer
     if limit is not None and limit < 1:
       raise ValueError(f"The eval {name!r} has limit={limit}: a number of examples is 1 or more.")
-    self._data, self._pp, self._batch_size, self._limit = data, pp, batch_size, limit
+    self.data, self._pp, self._batch_size, self._limit = data, pp, batch_size, limit
     self.total = None  # examples of the data, from predict() on
     self._context = context_for(context, type, prompt_len)
-    self._preprocess = model and builder.get_preprocess_fn(pp, self._context)
+    self.preprocess = model and builder.get_preprocess_fn(pp, self._context)
     self._score_args = score_args
 
   def _check(self, score_args, max_new_tokens):
@@ -235,7 +235,7 @@ class Evaluator:
     appended batch by batch. A run that finds it resumes behind them, if they are of the same
     evaluation (any batch size), parameters and number of examples.
     """
-    examples, preprocess = source.get(**self._data), self._preprocess
+    examples, preprocess = source.get(**self.data), self.preprocess
     self.total = len(examples)
     if self._limit:
       examples = source.Sample(examples, self._limit)
@@ -259,14 +259,6 @@ class Evaluator:
     assert not distributed.is_primary_process() or len(predictions) == len(examples), (
         len(predictions), len(examples))
     return predictions
-
-  @property
-  def data(self):
-    return self._data
-
-  @property
-  def preprocess(self):
-    return self._preprocess
 
   def empty(self, device, j):
     """Fields of the prediction that a type which reads given answers makes of row j of a batch; {}
@@ -312,7 +304,7 @@ class Evaluator:
 
   def _open(self, path, params, examples):
     """The ResumableWriter of process 0; None on others."""
-    described = [self.type, self._data, self._pp, self._context, self._decode, len(examples),
+    described = [self.type, self.data, self._pp, self._context, self._decode, len(examples),
                  *([self._limit] if self._limit else []),
                  examples.fingerprint(),  # of the content: a file may have changed in its place
                  repr(self._model.config), fingerprint(params)]

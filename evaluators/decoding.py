@@ -14,6 +14,8 @@ from big_vlm.data import loader
 from big_vlm.decode.session import Batch, GenerationSession
 from evaluators.predictions import gather_in_order, to_display, to_json, whole_picture
 
+STRIDE = 0x9E3779B1  # between two seeds of a config: odd, so that 2**32 of them differ
+
 
 def predictions(examples, preprocess, answer, mesh, batch_size, *, start=0, images=0,
                 check=lambda device, host: None):
@@ -71,9 +73,6 @@ class Decoder:
       return {"prediction": g.text, "tokens": g.tokens, "finish_reason": g.finish_reason,
               "logprobs": np.round(g.logprobs, 5).tolist()}
     return fields
-
-
-STRIDE = 0x9E3779B1  # between two seeds of a config: odd, so that 2**32 of them differ
 
 
 def pictures(image, example):

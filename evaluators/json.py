@@ -2,7 +2,7 @@
 import collections
 
 from evaluators.metrics import groups, json_match
-from evaluators.predictions import answer_text, require_keys
+from evaluators.predictions import read_suffixes
 
 PERCENT = ("exact", "field_acc", "field_f1", "tree_acc", "parses")
 
@@ -17,11 +17,9 @@ def score(predictions, tokenizer):
   Raises ValueError for a reference that is not JSON.
   """
   del tokenizer
-  require_keys(predictions, ["suffix"], "json")
+  read_suffixes(predictions, "json")
   counts = []
   for p in predictions:
-    p["suffix"] = answer_text(p["suffix"], p)
-    p["references"] = [p["suffix"]]
     truth, sound = json_match.parse(p["suffix"])
     if not sound:
       raise ValueError(f"The reference {p['suffix']!r:.80} of the example {p.get('id')!r} is not "

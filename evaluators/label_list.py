@@ -3,7 +3,7 @@ import math
 
 from evaluators.metrics import classification as metrics
 from evaluators.metrics import groups
-from evaluators.predictions import answer_text, require_keys
+from evaluators.predictions import read_suffixes
 
 PERCENT = ("micro_f1", "macro_f1", "all_right")
 UNDEFINED = dict.fromkeys(("micro_f1", "macro_f1"), "no reference and no answer has a label")
@@ -24,12 +24,10 @@ def score(predictions, tokenizer, separator=","):
   """
   del tokenizer
   check(separator)
-  require_keys(predictions, ["suffix"], "label_list")
+  read_suffixes(predictions, "label_list")
   split = lambda text: sorted({part.strip() for part in text.split(separator)} - {""})
   lists = []
   for p in predictions:
-    p["suffix"] = answer_text(p["suffix"], p)
-    p["references"] = [p["suffix"]]
     lists.append((split(p["suffix"]), split(p["prediction"])))
     p["correct"] = lists[-1][0] == lists[-1][1]
     p["score"] = float(p["correct"])

@@ -2,7 +2,7 @@
 import math
 
 from evaluators.metrics import classification as metrics
-from evaluators.predictions import answer_text, require_keys
+from evaluators.predictions import read_suffixes
 
 PERCENT = ("not_numbers",)
 UNDEFINED = dict.fromkeys(("mae", "rmse"), "no answer is a number")
@@ -16,11 +16,9 @@ def score(predictions, tokenizer):
   absolute error, None without one. Raises ValueError for a reference that is not a number.
   """
   del tokenizer
-  require_keys(predictions, ["suffix"], "numbers")
+  read_suffixes(predictions, "numbers")
   pairs = []
   for p in predictions:
-    p["suffix"] = answer_text(p["suffix"], p)
-    p["references"] = [p["suffix"]]
     target, answer = metrics.number(p["suffix"]), metrics.number(p["prediction"])
     if target is None:
       raise ValueError(f"The evaluator 'numbers' compares with {p['suffix']!r:.80} of the "

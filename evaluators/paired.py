@@ -1,6 +1,5 @@
 """The difference of two evaluations of the same examples: its interval, and what chance gives."""
 import dataclasses
-import math
 
 from evaluators import detection, results
 from evaluators.metrics import bootstrap, detection_matches, paired
@@ -73,10 +72,3 @@ def changed(predictions):
   verdict = lambda p: p.get("correct")
   return [i for i, (a, b) in enumerate(zip(*predictions))
           if None not in (verdict(a), verdict(b)) and bool(verdict(a)) != bool(verdict(b))]
-
-
-def text(x, percent, sign=False):
-  """A value or difference as results print it, with its sign."""
-  if x is None or not math.isfinite(x):
-    return "-"
-  return f"{100 * x:{'+' * sign}.1f}%" if percent else f"{x:{'+' * sign}.3f}"

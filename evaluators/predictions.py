@@ -53,6 +53,15 @@ def require_keys(predictions, keys, type):
             f"make it, and keep({key!r}, ...) it.")
 
 
+def read_suffixes(predictions, type):
+  """Makes the "suffix" of each prediction a text, its only reference. Raises as require_keys() and
+  answer_text()."""
+  require_keys(predictions, ["suffix"], type)
+  for p in predictions:
+    p["suffix"] = answer_text(p["suffix"], p)
+    p["references"] = [p["suffix"]]
+
+
 def answer_text(answer, p):
   """The text of an annotator's answer: a text, a number, or a record {"answer": ...} as VQAv2's.
 

@@ -31,7 +31,8 @@ def of(evaluator, predictions, published, warnings):
     of_boxes = detection_matches.interval(detection.matches(predictions), clusters(predictions))
   return _results(evaluator, metrics, published, warnings, len(predictions),
                   evaluator.baseline(predictions),
-                  lambda metric, value: of_boxes.get(metric, interval(metric, value, predictions)),
+                  lambda metric, value: (
+                      of_boxes.get(metric) or interval(metric, value, predictions)),
                   evaluator.total)
 
 
@@ -148,10 +149,12 @@ def table(results):
   return columns(lines) + f"\nmajority class: fitted on {FITTED_ON}" * fitted
 
 
-def text(value, result):
-  """A score as the papers print it: "63.5%", CIDEr times 100, "-" for None and NaN."""
+def text(value, result, sign="-"):
+  """A score as the papers print it: "63.5%", CIDEr times 100, "-" for None and NaN. sign "+": also
+  of what is above 0."""
   if finite(value) is None:
     return "-"
   if not result["percent"]:
-    return str(value) if isinstance(value, int) else f"{value:.3f}"
-  return f"{100 * value:.1f}" if result["metric"].startswith("cider") else f"{value:.1%}"
+    return f"{value:{sign}}" if isinstance(value, int) else f"{value:{sign}.3f}"
+  return (f"{100 * value:{sign}.1f}" if result["metric"].startswith("cider")
+          else f"{value:{sign}.1%}")

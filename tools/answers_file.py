@@ -10,7 +10,10 @@ import json
 from etils import epath
 from pycocotools import mask as masks
 
-from big_vlm import files
+from big_vlm import files, reporting
+from tools import predict_input
+
+SHOWN = 5  # names of what was skipped
 
 
 class Partial:
@@ -47,8 +50,19 @@ class Partial:
     raise ValueError(f"{self.path} has answers of another run: {'; '.join(changed)}. Run the same "
                      "command to resume it, give another --out, or delete the file to start anew.")
 
-  def start(self, count):
-    """Keeps the first `count` rows of the earlier run."""
+  def start(self, requests, count):
+    """Keeps the first `count` rows of the earlier run; ValueError where what one is of, among the
+    requests of predict_input, has changed since."""
+    note = reporting.counter("reading again what was done", "requests")
+    for done, row in enumerate(self.rows[:count], 1):
+      try:
+        found = predict_input.digest(requests[row["at"]])
+      except (ValueError, OSError):
+        found = ""
+      if found != row["digest"]:
+        raise ValueError(f"{requests.where(row['at'])} has changed since {self.path} got its "
+                         "answer. Delete that file to start anew, or give another --out.")
+      note(done, count)
     data = b"".join(line + b"\n" for line in self._lines[:count])
     self._file, self.kept = files.Appender(self.path, self._header + data), count
     self._lines, self.rows = [], []
@@ -70,6 +84,19 @@ class Partial:
       for _, start in sorted(places.items()):
         file.seek(start)
         yield json.loads(file.readline())
+
+  def tell_skipped(self, what):
+    """Prints which rows are errors, `what` counting them all; returns how many."""
+    rows, skipped = 0, []
+    for row in self.read():
+      rows += 1
+      skipped += [row["error"]] if "error" in row else []
+    for problem in skipped[:SHOWN]:
+      print(f"skipped: {problem}")
+    if skipped:
+      print(f"{len(skipped):,} of {rows:,} {what} are skipped"
+            + f", {len(skipped) - SHOWN:,} more than these" * (len(skipped) > SHOWN))
+    return len(skipped)
 
 
 def check_new(out):

@@ -81,18 +81,17 @@ def difference(evaluations, other, tasks, predictions):
     values = [{key.removeprefix(f"{task}/"): e.metrics[key]["value"] for key in keys}
               for e in (first, second)]
     for d in paired.differences(values, (rows[0], rows[other])):
-      percent = first.metrics[f"{task}/{d.metric}"]["percent"]
-      between = " to ".join(paired.text(x, percent, True) for x in d.interval or (None,))
+      said = {**first.metrics[f"{task}/{d.metric}"], "metric": d.metric}
+      between = " to ".join(results.text(x, said, "+") for x in d.interval or (None,))
       p = "-" if d.p is None else f"{d.p:.3f}" if d.p >= 0.001 else "< 0.001"
-      lines.append([f"{task}/{d.metric}", paired.text(d.value, percent, True), between, p,
+      lines.append([f"{task}/{d.metric}", results.text(d.value, said, "+"), between, p,
                     d.test or "-"])
       if d.why:
         notes.append((f"{task}/{d.metric}", d.why))
-    now = [i for i in paired.changed((rows[0], rows[other])) if rows[other][i]["correct"]]
-    lost = len(paired.changed((rows[0], rows[other]))) - len(now)
-    if now or lost:
-      notes.append((task, f"{len(now):,} of {len(rows[0]):,} examples are right in {second.name} "
-                          f"alone, {lost:,} in {first.name} alone"))
+    if changed := paired.changed((rows[0], rows[other])):
+      better = sum(bool(rows[other][i]["correct"]) for i in changed)
+      notes.append((task, f"{better:,} of {len(rows[0]):,} examples are right in {second.name} "
+                          f"alone, {len(changed) - better:,} in {first.name} alone"))
   return "\n".join([columns(lines), *(f"{name}: {why}" for name, why in notes)])
 
 

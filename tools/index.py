@@ -26,13 +26,7 @@ from evaluators import common
 from tools import answers_file, predict_input
 
 BATCH = 64  # images between two writes
-SHOWN = 5  # names of skipped images
 ASKED = "image"  # stands for the prompt of tools.predict
-
-
-def load(source, dtype, adapter, quantize):
-  """The VLM of a source, with adapters and quantized if told so."""
-  return model_flags.adapted(big_vlm.from_preset(source, dtype=dtype), adapter, quantize)
 
 
 def probe(vlm, options):
@@ -57,7 +51,8 @@ def index(vlm, requests, out, about, options, *, on_error="raise", approximate=F
       "images": f"{len(requests)}, checksum of their names {names}",
       "weights": f"checksum {common.fingerprint(vlm.params)}"}
   file = answers_file.Partial(out, run)
-  file.start(_unchanged(file, requests))
+  made = len(file.rows)
+  file.start(requests, made if made >= len(requests) else made // BATCH * BATCH)
   note = reporting.counter("vectors", "images", file.kept)
   for first in range(file.kept, len(requests), BATCH):
     numbers = range(first, min(first + BATCH, len(requests)))
@@ -68,20 +63,6 @@ def index(vlm, requests, out, about, options, *, on_error="raise", approximate=F
     note(numbers[-1] + 1, len(requests))
   file.close()
   _finish(file, requests, out, about, approximate)
-
-
-def _unchanged(file, requests):
-  """How many rows of an earlier run stay: whole batches, of images that are as they were."""
-  keep = len(file.rows) if len(file.rows) >= len(requests) else len(file.rows) // BATCH * BATCH
-  for row in file.rows[:keep]:
-    try:
-      same = predict_input.digest(requests[row["at"]]) == row["digest"]
-    except (ValueError, OSError):
-      same = "error" in row
-    if not same:
-      raise ValueError(f"{requests.where(row['at'])} has changed since {file.path} got its vector. "
-                       "Delete that file to start anew, or give another --out.")
-  return keep
 
 
 def _read(requests, number, on_error):
@@ -105,15 +86,7 @@ def _encoded(vector):
 
 
 def _finish(file, requests, out, about, approximate):
-  skipped, count = [], 0
-  for row in file.read():
-    if "error" in row:
-      skipped.append(row["error"])
-    count += "answer" in row
-  for problem in skipped[:SHOWN]:
-    print(f"skipped: {problem}")
-  if skipped:
-    print(f"{len(skipped):,} of {len(requests):,} images are skipped")
+  count = len(requests) - file.tell_skipped("images")
   rows = ((np.frombuffer(base64.b64decode(row["answer"]), "<f4"),
            {"image": requests.names[row["at"]], "path": requests.path(row["at"])})
           for row in file.read() if "answer" in row)
@@ -140,7 +113,8 @@ def main(argv=None):
     vector_index.check_faiss()
   requests = predict_input.open_input(args.input, ASKED)
   compilation.cache()
-  vlm = load(args.model, args.dtype or "auto", args.adapter, args.quantize)
+  vlm = model_flags.adapted(big_vlm.from_preset(args.model, dtype=args.dtype or "auto"),
+                            args.adapter, args.quantize)
   about = {"model": presets.describe(vlm.config), "source": args.model, "adapter": args.adapter,
            "quantize": args.quantize, "embed": options}
   index(vlm, requests, args.out, about, options, on_error=args.on_error, approximate=args.ann)

@@ -58,9 +58,7 @@ def load(source, dtype="auto", adapter=None, quantize=None):
     check_config(source, paligemma.config(**preset.config))
   vlm = big_vlm.from_preset(source, dtype=dtype)
   check_config(source, vlm.config)
-  if not vlm.tokenizer:
-    raise ValueError(f"{source} has no tokenizer, so it cannot read a prompt: put its "
-                     "tokenizer.model or tokenizer.json beside its weights.")
+  model_flags.check_tokenizer(vlm, source)
   return model_flags.adapted(vlm, adapter, quantize)
 
 
@@ -268,7 +266,7 @@ def ask_all(args):
   requests = predict_input.open_input(
       args.input, args.prompt, root=args.root, allow=args.allow or (),
       check=args.on_error != "skip",
-      own=[path for path in (args.out, f"{args.out}.partial", args.html) if path])
+      own=[path for path in (args.out, answers_file.partial(args.out), args.html) if path])
   decoder = read_vqvae(args.vqvae)
   vlm = load(args.source, args.dtype or "auto", args.adapter, args.quantize)
   config = GenerationConfig(limit(vlm, args.max_new_tokens), sampler=args.sampler, seed=args.seed,

@@ -25,7 +25,6 @@ from pp.decode import decode_image
 from tools import answers_file, predict_input
 
 SHORTEST = 16  # tokens of a row where the model does not say what it was trained with
-SHOWN = 5  # names of skipped images in a line
 ROWS, PICTURES = 10_000, 300  # answers, and those with their picture, on a page
 
 
@@ -185,20 +184,10 @@ def _resume(file, requests, groups, batch_size, on_error):
   for group in groups:
     keep += group.whole(min(left, len(group.indices)), batch_size)
     left -= min(left, len(group.indices))
-  note = reporting.counter("reading again what was answered", "requests")
-  for i, row in enumerate(file.rows[:keep], 1):
-    at = row["at"]
-    try:
-      found = predict_input.digest(requests[at])
-    except (ValueError, OSError):
-      found = ""
-    if found != row["digest"]:
-      raise ValueError(f"{requests.where(at)} has changed since {file.path} got its answer. Delete "
-                       "that file to start anew, or give another --out.")
+  for row in file.rows[:keep]:
     if "error" in row and on_error == "raise":
       raise ValueError(row["error"])
-    note(i, keep)
-  file.start(keep)
+  file.start(requests, keep)
   return keep
 
 
@@ -229,12 +218,7 @@ def _finish(file, requests, out, format, html, reader):
   """The result, the page, and what was skipped."""
   answers = (row["answer"] for row in file.read() if "answer" in row)
   answers_file.write(out, answers_file.FORMATS[format](answers))
-  skipped = [row["error"] for row in file.read() if "error" in row]
-  for problem in skipped[:SHOWN]:
-    print(f"skipped: {problem}")
-  if skipped:
-    print(f"{len(skipped):,} of {len(requests):,} requests are skipped"
-          + f", {len(skipped) - SHOWN:,} more than these" * (len(skipped) > SHOWN))
+  file.tell_skipped("requests")
   if html:
     print(f"page: {page(html, file, requests, reader)}")
   file.path.unlink()

@@ -7,6 +7,7 @@ place of texts. The search is exact, in blocks of the index; --ann takes the gra
 import json
 import pathlib
 
+import big_vlm
 from big_vlm import cli, compilation, model_flags, vector_index
 from pp.printable import printable
 from tools import index as indexing
@@ -46,8 +47,9 @@ def main(argv=None):
   found = vector_index.Index(args.index, whole=not args.ann)
   compilation.cache()
   about = found.about
-  vlm = indexing.load(args.model or about["source"], args.dtype or "auto",
-                      args.adapter or about["adapter"], args.quantize or about["quantize"])
+  vlm = model_flags.adapted(
+      big_vlm.from_preset(args.model or about["source"], dtype=args.dtype or "auto"),
+      args.adapter or about["adapter"], args.quantize or about["quantize"])
   results = search(found, vlm, queries, args.count, images=bool(args.image), approximate=args.ann)
   for query, rows in zip(queries, results):
     print(printable(query))

@@ -38,9 +38,8 @@ def read_token(path):
 def load(source, dtype, adapter, quantize):
   """The VLM of a source; ValueError for one that cannot read a prompt."""
   vlm = big_vlm.from_preset(source, dtype=dtype)
-  if vlm.config.llm and not vlm.tokenizer:
-    raise ValueError(f"{source} has no tokenizer, so it cannot read a prompt: put its "
-                     "tokenizer.model or tokenizer.json beside its weights.")
+  if vlm.config.llm:
+    model_flags.check_tokenizer(vlm, source)
   return model_flags.adapted(vlm, adapter, quantize)
 
 

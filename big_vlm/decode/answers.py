@@ -58,8 +58,8 @@ def generation(tokens, logprobs, stops, tokenizer):
   tokens, logprobs = [int(t) for t in tokens], [float(x) for x in logprobs]
   if any(map(math.isnan, logprobs)):
     raise ValueError("The model's logits are NaN: a logits_processor made them so, its parameters "
-                     "are damaged, or its activations "
-                     "overflow its dtype, as may happen in float16; try bfloat16 or float32.")
+                     "are damaged, or its activations overflow its dtype, as may happen in "
+                     "float16; try bfloat16 or float32.")
   if found := stop_text(tokens, stops, tokenizer):
     count, text = found
     return Generation(text, tokens[:count], logprobs[:count], "stop")

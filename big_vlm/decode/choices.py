@@ -2,7 +2,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from big_vlm import image_input, inputs, prompt_input
+from big_vlm import image_input, inputs
 from big_vlm.decode import search
 from big_vlm.decode.answers import Generation
 from pp import text_layout
@@ -33,25 +33,26 @@ def generate(vlm, prompts, images, config, session):
     totals, rows = vlm.score([prompt], ids, [pictures] * len(ids))
     logits = totals - np.logaddexp.reduce(totals)
     share = {choice: float(p) for choice, p in zip(choices, np.exp(logits))}
-    for n in range(config.num_samples):
-      best = _pick(session.search, logits, _seed(vlm, prompt, pictures, seed, n))
+    if session.search.draw:
+      picked = _drawn(session.search, logits,
+                      _seeds(vlm, prompt, pictures, seed, config.num_samples))
+    else:
+      picked = [int(np.argmax(logits))]
+    for best in picked:
       out.append(Generation(choices[best], ids[best], [float(x) for x in rows[best]], "eos", share))
   return out
 
 
-def _pick(sampler, logits, seed):
-  """The number of a choice."""
-  if not sampler.draw:
-    return int(np.argmax(logits))
+def _drawn(sampler, logits, seeds):
+  """[number of a choice] of each seed."""
   left = jnp.asarray(logits, jnp.float32)[None]
   for keep in sampler.filters:
     left = keep(left)
-  return int(search.draw(np.uint32([seed]), np.int32([0]), left)[0])
+  return [int(search.draw(np.uint32([seed]), np.int32([0]), left)[0]) for seed in seeds]
 
 
-def _seed(vlm, prompt, pictures, seed, n):
-  """uint32: a function of the seed, the request and the number of the sample, as of any answer."""
+def _seeds(vlm, prompt, pictures, seed, samples):
+  """uint32 [samples]: a function of the seed, the request and the number of the sample."""
   limits = inputs.model_limits(vlm.config)
-  prompt, = prompt_input.as_list(prompt)
   packed = inputs.pack_requests([prompt], [pictures], vlm.tokenizer, limits)
-  return inputs.seeds(packed.digests, [seed], n + 1)[n]
+  return inputs.seeds(packed.digests, [seed], samples)

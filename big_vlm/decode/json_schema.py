@@ -39,11 +39,6 @@ def language(schema):
     raise ValueError("The schema nests too deep.") from None
 
 
-def anything():
-  """The language of JSON objects, nested to MAX_DEPTH."""
-  return _object(_any(MAX_DEPTH - 1))
-
-
 def _any(depth):
   nodes = tuple(_SIMPLE[t] for t in ("string", "number", "boolean", "null"))
   if depth:

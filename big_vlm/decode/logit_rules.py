@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from big_vlm import inputs
 from big_vlm.decode import answers
 
 
@@ -23,6 +24,11 @@ class LogitRules:
   bias: jax.Array | None = None  # float32 [V], added
   # (tokens [R, N], length [R], logits [R, V]) -> logits
   processor: Callable | None = flax.struct.field(pytree_node=False, default=None)
+
+  def repeat(self, count):
+    """The rules of `count` requests for each one."""
+    return self if self.prompt is None else self.replace(
+        prompt=np.repeat(self.prompt, count, axis=0))
 
   def change(self, logits, tokens, length):
     """Logits [R, V] after the rules that are no bans; the first `length` [R] of tokens [R, N] are
@@ -69,9 +75,15 @@ def check(config):
 
 
 def used(config):
-  """Whether a GenerationConfig has a rule."""
-  return bool(config.min_new_tokens or config.repetition_penalty != 1 or config.logit_bias
-              or config.logits_processor)
+  """[name] of the rules that a GenerationConfig has."""
+  return ["min_new_tokens"] * bool(config.min_new_tokens) + changes(config)
+
+
+def changes(config):
+  """[name] of those that do more than forbid a stop: scores would be of their logits."""
+  return [name for name, given in (("repetition_penalty", config.repetition_penalty != 1),
+                                   ("logit_bias", config.logit_bias),
+                                   ("logits_processor", config.logits_processor)) if given]
 
 
 def of(config, prompts, rows, tokenizer, vocab_size):
@@ -90,7 +102,7 @@ def of(config, prompts, rows, tokenizer, vocab_size):
       raise ValueError("logit_bias leaves no token that an answer may have.")
   if config.repetition_penalty != 1:
     penalty, longest = float(config.repetition_penalty), max(map(len, prompts))
-    prompt = np.full((rows, max(16, 1 << (longest - 1).bit_length())), -1, np.int32)
+    prompt = np.full((rows, inputs.bucket(max(longest, 16))), -1, np.int32)
     for i, ids in enumerate(prompts):
       prompt[i, :len(ids)] = ids
   return LogitRules(np.int32(config.min_new_tokens), penalty, prompt, bias, config.logits_processor)

@@ -83,10 +83,7 @@ class GenerationSession:
     if self.stops.texts and not tokenizer:
       raise ValueError(f"stop={self.stops.texts[0]!r} is a string, but the model came without a "
                        "tokenizer: give the ids of tokens that end an answer.")
-    changed = [name for name, off in (("repetition_penalty", 1), ("logit_bias", None),
-                                      ("logits_processor", None))
-               if getattr(config, name) != off]
-    if changed and not isinstance(self.search, Sample):
+    if (changed := logit_rules.changes(config)) and not isinstance(self.search, Sample):
       raise ValueError(f"{changed[0]} is for 'greedy' and the samplers that draw; the score of "
                        f"{config.sampler!r} would be of other probabilities than the model's.")
     if self.stops.texts and not isinstance(self.search, Sample):
@@ -113,7 +110,7 @@ class GenerationSession:
     return (self.structure or {}).get("choices")
 
   @functools.cached_property
-  def rules(self):
+  def automaton(self):
     """The TokenAutomaton of a grammar that is a regex or a JSON schema; None of others."""
     if not self.structure or self.choices:
       return None
@@ -164,9 +161,10 @@ class GenerationSession:
 
   def check_room(self, limit, what):
     """Raises ValueError where a grammar's answers need more tokens than `what` has room for."""
-    if self.rules and limit < self.rules.least:
-      raise ValueError(f"The shortest answer of the grammar has {self.rules.least} tokens, its end "
-                       f"included, and {what} has room for {limit}: raise max_new_tokens.")
+    least = self.automaton.least if self.automaton else 0
+    if limit < least:
+      raise ValueError(f"The shortest answer of the grammar has {least} tokens, its end included, "
+                       f"and {what} has room for {limit}: raise max_new_tokens.")
 
   def prompt_text(self, prompt):
     """A prompt, str or ids, as text, with the separator that the model read."""
@@ -214,18 +212,16 @@ class GenerationSession:
     stops = np.full(inputs.bucket(max(len(ids), 1)), -1, np.int32)
     stops[:len(ids)] = ids
     fsm = batch.fsm and grammar.Grammar(np.repeat(batch.fsm.edges, self.samples, axis=0))
-    own = batch.logit_rules
-    if own is not None and own.prompt is not None:
-      own = own.replace(prompt=np.repeat(own.prompt, self.samples, axis=0))
+    own = batch.logit_rules and batch.logit_rules.repeat(self.samples)
     request = Request(seed=batch.seeds, limit=np.repeat(batch.limit, self.samples), stops=stops,
                       grammar=fsm, no_repeat_ngram=self._config.no_repeat_ngram, logit_rules=own)
     args = (self._model, self._params, batch.arrays, request, self.search)
     sizes = dict(new=batch.new, repeat=self.samples,
                  cache_dtype=self._config.cache_dtype or self._model.config.llm.dtype)
-    if self.rules:
+    if self.automaton:
       rows = structured.BatchMatcher(len(request.limit), self._limits.vocab_size)
       for row, limit in enumerate(request.limit):
-        rows.put(row, self.rules, limit)
+        rows.put(row, self.automaton, limit)
       states = decode_by_masks(*args, rows.masks, **sizes)
     else:
       states = decode(*args, **sizes, every=every)

@@ -126,16 +126,16 @@ class Slots:
     everywhere = jax.sharding.NamedSharding(self._mesh, jax.sharding.PartitionSpec())
     self._state, self._cache = jax.jit(empty, out_shardings=everywhere)()
 
-  def admit(self, slot, batch, sampler, rules=None):
+  def admit(self, slot, batch, sampler, automaton=None):
     """Prefills a session.Batch of one request, whose room for new tokens is N, into a slot; its
-    first token is there afterwards. sampler: as row_numbers() takes it. rules: the TokenAutomaton
-    of its grammar. Raises ValueError for another room."""
+    first token is there afterwards. sampler: as row_numbers() takes it. automaton: that of its
+    grammar. Raises ValueError for another room."""
     if batch.new != self._new:
       raise ValueError(f"The batch has room for {batch.new} new tokens, the slots for {self._new}.")
     temperature, p = row_numbers(sampler)
     each = lambda x: np.full(self._rows, x, np.float32)
     first = structured.BatchMatcher(self._rows, self._model.config.llm.vocab_size)
-    first.put(0, rules, batch.limit[0])
+    first.put(0, automaton, batch.limit[0])
     request = Request(np.resize(batch.seeds, self._rows), batch.limit, self._stops, first.masks())
     state, (cache, _) = generate.prefill()(
         self._model, self._params, batch.arrays, request, RowSample(each(temperature), each(p)),
@@ -143,7 +143,7 @@ class Slots:
     self._state, self._cache = _insert()(self._state, self._cache, np.int32(slot), state, cache)
     self._seed[slot], self._limit[slot] = batch.seeds[0], batch.limit[0]
     self._temperature[slot], self._p[slot] = temperature, p
-    self._grammars.put(slot, rules, batch.limit[0])
+    self._grammars.put(slot, automaton, batch.limit[0])
 
   def advance(self, finished, masked=False):
     """One token more of each answer; finished: bool [R], answers that end here. masked: by the

@@ -33,7 +33,7 @@ def decode(vlm, requests, order, count=3):
       slot = next(i for i in range(count) if i not in running)
       prompt, image, config = requests[waiting[0]]
       session, batch = batch_of(vlm, prompt, image, **config)
-      at.admit(slot, batch, session.search, session.rules)
+      at.admit(slot, batch, session.search, session.automaton)
       running[slot] = waiting.pop(0)
     state = at.fetch()
     for slot in [s for s in running if state.finished[s]]:

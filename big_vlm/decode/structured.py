@@ -218,18 +218,18 @@ def _relax(distance, source, target):
 class Matcher:
   """One answer: what may come next."""
 
-  def __init__(self, rules, limit):
-    self._rules, self._left, self._state = rules, int(limit), 0
+  def __init__(self, automaton, limit):
+    self._automaton, self._left, self._state = automaton, int(limit), 0
 
   def take(self, tokens):
     """Tokens that were written since the last call."""
     for token in tokens:
-      self._state = self._rules.step(self._state, int(token))
+      self._state = self._automaton.step(self._state, int(token))
       self._left -= 1
 
   def mask(self):
     """uint32 [W]."""
-    return self._rules.mask(self._state, self._left)
+    return self._automaton.mask(self._state, self._left)
 
 
 class BatchMatcher:
@@ -242,9 +242,9 @@ class BatchMatcher:
   def __bool__(self):
     return any(self._rows)
 
-  def put(self, row, rules, limit):
-    """Begins an answer of at most `limit` tokens; rules: its TokenAutomaton, None: it is free."""
-    self._rows[row] = Matcher(rules, limit) if rules and limit > 0 else None
+  def put(self, row, automaton, limit):
+    """Begins an answer of at most `limit` tokens; automaton: of its grammar, None: it is free."""
+    self._rows[row] = Matcher(automaton, limit) if automaton and limit > 0 else None
     self._taken[row] = 0
 
   def masks(self, state=None):

@@ -57,7 +57,7 @@ TOKENIZER = {
     r"do_lower_case|add_prefix_space|keep_accents": (False,), _NAMES: ANY}
 # A PaliGemma's processor sets both itself, whatever the file says.
 TEXT_TOKENIZER = {r"add_bos_token": (True,), r"add_eos_token": (False,), **TOKENIZER}
-# SigLIP's rows are made here as big_vision makes them; embed(normalize=) has transformers' way too.
+# SigLIP's rows are made here as big_vision makes them; embed(spelling=) has transformers' too.
 TOWER_TOKENIZER = {r"do_lower_case|add_(bos|eos)_token|sp_model_kwargs": ANY, **TOKENIZER}
 IMAGES = {
     r"do_(resize|rescale|normalize)": (True,), r"do_(center_crop|pad)": (False,),

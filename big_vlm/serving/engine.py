@@ -141,7 +141,7 @@ class Engine:
     vlm, tokens = self._vlm, self.prompt_tokens(prompt, images)
     session = GenerationSession(vlm.model, vlm.params, vlm.tokenizer, config)
     row_numbers(session.search)
-    if config.grammar and not session.rules:
+    if config.grammar and not session.automaton:
       raise ValueError(f"The grammar {config.grammar!r:.60} is not for requests that share a "
                        "batch: a JSON schema or a regex is.")
     batch, = session.batches([prompt], [list(images)], vlm.mesh, room=self._new)
@@ -228,7 +228,7 @@ class Engine:
     if free is None or (job := self._next()) is None:
       return
     self._running[free] = job
-    self._slots.admit(free, job.batch, job.session.search, job.session.rules)
+    self._slots.admit(free, job.batch, job.session.search, job.session.automaton)
     job.batch = None  # its pixels
     self.stats["prefills"] += 1
     self.stats["prompt_tokens"] += job.prompt_tokens
