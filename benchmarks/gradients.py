@@ -21,8 +21,7 @@ from big_vlm import trees
 from big_vlm.checkpoints import hf
 from big_vlm.checkpoints.checkpoint import Checkpoint, from_array
 from big_vlm.families import paligemma
-from big_vlm.training import losses
-from big_vlm.training import step as steps
+from big_vlm.training import losses, next_token
 
 # The gradient of a key's bias is 0, because the bias adds the same to all logits of a query; only
 # rounding errors remain. They are compared with FLOOR of the largest entry of all leaves; the
@@ -36,7 +35,7 @@ def ours(source, batch):
   params = trees.nested({n: np.asarray(x.read(()), np.float32) for n, x in source.leaves.items()})
   weights = losses.token_weights(batch["mask_loss"][:, 1:])
   loss, grads = jax.jit(jax.value_and_grad(
-      lambda p: steps.loss_fn(model, p, batch, weights, jax.random.key(0))))(params)
+      lambda p: next_token.loss_fn(model, p, batch, weights, jax.random.key(0))))(params)
   return float(loss), {n: np.asarray(x) for n, x in zip(trees.names(grads), jax.tree.leaves(grads))}
 
 

@@ -1,6 +1,9 @@
 """START HERE: what a batch is. Everything before it is numpy (pp, data), everything after is JAX.
 
-The sequence that the language model sees is `image tokens | text`, and a text row is
+Two towers, as SigLIP's, take pairs: "image" [B, H, W, 3] and "text" [B, T], pieces, eos and padding
+up to the text tower's length (pp/ops_text.py, pair_layout).
+
+The sequence that a language model sees is `image tokens | text`, and a text row is
 
     text        BOS answer en how many ? \\n   three EOS PAD PAD
     mask_ar      0    0    0   0   0  0  0     1    1   1   1    0: sees all of its block, 1: causal
@@ -22,26 +25,30 @@ each other, and each has positions from 0 on (data/packing.py).
 """
 import numpy as np
 
-# key: (axes, dtypes, needed for training, needed for evaluation). B batch, F frames or several
-# images of one example, T text length. uint8 images become [-1, 1] floats on the device.
+# key: (axes, dtypes, where it is needed: in training, in evaluation, in pairs for two towers).
+# B batch, F frames or several images of one example, T text length. uint8 images become [-1, 1]
+# floats on the device.
 BATCH = {
-    "image": (("BHWC", "BFHWC"), (np.uint8, np.float32), False, False),
-    "text": (("BT",), (np.int32,), True, True),
-    "mask_ar": (("BT",), (np.int32,), True, True),
-    "mask_loss": (("BT",), (np.int32,), True, False),
-    "mask_input": (("BT",), (np.int32,), False, True),
-    "segment": (("BT",), (np.int32,), False, False),
-    "image_segment": (("BF",), (np.int32,), False, False),
-    "_mask": (("B",), (np.bool_,), False, True),  # False: a padding row of the last batch
+    "image": (("BHWC", "BFHWC"), (np.uint8, np.float32), "pairs"),
+    "text": (("BT",), (np.int32,), "train eval pairs"),
+    "mask_ar": (("BT",), (np.int32,), "train eval"),
+    "mask_loss": (("BT",), (np.int32,), "train"),
+    "mask_input": (("BT",), (np.int32,), "eval"),
+    "segment": (("BT",), (np.int32,), ""),
+    "image_segment": (("BF",), (np.int32,), ""),
+    "_mask": (("B",), (np.bool_,), "eval"),  # False: a padding row of the last batch
 }
 
 
-def check_batch(batch, train, vocab_size=None):
-  """Raises one ValueError that lists every way in which batch breaks the table above."""
+def check_batch(batch, train, vocab_size=None, pairs=False):
+  """Raises one ValueError that lists every way in which batch breaks the table above; pairs: of
+  one image and one text each."""
   problems, sizes = [], {}
-  for key, (axes, dtypes, in_train, in_eval) in BATCH.items():
+  use = "pairs" if pairs else "train" if train else "eval"
+  for key, (axes, dtypes, needed) in BATCH.items():
+    axes = axes[:1] if pairs else axes
     if key not in batch:
-      if in_train if train else in_eval:
+      if use in needed.split():
         problems.append(f"{key!r} is missing; there are {', '.join(sorted(batch))}")
       continue
     x = batch[key]

@@ -9,7 +9,8 @@ from big_vlm import files, metric_writer
 def plot(workdir):
   """Draws metrics.jsonl as training.png (loss, learning rate, evaluations); returns its path.
 
-  The loss of validation data, that of perplexity's evals, is drawn over that of the training.
+  The loss of validation data, that of evals of perplexity and sigmoid, is drawn over that of the
+  training.
   """
   rows = metric_writer.read_metrics(epath.Path(workdir) / "metrics.jsonl")
   series = {}
@@ -20,7 +21,7 @@ def plot(workdir):
             "evaluation, 0 to 1": [], "evaluation, other scales": []}
   for name in sorted(n for n in series if "/" in n and not n.startswith("examples/")):
     fraction = max(value for _, value in series[name]) <= 1
-    panel = "loss" if name.endswith("/nll") else (
+    panel = "loss" if name.endswith(("/nll", "/loss")) else (
         "evaluation, 0 to 1" if fraction else "evaluation, other scales")
     if not name.endswith(("/nll_per_token", "/perplexity")):  # the same curve on other scales
       panels[panel].append(name)

@@ -14,11 +14,12 @@ def train(**changes):
   c = ml_collections.ConfigDict(dict(
       seed=0,
       # dtype of activations; "auto": bfloat16 on TPU and GPU, float32 on a CPU. Trainable
-      # parameters are float32 always. img and llm have remat: a row of layers.REMAT.
-      model=dict(img={}, llm={}, dtype="auto"),
-      # Initial parameters, as big_vlm.from_preset takes them: a whole model, or img and llm
+      # parameters are float32 always. txt: the text tower that SigLIP has in the place of llm. Each
+      # of the three has remat: a row of layers.REMAT.
+      model=dict(img={}, llm={}, txt={}, dtype="auto"),
+      # Initial parameters, as big_vlm.from_preset takes them: a whole model, or img, llm and txt
       # separately (SigLIP and Gemma; the projector is randomly initialized). Empty: from the seed.
-      init=dict(model="", img="", llm=""),
+      init=dict(model="", img="", llm="", txt=""),
       resume="",  # workdir of another run, to resume with its optimizer state and step
       tokenizer="",  # of all pipelines, e.g. "gemma(tokensets=('loc', 'seg'))"
       # tokens of prompt and answer that the model reads; evals may have a prompt_len of their own
@@ -35,8 +36,10 @@ def train(**changes):
       input=dict(mixture=[], batch_size=32, packing="none", row_examples=4, workers=0, threads=2,
                  memory_gb=2., on_error="raise"),
       **durations("total"),
-      # loss_normalization: "example" (each weighs the same) or "token"; see training/losses.py
-      loss=dict(loss_normalization="example", label_smoothing=0., z_loss=0.),
+      # name: "next_token", or "sigmoid" for two towers, see training/objectives.py, which has no
+      # other arguments. loss_normalization: "example" (each weighs the same) or "token"; see
+      # training/losses.py
+      loss=dict(name="next_token", loss_normalization="example", label_smoothing=0., z_loss=0.),
       grad_accum_steps=1,  # parts of the batch that go through the model one after the other
       # schedule and mults: (regex over parameter names, value), the first that matches counts; a
       # schedule of None freezes. ema: 0.9999 averages the parameters. See big_vlm/training/optim.py

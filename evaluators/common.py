@@ -9,6 +9,7 @@ and optionally
   check(**args)   raises ValueError for arguments that make no sense
   likelihoods(model, params, batch) and row(...)   for a type that reads given answers, not decodes
   submission(predictions, **args)   the JSON value that a test server takes
+  PAIRS     True for a type whose batches are pairs of an image and a text, for two towers
 The type `mean`, which has no predictions, is evaluators/mean.py. A type of one's own is the path of
 such a module, type="my.metrics".
 """
@@ -25,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from big_vlm import distributed, files, inputs, sharding
+from big_vlm import distributed, embedding, files, inputs, sharding
 from big_vlm.batch import check_batch
 from big_vlm.data import mixture, source
 from big_vlm.decode import samplers, structured
@@ -46,7 +47,7 @@ from pp.tokenizer import get_tokenizer
 EVALUATOR_TYPES = {name: f"evaluators.{name}" for name in (
     "exact_match", "classification", "label_list", "numbers", "json", "vqa", "caption", "counting",
     "detection", "segmentation", "text_spotting", "tables", "sequence_error", "perplexity",
-    "submission")}
+    "sigmoid", "submission")}
 
 
 def evaluators(config, model, tokenizer, mesh, run=None):
@@ -279,6 +280,10 @@ class Evaluator:
                             self._decode)
 
   def _check_batch(self, device, host):
+    if getattr(self._module, "PAIRS", False):
+      embedding.check_pair(self._model.config)
+      return check_batch(device, train=False, vocab_size=self._model.config.txt.vocab_size,
+                         pairs=True)
     check_batch(device, train=self._reads,
                 vocab_size=inputs.model_limits(self._model.config).vocab_size)
     if not self._reads:

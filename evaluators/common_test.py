@@ -13,7 +13,7 @@ from big_vlm import sharding
 from big_vlm.data import mixture, source
 from big_vlm.decode import session
 from big_vlm.families import paligemma
-from big_vlm.training import step as steps
+from big_vlm.training import next_token
 from big_vlm.vlm import VLM
 from configs import digits
 from evaluators import common
@@ -177,7 +177,7 @@ def test_perplexity_is_the_loss_of_a_training(config, model_and_params, mesh1):
     got = whole.predict(params)
   metrics = whole.score(got)
   mask = seen["mask_loss"][:, 1:].astype(np.float32)
-  loss = jax.jit(steps.loss_fn, static_argnums=0)(
+  loss = jax.jit(next_token.loss_fn, static_argnums=0)(
       model, params, seen, mask / mask.sum(1, keepdims=True) / 8, jax.random.key(0))
   np.testing.assert_allclose(metrics["ocr/pplx/nll"], loss, rtol=1e-5)
   first = got[0]

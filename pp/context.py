@@ -21,6 +21,7 @@ class Context:
   image_size: int | None = None  # pixels of a side
   train: bool = True  # rows have the suffix, with one token more, which is predicted only
   image: bool = True  # False: the model is text-only
+  pad_token: int | None = None  # of a text tower, which reads it too
 
   @property
   def row_len(self):

@@ -79,7 +79,11 @@ class Registry(dict):
   def fact(self, text, name, default=None):
     """A fact of the call `text`, a name or "name(literal, key=literal)"; see register()."""
     fact = self._facts.get(parse_call(text)[0], {}).get(name, default)
-    return fact(self.arguments(text)) if callable(fact) else fact
+    if not callable(fact):
+      return fact
+    bound = self.bind(text, partial=True)  # what only a context gives decides no fact
+    bound.apply_defaults()
+    return fact(bound.arguments)
 
   def may_be_random(self, name):
     """Whether what `name` makes can draw from a generator, given the right arguments."""
@@ -96,8 +100,9 @@ class Registry(dict):
     bound.apply_defaults()
     return bound.arguments
 
-  def bind(self, text, context=None):
-    """The call `text` as inspect.BoundArguments; ValueError if it does not fit."""
+  def bind(self, text, context=None, partial=False):
+    """The call `text` as inspect.BoundArguments; ValueError if it does not fit. partial: required
+    arguments may be missing."""
     name, args, kwargs = parse_call(text)
     if name in self._instead:
       raise ValueError(f"The {self.what} {name!r} of big_vision does not exist here. Write "
@@ -107,7 +112,8 @@ class Registry(dict):
     try:
       given = signature.bind_partial(*args, **kwargs).arguments
       taken = {p: getattr(context, f, None) for p, f in takes.items() if p not in given}
-      return signature.bind(*args, **kwargs, **{p: v for p, v in taken.items() if v is not None})
+      bind = signature.bind_partial if partial else signature.bind
+      return bind(*args, **kwargs, **{p: v for p, v in taken.items() if v is not None})
     except TypeError as e:
       unknown = [k for k in kwargs if k not in signature.parameters]
       hint = near_miss(unknown[0], signature.parameters) if unknown else ""

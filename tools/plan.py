@@ -33,7 +33,7 @@ def plan(config, topology=None, device=None, devices=1, text_len=None, num_image
   if bool(topology) == bool(device):
     raise ValueError("Give either --topology, such as v5e:16x16, or --device, such as h100 or cpu.")
   target = dict(topology=topology) if topology else dict(device=device, count=devices)
-  sample = None if text_len or num_images else sample_of(config)
+  sample = None if text_len or num_images or config.model.txt else sample_of(config)
   if sample and config.input.packing != "none":
     text_len, num_images = sample.text_len, sample.images
   target |= dict(text_len=text_length(config) if text_len is None else text_len,
@@ -112,11 +112,11 @@ def real_share(sample, result):
 
 
 def text_length(config):
-  """Text tokens that the model reads, from config.text_len."""
-  if not config.get("text_len"):
-    raise ValueError("config.text_len is not set, so the plan does not know how long the text is: "
-                     "give --text_len N or --config.text_len=N, the tokens that the model reads.")
-  return config.text_len
+  """Text tokens that the model reads: a text tower's, or config.text_len."""
+  if length := mixture.context_of(config).text_len:
+    return length
+  raise ValueError("config.text_len is not set, so the plan does not know how long the text is: "
+                   "give --text_len N or --config.text_len=N, the tokens that the model reads.")
 
 
 def image_count(config):
@@ -149,7 +149,7 @@ def changed(config, changes):
 
 def remat(config, row):
   """{key: row} for each part of the model."""
-  return {f"model.{part}.remat": row for part in ("img", "llm") if config.model[part]}
+  return {f"model.{part}.remat": row for part in ("img", "llm", "txt") if config.model[part]}
 
 
 def other_mesh(result):

@@ -17,7 +17,7 @@ with epy.lazy_imports(error_callback="pip install 'big_vlm[train]'"):  # slow to
 
 GRACE = 20  # seconds that a worker lives after SIGTERM
 AHEAD = 8  # batches that the threads of each worker prefetch at most
-KEPT = ("_id", "_source", "_skipped")  # keys of the loader that stay in a batch
+KEPT = ("_id", "_source", "_skipped", "_cut")  # keys of the loader that stay in a batch
 ENDLESS = 2**53  # elements: Grain divides this number as a float, which is exact up to here
 
 

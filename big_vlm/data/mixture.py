@@ -35,10 +35,18 @@ def context_of(config):
   Imports the modules of config.pp_modules first, whose ops the pipelines may have.
   """
   builder.import_modules(config.get("pp_modules") or ())
-  from big_vlm.families import TOWER_VARIANTS  # here: worker processes import this file
-  img = config.model.img or {}
-  size = img.get("image_size") or (img and TOWER_VARIANTS[img["variant"]].image_size) or None
-  return Context(config.tokenizer or None, config.get("text_len"), size, image=bool(img))
+  from big_vlm import families  # here: worker processes import this file
+  img, txt = config.model.img or {}, config.model.get("txt")
+  size = img.get("image_size") or (
+      img and families.TOWER_VARIANTS[img["variant"]].image_size) or None
+  length, pad = config.get("text_len"), None
+  if txt:
+    tower = families.text.config(**{k: v for k, v in txt.items() if k != "dtype"})
+    if length not in (None, tower.length):
+      raise ValueError(f"config.text_len={length}, but the text tower reads {tower.length} tokens: "
+                       "leave text_len out, or give model.txt.length.")
+    length, pad = tower.length, tower.pad_token
+  return Context(config.tokenizer or None, length, size, image=bool(img), pad_token=pad)
 
 
 class Mixture:

@@ -37,6 +37,7 @@ class Layout:
   row_examples: int = 1
   image_size: int | None = None
   image_tokens: int = 0  # of an image
+  pairs: bool = False  # of two towers, which read padding too
 
   @property
   def rows(self):
@@ -127,6 +128,9 @@ class Layout:
     """(tokens that the model reads of these rows, how many of them are not padding)."""
     rows, length = len(batch["text"]), batch["text"].shape[1] - 1
     slots = image_slots(batch)
+    if self.pairs:
+      total = rows * (length + 1 + slots * self.image_tokens)
+      return total, total
     if "segment" in batch:
       real = (batch["segment"][:, :-1] > 0).sum()
       real += (batch.get("image_segment", np.zeros(0)) > 0).sum() * self.image_tokens
@@ -158,8 +162,9 @@ def of_config(config):
   from big_vlm.families import paligemma  # here: worker processes import this file
   size, model = config.input.batch_size, config.model.to_dict()
   model = paligemma.config(**model | {"dtype": "float32"})
+  tokens = model.img and (model.img.patches if model.txt else model.img.tokens)
   return Layout(size, config.input.packing, size // rows(config),
-                model.img and model.img.image_size, model.img.tokens if model.img else 0)
+                model.img and model.img.image_size, tokens or 0, bool(model.txt))
 
 
 def rows(config):

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from big_vlm.batch import check_batch
 from big_vlm.data import loader, packing
 from big_vlm.families import paligemma
-from big_vlm.training import losses
-from big_vlm.training import step as steps
+from big_vlm.training import losses, next_token
 from pp import text_layout
 
 SIZE, TEXT = 16, 24  # pixels, tokens of a row
@@ -58,7 +57,7 @@ MODELS = {
 @functools.cache
 def jitted(model):
   make = jax.jit(lambda: paligemma.init_params(model, jax.random.key(0)))
-  loss = jax.jit(jax.value_and_grad(lambda params, batch, weights: steps.loss_fn(
+  loss = jax.jit(jax.value_and_grad(lambda params, batch, weights: next_token.loss_fn(
       model, params, batch, weights, jax.random.key(0))))
   return make(), loss
 

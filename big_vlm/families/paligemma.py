@@ -54,13 +54,12 @@ def config(img=None, llm=None, dtype="float32", txt=None):
 
   With a text tower the image tower pools by default.
   """
-  llm = llm and variants.config(families.DECODER_VARIANTS, "decoder variant",
-                                **{"dtype": dtype, **llm})
-  txt = txt and variants.config(families.TEXT_VARIANTS, "text tower variant",
-                                **{"dtype": dtype, **txt})
+  of = lambda table, what, part, **more: variants.config(
+      table, what, **{"dtype": dtype, **more, **part}) if part else None
+  llm = of(families.DECODER_VARIANTS, "decoder variant", llm)
+  txt = of(families.TEXT_VARIANTS, "text tower variant", txt)
   more = {"out_width": llm.width} if llm else {"pool": "map"} if txt else {}
-  img = img and variants.config(families.TOWER_VARIANTS, "ViT variant",
-                                **{"dtype": dtype, **more, **img})
+  img = of(families.TOWER_VARIANTS, "ViT variant", img, **more)
   return PaliGemmaConfig(img, llm, txt)
 
 
@@ -146,6 +145,7 @@ def part(name):
   """The part of the model that a leaf belongs to, for a person: "decoder adapters"."""
   parameter, _, rest = families.locate(name) or (name, None, "")
   part = {"img/head/": "projector", "img/": "tower", "txt/": "text tower", "llm/": "decoder"}
+  part |= dict.fromkeys(families.LOGIT, "scale and bias of the logits")
   found = next((what for start, what in part.items() if parameter.startswith(start)), "other")
   return found + (" adapters" if rest.startswith("lora_") else "")
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from big_vlm import sharding
-from big_vlm.training import losses, optim
+from big_vlm.training import losses, optim, sigmoid
 
 GIB = 2**30
 
@@ -28,18 +28,29 @@ def static(s, batch, grad_accum_steps=1):
       lambda x, place: stored(place.shard_shape(x.shape), x.dtype), tree, where)))
   trained, _ = optim.partition(s.shapes.params, s.optimizer.trainable)
   placed, _ = optim.partition(s.shardings.params, s.optimizer.trainable)
-  vocab = getattr(s.model.config.llm, "vocab_size", 0)
-  rows, length = batch["text"].shape[0] // grad_accum_steps, batch["text"].shape[1] - 1
-  local = -(-rows // sharding.batch_rows(s.mesh))
   rest = s.shapes.replace(params=None), s.shardings.replace(params=None)
   return {
       "parameters": of(s.shapes.params, s.shardings.params),
       "optimizer state": of(*rest),
       "gradients": of(trained, placed),
-      "logits of a chunk": stored((local * losses.chunk_size(rows, length), vocab), jnp.float32),
+      **_of_loss(s, batch, grad_accum_steps),
       "batch": sum(stored((x.shape[0] // sharding.batch_rows(s.mesh), *x.shape[1:]), x.dtype)
                    for x in batch.values()),
   }
+
+
+def _of_loss(s, batch, grad_accum_steps):
+  """{part: bytes} of the logits that exist at once; of two towers, of the vectors too."""
+  rows, length = batch["text"].shape
+  devices = sharding.batch_rows(s.mesh)
+  if c := s.model.config.txt:
+    local, block = rows // devices, sigmoid.chunk_size(rows // devices, devices)
+    vectors = stored((6, local, c.out_width or c.width), jnp.float32)
+    return {"vectors and their gradients": vectors,
+            "logits of a chunk": stored((block, block), jnp.float32)}
+  rows, vocab = rows // grad_accum_steps, getattr(s.model.config.llm, "vocab_size", 0)
+  local = -(-rows // devices) * losses.chunk_size(rows, length - 1)
+  return {"logits of a chunk": stored((local, vocab), jnp.float32)}
 
 
 def stored(shape, dtype):

@@ -9,6 +9,7 @@ from big_vlm import compilation, sharding
 from big_vlm.batch import check_batch
 from big_vlm.data import loader, packing
 from big_vlm.planning import devices, flops
+from big_vlm.training import optim
 
 
 class Finished(NamedTuple):
@@ -42,7 +43,9 @@ def run(setup, state, batches, progress, guard, *, first, total, layout,
     batch, host = loader.split_batch(progress.wait(batches))
     batch = layout.cut(batch)
     if step == first + 1:
-      check_batch(batch, train=True, vocab_size=setup.model.config.llm.vocab_size)
+      model = setup.model.config
+      check_batch(batch, train=True, vocab_size=(model.llm or model.txt).vocab_size,
+                  pairs=model.llm is None)
     shape = tuple(sorted((key, x.shape) for key, x in batch.items()))
     new = shape not in work
     if new:
@@ -71,5 +74,6 @@ def _work(setup, batch, layout):
   each = layout.row_examples
   length, images = (batch["text"].shape[1] - 1) / each, packing.image_slots(batch) / each
   device = devices.of_kind(jax.devices()[0].device_kind)
-  return dict(flops=layout.batch_size * flops.per_example(setup.model.config, length, images),
-              peak=device and device.flops * setup.mesh.size)
+  example = flops.per_example(setup.model.config, length, images, layout.batch_size,
+                              optim.frozen_towers(setup.optimizer))
+  return dict(flops=layout.batch_size * example, peak=device and device.flops * setup.mesh.size)

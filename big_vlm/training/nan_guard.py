@@ -11,8 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from big_vlm import distributed, families, sharding, trees
-from big_vlm.training import losses, optim
-from big_vlm.training import step as steps
+from big_vlm.training import objectives, optim
 
 LAG = 2  # steps under way before the guard looks at the oldest: the device never waits
 ADVICE = ("Nothing was saved since; the last checkpoint is intact. What mostly helps: a lower "
@@ -24,7 +23,7 @@ class NaNGuard:
   """Looks at the metrics of steps once they are there; raises for the first that is not finite."""
 
   def __init__(self, setup, seed, loss, advice=ADVICE):
-    """setup: a TrainSetup; loss: the config's, as make_train_step takes it; advice: the end of the
+    """setup: a TrainSetup; loss: the config's, as objectives.make takes it; advice: the end of the
     error."""
     self._setup, self._seed, self._loss, self._advice = setup, seed, loss, advice
     self._pending = collections.deque()
@@ -74,33 +73,13 @@ def explain(setup, state, batch, step, seed, loss):
 
 def first_bad(setup, params, batch, step, seed, loss):
   """{"where": the first non-finite value of a step, "rows": [row of the batch]}."""
-  model, normalization = setup.model, loss.pop("loss_normalization", "example")
+  objective = objectives.make(setup.model, **loss)
   if bad := _bad_leaves(jax.jit(_leaf_flags)(params)):
     name = min(bad)
     return {"where": _named("parameter", name, bad[name]), "rows": []}
   rng = jax.random.fold_in(jax.random.key(seed), step - 1)
-
-  def weights(batch):
-    return losses.batch_weights(batch, normalization)
-
-  def images(params, batch):
-    return _row_flags(model.apply({"params": params}, batch["image"], method="embed_image"))
-
-  def hidden(params, batch):
-    return steps.hidden_states(model, params, batch, rng)
-
-  def each_loss(params, batch):
-    logits = lambda h: model.apply({"params": params}, h, method="logits")
-    of_row = lambda row: losses.weighted_sum(logits, *jax.tree.map(lambda x: x[None], row), **loss)
-    rows = (hidden(params, batch), batch["text"][:, 1:], weights(batch))
-    return _row_flags(jax.lax.map(of_row, rows))
-
-  stages = [("the hidden states of the language model", lambda *a: _row_flags(hidden(*a))),
-            ("the loss", each_loss)]
-  if "image" in batch:
-    stages.insert(0, ("the image tokens that the image tower makes", images))
-  for where, stage in stages:
-    flags = distributed.fetch(jax.jit(stage)(params, batch))
+  for where, stage in objective.stages(batch, rng):
+    flags = distributed.fetch(jax.jit(lambda *a, stage=stage: _row_flags(stage(*a)))(params, batch))
     if not flags.all():
       return {"where": where, "rows": np.flatnonzero(~flags).tolist()}
 
@@ -108,8 +87,7 @@ def first_bad(setup, params, batch, step, seed, loss):
 
   def of(trainable, params, batch):
     frozen = optim.partition(params, setup.optimizer.trainable)[1]
-    whole = optim.combine(params, trainable, frozen)
-    return steps.loss_fn(model, whole, batch, weights(batch), rng, **loss)
+    return objective.loss(optim.combine(params, trainable, frozen), batch, rng)
   bad = _bad_leaves(jax.jit(lambda *a: _leaf_flags(jax.grad(of)(*a)))(trainable, params, batch))
   return {"where": first_gradient(bad) if bad else
           "not found again with the parameters of the step after", "rows": []}

@@ -207,6 +207,12 @@ def _decay_and_scale(groups):
       lambda params: optax.ScaleByScheduleState(jnp.zeros((), jnp.int32)), update)
 
 
+def frozen_towers(optimizer):
+  """Those of "img/" and "txt/" none of whose parameters train: nothing goes back through them."""
+  return tuple(prefix for prefix in ("img/", "txt/")
+               if not any(name.startswith(prefix) for name in optimizer.trainable))
+
+
 def table(params, optimizer):
   """A table of the parameters: a line for each part of the model and way that it trains."""
   state = jax.eval_shape(optimizer.tx.init, partition(params, optimizer.trainable)[0])

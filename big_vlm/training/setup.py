@@ -13,7 +13,7 @@ from big_vlm.adapt import einsum_hook, lora, quantize
 from big_vlm.checkpoints import load
 from big_vlm.data import mixture, packing
 from big_vlm.families import paligemma
-from big_vlm.training import optim, schedules
+from big_vlm.training import objectives, optim, schedules
 from big_vlm.training import step as steps
 from pp.names import check_names, new_name
 
@@ -40,6 +40,7 @@ def make(config, devices=None, note=print):
   """
   if old := [name for name in config if new_name(name, config)]:
     raise ValueError(f"config.{old[0]} is now config.{new_name(old[0], config)}.")
+  objectives.check(config)
   mesh, horizon = sharding.make_mesh(config.mesh.to_dict(), devices), horizon_of(config)
   parts, rows = sharding.batch_rows(mesh) * config.grad_accum_steps, packing.rows(config)
   if rows % parts:
@@ -57,7 +58,6 @@ def make(config, devices=None, note=print):
   shapes = jax.eval_shape(lambda p: steps.start(p, optimizer), params)
   shardings = sharding.state_sharding(
       mesh, shapes, sharding.tree_sharding(mesh, params, config.sharding, note=note))
-  check_names(config.loss, ("loss_normalization", "label_smoothing", "z_loss"), "config.loss")
   step = steps.make_train_step(
       model, optimizer, config.seed, grad_accum_steps=config.grad_accum_steps,
       **config.loss.to_dict())

@@ -59,7 +59,11 @@ def parse(arg, **defaults):
   own. defaults: others, or other values of these. A name alone stands for name=True, a value alone
   for res.
   """
-  known = {**DEFAULTS, **defaults}
+  return arguments(arg, {**DEFAULTS, **defaults})
+
+
+def arguments(arg, known):
+  """As parse(), of a config that takes the arguments {name: default} and no others."""
   given = {}
   for part in filter(None, (arg or "").split(",")):
     name, equals, text = part.partition("=")

@@ -21,7 +21,7 @@ import ml_collections
 from big_vlm import families, sharding
 from big_vlm.data import packing
 from big_vlm.planning import devices, flops, memory
-from big_vlm.training import losses, setup
+from big_vlm.training import losses, optim, setup, sigmoid
 from tools.planning import child, program, roofline
 
 # Hz of a generation's matrix units; they turn the compiler's cycles into seconds. The 4 units of a
@@ -60,7 +60,7 @@ def measure(config, topology=None, device=None, count=1, text_len=64, images=1, 
     row, targets = devices.find(device), jax.devices()[:count]
   notes = []
   s = setup.make(config, targets, note=notes.append)
-  batch = batch_shapes(config, s, text_len + 1, images)
+  batch = batch_shapes(config, s, text_len, images)
   state = jax.tree.map(lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where),
                        s.shapes, s.shardings)
   rows = packing.rows(config)
@@ -100,7 +100,7 @@ def measure(config, topology=None, device=None, count=1, text_len=64, images=1, 
   step = sum(map(seconds, costs))
   per_device, each = rows / s.mesh.size, config.input.batch_size // rows
   model_flops = per_device * each * flops.per_example(
-      s.model.config, text_len / each, images / each)
+      s.model.config, text_len / each, images / each, rows, optim.frozen_towers(s.optimizer))
   by_category = dict.fromkeys(program.CATEGORIES, 0.)
   by_place, parts = {}, places(s.model.config)
   for cost in costs:
@@ -138,14 +138,14 @@ def tpu_devices(topology):
                      "v6e:16x16.") from e
 
 
-def batch_shapes(config, s, length, images):
-  """{key: ShapeDtypeStruct} of a training batch on the mesh; the text of a row has `length` tokens,
-  and a row `images` images."""
+def batch_shapes(config, s, text_len, images):
+  """{key: ShapeDtypeStruct} of a training batch on the mesh; the model reads text_len text tokens
+  of a row, and a row has `images` images."""
   rows, where = packing.rows(config), sharding.batch_sharding(s.mesh)
   like = lambda shape, dtype: jax.ShapeDtypeStruct((rows, *shape), dtype, sharding=where)
-  packed = config.input.packing == "pack"
-  keys = (*packing.TEXT_KEYS, *["segment"] * packed)
-  batch = {key: like((length,), jnp.int32) for key in keys}
+  packed, pairs = config.input.packing == "pack", s.model.config.llm is None
+  keys = ("text",) if pairs else (*packing.TEXT_KEYS, *["segment"] * packed)
+  batch = {key: like((text_len + (not pairs),), jnp.int32) for key in keys}
   if s.model.config.img and images:
     side = s.model.config.img.image_size
     frames = (images,) if images > 1 or packed else ()
@@ -170,7 +170,7 @@ def kernel_cycles(config, text_len, images, peak, clock, packed=False):
   def cycles(cost):
     # The first operand is the queries, [B, N, T, H], or [N, T, H] for a batch of 1.
     *many, length, dim = map(int, re.search(r"\[([\d,]+)\]", cost.operands[0])[1].split(","))
-    pairs = length * length if "/img/" in cost.source else seen
+    pairs = length * length if re.search("/(img|txt)/", cost.source) else seen
     backward = re.search("dkv|dq|bwd|backward", cost.name)
     return (2.5 if backward else 1) * 4 * math.prod(many) * pairs * dim / (
         KERNEL_RATE * peak) * clock
@@ -179,10 +179,11 @@ def kernel_cycles(config, text_len, images, peak, clock, packed=False):
 
 def places(config):
   """((part of the model, regex over the names of its operations), ...); the first match counts."""
-  of = {"tower": config.img, "decoder": config.llm}
+  of = {"tower": config.img, "text tower": config.txt, "decoder": config.llm}
   parts = ((f"{part}: {what}", regex) for part, c in of.items() if c
            for what, regex in families.of(c).PLACES)
-  return (*parts, ("head and loss", rf"{losses.LOOP}|logits"), ("embedding", "embedder"))
+  return (*parts, ("head and loss", rf"{losses.LOOP}|{sigmoid.SCOPE}|logits"),
+          ("embedding", "embedder"))
 
 
 def place(source, places):

@@ -1,0 +1,1 @@
+"""SigLIP: pretraining, a text tower for a frozen image tower, fine-tuning on pairs of one's own."""
