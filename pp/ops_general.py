@@ -310,7 +310,7 @@ def _numbered(path, npzkey, sep):
 
 @OPS.register("getidx")
 def getidx(inkey, index_key, outkey=None):
-  """Sets example[outkey or inkey] to example[inkey][example[index_key]]; -1 is the last entry."""
+  """Sets outkey or inkey to `example[inkey][example[index_key]]`; -1 is the last entry."""
   def op(example):
     value, index = example[inkey], np.asarray(example[index_key])
     picked = np.asarray(value)[index] if index.ndim else value[int(index)]

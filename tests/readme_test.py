@@ -8,11 +8,17 @@ import socket
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from PIL import Image
 
 import big_vlm
 from big_vlm.datasets import digits
+from configs.common import train
+from docs import draw_mask
+from evaluators import common
+from pp.builder import get_preprocess_fn
+from pp.registry import OPS
 from tests import commands
 
 PAGES = [commands.ROOT / "README.md", *sorted((commands.ROOT / "docs").glob("*.md"))]
@@ -124,6 +130,7 @@ def test_own_images(project):
   assert "batch.html" in printed and "trained to step 300:" in printed and "overlay" in printed
   assert re.search(r"^config.text_len +32  24 are in my/train.jsonl, line 2, ", printed, re.M)
   assert float(re.findall(r"val/acc ([\d.]+)", printed)[-1]) >= 0.7, printed  # README: 0.76
+  assert "as configured" in bash(*blocks("memory", "bash"), project)
 
 
 def test_a_task_of_the_papers(project):
@@ -198,12 +205,42 @@ def test_before_a_long_run_and_during_it(project):
   assert re.search(r"jax +", printed) and "compiling 1 of at most" in printed
 
 
+def test_batch(capsys):
+  """From the root, as the path of the tokenizer in it says."""
+  exec(*blocks("batch", "python"), {})
+  assert "mask_ar [0 0" in capsys.readouterr().out
+  assert (commands.ROOT / "docs/mask.svg").read_text() == draw_mask.draw()
+
+
+def test_extend(project, monkeypatch):
+  """The op and the metric of the page, and the lines of a config that name them."""
+  op, naming, metric, an_eval = blocks("extend", "python")
+  (project / "my").mkdir(exist_ok=True)
+  (project / "my" / "ops.py").write_text(op)
+  (project / "my" / "metrics.py").write_text(metric)
+  monkeypatch.syspath_prepend(str(project))
+  c = train(tokenizer=f"sp('{commands.ROOT}/big_vlm/digits/tokenizer.model')", text_len=16)
+  c.model.img = dict(image_size=16)
+  said = {"c": c}
+  exec(naming + an_eval.replace("data=...", "data=dict(name='memory', examples=[{}])"), said)
+  mine, = common.evaluators(c, None, c.tokenizer, None)
+  answers = [{"prediction": "a cat", "suffix": "a dog"}, {"prediction": "", "suffix": "two"}]
+  assert mine.score(answers) == {"mine/first_word": 0.5} and mine.in_percent("first_word")
+  try:
+    negative = get_preprocess_fn(said["pp"].replace("|text_layout", ""))
+    image = negative({"image": np.zeros((4, 4, 3), np.uint8)})["image"]
+    assert image.shape == (224, 224, 3) and (image == 255).all()
+  finally:
+    OPS.pop("my.invert")
+
+
 def test_every_block_is_run_above():
   count = {(page.stem, kind): len(blocks(page.stem, kind)) for page in PAGES
            for kind in ("bash", "python", "json")}
   assert {key: n for key, n in count.items() if n} == {
       ("README", "bash"): 3, ("README", "python"): 1, ("use", "python"): 2,
       ("use", "bash"): 1, ("use", "json"): 1, ("compare", "bash"): 1,
+      ("batch", "python"): 1, ("extend", "python"): 4, ("memory", "bash"): 1,
       ("serve", "bash"): 2, ("serve", "python"): 1,
       ("coming_from", "python"): 1,  # in coming_from_test.py
       ("own_data", "bash"): 2, ("own_data", "json"): 1, ("papers", "bash"): 1,
@@ -228,3 +265,25 @@ def test_links_and_folders_are_there():
   folders = re.findall(r"^\| `([\w/.]+)` \|", (commands.ROOT / "docs/code.md").read_text(), re.M)
   assert folders and all((pathlib.Path(commands.ROOT) / name).exists() for name in folders)
   assert len(PAGES[0].read_text().splitlines()) <= 100
+
+
+def test_every_page_is_in_the_book():
+  """Its links and anchors are checked where it is built, by make docs."""
+  listed = re.findall(r"([\w/]+\.md)$", (commands.ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+  assert sorted(listed) == sorted(page.name for page in PAGES[1:])
+
+
+def test_flags_of_commands_in_sentences_are_there():
+  """`--flag` of the tool that a sentence or a block names, as its --help has it."""
+  there = {}
+  for page in PAGES:
+    text = page.read_text().replace("\\\n", " ")
+    for module, rest in re.findall(
+        r"python -m ((?:tools|trainers|evaluators)\.\w+)([^`\n]*)", text):
+      source = commands.ROOT / f"{module.replace('.', '/')}.py"
+      there[module] = there.get(module) or {
+          name for path in (source, commands.ROOT / "big_vlm/cli.py",
+                            *source.parent.glob(f"{source.stem}_*.py"))
+          for name in re.findall(r'"(--[\w]+)"', path.read_text())}
+      for flag in re.findall(r"(?<=\s)--\w+", rest):
+        assert flag in there[module] | {"--config"}, f"{page.name}: {module} has no {flag}"
