@@ -3,11 +3,15 @@
   python -m tools.plan --config configs/forkme.py --topology v5e:16x16    for a TPU, on any machine
   python -m tools.plan --config configs/forkme.py --device h100 [--devices 8]
   python -m tools.plan --config configs/digits.py --device cpu
+  python -m tools.plan --for generate --model google/paligemma-3b-mix-448 --device l4 --batch 8
 
 A TPU step is compiled by the TPU's own compiler, from which bytes and cycles are read; only the
-time spent waiting on the network is not in them. For GPUs and CPUs the program of a CPU and a table
-of devices (big_vlm/planning/devices.py) give estimates. A few changes are compiled too, at most
---max_compiles in all: the smallest that makes the run fit, or else what makes it faster.
+time spent waiting on the network is not in them. A GPU's is compiled by XLA's compiler for NVIDIA
+GPUs, which says its bytes; its time is an estimate from those, the FLOPs and a table of devices
+(big_vlm/planning/devices.py). Neither compiler needs the device: requirements-tpu-compiler.txt and
+requirements-gpu-compiler.txt install them. Without the second, and for CPUs, the program of a CPU
+stands in. A few changes are compiled too, at most --max_compiles in all: the smallest that makes
+the run fit, or else what makes it faster.
 """
 import contextlib
 import dataclasses
@@ -15,11 +19,12 @@ import re
 import time
 from typing import NamedTuple
 
-from big_vlm import cli
+from big_vlm import building, cli
+from big_vlm.adapt import quantize
 from big_vlm.data import loader, mixture, packing
 from big_vlm.planning import memory
 from pp import builder
-from tools.planning import child
+from tools.planning import child, generation, gpu
 
 # Of the memory, what a guess from a program that did not fit may fill: the bytes that it is said to
 # want are those to which the compiler, making things anew, got it down.
@@ -30,9 +35,7 @@ SAMPLE = 64  # examples of the data from which the share of padding is told
 def plan(config, topology=None, device=None, devices=1, text_len=None, num_images=None,
          max_compiles=3, dump_hlo=None):
   """Prints the plan of a config; returns [(change, result of measure.measure)]."""
-  if bool(topology) == bool(device):
-    raise ValueError("Give either --topology, such as v5e:16x16, or --device, such as h100 or cpu.")
-  target = dict(topology=topology) if topology else dict(device=device, count=devices)
+  target = target_of(topology, device, devices)
   sample = None if text_len or num_images or config.model.txt else sample_of(config)
   if sample and config.input.packing != "none":
     text_len, num_images = sample.text_len, sample.images
@@ -51,7 +54,7 @@ def plan(config, topology=None, device=None, devices=1, text_len=None, num_image
     print(f"  {short(measured[-1][1])} ({time.perf_counter() - began:.0f} s)", flush=True)
 
   run("as configured", config)
-  print(describe(measured[0][1], topology or f"{device} (estimates)"), flush=True)
+  print(describe(measured[0][1], topology or device), flush=True)
   if sample:
     print(real_share(sample, measured[0][1]), flush=True)
   seen = {config.to_json_best_effort()}
@@ -67,6 +70,16 @@ def plan(config, topology=None, device=None, devices=1, text_len=None, num_image
     run(", ".join(f"{k}={v}" for k, v in changes.items()), changed(config, changes))
   print(advice(measured))
   return measured
+
+
+def target_of(topology, device, devices):
+  """The arguments of measure.measure that name what to compile for."""
+  if bool(topology) == bool(device):
+    raise ValueError("Give either --topology, such as v5e:16x16, or --device, such as h100 or cpu.")
+  if device in gpu.TARGETS and not gpu.has_compiler():
+    print(f"The GPU's compiler is not installed, so the program of a CPU stands in for that of "
+          f"{device}. To have it (3.8 GB, no GPU needed):\n  {gpu.INSTALL}", flush=True)
+  return dict(topology=topology) if topology else dict(device=device, count=devices)
 
 
 class Sample(NamedTuple):
@@ -214,7 +227,8 @@ def describe(result, where):
   """The whole report of one measurement."""
   mesh = ", ".join(f"{axis}={n}" for axis, n in result["mesh"].items())
   packed = result["rows"] < result["batch"]
-  lines = [f"{where}: {result['devices']} devices, mesh {mesh}",
+  lines = [f"{where} ({result['compiler'] or 'estimates'}): {result['devices']} devices, "
+           f"mesh {mesh}",
            f"batch {result['batch']} in {result['grad_accum_steps']} microbatches, "
            f"{result['tokens']} tokens {'a row' if packed else 'an example'}, of them "
            f"{result['text_len']} text" + f", {result['rows']} rows" * packed,
@@ -255,19 +269,55 @@ def advice(measured):
 
 
 def main(argv=None):
-  parser = cli.Parser(__doc__, config=True)
+  parser = cli.Parser(__doc__, config="optional")
+  parser.add_argument("--for", dest="purpose", choices=("train", "generate"), default="train",
+                      help="what to plan (default: train)")
   parser.add_argument("--topology", help="TPU chips, as v5e:16x16")
   parser.add_argument("--device", help="a row of big_vlm/planning/devices.py, or cpu")
   parser.add_argument("--devices", type=int, default=1, help="how many of them (default: 1)")
   parser.add_argument("--text_len", type=int,
-                      help="text tokens of a row that the model reads (default: the config's)")
-  parser.add_argument("--num_images", type=int, help="images of a row (default: the config's)")
+                      help="text tokens of a row that the model reads (default: the config's), or "
+                           "of a prompt (default: 16)")
   parser.add_argument("--max_compiles", type=int, default=3,
                       help="how many programs to compile at most (default: 3)")
-  parser.add_argument("--dump_hlo", metavar="FILE", help="writes the text of the first program")
+  train = parser.add_argument_group("--for train, with --config")
+  train.add_argument("--num_images", type=int, help="images of a row (default: the config's)")
+  train.add_argument("--dump_hlo", metavar="FILE", help="writes the text of the first program")
+  generate = parser.add_argument_group("--for generate, with --model or --config")
+  generate.add_argument("--model", help="the name of a released model")
+  generate.add_argument("--batch", type=int, help="prompts with an image each (default: 1)")
+  generate.add_argument("--image_size", type=int, help="in pixels (default: the model's)")
+  generate.add_argument("--dtype", choices=building.DTYPES,
+                        help="of activations and weights (default: bfloat16; on a CPU float32, on "
+                             "a T4, which has no bfloat16, float16)")
+  generate.add_argument("--weights", choices=quantize.KINDS, help="quantized weights")
+  generate.add_argument("--cache", choices=("float32", "bfloat16", "int8"),
+                        help="of keys and values (default: the dtype)")
+  generate.add_argument("--max_new_tokens", type=int, help="of an answer (default: 64)")
   args = parser.parse_args(argv)
-  plan(args.config, args.topology, args.device, args.devices, args.text_len, args.num_images,
-       args.max_compiles, args.dump_hlo)
+  given = lambda group: [a.dest for a in group._group_actions if getattr(args, a.dest) is not None]
+  other, group = (train, generate) if args.purpose == "generate" else (generate, train)
+  if wrong := given(other):
+    parser.error(f"--{wrong[0]} is of a plan {other.title}, not --for {args.purpose}")
+  if args.purpose == "train":
+    if not args.config:
+      parser.error("a plan of training needs --config")
+    plan(args.config, args.topology, args.device, args.devices, args.text_len, args.num_images,
+         args.max_compiles, args.dump_hlo)
+    return
+  if bool(args.model) == bool(args.config):
+    parser.error("a plan of generate() needs --model or --config, one of them")
+  options = {name: getattr(args, name) for name in given(generate) if name != "model"}
+  for name, value in (("text_len", args.text_len), ("max_new_tokens", None)):
+    value = options.pop(name, value)
+    if value is not None:
+      options["new" if name == "max_new_tokens" else name] = value
+  if low := next((n for n, v in options.items() if isinstance(v, int) and v < 1), None):
+    parser.error(f"--{low} is 1 or more")
+  model = args.model or {key: args.config.model[key].to_dict() for key in ("img", "llm")}
+  dtype = {"cpu": "float32", "t4": "float16"}.get(args.device, "bfloat16")
+  generation.plan(model, target_of(args.topology, args.device, args.devices), args.max_compiles,
+                  **{"batch": 1, "dtype": dtype, **options})
 
 
 if __name__ == "__main__":

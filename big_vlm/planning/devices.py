@@ -15,6 +15,7 @@ class Device(NamedTuple):
   memory: float  # bytes
   bandwidth: float  # bytes/s of that memory
   usable: float = 0.92  # the fraction of the memory that the runtime leaves to programs
+  tf32: float = 0.5  # of a GPU: the fraction of the peak at which float32 is multiplied
 
 
 GIB = 2**30
@@ -27,11 +28,12 @@ DEVICES = {
     "h100": Device("nvidia h100", 989e12, 80e9, 3350e9),
     "h100-pcie": Device("nvidia h100 pcie", 756e12, 80e9, 2000e9),
     "a100-80": Device("nvidia a100-sxm4-80gb", 312e12, 80e9, 2039e9),
+    "a100": Device("nvidia a100", 312e12, 40e9, 1555e9),  # the smaller one: what fits it, fits both
     "a100-40": Device("nvidia a100-sxm4-40gb", 312e12, 40e9, 1555e9),
     "l40s": Device("nvidia l40s", 362e12, 48e9, 864e9),
     "l4": Device("nvidia l4", 121e12, 24e9, 300e9),
     "a10": Device("nvidia a10", 125e12, 24e9, 600e9),
-    "t4": Device("tesla t4", 65e12, 16e9, 320e9),  # float16
+    "t4": Device("tesla t4", 65e12, 16e9, 320e9, tf32=0.125),  # float16; it has no TF32
     "rtx4090": Device("nvidia geforce rtx 4090", 165e12, 24e9, 1008e9),
     "rtx3090": Device("nvidia geforce rtx 3090", 71e12, 24e9, 936e9),
 }

@@ -1,9 +1,9 @@
-"""Runs measure.measure, or another module's, in a child process that has the TPU compiler, or
-enough CPU devices.
+"""Runs measure.measure, or another module's, in a child process that has the TPU's or the GPU's
+compiler, or enough CPU devices.
 
 The TPU compiler is the libtpu wheel. In the everyday environment it would make every start of JAX
 print warnings. `pip install --target .libtpu` therefore puts it into a folder that only the child
-process searches.
+process searches. So it is with the GPU's, see gpu.py.
 """
 import ast
 import importlib.metadata
@@ -14,6 +14,8 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+
+from tools.planning import gpu
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 LIBTPU = ROOT / ".libtpu"
@@ -26,7 +28,12 @@ def has_tpu_compiler():
   return LIBRARY.exists() or importlib.util.find_spec("libtpu") is not None
 
 
-def compiler():
+def uses_gpu_compiler(device):
+  """Whether programs for a device of big_vlm/planning/devices.py are compiled as GPUs do it."""
+  return device in gpu.TARGETS and gpu.has_compiler()
+
+
+def tpu_compiler():
   """"libtpu 0.0.42.1": the TPU compiler that is installed."""
   found = importlib.metadata.distributions(name="libtpu", path=[str(LIBTPU), *sys.path])
   return f"libtpu {next(iter(found)).version}"
@@ -54,6 +61,9 @@ def run(module, timeout=3600, **request):
          "JAX_NUM_CPU_DEVICES": str(request.get("count", 1)),
          # The cache stores executables; a program for a topology cannot be loaded as one.
          "JAX_ENABLE_COMPILATION_CACHE": "0"}
+  if uses_gpu_compiler(request.get("device")):
+    env["XLA_FLAGS"] = f"{env.get('XLA_FLAGS', '')} {gpu.XLA_FLAGS}"
+    env["PYTHONPATH"] += f"{os.pathsep}{gpu.FOLDER}"  # JAX asks it for the version of cuDNN
   if LIBRARY.exists():
     env["TPU_LIBRARY_PATH"] = str(LIBRARY)
   with tempfile.TemporaryDirectory() as folder:

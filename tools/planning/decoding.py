@@ -1,9 +1,11 @@
-"""Compiles the two programs of generate() for TPU chips that need not be here: prefill and rounds.
+"""Compiles the two programs of generate() for devices that need not be here: prefill and rounds.
 
-It starts from shapes alone, and takes the programs of big_vlm/decode/generate.py as they are. The
-time is the TPU compiler's own estimate of cycles. Copies that run beside the arithmetic have none:
-their bytes count at the full bandwidth, as if nothing hid them. A round, one token more of each
-request, is a part of a loop over all new tokens, with its part of what is done once before it.
+It starts from shapes alone, and takes the programs of big_vlm/decode/generate.py as they are. A
+round, one token more of each request, is a part of a loop over all new tokens, with its part of
+what is done once before it. On a TPU the time is the TPU compiler's own estimate of cycles; copies
+that run beside the arithmetic have none: their bytes count at the full bandwidth, as if nothing hid
+them. On others it is a roofline (roofline.py) over the program of the GPU's compiler, or over one
+for a CPU.
 
   python -m tools.planning.decoding RESULT.json < request     (child.run starts it)
 """
@@ -19,40 +21,41 @@ from big_vlm.checkpoints import load
 from big_vlm.decode import generate, samplers
 from big_vlm.decode.search import Request
 from big_vlm.families import paligemma
-from big_vlm.planning import devices, flops
-from tools.planning import child, measure, program
+from big_vlm.planning import flops
+from tools.planning import child, measure, program, roofline
 
 LARGEST = 6  # instructions that a result names
 ROUNDS = r"jit\(advance\)/while$"  # the loop over tokens
+COPIED = 2**20  # bytes of a copy or conversion that a result names
 
 
-def measure_decoding(model, topology, batch, weights="bfloat16", text_len=16, new=64, mesh=None,
+def measure_decoding(model, batch, topology=None, device=None, count=1, dtype="bfloat16",
+                     weights=None, cache=None, text_len=16, new=64, image_size=None, mesh=None,
                      save=None):
   """Compiles greedy decoding of `batch` prompts with an image each; returns plain values.
 
   Args:
     model: the name of a released model, or {"img": ..., "llm": ...} as paligemma.config() takes it.
-    topology: TPU chips, such as "v5e:1x1"; needs libtpu.
-    weights: "bfloat16", or a row of quantize.KINDS. Activations and cache are bfloat16.
+    topology, device, count: as measure.measure() takes them.
+    dtype: of activations, and of weights that are not quantized.
+    weights: a row of quantize.KINDS; None: of `dtype`.
+    cache: dtype of keys and values; None: that of activations.
     text_len: text tokens of a prompt.
     new: room for new tokens.
+    image_size: another than the model's.
     mesh: as sharding.make_mesh() takes it; None: the tensor axis takes all chips.
     save: prefix of the files for the texts of the compiled programs.
 
-  Raises ValueError for a model, kind of weights or topology that there is not.
+  Raises ValueError for a model, kind of weights, device or topology that there is not.
   """
-  if isinstance(model, str):
-    model = presets.resolve(model).config
-  generation = topology.split(":")[0]
-  chip, chips = devices.find(generation), measure.tpu_devices(topology)
-  net = paligemma.PaliGemma(paligemma.config(**model, dtype="bfloat16"))
+  chip, chips, compiler = measure.find_devices(topology, device, count)
+  net = paligemma.PaliGemma(paligemma.config(**_model(model, image_size), dtype=dtype))
   mesh = sharding.make_mesh(mesh or {"fsdp": 1, "tensor": -1}, chips)
-  params = _params(net, weights, mesh)
+  params = _params(net, dtype, weights, mesh)
   inputs = _inputs(net.config, batch, text_len, mesh)
   like = lambda dtype, *shape: _array(shape, dtype, mesh)
   request = Request(like(jnp.uint32, batch), like(jnp.int32, batch), like(jnp.int32, 1))
   search = samplers.build("greedy")
-  kernels = measure.kernel_cycles(net.config, text_len, 1, chip.flops, measure.CLOCK[generation])
 
   def result(name, lowered, rounds=1):
     began = time.process_time()
@@ -60,18 +63,17 @@ def measure_decoding(model, topology, batch, weights="bfloat16", text_len=16, ne
     took, text = time.process_time() - began, compiled.as_text()
     if save:
       pathlib.Path(f"{save}_{name}.hlo").write_text(text)
-    costs = program.costs(text, {ROUNDS: rounds}, kernels)
-    seconds = lambda cycles: cycles / measure.CLOCK[generation] / rounds
-    copied = sum(c.runs * program.copied_beside(c) for c in costs) / chip.bandwidth / rounds
-    return compiled, {
-        "seconds": seconds(program.total(costs)) + copied, "copies_seconds": copied,
+    if topology:
+      cost = _tpu_cost(text, net.config, text_len, topology.split(":")[0], chip, rounds)
+    else:
+      cost = _roofline_cost(text, chip, rounds, chip.tf32 if compiler else 1)
+    return compiled, cost | {
         "compile_seconds": took,  # of processors: more than one may work
-        "memory": program.memory(compiled),
-        "largest": [(c.name, c.shape, c.source, seconds(c.cycles)) for c in costs[:LARGEST]]}
+        "memory": program.memory(compiled)}
 
   with jax.set_mesh(mesh):
     lowered = generate.prefill().lower(net, params, inputs, request, search, new=new, repeat=1,
-                                       cache_dtype="bfloat16")
+                                       cache_dtype=cache or dtype)
     compiled, prefill = result("prefill", lowered)
     state, carry = jax.tree.map(
         lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where),
@@ -81,13 +83,52 @@ def measure_decoding(model, topology, batch, weights="bfloat16", text_len=16, ne
     _, step = result("rounds", lowered, new)
   work = batch * flops.of_prefill(net.config, text_len)
   # Every weight of the decoder and the whole cache are read once.
-  floor = (quantize.nbytes(params["llm"]) + quantize.nbytes(carry)) / len(chips) / chip.bandwidth
+  floor = (quantize.nbytes(params["llm"]) + quantize.nbytes(carry)) / len(chips)
+  used = max(part["memory"]["total"] for part in (prefill, step))
   return {
-      "chips": len(chips), "compiler": child.compiler(),
-      "limit": chip.memory * chip.usable,
+      "chips": len(chips), "compiler": compiler, "limit": chip.memory * chip.usable,
+      "total": used, "fits": used <= chip.memory * chip.usable,
+      "weights": quantize.nbytes(params) / len(chips), "carry": quantize.nbytes(carry) / len(chips),
       "prefill": prefill | {"mfu": work / len(chips) / prefill["seconds"] / chip.flops},
-      "round": step | {"floor_seconds": floor, "bandwidth_share": floor / step["seconds"],
+      "round": step | {"floor_bytes": floor, "floor_seconds": floor / chip.bandwidth,
+                       "bandwidth_share": floor / chip.bandwidth / step["seconds"],
                        "tokens_per_second": batch / step["seconds"]}}
+
+
+def _tpu_cost(text, config, text_len, generation, chip, rounds):
+  clock = measure.CLOCK[generation]
+  kernels = measure.kernel_cycles(config, text_len, 1, chip.flops, clock)
+  costs = program.costs(text, {ROUNDS: rounds}, kernels)
+  seconds = lambda cycles: cycles / clock / rounds
+  copied = sum(c.runs * program.copied_beside(c) for c in costs) / chip.bandwidth / rounds
+  return {"seconds": seconds(program.total(costs)) + copied, "copies_seconds": copied,
+          "largest": [(c.name, c.shape, c.source, seconds(c.cycles)) for c in costs[:LARGEST]]}
+
+
+def _roofline_cost(text, chip, rounds, tf32):
+  """The instructions that move most, and the copies and conversions of more than COPIED bytes."""
+  costs = program.costs(text, {ROUNDS: rounds})
+  work = sorted(roofline.work(text, costs, tf32), key=lambda item: -item[2])
+  seconds = roofline.seconds(text, costs, chip, tf32)
+  row = lambda cost, moved: (cost.name, cost.shape, cost.source, moved / rounds)
+  copies = roofline.copies(text)
+  return {"seconds": sum(seconds.values()) / rounds,
+          "bytes": sum(moved for _, _, moved in work) / rounds,
+          "largest": [row(cost, moved) for cost, _, moved in work[:LARGEST]],
+          "copies": [(*row(cost, moved), cost.runs / rounds) for cost, _, moved in work
+                     if cost.name in copies and cost.bytes > COPIED]}
+
+
+def _model(model, image_size):
+  """What paligemma.config() takes, of a name or of itself."""
+  if isinstance(model, str):
+    preset = presets.resolve(model)
+    if preset is None:
+      raise ValueError(f"{model!r} is not the name of a released model. {presets.HOW_TO_LIST}")
+    model = preset.config
+  if not (model.get("img") and model.get("llm")):
+    raise ValueError("A plan of generate() is of a model with an image tower and a decoder.")
+  return model | {"img": model["img"] | ({"image_size": image_size} if image_size else {})}
 
 
 def _array(shape, dtype, mesh, spec=()):
@@ -95,12 +136,12 @@ def _array(shape, dtype, mesh, spec=()):
   return jax.ShapeDtypeStruct(shape, dtype, sharding=where)
 
 
-def _params(net, weights, mesh):
-  """The shapes of the parameters as from_preset(dtype="bfloat16") and quantize() place them."""
+def _params(net, dtype, weights, mesh):
+  """The shapes of the parameters as from_preset(dtype=dtype) and quantize() place them."""
   shapes = jax.eval_shape(lambda: paligemma.init_params(net, jax.random.key(0)))
   params = trees.map_with_names(
-      lambda name, x: jax.ShapeDtypeStruct(x.shape, load.dtype_of(name, "bfloat16")), shapes)
-  if weights != "bfloat16":
+      lambda name, x: jax.ShapeDtypeStruct(x.shape, load.dtype_of(name, dtype)), shapes)
+  if weights:
     params = jax.eval_shape(lambda p: quantize.quantize(net, p, weights), params)
   where = sharding.tree_sharding(mesh, params)
   return jax.tree.map(lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),

@@ -31,4 +31,5 @@ def test_decoding_on_one_chip():
   assert 0 < step["floor_seconds"] < step["seconds"]
   assert step["tokens_per_second"] == pytest.approx(2 / step["seconds"])
   assert 0 < prefill["mfu"] < 1 and prefill["memory"]["total"] > 0
+  assert found["fits"] and found["total"] < 2**30
   assert any("llm/while" in source for _, _, source, _ in step["largest"])

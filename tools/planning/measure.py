@@ -22,7 +22,7 @@ from big_vlm import families, sharding
 from big_vlm.data import packing
 from big_vlm.planning import devices, flops, memory
 from big_vlm.training import losses, optim, setup, sigmoid
-from tools.planning import child, program, roofline
+from tools.planning import child, gpu, program, roofline
 
 # Hz of a generation's matrix units; they turn the compiler's cycles into seconds. The 4 units of a
 # v5e, each of 128 x 128 multiply-adds, reach its 197 TFLOP/s at 1.5 GHz.
@@ -53,19 +53,15 @@ def measure(config, topology=None, device=None, count=1, text_len=64, images=1, 
     ValueError: the config does not fit the devices, or the topology is unknown.
   """
   config = ml_collections.ConfigDict(config)
-  if topology:
-    generation = topology.split(":")[0]
-    row, targets = devices.find(generation), tpu_devices(topology)
-  else:
-    row, targets = devices.find(device), jax.devices()[:count]
+  row, targets, compiler = find_devices(topology, device, count)
   notes = []
   s = setup.make(config, targets, note=notes.append)
   batch = batch_shapes(config, s, text_len, images)
   state = jax.tree.map(lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where),
                        s.shapes, s.shardings)
   rows = packing.rows(config)
-  out = {"devices": s.mesh.size, "mesh": dict(s.mesh.shape), "batch": config.input.batch_size,
-         "rows": rows,
+  out = {"compiler": compiler, "devices": s.mesh.size, "mesh": dict(s.mesh.shape),
+         "batch": config.input.batch_size, "rows": rows,
          "grad_accum_steps": config.grad_accum_steps, "text_len": text_len, "images": images,
          "notes": notes,
          "limit": row.memory * row.usable,
@@ -87,15 +83,17 @@ def measure(config, topology=None, device=None, count=1, text_len=64, images=1, 
   if save:
     pathlib.Path(save).write_text(text)
   if topology:
+    generation = topology.split(":")[0]
     kernels = kernel_cycles(s.model.config, text_len, images, row.flops, CLOCK[generation],
                             packed=rows < config.input.batch_size)
     costs = program.costs(text, trips, kernels)
     seconds = lambda cost: cost.cycles / CLOCK[generation]
   else:
     costs = program.costs(text, trips)
-    if device != "cpu":  # instructions without a source are a CPU's copies of matmul operands
+    if device != "cpu" and not compiler:
+      # Instructions without a source are a CPU's copies of matmul operands.
       costs = [cost for cost in costs if cost.source]
-    times = roofline.seconds(text, costs, row)
+    times = roofline.seconds(text, costs, row, row.tf32 if compiler else 1)
     seconds = lambda cost: times[cost.name]
   step = sum(map(seconds, costs))
   per_device, each = rows / s.mesh.size, config.input.batch_size // rows
@@ -121,6 +119,18 @@ def measure(config, topology=None, device=None, count=1, text_len=64, images=1, 
       "network_seconds": topology and sum(
           n * (1 + (kind == "all-reduce")) for kind, (_, n) in moved.items()) / NETWORK[generation],
   }
+
+
+def find_devices(topology=None, device=None, count=1):
+  """(row of devices.DEVICES, devices to compile for, what compiles for them or None).
+
+  None: a program for CPUs stands in for one of a GPU.
+  """
+  if topology:
+    return devices.find(topology.split(":")[0]), tpu_devices(topology), child.tpu_compiler()
+  if child.uses_gpu_compiler(device):
+    return devices.find(device), gpu.gpu_devices(device, count), gpu.compiler()
+  return devices.find(device), jax.devices()[:count], None
 
 
 def tpu_devices(topology):

@@ -158,9 +158,9 @@ class _Program:
 
   def category(self, i):
     kinds = self.opcodes(i)
-    if i.opcode == "custom-call" and "tpu_custom_call" in i.rest:
+    if i.opcode == "custom-call" and "tpu_custom_call" in i.rest or is_fused_attention(i):
       return KERNEL
-    if kinds & {"convolution", "dot"}:
+    if kinds & {"convolution", "dot"} or is_gemm(i):
       return MATMUL
     if any(kind.removesuffix("-start").removesuffix("-done") in COLLECTIVES for kind in kinds):
       return COLLECTIVE
@@ -221,6 +221,16 @@ class _Program:
       return limit
     start = _value(table[first.operands[int(counter.attribute("index"))]], table)
     return limit - (start or 0)
+
+
+def is_gemm(i):
+  """Whether an instruction of a GPU's program is a call of cuBLAS."""
+  return i.opcode == "custom-call" and 'custom_call_target="__cublas' in i.rest
+
+
+def is_fused_attention(i):
+  """Whether an instruction of a GPU's program is a call of cuDNN's attention."""
+  return i.opcode == "custom-call" and 'custom_call_target="__cudnn$fmha' in i.rest
 
 
 def _value(i, table):

@@ -1,3 +1,5 @@
+import pathlib
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -5,6 +7,7 @@ import pytest
 from big_vlm.planning import devices
 from tools.planning import program, roofline
 
+TESTDATA = pathlib.Path(__file__).with_name("testdata")
 DEVICE = devices.Device("test", flops=1e12, memory=1e9, bandwidth=1e11)
 
 
@@ -31,3 +34,28 @@ def test_an_array_that_a_loop_slices_counts_by_its_slices():
   found = seconds(f, *(jax.ShapeDtypeStruct(n, jnp.float32) for n in ((2**20,), (50, 2**20))))
   whole = 50 * 50 * 4 * 2**20 / (roofline.MEMORY_RATE * 1e11)  # all of ws, 50 times
   assert found < whole / 5
+
+
+def test_calls_of_cublas_and_cudnn_in_a_program_of_a_gpu():
+  """Three matmuls of [64, 256] by a [256, 256] that is copied out of a stack first, and attention
+  [2, 128, 4, 64] forward, then forward and backward, compiled for an H100."""
+  text = (TESTDATA / "gemm_and_attention_h100.hlo").read_text()
+  found = {cost.name: (cost.category, flops, moved)
+           for cost, flops, moved in roofline.work(text, program.costs(text))}
+  weight, rows, pairs = 2 * 256 * 256, 2 * 64 * 256, 2 * 4 * 128 * 128
+  assert found["custom-call.1"] == (
+      program.MATMUL, 3 * 2 * 64 * 256 * 256, 3 * (weight + 2 * rows))
+  assert found["loop_dynamic_slice_fusion"][2] == 3 * (2 * weight + 4)  # read, written, its index
+  forward, again, backward = (found[f"dot_product_attention_{name}"][:2]
+                              for name in ("fwd.9", "fwd.13", "bwd.8"))
+  assert forward == again == (program.KERNEL, 4 * pairs * 64)
+  assert backward == (program.KERNEL, 2.5 * 4 * pairs * 64)
+  assert roofline.copies(text) >= {"loop_dynamic_slice_fusion", "copy.5"}
+  assert not roofline.copies(text) & {"custom-call.1", "loop_add_fusion.1"}
+
+
+def test_float32_is_multiplied_at_a_part_of_the_peak():
+  x = jax.ShapeDtypeStruct((256, 256), jnp.float32)
+  text = jax.jit(jnp.dot).lower(x, x).compile().as_text()
+  flops = lambda tf32: sum(n for _, n, _ in roofline.work(text, program.costs(text), tf32))
+  assert flops(1) == 2 * 256**3 and flops(0.5) == 4 * 256**3
