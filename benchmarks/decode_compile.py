@@ -42,7 +42,8 @@ def line(row, result):
   """A row of the printed table."""
   prefill, step = result["prefill"], result["round"]
   took = sum(part["compile_seconds"] for part in (prefill, step))
-  return (f"{row['model']:<28} {row['weights']:<8} {row['batch']:>5} {row.get('topology') or row['device']:<8} "
+  where = row.get("topology") or row["device"]
+  return (f"{row['model']:<28} {row['weights']:<8} {row['batch']:>5} {where:<8} "
           f"{1e3 * prefill['seconds']:8.2f} {prefill['mfu']:6.1%} {1e3 * step['seconds']:7.3f} "
           f"{1e3 * step['floor_seconds']:6.3f} {step['bandwidth_share']:6.1%} "
           f"{step['tokens_per_second']:8,.0f} {result['total'] / GIB:6.2f} "
