@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from scipy import special
 
-from big_vlm import image_input, inputs, presets, prompt_input, sharding
+from big_vlm import distributed, image_input, inputs, presets, prompt_input, sharding
 from big_vlm.decode.session import MAX_PROMPTS
 from big_vlm.families import paligemma
 from pp import naflex
@@ -241,13 +241,21 @@ def _padded(rows, mesh):
 
 
 def _run(model, params, mesh, batch):
-  return np.asarray(_vectors(model, params, sharding.make_global_array(mesh, batch)))
+  batch = sharding.make_global_array(mesh, batch)
+  return np.asarray(distributed.fetch(vectors(model, params, batch)))
 
 
-@functools.partial(jax.jit, static_argnames="model")
-def _vectors(model, params, batch):
+@functools.partial(jax.jit, static_argnames=("model", "unit"))
+def vectors(model, params, batch, unit=True):
+  """float32 [B, D] of a batch on the devices, of "text" or of "image" and maybe its "grid".
+
+  unit=False: as the tower pools them, of any length.
+  """
   if "text" in batch:
-    return model.apply({"params": params}, batch["text"], method="towers")[0]
-  x = model.apply({"params": params}, batch["image"], grid=batch.get("grid"), method="embed_image")
+    x = model.apply({"params": params}, batch["text"], method="embed_text")
+  else:
+    x = model.apply({"params": params}, batch["image"], grid=batch.get("grid"),
+                    method="embed_image")
   x = x.astype(jnp.float32)
-  return paligemma.normalized(x if x.ndim == 2 else x.mean(axis=1))
+  x = x if x.ndim == 2 else x.mean(axis=1)
+  return paligemma.normalized(x) if unit else x

@@ -10,8 +10,9 @@ and optionally
   likelihoods(model, params, batch) and row(...)   for a type that reads given answers, not decodes
   submission(predictions, **args)   the JSON value that a test server takes
   PAIRS     True for a type whose batches are pairs of an image and a text, for two towers
-The type `mean`, which has no predictions, is evaluators/mean.py. A type of one's own is the path of
-such a module, type="my.metrics".
+A type that compares vectors has hooks of its own, see evaluators/vectors.py. The type `mean`, which
+has no predictions, is evaluators/mean.py. A type of one's own is the path of such a module,
+type="my.metrics".
 """
 import dataclasses
 import functools
@@ -31,12 +32,13 @@ from big_vlm.batch import check_batch
 from big_vlm.data import mixture, source
 from big_vlm.decode import samplers, structured
 from big_vlm.decode.session import GenerationConfig
-from evaluators import decoding
+from evaluators import decoding, vectors
 from evaluators.mean import Mean
 from evaluators.predictions import (
   MissingKey,
   ResumableWriter,
   majority_class,
+  to_display,
   write_predictions,
 )
 from pp import builder
@@ -47,7 +49,7 @@ from pp.tokenizer import get_tokenizer
 EVALUATOR_TYPES = {name: f"evaluators.{name}" for name in (
     "exact_match", "classification", "label_list", "numbers", "json", "vqa", "caption", "counting",
     "detection", "segmentation", "text_spotting", "tables", "sequence_error", "perplexity",
-    "sigmoid", "submission")}
+    "sigmoid", "submission", "retrieval", "zero_shot_classification", "few_shot")}
 
 
 def evaluators(config, model, tokenizer, mesh, run=None):
@@ -158,6 +160,8 @@ class Evaluator:
       raise ValueError(f"The eval {name!r} has choices as its grammar, which generate() alone "
                        "weighs: give {'regex': 'yes|no'}.")
     self._model, self._mesh, self._tokenizer_name = model, mesh, tokenizer
+    if model and self._compares:
+      vectors.check_model(name, self._module, model.config)
     if limit is not None and limit < 1:
       raise ValueError(f"The eval {name!r} has limit={limit}: a number of examples is 1 or more.")
     self.data, self._pp, self._batch_size, self._limit = data, pp, batch_size, limit
@@ -169,12 +173,12 @@ class Evaluator:
   def _check(self, score_args, max_new_tokens):
     if hasattr(self._module, "check"):
       self._module.check(**score_args)
-    if max_new_tokens is None and not hasattr(self._module, "likelihoods"):
+    if max_new_tokens is None and not (self._reads or self._compares):
       raise ValueError(f"The eval {self.name!r} needs max_new_tokens=.")
 
   @functools.cached_property
   def _tokenizer(self):
-    return get_tokenizer(self._tokenizer_name)
+    return self._tokenizer_name and get_tokenizer(self._tokenizer_name)
 
   def run(self, params, workdir, step):
     """{"name/metric": value}, but for undefined ones; writes the predictions to
@@ -224,6 +228,10 @@ class Evaluator:
     """Why a metric is NaN."""
     return getattr(self._module, "UNDEFINED", {}).get(metric, "the examples leave nothing to count")
 
+  def of_sample(self):
+    """What a metric of a part of the examples says of that of all, where no interval does."""
+    return getattr(self._module, "OF_SAMPLE", "")
+
   def in_percent(self, metric):
     return in_percent(self.type, metric)
 
@@ -240,15 +248,19 @@ class Evaluator:
     self.total = len(examples)
     if self._limit:
       examples = source.Sample(examples, self._limit)
+    if self._compares:
+      self._vectors = vectors.Vectors(
+          self.name, self._module, self._score_args, self.data, self._model, params,
+          self._tokenizer, self._mesh, self._batch_size, preprocess)
+      self._vectors.begin(examples)
     file = self._open(kept, params, examples) if kept else None
     predictions = list(file.predictions) if file else []
     begin = distributed.broadcast_from_primary(lambda: len(predictions))
     for p, i in zip(predictions, range(images)):
       if "image" in (example := preprocess(examples[i])):
         p |= decoding.pictures(example["image"], examples[i])
-    answer = self._likelihoods if self._reads else self._decoder.answer
-    made = decoding.predictions(examples, preprocess, functools.partial(answer, params),
-                                self._mesh, self._batch_size, start=begin, images=images,
+    made = decoding.predictions(examples, preprocess, self._answer(params), self._mesh,
+                                self._batch_size, start=begin, images=images,
                                 check=self._check_batch)
     for done, (batch, count) in enumerate(made, 1):
       if file:
@@ -259,7 +271,22 @@ class Evaluator:
       file.close()
     assert not distributed.is_primary_process() or len(predictions) == len(examples), (
         len(predictions), len(examples))
+    if self._compares:
+      self._vectors.finish(predictions)
+      self._show_neighbours(predictions[:images], examples)
     return predictions
+
+  def _answer(self, params):
+    """The answer() of decoding.predictions()."""
+    if self._compares:
+      return self._vectors.answer
+    return functools.partial(self._likelihoods if self._reads else self._decoder.answer, params)
+
+  def _show_neighbours(self, predictions, examples):
+    """Gives predictions the pictures of their "nearest_images", "neighbours"."""
+    for p in predictions:
+      p["neighbours"] = [to_display(self.preprocess(examples[number])["image"])
+                         for number, *_ in p.get("nearest_images", ())]
 
   def empty(self, device, j):
     """Fields of the prediction that a type which reads given answers makes of row j of a batch; {}
@@ -275,6 +302,11 @@ class Evaluator:
     return hasattr(self._module, "likelihoods")
 
   @property
+  def _compares(self):
+    """Whether the type compares vectors."""
+    return hasattr(self._module, "compare")
+
+  @property
   def _decoder(self):
     return decoding.Decoder(self._model, self._tokenizer, self._mesh, self._batch_size,
                             self._decode)
@@ -284,6 +316,8 @@ class Evaluator:
       embedding.check_pair(self._model.config)
       return check_batch(device, train=False, vocab_size=self._model.config.txt.vocab_size,
                          pairs=True)
+    if self._compares:  # which has looked at examples already
+      return
     check_batch(device, train=self._reads,
                 vocab_size=inputs.model_limits(self._model.config).vocab_size)
     if not self._reads:
@@ -311,6 +345,7 @@ class Evaluator:
     """The ResumableWriter of process 0; None on others."""
     described = [self.type, self.data, self._pp, self._context, self._decode, len(examples),
                  *([self._limit] if self._limit else []),
+                 *([self._vectors.identity()] if self._compares else []),
                  examples.fingerprint(),  # of the content: a file may have changed in its place
                  repr(self._model.config), fingerprint(params)]
     key = hashlib.sha256(json.dumps(described, default=repr).encode()).hexdigest()

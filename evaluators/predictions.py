@@ -31,7 +31,7 @@ from big_vlm import distributed, files
 from pp.decode import FORMATS, decode_image
 from pp.names import near_miss
 
-DRAWN = ("image", "whole", "pred_mask", "ref_mask")  # arrays that stay out of files
+DRAWN = ("image", "whole", "pred_mask", "ref_mask", "neighbours")  # arrays that stay out of files
 WHOLE = 336  # pixels of the longer side of a picture as it came
 SMALL = 4096  # elements of an array of uint8 that is written as numbers
 

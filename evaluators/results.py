@@ -57,7 +57,7 @@ def _results(evaluator, metrics, published, warnings, n, baseline, interval_of, 
     between = interval_of(metric, value)
     if total:
       noted = [*noted, f"{metric} is of a sample, {n:,} of {total:,} examples: "
-                       + told_by(value, between, n, percent)]
+                       + (evaluator.of_sample() or told_by(value, between, n, percent))]
     if not math.isfinite(value):
       noted = [*noted, f"{metric} is undefined: {evaluator.undefined(metric)}"]
     found[key] = {
@@ -112,13 +112,17 @@ def parts(metric, value, predictions):
 
   Those are accuracies and ANLS, accuracies of a group ("accuracy/simple") and of pairs
   ("pair_accuracy"), CIDEr (given how rare words are in this set), mIoU, TEDS and losses, which are
-  means of the predictions' scores, and error rates, ratios of their "errors". Others (AP, cIoU, F1,
+  means of the predictions' scores, and error rates and recalls, ratios of their "errors" and
+  "counts". Others (AP, cIoU, F1,
   BLEU), and means over groups and data sets, are not.
   """
   images = clusters(predictions)
   if predictions and metric in predictions[0].get("errors", ()):
     return Parts({i: (*map(float, p["errors"][metric]), images[i])
                   for i, p in enumerate(predictions)}, 100.)
+  if predictions and any(metric in p.get("counts", ()) for p in predictions):
+    return Parts({i: (*map(float, p["counts"][metric]), images[i])
+                  for i, p in enumerate(predictions) if metric in p.get("counts", ())}, 1.)
   group = metric.partition("/")[2]
   scored = {i: p for i, p in enumerate(predictions) if p.get("score") is not None
             and (not group or str(p.get("group")) == group)}

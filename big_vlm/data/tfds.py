@@ -103,6 +103,16 @@ class Tfds:
                     f"damaged: {e}. Prepare the data set again, or set on_error='skip'.") from e
     return {**example, "_id": f"{self.name}:{index}"}
 
+  def class_names(self, key):
+    """[name] of the classes whose numbers are under a key, "objects/label"; None for no names."""
+    feature = self._features
+    for part in key.split("/"):
+      feature = getattr(feature, "feature", feature)  # of a sequence
+      if not isinstance(feature, tfds.features.FeaturesDict) or part not in feature.keys():
+        return None
+      feature = feature[part]
+    return getattr(getattr(feature, "feature", feature), "names", None)
+
   def fingerprint(self):
     """SHA-256 of what the folder says of the data set: version, features, sizes of its shards."""
     found = hashlib.sha256()

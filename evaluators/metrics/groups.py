@@ -17,6 +17,12 @@ def mean(scores):
   return math.fsum(scores) / len(scores)
 
 
+def ratio(counts):
+  """Sum of hits by sum of tries, of pairs (hits, tries)."""
+  hits, tries = (sum(column) for column in zip(*counts))
+  return hits / tries
+
+
 def by_group(scores, groups):
   """{group: (mean, number)} of the scores, in order of first appearance.
 

@@ -37,7 +37,8 @@ def write_report(path, *, title, subtitle="", results=(), predictions=(), detail
       "image": uint8 [H, W, 1 or 3 or 4], the bytes of a PNG or JPEG, or None; over it "pred_boxes"
       and "ref_boxes", [{"box": (ymin, xmin, ymax, xmax) in 0..1, "label", "score"}], by default
       those that the prediction spells; and "pred_mask" and "ref_mask", [H, W] of any size, the
-      object above 0.
+      object above 0; "nearest_texts" [[text, cosine, whether right]]; "neighbours", the images of
+      "nearest_images" [[index, cosine, whether right]].
     details: {name: value} for the block at the end: checkpoint, step, config, date.
 
   Returns:

@@ -23,6 +23,7 @@ MOST_ROWS = 10_000
 MOST_PICTURES = 300
 SIDE = 336
 PICTURE = 24_000  # characters of an example's data URIs: 18 kB
+NEIGHBOUR, NEIGHBOUR_SIDE = 5_000, 96  # characters and pixels of a neighbour's picture
 DATA = 14_500_000  # bytes
 CUTS = (4000, 2000, 1000, 500, 250, 120, 60, 30)  # characters of a text
 MOST_REFERENCES = 20  # of an example, different ones
@@ -106,7 +107,7 @@ def _record(p, where, pictured):
       "score": round(float(score), 4) if score is not None and math.isfinite(score) else None,
       "group": None if p.get("group") is None else _text(p["group"]),
       "end": _text(p["finish_reason"]) if p.get("finish_reason") else None,
-      **_probabilities(p), **(_picture(p, where) if pictured else {})}
+      **_probabilities(p), **(_picture(p, where) if pictured else {}), **_near(p, where, pictured)}
   return {k: v for k, v in record.items() if v is not None}
 
 
@@ -141,6 +142,17 @@ def _picture(p, where):
   return found
 
 
+def _near(p, where, pictured):
+  """What an evaluator of vectors found nearest: texts, and pictures to the first of its texts."""
+  found = {"nearTexts": [[text[:CUTS[-3]], cosine, right]
+                         for text, cosine, right in p.get("nearest_texts", ())] or None}
+  if pictured and p.get("neighbours"):
+    found["nearImages"] = [[*embed(image, where, NEIGHBOUR, NEIGHBOUR_SIDE), cosine, right]
+                           for image, (_, cosine, right)
+                           in zip(p["neighbours"], p["nearest_images"])]
+  return found
+
+
 def _box(box, where):
   """[ymin, xmin, ymax, xmax, label] for the script."""
   edges = [float(v) for v in box["box"]]
@@ -163,9 +175,9 @@ def _stain(mask, ink, size, where):
   return data_uri(alpha, "PNG", transparency=bytes([0, 130]), bits=1, optimize=True)
 
 
-def embed(image, where, most=PICTURE):
+def embed(image, where, most=PICTURE, side=SIDE):
   """(data URI of at most so many characters, width, height) of an array or of encoded bytes;
-  shrunk, but for tiny ones."""
+  shrunk, but for tiny ones, to a side of so many pixels."""
   encoded = bytes(image) if isinstance(image, (bytes, bytearray, memoryview)) else None
   if encoded is not None:
     try:
@@ -187,7 +199,7 @@ def embed(image, where, most=PICTURE):
   if max(picture.size) <= TINY and len(uri := data_uri(picture, "PNG")) <= most:
     return uri, *picture.size
   picture = picture.convert("RGB")
-  picture.thumbnail((SIDE, SIDE))
+  picture.thumbnail((side, side))
   for quality in (85, 75, 60, 40, 20, 5):
     if len(uri := data_uri(picture, "JPEG", quality=quality)) <= most:
       break

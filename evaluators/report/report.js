@@ -97,7 +97,7 @@ function enlarge(row) {
   close.type = "button";
   close.addEventListener("click", () => dialog.close());
   dialog.replaceChildren(element("header", "", element("b", "", row.id), close), pictures(row),
-    texts(row));
+    texts(row), ...(row.nearTexts || row.nearImages ? [neighbours(row)] : []));
   dialog.showModal();
 }
 
@@ -141,6 +141,31 @@ function confidence(row) {
   return svg;
 }
 
+// What lies nearest to the image, and which images do to its first text.
+function neighbours(row) {
+  const made = element("div", "near");
+  if (row.nearTexts) {
+    const lines = row.nearTexts.map(([text, cosine, right]) => {
+      const words = element("span", "", text);
+      words.dir = "auto";
+      return element("li", right ? "own" : "", element("small", "", cosine.toFixed(3)), words);
+    });
+    made.append(element("h4", "", "Nearest texts"), element("ol", "", ...lines));
+  }
+  if (row.nearImages) {
+    const images = row.nearImages.map(([source, width, height, cosine, right]) => {
+      const image = element("img", Math.max(width, height) <= 64 ? "tiny" : "");
+      Object.assign(image, {src: source, width, height, decoding: "async",
+        alt: right ? "this image" : "another image"});
+      return element("figure", right ? "own" : "", image,
+        element("figcaption", "", cosine.toFixed(3)));
+    });
+    made.append(element("h4", "", "Images nearest to its first text"),
+      element("div", "row", ...images));
+  }
+  return made;
+}
+
 function card(row) {
   const header = element("header", "",
     element("span", "badge", MARKS[row.verdict] + row.verdict),
@@ -159,6 +184,7 @@ function card(row) {
     made.append(shown);
   }
   made.append(texts(row));
+  if (row.nearTexts || row.nearImages) made.append(neighbours(row));
   const facts = [];
   if (row.group !== undefined) facts.push(row.group);
   if (row.score !== undefined) facts.push("score " + row.score.toFixed(2));
