@@ -61,8 +61,8 @@ class Warnings:
 def evaluator(name, total=None, **metrics):
   score = lambda rows: {f"{name}/{k}": v for k, v in metrics.items()}
   return types.SimpleNamespace(
-      of_sample=lambda: "", name=name, type="vqa", steps=0, total=total, score=score, baseline=score,
-      undefined=lambda metric: "there is one image",
+      name=name, type="vqa", steps=0, total=total, score=score, baseline=score,
+      undefined=lambda metric: "there is one image", of_sample=lambda: "",
       in_percent=lambda metric: metric.startswith(("acc", "cider")))
 
 
