@@ -7,9 +7,13 @@
 
 Arguments, as in configs/forkme.py:res=448,model=paligemma2_3b,data=my/train.jsonl,lora=16
 
-  data, val    JSONL files, or patterns such as my/*.jsonl; val= without a value: no evaluation.
-               a.jsonl+b.jsonl are several tasks, of which each is seen as often; val and task then
-               have as many parts (task: or one for all), and each task has evals of its own
+  data, val    JSONL files, or patterns such as my/*.jsonl; Parquet files, a folder of Hugging Face
+               `datasets`, WebDataset tars; val= without a value: no evaluation. a.jsonl+b.jsonl
+               are several tasks, of which each is seen as often; val and task then have as many
+               parts (task: or one for all), and each task has evals of its own
+  prompt       asked of every example, in the place of its prefix: answer en {question}
+  image, prefix, suffix
+               names of the fields in Parquet, `datasets` and WebDataset: suffix=answers/0
   train_on_val train on val too, and evaluate nothing
   data_dir     folder that paths in the lines are relative to, if not that of the file
   task         answer: right or wrong; classify: accuracy, also balanced, and a confusion matrix;
@@ -36,6 +40,7 @@ import pathlib
 
 from big_vlm import presets
 from big_vlm.checkpoints import load, uris
+from big_vlm.data import source
 from big_vlm.families import paligemma
 from big_vlm.training import defaults, text_lengths
 from configs import common
@@ -56,7 +61,7 @@ GEMMA3_VOCABULARY = 262_144 + 1024 + 128  # its pieces, then <loc> and <seg>
 def get_config(arg=None):
   a = transfers.parse(arg, res=0, data="my/train.jsonl", val="my/val.jsonl", task="answer",
                       init="", decoder="", tokenizer="", epochs=0., steps=0, text_len=0,
-                      freeze="", lora=0)
+                      freeze="", lora=0, prompt="", image="", prefix="", suffix="")
   for name in ("res", "epochs", "steps", "text_len", "lora"):
     if getattr(a, name) < 0:
       raise ValueError(f"{name}={getattr(a, name)} is below 0.")
@@ -94,15 +99,19 @@ def get_config(arg=None):
   # place of decode.
   # Text: prefix and suffix of a line as they are. Longer ones are cut at text_len. To write them
   # from other fields, put for example strfmt('answer en {question}', outkey='prefix') before
-  # text_layout; to write them from boxes, detect(order='random').
-  pp = "flatten|decode(exif=True)|resize(antialias=True)|text_layout"
+  # text_layout, as prompt= does; to write them from boxes, detect(order='random').
+  prompt = f"strfmt({a.prompt!r}, outkey='prefix')|" if a.prompt else ""
+  pp = f"flatten|decode(exif=True)|resize(antialias=True)|{prompt}text_layout"
   if not c.model.img:
-    pp = "flatten|text_layout"
-  # Where the data lie. allow=("urls",) downloads images that lines name by URL.
-  source = lambda *paths: dict(name="jsonl", path=paths, root=a.data_dir)
+    pp = f"flatten|{prompt}text_layout"
+  # Where the data lie. allow=("urls",) downloads images that lines of a JSONL name by URL;
+  # stop=1000 takes the first thousand, filter=(("lang", "==", "de"),) some: big_vlm/data/source.py.
+  def data_of(*paths):
+    data = source.of_paths(paths, image=a.image, prefix=a.prefix, suffix=a.suffix)
+    return data | (dict(root=a.data_dir) if data["name"] == "jsonl" else {})
   data, vals, tasks = parts(a)
-  # Several tasks are mixed by weight: one of 2. is seen twice as often as one of 1.
-  c.input.mixture = [dict(data=source(path, *val * a.train_on_val), pp=pp, weight=1.)
+  # Several tasks are mixed by weight: one of 2. is seen twice as often as one of 1., of 0 never.
+  c.input.mixture = [dict(data=data_of(path, *val * a.train_on_val), pp=pp, weight=1.)
                      for path, val in zip(data, [[v] for v in vals] or [[]] * len(data))]
   c.input.threads = 4  # that read and decode; if the progress line shows data wait: input.workers=8
   c.input.on_error = "raise"  # "skip" leaves broken images out and counts them
@@ -118,7 +127,8 @@ def get_config(arg=None):
               if a.epochs else defaults.duration(size, examples))
   resolution = {} if a.init or a.res else {"model.img.image_size": defaults.RESOLUTION}
   defaults.set_fields(c, {
-      "text_len": a.text_len or text_lengths.default(data + vals, c.tokenizer, bool(c.model.img)),
+      "text_len": a.text_len or text_lengths.default(
+          list(map(data_of, data + vals)), c.tokenizer, bool(c.model.img), prompt),
       "input.batch_size": defaults.batch_size(examples),  # of all devices together
       "optimizer.lr": rate, **resolution, **duration})
   c.log_steps = 10
@@ -135,7 +145,7 @@ def get_config(arg=None):
   for path, (kind, fields) in zip(vals, tasks) if not a.train_on_val else ():
     name = "val" if len(vals) == 1 else f"val/{pathlib.Path(path).stem}"
     keep = ("id", "prefix", "suffix", *fields)
-    often = dict(data=source(path), batch_size=32, fraction=0.1)
+    often = dict(data=data_of(path), batch_size=32, fraction=0.1)
     c.evals[name] = dict(type=kind, pp=f"{pp}(keep={keep})", grammar="auto", **often)
     c.evals[f"{name}/loss"] = dict(type="perplexity", pp=pp, **often)
   return c

@@ -136,6 +136,28 @@ def test_several_tasks_have_evals_of_their_own(own):
       ("a.jsonl", "c.jsonl"), ("b.jsonl", "d.jsonl")] and not both.evals
 
 
+def test_data_of_datasets_and_webdataset(own, monkeypatch):
+  """Parquet, a folder of save_to_disk, tars: with a prompt, and names of fields."""
+  monkeypatch.setenv("BIG_VLM_CACHE", str(own / "cache"))
+  golden = ROOT / "big_vlm/data/golden"
+  c = forkme.get_config(f"init={own}/W,data={golden}/hub/data/train-*.parquet,"
+                        f"val={golden}/saved/test,prompt=answer de {{question}},suffix=answers/1")
+  data = c.input.mixture[0]["data"], c.evals.val.data
+  assert [x["name"] for x in data] == ["parquet", "huggingface"]
+  reason = next(why for name, _, why in c.defaults if name == "text_len")
+  assert c.text_len < 64 and "row " in reason and "the most of 7 lines" in reason
+  batch, host = loader.split_batch(next(loader.train_batches(mixture.from_config(c), 5)))
+  check_batch(batch, train=True, vocab_size=c.model.llm.vocab_size)
+  assert set(host["_source"]) == {"train-*"} or set(host["_source"]) == {"train"}
+  words = get_tokenizer(c.tokenizer).to_str(batch["text"][0])
+  assert "answer de wie viele" in words and "Stück" in words
+  tars = forkme.get_config(f"init={own}/W,data={golden}/tars+{own}/train.jsonl,val=,steps=1,"
+                           "prompt=ocr,text_len=8")
+  assert [x["data"]["name"] for x in tars.input.mixture] == ["webdataset", "jsonl"]
+  with pytest.raises(ValueError, match="suffix=txt names a field of Parquet"):
+    forkme.get_config(f"init={own}/W,data={golden}/tars+{own}/train.jsonl,val=,suffix=txt")
+
+
 def test_a_text_only_model_and_one_of_a_small_variant(own, tmp_path):
   """model.json says only what differs from a variant."""
   texts = tmp_path / "texts.jsonl"

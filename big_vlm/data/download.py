@@ -13,6 +13,11 @@ CHUNK = 2**20
 SAFE = "%/:=&?~#+!$,;'@()*[]"  # characters of a URL that quote() leaves
 
 
+def cache_folder():
+  """~/.cache/big_vlm, or $BIG_VLM_CACHE."""
+  return pathlib.Path(os.environ.get("BIG_VLM_CACHE") or "~/.cache/big_vlm").expanduser()
+
+
 def fetch(url, most):
   """Returns the bytes of the image or video at an http(s) URL.
 
@@ -20,8 +25,8 @@ def fetch(url, most):
   and does not download them again. Raises OSError, and keeps nothing, if that fails in any way, if
   they are more than `most`, or end before the length that the server gave, or are a web page.
   """
-  cache = pathlib.Path(os.environ.get("BIG_VLM_CACHE") or "~/.cache/big_vlm").expanduser()
-  path = cache / "downloads" / hashlib.sha256(url.encode(errors="backslashreplace")).hexdigest()
+  name = hashlib.sha256(url.encode(errors="backslashreplace")).hexdigest()
+  path = cache_folder() / "downloads" / name
   if path.exists():
     return path.read_bytes()
   try:

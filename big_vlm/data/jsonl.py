@@ -19,6 +19,7 @@ from etils import epath
 
 from big_vlm import files
 from big_vlm.data import download
+from big_vlm.data.fields import as_array
 from pp.foreign import gunzip, unique_keys
 from pp.names import check_names
 
@@ -81,7 +82,7 @@ class Jsonl:
           example["image" if key == "images" else key] = (
               [self._read(index, name) for name in value] if isinstance(value, list)
               else self._read(index, value))
-    return {**{k: _as_array(v) for k, v in example.items()}, "_id": self._id(index)}
+    return {**{k: as_array(v) for k, v in example.items()}, "_id": self._id(index)}
 
   def fingerprint(self):
     """SHA-256 of the files' content, wherever they lie; images are not read."""
@@ -120,6 +121,10 @@ class Jsonl:
       raise ValueError(f"{where}: 'images' is a list of paths, not {example['images']!r}; one path "
                        "goes under 'image'.")
     return example
+
+  def fields(self, index):
+    """The example with the paths of its files, which are not read."""
+    return {k: as_array(v) if k not in FILES else v for k, v in self.line(index).items()}
 
   def files(self, index):
     """The [path or URL] of the files of an example; the first error of `line` or `resolve`."""
@@ -331,20 +336,3 @@ def _names(example):
   video = example.get("video", [])
   return [*example.get("images", [example["image"]] if "image" in example else []),
           *(video if isinstance(video, list) else [video])]
-
-
-def _as_array(value):
-  """A list of numbers, of equally long lists of them, or of strings as an array; others as is."""
-  if isinstance(value, dict):
-    return {k: _as_array(v) for k, v in value.items()}
-  if not isinstance(value, list):
-    return value
-  if all(isinstance(v, str) for v in value):
-    return np.array(value, object)
-  parts = [_as_array(v) for v in value]
-  kinds = {(v.shape, v.dtype.kind == "O") if isinstance(v, np.ndarray) else
-           ((), False) if isinstance(v, (int, float)) else None for v in parts}
-  if len(kinds) > 1 or kinds & {None} or next(iter(kinds))[1]:
-    return parts
-  array = np.array(parts)
-  return parts if array.dtype.kind not in "bif" else array

@@ -57,33 +57,39 @@ class Mixture:
   cannot be read or preprocessed; the ids of those that failed are then in its "_skipped". context:
   the fields that their pipelines take.
 
-  names, sizes: of the components. Raises ValueError for weights that are not above 0.
+  A component of weight 0 is switched off: its data is not opened, and the others give the examples
+  that they would give beside it.
+
+  names, sizes: of the components that are on. Raises ValueError for a weight below 0, or if all
+  are 0.
   """
 
   def __init__(self, components, seed, on_error="raise", context=None):
     pick(dict.fromkeys(ON_ERROR), on_error, "on_error")
     self._order = _Order(shares(components))
-    opened = {}  # components of the same data share it
+    opened, self._streams = {}, []  # components of the same data share it
     for component in components:
       check_names(component, ("name", "data", "pp", "weight"), "A mixture component")
+    names, self._numbers = _names(components), [n for n, _ in switched_on(components)]
+    for number, component in switched_on(components):
       if repr(component["data"]) not in opened:
         opened[repr(component["data"])] = source.get(**component["data"])
-    self.names = _names(components)
-    examples = [opened[repr(component["data"])] for component in components]
-    self.sizes = tuple(map(len, examples))
-    preprocess = [builder.get_preprocess_fn(c["pp"], context) for c in components]
-    self._streams = [_Stream(number, name, seed, e, fn, on_error) for number, (name, e, fn)
-                     in enumerate(zip(self.names, examples, preprocess))]
+      self._streams.append(_Stream(
+          number, names[number], seed, opened[repr(component["data"])],
+          builder.get_preprocess_fn(component["pp"], context), on_error))
+    self.names = tuple(names[number] for number in self._numbers)
+    self.sizes = tuple(len(stream.examples) for stream in self._streams)
 
   def __getitem__(self, index):
     component, at = self._order[index]
     return self._streams[component][at]
 
   def fingerprints(self):
-    """The fingerprint of the data of each component, see data/source.py."""
+    """{number of the component: fingerprint of its data, see data/source.py} of those that are
+    on."""
     seen = {id(s.examples): s.examples for s in self._streams}
     seen = {key: examples.fingerprint() for key, examples in seen.items()}
-    return [seen[id(s.examples)] for s in self._streams]
+    return {n: seen[id(s.examples)] for n, s in zip(self._numbers, self._streams)}
 
   def counts(self, index):
     """{name: how many of the first `index` elements are of this component}."""
@@ -164,12 +170,19 @@ def _whole(shares):
   return counts
 
 
+def switched_on(components):
+  """[(number, component)] of those whose weight is not 0."""
+  return [(n, c) for n, c in enumerate(components) if c.get("weight", 1.0) != 0]
+
+
 def shares(components):
-  """The weights, their sum 1; raises ValueError where one is not above 0."""
+  """The weights of the components that are on, their sum 1; raises ValueError where one is below 0,
+  or all are 0."""
   weights = np.array([component.get("weight", 1.0) for component in components], float)
-  if not len(weights) or not (weights > 0).all() or not np.isfinite(weights).all():
-    raise ValueError(f"A mixture needs a component, and weights above 0, not {weights.tolist()}.")
-  return (weights / weights.sum()).tolist()
+  if not (weights > 0).any() or not (weights >= 0).all() or not np.isfinite(weights).all():
+    raise ValueError("A mixture needs weights above 0, or 0 for a component that is switched off, "
+                     f"not {weights.tolist()}.")
+  return (weights[weights > 0] / weights.sum()).tolist()
 
 
 def _names(components):
@@ -191,11 +204,13 @@ def epoch(components):
 
   With weights that are the sources' sizes this is their sum.
   """
-  sizes = [len(source.get(**_unchecked(**component["data"]))) for component in components]
+  sizes = [len(source.get(**unchecked(**component["data"])))
+           for _, component in switched_on(components)]
   # The fraction of a share times its size may be 1e-16 above a whole number.
   return max(math.ceil(round(size / share, 6)) for size, share in zip(sizes, shares(components)))
 
 
-def _unchecked(name, **kw):
-  """The data of a component, whose lines the Mixture checks: not all of them a second time."""
-  return dict(kw, name=name, **({"check": False} if name == "jsonl" and "check" not in kw else {}))
+def unchecked(name, **kw):
+  """The data of a component, which the Mixture checks: not all of them a second time."""
+  checks = name in source.CHECKED and "check" not in kw
+  return dict(kw, name=name, **({"check": False} if checks else {}))

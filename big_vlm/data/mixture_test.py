@@ -76,10 +76,22 @@ def test_weights_are_met_exactly_over_a_window(part, weights, window, counts):
     assert tuple(got[f"p{i}"] for i in range(len(weights))) == counts
 
 
-@pytest.mark.parametrize("weights", [(1, 0), (1, -2), (float("nan"), 1), (0,), ()])
+@pytest.mark.parametrize("weights", [(1, -2), (float("nan"), 1), (0,), (0, 0.), ()])
 def test_weights_are_above_zero(part, weights):
-  with pytest.raises(ValueError, match="weights above 0, not"):
+  with pytest.raises(ValueError, match="weights above 0, or 0 for .* not"):
     mixture.Mixture([part("cat", 2, weight=w) for w in weights], seed=0)
+
+
+def test_a_weight_of_0_switches_a_component_off(part):
+  """Its data may be missing; the other components give what they gave beside it."""
+  nowhere = dict(data=dict(name="jsonl", path="nowhere.jsonl"), pp="", weight=0)
+  parts = [nowhere, part("cat", 5, pp="choice(key='words')"), part("dog", 3) | {"weight": 0.}]
+  with_dogs = mixture.Mixture([*parts[:2], part("dog", 3)], seed=1)
+  alone = mixture.Mixture(parts, seed=1)
+  assert (alone.names, alone.sizes, mixture.epoch(parts)) == (("cat",), (5,), 5)
+  cats = [x for x in map(with_dogs.__getitem__, range(20)) if x["_source"] == "cat"]
+  assert [x["words"] for x in cats] == [alone[i]["words"] for i in range(10)]
+  assert alone.counts(7) == {"cat": 7} and list(alone.fingerprints()) == [1]
 
 
 def test_choice_no_replacement_takes_each_answer_once_before_any_again(part):

@@ -1,22 +1,47 @@
 """Sources of examples, and the `data` of a config that opens one.
 
-    dict(name="digits/small", split="train", data_dir="data")      a prepared TFDS data set
     dict(name="jsonl", path="my/train.jsonl")                      one JSON object per line
+    dict(name="parquet", path="data/train-*.parquet")              rows, as `datasets` writes them
+    dict(name="huggingface", path="my/folder", split="train")      a folder of save_to_disk
+    dict(name="webdataset", path="train-{000..099}.tar")           members 1.jpg, 1.txt, 1.json
+    dict(name="digits/small", split="train", data_dir="data")      a prepared TFDS data set
     dict(name="memory", examples=[{...}, {...}])                   a list of examples
+
+Each takes start=, stop= and filter= too, see subset.py; parquet, huggingface and webdataset take
+the names of their fields, image=, prefix=, suffix=, see fields.py.
 """
+import inspect
+import os
+import re
 from typing import Protocol
 
 import numpy as np
 
-from big_vlm.data import jsonl, memory, tfds
+from big_vlm import files
+from big_vlm.data import (
+  fields,
+  huggingface,
+  jsonl,
+  memory,
+  parquet,
+  subset,
+  tfds,
+  webdataset,
+)
+from pp.names import check_names
 
-OURS = {"jsonl": jsonl.Jsonl, "memory": memory.Memory}
+OURS = {"jsonl": jsonl.Jsonl, "memory": memory.Memory, "parquet": parquet.Parquet,
+        "huggingface": huggingface.HuggingFace, "webdataset": webdataset.WebDataset}
+CHECKED = ("jsonl", "parquet", "huggingface")  # those with check=
+NAMED = ("parquet", "huggingface", "webdataset")  # those with names for their fields
+PART = ("start", "stop", "filter")
 
 
 class Source(Protocol):
   """Random access to examples; an example is a dict of numpy arrays, bytes and strings.
 
-  It always has "_id", a string with the place of the example ("train.jsonl:12").
+  It always has "_id", a string with the place of the example ("train.jsonl:12"). A source may have
+  fields(index), the example without its images, and where(index), its place for messages.
   """
 
   def __len__(self) -> int: ...
@@ -29,7 +54,62 @@ class Source(Protocol):
 
 def get(name, **kw):
   """Returns the Source of a config's `data`; its other keys are arguments of the class."""
-  return OURS[name](**kw) if name in OURS else tfds.Tfds(name, **kw)
+  part = {key: kw.pop(key) for key in PART if key in kw}
+  make = OURS.get(name)
+  if make:
+    check_names(kw, _arguments(make), f"The data {name!r}")
+    examples = make(**kw)
+  else:
+    examples = tfds.Tfds(name, **kw)
+  return subset.Subset(examples, **part) if any(v is not None for v in part.values()) else examples
+
+
+def of_paths(paths, **names):
+  """The `data` of a tuple of paths, by what they name: .jsonl, .parquet, .tar, or a folder.
+
+  names: of fields, for sources that have them, see fields.py; "" for none. Raises ValueError for
+  paths of several kinds, a folder of no kind, and names of fields with a JSONL.
+  """
+  kinds = {}
+  for path in paths:
+    kinds.setdefault(_kind(os.fspath(path)), path)
+  if len(kinds) > 1:
+    raise ValueError(f"{' and '.join(map(str, kinds.values()))} are not of one kind "
+                     f"({', '.join(kinds)}): give each a component of the mixture.")
+  name, path = kinds.popitem()
+  names = {key: value for key, value in names.items() if value}
+  if names and name not in NAMED:
+    raise ValueError(f"{next(iter(names))}={next(iter(names.values()))} names a field of Parquet,"
+                     f" a Hugging Face folder or WebDataset, but {path} is JSONL: rename the field "
+                     "there, or write it by an op, such as strfmt('{question}', outkey='prefix').")
+  if name == "huggingface":
+    if len(paths) > 1:
+      raise ValueError(f"{' and '.join(map(str, paths))} are folders of `datasets`: give each a "
+                       "component of the mixture.")
+    return dict(name=name, path=path, **names)
+  return dict(name=name, path=tuple(paths), **names)
+
+
+def _kind(path):
+  """The name in OURS of the files of a path."""
+  if not os.path.isdir(path):
+    found = re.search(r"\.(parquet|tar(?=$|\.)|tgz$)", path)
+    return "jsonl" if not found else "parquet" if found[1] == "parquet" else "webdataset"
+  if any(os.path.isfile(f"{path}/{name}") for name in ("state.json", "dataset_dict.json")):
+    return "huggingface"
+  for name, suffix in (("parquet", ".parquet"), ("webdataset", ".tar")):
+    if any(p.name.endswith(suffix) for p in files.below(path)):
+      return name
+  raise ValueError(f"The folder {path} holds no data that is known: neither a folder of "
+                   "save_to_disk, nor .parquet or .tar files. JSONL files are named one by one, or "
+                   "by a pattern such as my/*.jsonl.")
+
+
+def _arguments(make):
+  """The names of the arguments of a class of OURS."""
+  own = [p for p in inspect.signature(make).parameters.values() if p.kind is not p.VAR_KEYWORD]
+  names = inspect.signature(fields.Fields).parameters if make in map(OURS.get, NAMED) else ()
+  return [*(p.name for p in own), *names, *PART]
 
 
 class Sample:

@@ -31,7 +31,7 @@ SHOWN = 12  # changes in an error
 
 def fingerprints(config, stream):
   """The content of fingerprints.json. stream: the config's mixture.Mixture."""
-  found = {f"input.mixture[{i}].data": x for i, x in enumerate(stream.fingerprints())}
+  found = {f"input.mixture[{i}].data": x for i, x in stream.fingerprints().items()}
   if config.tokenizer:
     found["tokenizer"] = tokenizer_files.fingerprint(config.tokenizer)
   return found

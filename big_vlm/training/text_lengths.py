@@ -1,7 +1,8 @@
-"""How long the texts of JSONL files are: the text_len of a config that names none.
+"""How long the texts of data are: the text_len of a config that names none.
 
-Files of millions of lines are read in part: of the bytes, the longest lines first. What is read
-depends on the files alone, so that all processes of a run, and one that resumes, find the same.
+Data of millions of lines are read in part: of JSONL the longest lines first, of others some that
+lie evenly spread. What is read depends on the data alone, so that all processes of a run, and one
+that resumes, find the same.
 """
 import math
 import re
@@ -9,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from big_vlm.data import jsonl
+from big_vlm.data import mixture, source, subset
 from big_vlm.training.defaults import Default
 from pp import text_layout
+from pp.builder import get_preprocess_fn
 from pp.tokenizer import get_tokenizer
 
 UNKNOWN = 128  # tokens, as PaliGemma's first stage has
@@ -29,27 +31,38 @@ class Lengths(NamedTuple):
   lines: int  # of the files, read or not
 
 
-def read(paths, tokenizer, image=True):
-  """The Lengths of JSONL files, paths or patterns.
+def read(data, tokenizer, image=True, pp=""):
+  """The Lengths of [the `data` of a config], see data/source.py.
 
-  tokenizer: as get_tokenizer takes it. image: False for a text-only model.
+  tokenizer: as get_tokenizer takes it. image: False for a text-only model. pp: ops that write the
+  prefix or the suffix.
 
-  Raises ValueError or OSError where the files or the tokenizer cannot be opened.
+  Raises ValueError or OSError where the data or the tokenizer cannot be opened.
   """
-  tok, data = get_tokenizer(tokenizer), jsonl.Jsonl(paths, check=False)
-  tokens, where = [], []
-  for index in _chosen(data.line_sizes):
-    try:
-      line = data.line(index)
-    except ValueError:  # the check of all lines names it when the training starts
-      continue
-    texts = [line.get(key) for key in ("prefix", "suffix")]
-    if all(isinstance(text, str) for text in texts):
-      prefix, suffix = (text[:CHARACTERS] for text in texts)
-      row = text_layout.prompt_ids(tok, prefix, image) + text_layout.suffix_ids(tok, suffix)
-      tokens.append(len(row) - 1)  # the model predicts the last one, and does not read it
-      where.append(data.where(index))
-  return Lengths(np.array(tokens, int), where, len(data))
+  tok, write = get_tokenizer(tokenizer), get_preprocess_fn(f"flatten|{pp}")
+  tokens, where, total = [], [], 0
+  for one in data:
+    examples = source.get(**mixture.unchecked(**one))
+    total += len(examples)
+    for index in _chosen_of(examples):
+      try:
+        line = write(subset.fields(examples, index))
+      except (ValueError, OSError):  # a check names it when the training starts
+        continue
+      texts = [line.get(key) for key in ("prefix", "suffix")]
+      if all(isinstance(text, str) for text in texts):
+        prefix, suffix = (text[:CHARACTERS] for text in texts)
+        row = text_layout.prompt_ids(tok, prefix, image) + text_layout.suffix_ids(tok, suffix)
+        tokens.append(len(row) - 1)  # the model predicts the last one, and does not read it
+        where.append(subset.where(examples, index))
+  return Lengths(np.array(tokens, int), where, total)
+
+
+def _chosen_of(examples):
+  """The indices of the examples to read."""
+  if hasattr(examples, "line_sizes"):
+    return _chosen(examples.line_sizes)
+  return np.linspace(0, len(examples) - 1, min(len(examples), LINES)).astype(int).tolist()
 
 
 def _chosen(sizes):
@@ -62,10 +75,11 @@ def _chosen(sizes):
   return np.unique(np.concatenate(found))
 
 
-def default(paths, tokenizer, image=True):
-  """The Default of text_len for these files: what their longest text needs, and a tenth more."""
+def default(data, tokenizer, image=True, pp=""):
+  """The Default of text_len for [`data`]: what their longest text needs, and a tenth more; see
+  read()."""
   try:
-    found = read(paths, tokenizer, image)
+    found = read(data, tokenizer, image, pp)
   except (ValueError, OSError) as e:
     return Default(UNKNOWN, "no text is counted: " + re.split(r"[.:]\s", str(e))[0])
   if not len(found.tokens):

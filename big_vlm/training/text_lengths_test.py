@@ -20,6 +20,10 @@ def write(path, rows):
   return str(path)
 
 
+def files(*paths):
+  return [dict(name="jsonl", path=path) for path in paths]
+
+
 def row(words, **more):
   return {"prefix": "ocr", "suffix": " 7" * words, **more}
 
@@ -31,36 +35,36 @@ def tokens(found):
 def test_the_longest_of_all_files_and_a_tenth(tmp_path):
   train = write(tmp_path / "train.jsonl", [row(1), row(20), row(3)])
   val = write(tmp_path / "val.jsonl", [row(2), row(30)])
-  short, long = (text_lengths.read([path], TOKENIZER) for path in (train, val))
+  short, long = (text_lengths.read(files(path), TOKENIZER) for path in (train, val))
   assert tokens(short)[-1] < tokens(long)[-1] and tokens(long)[0] < 9
-  value, reason = default([train, val], TOKENIZER)
+  value, reason = default(files(train, val), TOKENIZER)
   assert value % 8 == 0 and tokens(long)[-1] * 1.1 <= value < tokens(long)[-1] * 1.1 + 8
   assert reason == f"{tokens(long)[-1]} are in {val}, line 2, the most of 5 lines"
   # A text-only model reads no separator.
-  assert tokens(text_lengths.read([val], TOKENIZER, image=False)) == [
+  assert tokens(text_lengths.read(files(val), TOKENIZER, image=False)) == [
       n - 1 for n in tokens(long)]
 
 
 def test_a_row_of_this_length_is_whole(tmp_path):
   """Training reads all but the eos, which it predicts alone."""
   path = write(tmp_path / "a.jsonl", [row(9)])
-  [most] = text_lengths.read([path], TOKENIZER).tokens
+  [most] = text_lengths.read(files(path), TOKENIZER).tokens
   cut = lambda length: get_preprocess_fn("text_layout", Context(TOKENIZER, length))(row(9))["text"]
   assert get_tokenizer(TOKENIZER).eos_token == cut(most)[-1] != cut(most - 1)[-1]
 
 
 def test_exceptions_are_cut_and_named(tmp_path):
   path = write(tmp_path / "a.jsonl", [row(1), row(600), row(700), row(10**6 // 8)])
-  value, reason = default([path], TOKENIZER)
+  value, reason = default(files(path), TOKENIZER)
   assert value == text_lengths.MOST and "line 4, the most of 4 lines; 3 of them are cut" in reason
 
 
 def test_of_many_lines_the_longest_and_some_others_are_read(tmp_path, monkeypatch):
   monkeypatch.setattr(text_lengths, "LINES", 20)
   path = write(tmp_path / "a.jsonl", [row(40 if i == 777 else i % 3) for i in range(1000)])
-  found = text_lengths.read([path], TOKENIZER)
+  found = text_lengths.read(files(path), TOKENIZER)
   assert 10 < len(found.tokens) <= 20 and max(found.tokens) > 40 and found.lines == 1000
-  assert "line 778, the most of 19 lines read of 1,000" in default([path], TOKENIZER).reason
+  assert "line 778, the most of 19 lines read of 1,000" in default(files(path), TOKENIZER).reason
 
 
 def test_no_more_bytes_than_there_is_time_for(monkeypatch):
@@ -80,16 +84,16 @@ def test_what_cannot_be_counted(tmp_path, rows, reason):
   path = str(tmp_path / "a.jsonl")
   if rows is not None:
     write(tmp_path / "a.jsonl", rows)
-  value, why = default([path], TOKENIZER)
+  value, why = default(files(path), TOKENIZER)
   assert value == text_lengths.UNKNOWN
   assert re.search(reason, why), why
 
 
 def test_lines_that_are_broken_are_left_out(tmp_path):
   path = write(tmp_path / "a.jsonl", ["{", row(3)])
-  assert len(text_lengths.read([path], TOKENIZER).tokens) == 1
+  assert len(text_lengths.read(files(path), TOKENIZER).tokens) == 1
 
 
 def test_a_tokenizer_that_is_not_there(tmp_path):
   path = write(tmp_path / "a.jsonl", [row(1)])
-  assert default([path], "sp('nowhere.model')")[0] == text_lengths.UNKNOWN
+  assert default(files(path), "sp('nowhere.model')")[0] == text_lengths.UNKNOWN

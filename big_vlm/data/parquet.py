@@ -1,0 +1,140 @@
+"""Parquet: one row per example, as `datasets` and the Hugging Face hub store them.
+
+A file is read by its row groups, of which the last ones used stay in memory: CACHE bytes in each
+process, however large the files are. A training that shuffles reads a whole row group for nearly
+every example. They should therefore be small: `datasets` writes 100 rows of images, pyarrow by
+itself a million.
+"""
+import collections
+import hashlib
+import os
+import threading
+
+import numpy as np
+from etils import epy
+
+from big_vlm.data import data_files
+from big_vlm.data.table import Table, python_row, state
+from pp.foreign import open_regular, reading
+
+with epy.lazy_imports(error_callback="pip install 'big_vlm[train]'"):  # slow to import
+  from pyarrow import parquet
+
+CACHE = 2**28  # bytes of row groups that a process keeps
+SLOW, MOST = 2**26, 2**31  # bytes of a row group: from which on a line says so, and the most
+_noted = set()  # files of which the line was printed
+
+
+class Parquet(Table):
+  """Random access to the rows of one file or several.
+
+  Args:
+    path: of a file, or a pattern with * in it, or a list of these; or a folder as the hub has it,
+      with data/train-00000-of-00002.parquet and so on.
+    split: of a folder; None where it has only one.
+    check: refuse files now whose statistics say that a text or an image is null.
+    image, video, prefix, suffix, id: names of columns, see fields.py.
+
+  Raises:
+    ValueError: a file is no Parquet or is cut off, lacks a column, or has other columns than the
+      first.
+    FileNotFoundError: there is no such file.
+  """
+
+  def __init__(self, path, split=None, check=True, **fields):
+    super().__init__(fields)
+    self._files = data_files.matching(path, ".parquet", split)
+    self._groups, self._lock = collections.OrderedDict(), threading.Lock()
+    self._states, self._footers, rows = [], [], []
+    for file in self._files:
+      self._states.append(state(file))
+      with reading(file):
+        self._footers.append(parquet.read_metadata(file))
+      self._compare(file)
+      rows.append([self._footers[-1].row_group(g).num_rows
+                   for g in range(self._footers[-1].num_row_groups)])
+    self._row_ends = [np.cumsum(r, dtype=np.int64) for r in rows]
+    self._ends = np.cumsum([sum(r) for r in rows], dtype=np.int64)
+    if not len(self):
+      raise ValueError(f"{self._files[0]} has no rows.")
+    self._note_groups()
+    if check:
+      self._refuse_null()
+
+  def fingerprint(self):
+    """SHA-256 of the files' footers: names, places and sizes of all columns, and their extremes."""
+    found = hashlib.sha256()
+    for file in self._files:
+      with open_regular(file) as opened:
+        opened.seek(-8, os.SEEK_END)
+        length = int.from_bytes(opened.read(4), "little")
+        opened.seek(-8 - length, os.SEEK_END)
+        found.update(opened.read(length))
+    return found.hexdigest()
+
+  def _nulls(self, path):
+    """Rows in which a column is null, as far as the statistics of the files tell."""
+    leaves, found = {".".join(path), f"{path[0]}.bytes"}, 0
+    for footer in self._footers:
+      for g in range(footer.num_row_groups):
+        group = footer.row_group(g)
+        columns = (group.column(c) for c in range(group.num_columns))
+        found += sum(c.statistics.null_count for c in columns if c.path_in_schema in leaves
+                     and c.statistics and c.statistics.has_null_count)
+    return found
+
+  def _compare(self, file):
+    """Takes the columns of the first file, and refuses another that has others."""
+    schema = self._footers[-1].schema.to_arrow_schema()
+    if len(self._footers) == 1:
+      self._use(schema, file)
+    elif odd := set(schema.names) ^ set(self._names):
+      name = sorted(odd)[0]
+      has, lacks = (file, self._files[0])[::1 if name in schema.names else -1]
+      raise ValueError(f"{has} has the column {name!r}, {lacks} has not: files of one source have "
+                       "the same columns.")
+
+  def _note_groups(self):
+    sizes = [(f.row_group(g).total_byte_size, file) for f, file in zip(self._footers, self._files)
+             for g in range(f.num_row_groups)]
+    size, file = max(sizes, key=lambda pair: pair[0])
+    again = ("Write it with smaller ones, pyarrow.parquet.write_table(table, path, "
+             "row_group_size=100), or as Arrow: datasets.load_dataset('parquet', "
+             f"data_files={str(file)!r}, split='train').save_to_disk('folder')")
+    if size > MOST:
+      raise ValueError(f"{file} has a row group of {size >> 20:,} MiB; at most {MOST >> 20:,} are "
+                       f"read at once. {again}.")
+    if size > SLOW and file not in _noted:
+      _noted.add(file)
+      print(f"{file} has row groups of up to {size >> 20:,} MiB, and a training that shuffles "
+            f"reads one for each example. {again}.", flush=True)
+
+  def _row(self, index, names):
+    file, row = self._place(index)
+    group = int(self._row_ends[file].searchsorted(row, side="right"))
+    row -= int(self._row_ends[file][group - 1]) if group else 0
+    return python_row(self._group(file, group, tuple(names)), row, names)
+
+  def _group(self, file, group, names):
+    """The columns of a row group, from memory if it was used before."""
+    key = file, group, names
+    with self._lock:
+      if key in self._groups:
+        self._groups.move_to_end(key)
+        return self._groups[key]
+    path = self._files[file]
+    if state(path) != self._states[file]:
+      raise ValueError(f"{path} was changed after it was opened: start again.")
+    with reading(path), parquet.ParquetFile(path, metadata=self._footers[file]) as opened:
+      table = opened.read_row_group(group, columns=list(names), use_threads=False)
+    with self._lock:
+      self._groups[key] = table
+      while len(self._groups) > 1 and sum(t.nbytes for t in self._groups.values()) > CACHE:
+        self._groups.popitem(last=False)
+    return table
+
+  def __getstate__(self):  # of a worker, which has a memory of its own
+    return {k: v for k, v in vars(self).items() if k not in ("_groups", "_lock")}
+
+  def __setstate__(self, found):
+    vars(self).update(found, _groups=collections.OrderedDict(), _lock=threading.Lock())
