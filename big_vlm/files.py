@@ -64,12 +64,7 @@ def inside(root, name):
   or that is a folder, device, fifo or socket; nothing is opened. The links of a Hugging Face cache
   lead from snapshots/REVISION to blobs/ beside it and stay. An object store has no links.
   """
-  def refuse(why):
-    return ValueError(f"{root}: the file name {repr(name)[:200]} {why} and is refused.")
-  if not isinstance(name, str) or not name:
-    raise refuse("is not a file's name")
-  if name.startswith("/") or ".." in name.split("/") or any(c in name for c in "\\\0"):
-    raise refuse("is absolute or has '..', a backslash or a NUL in it")
+  check_name(root, name)
   if not is_local(root):
     return epath.Path(root) / name
   try:
@@ -77,13 +72,25 @@ def inside(root, name):
     path = (base / name).resolve()
     mode = path.stat().st_mode if path.exists() else stat.S_IFREG
   except (OSError, RuntimeError, ValueError) as e:  # too long, a circle of links, a surrogate
-    raise refuse(f"cannot be resolved ({type(e).__name__})") from None
+    raise _refused(root, name, f"cannot be resolved ({type(e).__name__})") from None
   roots = [base, base.parents[1] / "blobs"] if base.parent.name == "snapshots" else [base]
   if not any(path.is_relative_to(r) for r in roots):
-    raise refuse("leads outside of this folder")
+    raise _refused(root, name, "leads outside of this folder")
   if not stat.S_ISREG(mode):
-    raise refuse("is not a regular file")
+    raise _refused(root, name, "is not a regular file")
   return pathlib.Path(root) / name
+
+
+def check_name(root, name):
+  """Raises the ValueError of inside() for a name that is refused whatever is in the folder."""
+  if not isinstance(name, str) or not name:
+    raise _refused(root, name, "is not a file's name")
+  if name.startswith("/") or ".." in name.split("/") or any(c in name for c in "\\\0"):
+    raise _refused(root, name, "is absolute or has '..', a backslash or a NUL in it")
+
+
+def _refused(root, name, why):
+  return ValueError(f"{root}: the file name {repr(name)[:200]} {why} and is refused.")
 
 
 def write_atomic(path, data):

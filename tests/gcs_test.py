@@ -96,7 +96,8 @@ for where in ("gs://bucket", sys.argv[1]):
                   *(("--prompt", prompt) if prompt else ())])
 """)
     done = subprocess.run([commands.sys.executable, script, tmp_path], cwd=commands.ROOT,
-                          env={**commands.popen_args([], env=server.environment())["env"]},
+                          env={**commands.popen_args([], env=server.environment())["env"],
+                               "BIG_VLM_CACHE": str(tmp_path / "cache")},
                           capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "2 files of gs://bucket/in are neither" in done.stdout

@@ -74,6 +74,6 @@ def test_the_lock_has_all_and_lies_in_the_ranges():
 
 
 def test_the_extras_are_there_and_tests_are_not_in_the_core():
-  assert set(EXTRAS) == {"train", "eval", "video", "keras", "gcs", "serve", "demo", "search", "tpu",
-                         "cuda", "dev"}
+  assert set(EXTRAS) == {"train", "eval", "video", "keras", "gcs", "s3", "serve", "demo",
+                         "search", "tpu", "cuda", "dev"}
   assert not {"pytest", "matplotlib", "tensorflow-datasets", "ruff"} & set(requirements())

@@ -122,7 +122,7 @@ def test_own_images(project):
                                "prefix": "caption sv", "suffix": caption}))
     (project / "my" / f"{split}.jsonl").write_text("\n".join(lines))
   shutil.copy2(project / "my" / "val0.png", project / "my" / json.loads(line)["image"])
-  look, train = blocks("own_data", "bash")
+  look, train, _ = blocks("own_data", "bash")
   assert "contact sheet: sheet.html" in bash(look, project)
   short = blocks("README", "bash")[2]
   assert train in short
@@ -131,6 +131,19 @@ def test_own_images(project):
   assert re.search(r"^config.text_len +32  24 are in my/train.jsonl, line 2, ", printed, re.M)
   assert float(re.findall(r"val/acc ([\d.]+)", printed)[-1]) >= 0.7, printed  # README: 0.76
   assert "as configured" in bash(*blocks("memory", "bash"), project)
+
+
+def test_data_in_other_forms(project):
+  """Small files of `datasets` and webdataset in the place of a user's."""
+  golden = project / "big_vlm" / "data" / "golden"
+  for name in ("hub", "tars"):
+    shutil.copytree(golden / name, project / "my" / name)
+  _, _, look = blocks("own_data", "bash")
+  shown = bash(look, project)
+  assert "the batch of step 1: 8 examples" in shown and "train-00000-of-00002.parquet:" in shown
+  (project / "mix.py").write_text(*blocks("own_data", "python"))
+  shown = bash(look.replace("configs/forkme.py", "mix.py"), project)
+  assert re.search(r"^train-00000[01].tar:a/000[0-4] of train#1 ", shown, re.M), shown
 
 
 def test_a_task_of_the_papers(project):
@@ -243,7 +256,8 @@ def test_every_block_is_run_above():
       ("batch", "python"): 1, ("extend", "python"): 4, ("memory", "bash"): 1,
       ("serve", "bash"): 2, ("serve", "python"): 1,
       ("coming_from", "python"): 1,  # in coming_from_test.py
-      ("own_data", "bash"): 2, ("own_data", "json"): 1, ("papers", "bash"): 1,
+      ("own_data", "bash"): 3, ("own_data", "python"): 1, ("own_data", "json"): 1,
+      ("papers", "bash"): 1,
       ("siglip", "bash"): 2, ("siglip", "python"): 1, ("training", "bash"): 2,
       ("weights", "bash"): 1, ("weights", "python"): 1}
 

@@ -27,7 +27,7 @@ import sys
 import numpy as np
 
 from big_vlm import cli, reporting
-from big_vlm.data import jsonl, mixture
+from big_vlm.data import jsonl, mixture, source
 from pp.builder import PreprocessError, get_preprocess_fn, split_pipeline
 from pp.locations import PIECE
 from pp.registry import OPS, parse_call
@@ -79,6 +79,11 @@ def validate(path, root=None, allow=(), tokenizer=None, text_len=128, against=No
   {"prefix": ..., "suffix": ...}, see of_config(); None: those of the line.
   """
   tok = read_tokenizer(tokenizer)
+  paths = (path,) if isinstance(path, str) else tuple(path)
+  if (kind := source.of_paths(paths)["name"]) != "jsonl":
+    raise ValueError(f"{paths[0]} is data of the kind {kind!r}: validate_jsonl checks JSONL alone. "
+                     "A training checks the fields of others when it starts, and "
+                     "tools.inspect_batch shows them.")
   data = jsonl.Jsonl(path, root, allow, check=False)
   others = _hashes(against, root, allow) if against else {}
   count = min(len(data), limit or len(data))
@@ -139,10 +144,13 @@ def of_config(config):
   Raises ValueError where there are none, and for a pp string that does not fit the config.
   """
   context, found = mixture.context_of(config), {}
-  for component in config.input.mixture:
+  for _, component in mixture.switched_on(config.input.mixture):
     data = dict(component["data"])
-    if data.pop("name") != "jsonl":
+    if (kind := data.pop("name")) != "jsonl":
+      print(f"not checked: the data of the kind {kind!r}")
       continue
+    if part := [key for key in source.PART if data.get(key) is not None]:
+      print(f"{part[0]} of the data is left out of account: all lines are checked")
     get_preprocess_fn(component["pp"], context)
     sections, texts_of = split_pipeline(component["pp"]), None
     layout = dict(tokenizer=context.tokenizer, text_len=context.text_len)

@@ -26,6 +26,7 @@ from pp.names import check_names
 FILES = ("image", "images", "video")  # the fields with paths
 ALLOW = ("outside", "links", "urls")
 MAX_LINE = 2**26  # bytes
+MAX_DATA = 2**40  # bytes of a JSONL that is fetched
 MAX_FILE = 2**31  # bytes; images are far smaller, and a video is read whole
 NOTE = 10  # seconds between lines about the progress of a check
 CHUNK = MAX_LINE  # bytes in which the search for line ends takes a file
@@ -38,11 +39,12 @@ class Jsonl:
   read other files of this machine. `allow` lifts that.
 
   Args:
-    path: of a file, or a pattern with * in it, or a list of these; gs:// too. Files with the suffix
-      .gz and of an object store are held in memory, others are read line by line.
+    path: of a file, or a pattern with * in it, or a list of these; also an https:// URL, or a
+      gs://, s3:// or hf:// address, of which a copy is kept, see download.py. Files with the suffix
+      .gz are held in memory, others are read line by line.
     root: the folder that paths in the lines are relative to; by default that of the file.
     allow: "outside" (absolute paths, and ".." that leave the root), "links" (symbolic links below
-      the root), "urls" (http and https; each is downloaded once).
+      the root), "urls" (https://, gs://, s3:// and hf://; each is fetched once).
     check: check all lines now, and that their files exist; those of an object store show when they
       are read.
 
@@ -161,16 +163,17 @@ class Jsonl:
     where, root = self.where(index), self._roots[self._lines[index, 0]]
     if not isinstance(name, str):
       raise ValueError(f"{where}: an image is a path, not {name!r}.")
-    if name.lower().startswith(("http://", "https://")):
-      if "urls" not in self._allow:
-        raise ValueError(f"{where}: {name[:200]!r} is a URL. Download the files first, or set "
-                         "allow=('urls',) in the config's data.")
-      return name
-    if not files.is_local(root):
-      try:
-        return files.inside(root, name)
-      except ValueError as e:
-        raise ValueError(f"{where}: {e}") from None
+    try:
+      if download.scheme(name):
+        if "urls" not in self._allow:
+          raise ValueError(f"{name[:200]!r} is a URL. Download the files first, or set "
+                           "allow=('urls',) in the config's data.")
+        return name
+      if not files.is_local(root):
+        files.check_name(root, name)
+        return os.fspath(root / name)
+    except ValueError as e:
+      raise ValueError(f"{where}: {e}") from None
     try:
       path = pathlib.Path(os.path.normpath(root / name))
       self._refuse(where, name, root, path)
@@ -205,8 +208,6 @@ class Jsonl:
     try:
       if isinstance(path, str):
         return download.fetch(path, MAX_FILE)
-      if not files.is_local(path):
-        return path.read_bytes()
       links = bool(self._allow & {"links", "outside"})
       with files.open_regular(path, links) as file:
         if (size := os.fstat(file.fileno()).st_size) > MAX_FILE:
@@ -237,7 +238,7 @@ def _matching(path):
   found = []
   for p in [path] if isinstance(path, (str, os.PathLike)) else path:
     pattern = os.fspath(p)
-    some = files.matching(pattern) if glob.has_magic(pattern) else [epath.Path(pattern)]
+    some = _files_of(pattern)
     if not some:
       raise FileNotFoundError(f"No JSONL file matches {pattern}.")
     found += some
@@ -246,8 +247,16 @@ def _matching(path):
   return found
 
 
+def _files_of(pattern):
+  remote = download.scheme(pattern)
+  if not glob.has_magic(pattern) or remote in download.WEB:  # a URL may have ? in it
+    return [download.Address(pattern) if remote else epath.Path(pattern)]
+  return [download.Address(os.fspath(p)) if remote else p for p in files.matching(pattern)]
+
+
 def _root(path):
-  return pathlib.Path(path).resolve() if files.is_local(path) else epath.Path(path)
+  return (pathlib.Path(path).resolve() if files.is_local(path)
+          else download.Address(os.fspath(path).rstrip("/")))
 
 
 def _short_names(paths):
@@ -276,7 +285,8 @@ class _OnDisk:
 
   def __init__(self, path):
     self._path = path
-    self._file = files.open_regular(path)
+    self._copy = None if files.is_local(path) else download.local(os.fspath(path), MAX_DATA)
+    self._file = files.open_regular(self._copy or path)
     self._was = self._state()
     self.size = self._was[0]
 
@@ -293,7 +303,8 @@ class _OnDisk:
 
   def _state(self):
     found = os.fstat(self._file.fileno())
-    return found.st_size, found.st_mtime_ns
+    # The name of a copy says which version of the file it is of; its time is that of its last use.
+    return found.st_size, str(self._copy) if self._copy else found.st_mtime_ns
 
   def __getstate__(self):
     return {"_path": self._path, "_was": self._was}
@@ -308,10 +319,10 @@ class _OnDisk:
 def _open(path):
   """The _InMemory or _OnDisk of a file; FileNotFoundError with the reason."""
   try:
-    local = files.is_local(path)
     if path.suffix != ".gz":
-      return _OnDisk(path) if local else _InMemory(path.read_bytes())
-    with files.open_regular(path) if local else path.open("rb") as file:
+      return _OnDisk(path)
+    local = path if files.is_local(path) else download.local(os.fspath(path), MAX_DATA)
+    with files.open_regular(local) as file:
       return _InMemory(gunzip(file, f"The JSONL file {path}"))
   except OSError as e:
     raise FileNotFoundError(f"Cannot read the JSONL file {path}: {e.strerror or e}.") from e

@@ -7,6 +7,7 @@ functions of (seed, component, index), so that where and when it is made does no
 import fractions
 import math
 import pathlib
+import re
 
 import numpy as np
 from etils import epy
@@ -194,9 +195,12 @@ def _names(components):
 
 
 def _name_of(name, path=None, **_):
-  """"okvqa" of a TFDS data set, "train" of train.jsonl."""
+  """"okvqa" of a TFDS data set, "train" of train.jsonl and of train-*.parquet, "my" of my/*.tar."""
   path = path[0] if isinstance(path, (list, tuple)) and path else path
-  return pathlib.Path(path).name.split(".")[0] if path else name
+  if not path:
+    return name
+  path = pathlib.Path(path)
+  return re.sub(r"[-_]?[*?[{].*", "", path.name.split(".")[0]) or path.parent.name or name
 
 
 def epoch(components):

@@ -117,6 +117,9 @@ def test_sources_are_counted(part):
   mix = mixture.Mixture(parts, seed=0)
   assert (mix.names, mix.sizes) == (("cat", "dog", "more dogs"), (3, 5, 5))
   assert mixture.Mixture([part("cat", 3)] * 3, seed=0).names == ("cat", "cat#1", "cat#2")
+  named = lambda path: mixture._names([dict(data=dict(name="parquet", path=path))])[0]
+  assert list(map(named, ("a/t-*.tar", "a/t_{00..11}.tar", ("a/*.tar",), "*"))) == [
+      "t", "t", "a", "parquet"]
   seen = dict.fromkeys(mix.names, 0)
   for i in range(60):
     assert mix.counts(i) == seen

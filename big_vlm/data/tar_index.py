@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from big_vlm import files
-from big_vlm.data import download
+from big_vlm.data import cache
 from big_vlm.data.table import state
 from pp.foreign import reading
 
@@ -43,7 +43,7 @@ def open_index(path):
   Raises ValueError for what is no tar, is cut off or compressed, holds links, or has a member
   twice.
   """
-  kept = download.cache_folder() / "tar_index" / (
+  kept = cache.folder() / "tar_index" / (
       hashlib.sha256(os.path.abspath(path).encode(errors="surrogateescape")).hexdigest() + ".npz")
   now = state(path)
   found = _load(kept)

@@ -22,8 +22,8 @@ HERE = pathlib.Path(__file__).parent
 ROWS = 5
 
 
-def png(i):
-  Image.new("RGB", (8 + i, 6), (40 * i, 9, 200)).save(file := io.BytesIO(), "PNG")
+def picture(i, format="PNG"):
+  Image.new("RGB", (8 + i, 6), (40 * i, 9, 200)).save(file := io.BytesIO(), format)
   return file.getvalue()
 
 
@@ -34,7 +34,7 @@ def data():
       "label": datasets.ClassLabel(names=["no", "yes"]), "lang": text, "width": whole,
       "objects": {"bbox": datasets.List(datasets.List(number)), "name": datasets.List(text)}})
   return datasets.Dataset.from_list([{
-      "image": {"bytes": png(i), "path": f"{i}.png"}, "question": f"wie viele {i}?",
+      "image": {"bytes": picture(i), "path": f"{i}.png"}, "question": f"wie viele {i}?",
       "answers": [f"{i}", f"{i + 1} Stück"], "label": i % 2, "lang": ("de", "en", None)[i % 3],
       "width": 8 + i, "objects": {"bbox": [[0., 0.25, 1., 0.5]] * (i % 3), "name": ["é"] * (i % 3)},
   } for i in range(ROWS)], features=features)
@@ -64,7 +64,7 @@ def main():
   with webdataset.ShardWriter(str(HERE / "tars" / "train-%06d.tar"), maxcount=3, verbose=0,
                               mtime=0) as out:
     for i in range(ROWS):
-      image = {"jpg": b"JPEG"} if i == 3 else {"png": png(i)}
+      image = {"jpg": picture(i, "JPEG")} if i == 3 else {"png": picture(i)}
       out.write({"__key__": f"a/{i:04}", **image,
                  "txt": f"{i} Stück", "json": {"prompt": f"wie viele {i}?", "lang": "de"},
                  "cls": i % 2})
