@@ -22,7 +22,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from big_vlm import cpu
 from big_vlm.adapt import einsum_hook
-from big_vlm.nn import layers
+from big_vlm.nn import layer_matmul, layers
 from pp.names import pick
 
 GROUP = 32  # the most weights that share an int4 scale; their number divides the axis
@@ -58,7 +58,10 @@ class Quantized:
 
   def einsum(self, eqn, x, dtype):
     _, w, out = re.split(",|->", eqn)
-    grouped = any(s != 1 for letter, s in zip(w, self.scale.shape) if letter not in out)
+    grouped = _is_grouped(self.scale, w, out)
+    is_table = eqn.endswith(w[0])  # [V, D] -> [..., V]
+    if is_table and not grouped and x.ndim == 2 and layer_matmul.serves(x):
+      return layer_matmul.head(x, self.q) * self.scale.astype(jnp.float32)[:, 0][None]
 
     def matmul(weight):
       if grouped:
@@ -67,10 +70,18 @@ class Quantized:
       return (y * layers.to_rank(_of_outputs(weight.scale, w, out), y)).astype(dtype or x.dtype)
 
     rows = max(1, PIECE // math.prod(self.shape[1:]))
-    is_table = eqn.endswith(w[0])  # [V, D] -> [..., V]
     if is_table and self.shape[0] > rows and (grouped or cpu.platform() != "tpu"):
       return _in_pieces(matmul, self, rows)
     return matmul(self)
+
+  def einsum_of_layer(self, eqn, x, dtype, of_layer):
+    """The einsum of one layer where this weight is stacked; of_layer: layer_matmul.OfLayer."""
+    _, w, out = re.split(",|->", eqn)
+    scale = self.scale[of_layer.layer]
+    if _is_grouped(scale, w, out):
+      return Quantized(self.q[of_layer.layer], scale, self.dtype).einsum(eqn, x, dtype)
+    y = of_layer.matmul(self.q, eqn, x, jnp.float32)
+    return (y * layers.to_rank(_of_outputs(scale, w, out), y)).astype(dtype or x.dtype)
 
   def lookup(self, ids):
     return Quantized(self._rows(ids), self.scale[ids], self.dtype).dequantize()
@@ -83,6 +94,11 @@ class Quantized:
     tiles = self.q.reshape(-1, TILE, self.shape[1])[ids // TILE]
     here = layers.to_rank(jnp.arange(TILE), tiles[..., 0]) == ids[..., None] % TILE
     return jnp.sum(jnp.where(here[..., None], tiles, 0), axis=-2, dtype=jnp.int8)
+
+
+def _is_grouped(scale, w, out):
+  """Whether a scale of a weight with axes `w` differs along those that its matmul sums."""
+  return any(s != 1 for letter, s in zip(w, scale.shape) if letter not in out)
 
 
 def _of_outputs(scale, w, out):

@@ -5,9 +5,10 @@ B batch, T tokens, S cache positions, D width, L layers, V vocabulary.
 from typing import Any, ClassVar
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
-from big_vlm.nn import attention, layers
+from big_vlm.nn import attention, layer_matmul, layers
 from big_vlm.nn.kv_cache import KVCache
 
 
@@ -62,9 +63,22 @@ class Decoder(nn.Module):
     if cache is None and not self.is_mutable_collection("intermediates"):
       kernel = attention.select_kernel(c.attention, x.shape[1], c.head_dim, c.attn_softcap, c.dtype)
     args = self.block_args(c, tokens, tokens if cache is None else cache.tokens, kernel)
+    if cache is not None and layer_matmul.serves(x):
+      x, cache = self._read_stacks(x, cache, args)
+      return self.final_norm(x), cache
     blocks = layers.stacked(self.block, c, train, in_axes=(0, *(nn.broadcast for _ in args)))
     (x, cache), _ = blocks(c, train, name="layers")((x, cache), jnp.arange(c.depth), *args)
     return self.final_norm(x), cache
+
+  def _read_stacks(self, x, cache, args):
+    """The blocks of a decode step, whose weights stay in their stacks: no layer is sliced."""
+    c, params = self.config, self.get_variable("params", "layers")
+    block = self.block(c, train=False, parent=None)
+
+    def one(carry, layer):
+      of_layer = {"params": layer_matmul.of_layer(params, layer)}
+      return block.apply(of_layer, carry, layer, *args)[0], None
+    return jax.lax.scan(one, (x, cache), jnp.arange(c.depth))[0]
 
   def logits(self, hidden):
     """[..., D] -> float32 [..., V]."""

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from big_vlm import cpu, tpu
-from big_vlm.nn import partitioning
+from big_vlm.nn import layer_matmul, partitioning
 
 
 def einsum(eqn, x, w, dtype=None):
@@ -119,6 +119,8 @@ def tied_head(x, table):
   """Logits float32 [..., V] of x [..., D] by the embedding table [V, D]."""
   if x.ndim == 2 and not hasattr(table, "einsum") and cpu.tuned():
     return cpu.tied_head(x, table)
+  if x.ndim == 2 and not hasattr(table, "einsum") and layer_matmul.serves(x):
+    return layer_matmul.head(x, table)
   return einsum("...D,VD->...V", x, table, jnp.float32)
 
 

@@ -160,7 +160,7 @@ class _Program:
     kinds = self.opcodes(i)
     if i.opcode == "custom-call" and "tpu_custom_call" in i.rest or is_fused_attention(i):
       return KERNEL
-    if kinds & {"convolution", "dot"} or is_gemm(i):
+    if kinds & {"convolution", "dot"} or is_gemm(i) or "xla.gpu.triton" in i.rest:
       return MATMUL
     if any(kind.removesuffix("-start").removesuffix("-done") in COLLECTIVES for kind in kinds):
       return COLLECTIVE

@@ -75,6 +75,9 @@ def _traffic(i, table, computations):
   A layer in a scan reads its slice of the stacked weights and writes its slice of the activations.
   """
   called = computations.get(i.attribute("calls"))
+  if weights := _layer_matmul(i, table):
+    others = sum(program.size(table[o].shape) for o in i.operands[:-1])
+    return others + weights[1] + _written(i, table)
   if called is None:
     read = [_part(o, [i], table) for o in i.operands if o in table]
     return sum(read) + _written(i, table)
@@ -102,6 +105,18 @@ def _written(i, table):
   return program.size(i.shape)
 
 
+def _layer_matmul(i, table):
+  """(rows, bytes of weights, their number) that a kernel of big_vlm/nn/layer_matmul.py reads; None
+  of other instructions. Its last operands are x [M, K] and a table, or a stack of which it reads
+  one layer."""
+  found = re.search(r"/(head|matmul_of_layer)/pallas_call", i.source)
+  if not found or i.opcode != "custom-call":
+    return None
+  x, weights = (table[o].shape for o in i.operands[-2:])
+  layers = _dims(weights)[0] if found[1] == "matmul_of_layer" else 1
+  return (_dims(x)[0], program.size(weights) / layers, math.prod(_dims(weights)) / layers)
+
+
 def _matmul(i, table, tf32):
   """FLOPs of an instruction; those in float32 count 1 / tf32."""
   if program.is_fused_attention(i):  # its logits [B, N, T, S], and again in the backward pass
@@ -109,6 +124,9 @@ def _matmul(i, table, tf32):
     pairs = math.prod(map(int, re.findall(r"\d+", logits)))
     backward = "Backward" in i.rest
     return (2.5 if backward else 1) * 4 * pairs * _dims(table[i.operands[0]].shape)[-1]
+  if weights := _layer_matmul(i, table):
+    rows, _, numbers = weights
+    return 2 * rows * numbers
   if i.opcode != "dot" and not program.is_gemm(i):
     return 0
   left = table[i.operands[0]].shape

@@ -59,3 +59,20 @@ def test_float32_is_multiplied_at_a_part_of_the_peak():
   text = jax.jit(jnp.dot).lower(x, x).compile().as_text()
   flops = lambda tf32: sum(n for _, n, _ in roofline.work(text, program.costs(text), tf32))
   assert flops(1) == 2 * 256**3 and flops(0.5) == 4 * 256**3
+
+
+@pytest.mark.parametrize("name, layers", [("matmul_of_layer", 3), ("head", 1)])
+def test_kernels_of_a_decode_step_count_the_layer_that_they_read(name, layers):
+  shape = "s8[3,1,256,64]" if layers > 1 else "s8[192,256]"
+  text = f"""HloModule m
+ENTRY %main (x: bf16[16,256], w: {shape}) -> f32[16,64] {{
+  %x = bf16[16,256]{{1,0}} parameter(0)
+  %w = {shape}{{1,0}} parameter(1)
+  ROOT %call = f32[16,64]{{1,0}} custom-call(%x, %w), custom_call_target="__gpu$xla.gpu.triton", \
+metadata={{op_name="jit(f)/{name}/pallas_call"}}
+}}
+"""
+  (cost, flops, moved), = roofline.work(text, program.costs(text))
+  weights = 3 * 256 * 64 / layers
+  assert (cost.category, flops) == (program.MATMUL, 2 * 16 * weights)
+  assert moved == 2 * 16 * 256 + weights + 4 * 16 * 64
