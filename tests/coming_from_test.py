@@ -1,6 +1,7 @@
 """docs/coming_from.md: what stands on the right of its tables is right."""
 import functools
 import re
+import zipfile
 
 import pytest
 
@@ -16,9 +17,11 @@ CODE = [code for row in ROWS for code in re.findall("`([^`]+)`", row)]
 
 
 @pytest.fixture(scope="module")
-def names():
-  """What the page defines in front of its tables."""
-  found = {}
+def names(tmp_path_factory):
+  """What the page defines in front of its tables, and STEP, a checkpoint of openpi."""
+  folder = tmp_path_factory.mktemp("openpi")
+  zipfile.ZipFile(commands.ROOT / "tests" / "golden" / "openpi" / "pi05.zip").extractall(folder)
+  found = {"STEP": folder}
   exec(re.search("```python\n(.*?)```", PAGE, re.DOTALL)[1], found)
   return found
 

@@ -1,4 +1,4 @@
-"""Converts a checkpoint: python -m tools.convert SOURCE DEST --format hf|npz|keras|native
+"""Converts a checkpoint: python -m tools.convert SOURCE DEST --format hf|npz|keras|native|openpi
 
 SOURCE is what big_vlm.from_preset takes: a name, a URI, or a local checkpoint of any format.
 Tensors pass one by one, so memory stays near the largest; DEST appears complete or not at all.
@@ -8,8 +8,12 @@ Tensors pass one by one, so memory stays near the largest; DEST appears complete
 
 --adapter FOLDER merges LoRA adapters of PEFT into SOURCE first. --format peft writes those of a
 training with config.lora, the workdir SOURCE, alone, as a folder of PEFT for --base.
+
+--format openpi writes the .npz from which openpi's PaliGemmaWeightLoader starts; with --into STEP
+DEST is the checkpoint STEP of openpi or LeRobot with SOURCE in the place of its PaliGemma.
 """
 import dataclasses
+import pathlib
 import sys
 
 import jax
@@ -19,7 +23,7 @@ import numpy as np
 import big_vlm
 from big_vlm import cli, compilation, presets, reporting, sharding, trees
 from big_vlm.adapt import materialize, peft
-from big_vlm.checkpoints import load, save, uris
+from big_vlm.checkpoints import load, openpi, save, uris
 from big_vlm.families import paligemma
 from big_vlm.formats.lazy_array import LazyArray
 from pp.names import pick
@@ -46,6 +50,16 @@ def convert(source, dest, format, dtype=None, verify=False, adapter=None, part=N
   if not verify:
     return 0.0
   return compare(opened, load.open_source(written))
+
+
+def put_into(source, dest, full):
+  """Writes the checkpoint `full` of openpi's as `dest`, with `source` as its PaliGemma."""
+  opened, full = (load.open_source(uris.fetch(presets.uri(source))),
+                  uris.fetch(presets.uri(full)))
+  size = sum(x.nbytes for x in openpi.stored(full).values())
+  with save.written_whole(pathlib.Path(dest).expanduser(), size) as partial:
+    openpi.write_into(partial, opened, full, reporting.counter(str(dest), "B"))
+  print(f"{dest} written: {full} with the PaliGemma of {source}, all else as it was")
 
 
 def cast(source, dtype):
@@ -121,10 +135,16 @@ def main(argv=None):
   parser.add_argument("--dtype", help="of the tensors written; default: as they are")
   parser.add_argument("--verify", action="store_true")
   parser.add_argument("--adapter", help="a folder of PEFT, to be merged into the source")
+  parser.add_argument("--into", help="with openpi: the whole checkpoint that SOURCE is put into")
   parser.add_argument("--base", help="with peft: the Hugging Face model that the adapters are of")
   args = parser.parse_args(argv)
   compilation.cache()
-  if args.format == "peft":
+  if args.into:
+    if args.format != "openpi" or args.dtype or args.verify or args.adapter or args.part:
+      parser.error("--into belongs to --format openpi, without --dtype, --verify, --part and "
+                   "--adapter")
+    put_into(args.source, args.dest, args.into)
+  elif args.format == "peft":
     if args.dtype or args.verify or args.adapter or args.part:
       parser.error("--format peft writes adapters as they are: leave out --dtype, --verify, --part "
                    "and --adapter")

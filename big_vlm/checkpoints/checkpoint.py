@@ -1,11 +1,12 @@
 """A checkpoint of any format, as the rest of the project sees it: a config and LazyArrays.
 
-Each format is a module (native, npz, hf, keras) with three functions:
+Each format is a module (native, npz, hf, keras, openpi) with three functions:
 
   can_read(path) -> bool         whether the file or folder is of this format
   open_source(path) -> Checkpoint   reads names, shapes and config; of tensors only the head that a
                                  Hugging Face folder may store, to compare it
-  write(path, source, note)      writes a Checkpoint into the empty folder `path` (npz: the file)
+  write(path, source, note)      writes a Checkpoint into the empty folder `path`; formats of one
+                                 file (FILES in save.py) write that file
 
 so a conversion is write(path, open_source(other)), one tensor in memory at a time.
 """
@@ -37,6 +38,8 @@ class Checkpoint:
   # ".../q" and ".../scale", ".../lora_a", ...; `leaves` has the weights that these make together.
   stored: dict[str, LazyArray] | None = None
   lora_scale: float | None = None  # alpha / rank of the adapters among them
+  # {name: LazyArray} of what is not the model's, such as the action expert of openpi.
+  aside: dict[str, LazyArray] | None = None
 
   def check(self):
     """Raises ValueError unless the leaves are those of the config's model, in name and shape."""

@@ -16,6 +16,7 @@ import pytest
 from big_vlm.adapt import peft, peft_test
 from big_vlm.checkpoints import checkpoint, load, native
 from big_vlm.families import paligemma
+from big_vlm.formats import orbax_tree
 from pp import tokenizer_fast
 from pp.tokenizer import SentencePiece, train_sentencepiece
 from tests import mutations
@@ -55,7 +56,7 @@ def _spots(content):
 
 def leaves_of(folder):
   """{name: bytes} of every parameter."""
-  native._restored.cache_clear()
+  orbax_tree.restored.cache_clear()
   leaves = load.open_source(folder).leaves
   return {name: np.asarray(x.read(())).tobytes() for name, x in leaves.items()}
 

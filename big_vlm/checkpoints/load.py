@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from big_vlm import families, presets, trees
-from big_vlm.checkpoints import hf, keras, native, npz, uris
+from big_vlm.checkpoints import hf, keras, native, npz, openpi, uris
 from big_vlm.checkpoints.checkpoint import shapes
 from big_vlm.families import paligemma
 from big_vlm.families.siglip import naflex
@@ -21,7 +21,8 @@ from big_vlm.formats.lazy_array import LazyArray
 from big_vlm.formats.npz import split_part
 from pp.foreign import reading
 
-FORMATS = {"native": native, "hf": hf, "keras": keras, "npz": npz}
+# The first that can read a folder does: LeRobot's, too, has a config.json and safetensors.
+FORMATS = {"native": native, "openpi": openpi, "hf": hf, "keras": keras, "npz": npz}
 NEW_ROWS_STD = 0.02  # of added vocabulary rows
 HEADS = ("img/MAPHead_0/", "img/head/", "txt/head/")  # that a part may have or not
 
@@ -43,8 +44,9 @@ def open_source(path):
   inside = sorted(p.name for p in file.iterdir())[:8] if file.is_dir() else [file.suffix]
   raise ValueError(
       f"{path} is not a checkpoint that can be read: a big_vision .npz, a folder of Hugging Face "
-      "(config.json, *.safetensors) or KerasHub (config.json, *.h5), or a work folder of "
-      f"trainers.train (model.json, checkpoints/). Found: {', '.join(inside) or 'nothing'}.")
+      "(config.json, *.safetensors) or KerasHub (config.json, *.h5), a step of openpi (params/), "
+      "or a work folder of trainers.train (model.json, checkpoints/). Found: "
+      f"{', '.join(inside) or 'nothing'}.")
 
 
 def fit(source, config):

@@ -7,27 +7,23 @@
 
 The mesh is not part of the format: any device count restores what any other saved.
 """
-import functools
 import json
 from typing import NamedTuple
 
 import jax
 import numpy as np
-from etils import epath, epy
+from etils import epath
 
 from big_vlm import files, trees
 from big_vlm.adapt import materialize
 from big_vlm.checkpoints import steps
-from big_vlm.checkpoints.checkpoint import Checkpoint, LazyArray
+from big_vlm.checkpoints.checkpoint import Checkpoint
 from big_vlm.checkpoints.steps import Checkpoints
 from big_vlm.families import paligemma
-from big_vlm.formats import config_json
+from big_vlm.formats import config_json, orbax_tree
 from pp import tokenizer_files
 from pp.foreign import parse_json, read_bytes
 from pp.printable import printable
-
-with epy.lazy_imports():  # slow to import
-  import orbax.checkpoint as ocp
 
 FORMAT = 1
 
@@ -127,28 +123,10 @@ def open_source(path):
   if step is None:
     return Checkpoint(str(folder), config, {}, tokenizer, text_len)
   step_folder = folder / "checkpoints" / str(step)
-  params = files.absolute(step_folder / "params")
-  read = lambda name: lambda index=(): _restored(params, name)[tuple(index)]
-  leaves = {name: LazyArray(tuple(x.shape), np.dtype(x.dtype), read(name))
-            for name, x in steps.metadata(params).items()}
+  leaves = orbax_tree.read_folder(step_folder / "params")
   plain = materialize.materialize_weights(leaves, config, lora_scale)
   return Checkpoint(str(step_folder), config, plain, tokenizer, text_len,
                     leaves if set(leaves) != set(plain) else None, lora_scale)
-
-
-@functools.lru_cache(maxsize=1)  # a leaf is mostly read layer by layer
-def _restored(params, name):
-  item = 0
-  for key in reversed(name.split("/")):
-    item = {key: item}
-  how = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item)
-  try:
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-      tree = reader.restore(params, args=ocp.args.PyTreeRestore(
-          item=item, restore_args=how, partial_restore=True))
-  except Exception as e:  # a damaged store raises tensorstore's and Orbax's own kinds
-    raise ValueError(f"{params}: {name} cannot be read: {e}") from e
-  return jax.tree.leaves(tree)[0]
 
 
 def write(path, source, note):

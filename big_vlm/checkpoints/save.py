@@ -11,36 +11,46 @@ from big_vlm.checkpoints.load import FORMATS
 from big_vlm.files import LEFT
 from pp.names import pick
 
+FILES = ("npz", "openpi")  # formats that are one file
 SLACK = 64 << 20  # bytes for configs, tokenizer and file headers
 
 
 def save(source, path, format, note=lambda done, total: None):
-  """Writes `path` ("native", "hf", "keras": a folder; "npz": a file), then returns it.
+  """Writes `path` ("native", "hf", "keras": a folder; "npz", "openpi": a file), then returns it.
 
-  note(done, total) is called with bytes. Everything goes to a temporary folder beside `path` and
-  is renamed when complete. Raises FileExistsError if there is something already, and OSError if the
-  disk has no room.
+  note(done, total) is called with bytes. Raises as written_whole() does.
   """
   module, path = pick(FORMATS, format, "checkpoint format"), pathlib.Path(path).expanduser()
-  if format == "npz" and path.suffix != ".npz":
+  if format in FILES and path.suffix != ".npz":
     raise ValueError(f"{path} must end in .npz.")
+  with written_whole(path, source.nbytes) as partial:
+    if format not in FILES:
+      partial.mkdir()
+    module.write(partial, source, note)
+  return path
+
+
+@contextlib.contextmanager
+def written_whole(path, nbytes):
+  """Gives a path of the same name to write a file or folder, which appears as `path` at the end of
+  the block, with what was written beside it.
+
+  Raises FileExistsError if there is something already, and OSError if the disk has no room.
+  """
   if path.exists():
     raise FileExistsError(f"{path} exists already; give another path, or remove it first.")
   _remove_left(path)
-  check_room(path.parent, source.nbytes)
+  check_room(path.parent, nbytes)
   path.parent.mkdir(parents=True, exist_ok=True)
   partial = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.partial-", dir=path.parent))
   try:
-    if format != "npz":
-      (partial / path.name).mkdir()
-    module.write(partial / path.name, source, note)
+    yield partial / path.name
     for part in sorted(partial.iterdir(), key=lambda p: p.name == path.name):  # the checkpoint last
       os.replace(part, path.parent / part.name)
   except OSError as e:
     raise OSError(f"Writing {path} failed: {e.strerror or e}. Nothing was left there.") from e
   finally:
     shutil.rmtree(partial, ignore_errors=True)
-  return path
 
 
 def _remove_left(path):

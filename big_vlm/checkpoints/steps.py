@@ -8,12 +8,11 @@ which has no renaming, commit_success.txt marks a complete one. Orbax has no che
 the manifest does. A step whose files differ from it is skipped with a line, for the next older one.
 """
 import jax
-import numpy as np
 from etils import epath, epy
 
 from big_vlm import distributed, files, trees
 from big_vlm.checkpoints import manifest
-from pp.printable import printable
+from big_vlm.formats.orbax_tree import first_line, metadata
 
 with epy.lazy_imports():  # slow to import
   import orbax.checkpoint as ocp
@@ -227,20 +226,3 @@ def validation_error(folder, only=""):
   except ValueError as e:
     return first_line(e)
   return None
-
-
-def metadata(item):
-  """{leaf's name: Orbax's metadata} of one item of a step, such as W/checkpoints/1200/params."""
-  try:
-    tree = ocp.PyTreeCheckpointHandler().metadata(files.absolute(item)).tree
-    list(map(lambda x: (tuple(x.shape), np.dtype(x.dtype)), jax.tree.leaves(tree)))
-  except Exception as e:  # Orbax's and tensorstore's own kinds among them
-    raise ValueError(f"{epath.Path(item).name} is not a complete item of Orbax: {first_line(e)}"
-                     ) from e
-  return dict(zip(trees.names(tree), jax.tree.leaves(tree)))
-
-
-def first_line(error):
-  """The first line of an error that says something, without the traces of C++ beneath it."""
-  lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-  return printable(lines[0] if lines else type(error).__name__, 300).rstrip(".")

@@ -1,0 +1,68 @@
+"""A folder in which Orbax keeps one tree of arrays: names and shapes first, arrays when asked for.
+
+It has no checksums of its own: an array that cannot be read is named when it is read.
+"""
+import functools
+
+import jax
+import numpy as np
+from etils import epath, epy
+
+from big_vlm import files, trees
+from big_vlm.formats.lazy_array import LazyArray
+from pp.printable import printable
+
+with epy.lazy_imports():  # slow to import
+  import orbax.checkpoint as ocp
+
+
+def read_folder(folder):
+  """{name: LazyArray} of all leaves. Raises ValueError for a folder that is not whole."""
+  folder = files.absolute(folder)
+  read = lambda name: lambda index=(): restored(folder, name)[tuple(index)]
+  return {name: LazyArray(tuple(x.shape), np.dtype(x.dtype), read(name))
+          for name, x in metadata(folder).items()}
+
+
+def metadata(folder):
+  """{leaf's name: Orbax's metadata}. Raises ValueError for a folder that is not whole."""
+  try:
+    tree = ocp.PyTreeCheckpointHandler().metadata(files.absolute(folder)).tree
+    list(map(lambda x: (tuple(x.shape), np.dtype(x.dtype)), jax.tree.leaves(tree)))
+  except Exception as e:  # Orbax's and tensorstore's own kinds among them
+    raise ValueError(f"{epath.Path(folder).name} is not a complete item of Orbax: {first_line(e)}"
+                     ) from e
+  return dict(zip(trees.names(tree), jax.tree.leaves(tree)))
+
+
+@functools.lru_cache(maxsize=1)  # a leaf is mostly read layer by layer
+def restored(folder, name):
+  """The array of a leaf. Raises ValueError, which names both, where it cannot be read."""
+  item = 0
+  for key in reversed(name.split("/")):
+    item = {key: item}
+  how = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item)
+  try:
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+      tree = reader.restore(folder, args=ocp.args.PyTreeRestore(
+          item=item, restore_args=how, partial_restore=True))
+  except Exception as e:  # a damaged store raises tensorstore's and Orbax's own kinds
+    raise ValueError(f"{folder}: {name} cannot be read: {e}") from e
+  return jax.tree.leaves(tree)[0]
+
+
+def write_folder(folder, leaves, note=lambda done, total: None):
+  """Writes {name: LazyArray} as a new folder; holds all of it in memory."""
+  arrays, done, total = {}, 0, sum(leaf.nbytes for leaf in leaves.values())
+  for name, leaf in leaves.items():
+    arrays[name] = np.asarray(leaf.read(()))
+    done += leaf.nbytes
+    note(done, total)
+  with ocp.PyTreeCheckpointer() as writer:
+    writer.save(files.absolute(folder), trees.nested(arrays))
+
+
+def first_line(error):
+  """The first line of an error that says something, without the traces of C++ beneath it."""
+  lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+  return printable(lines[0] if lines else type(error).__name__, 300).rstrip(".")
