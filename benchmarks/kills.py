@@ -1,12 +1,13 @@
 """Kills a training run with SIGKILL many times and compares it with an undisturbed run, bit by bit.
 
-  python -m benchmarks.kills [--kills 100] [--size tiny] [--data_dir data]
+  python -m benchmarks.kills [--kills 100] [--size tiny] [--data_dir data] [--tune]
 
-It trains the quickstart's model with dropout, logs every step and saves every other one. It kills
-each start after a few more steps: every second one during a save, one in ten before the first step,
-and the others at a random moment. The last start runs to the end. Then it compares every parameter,
-the whole optimizer state and the logged losses with those of an undisturbed run. It prints a
-summary and writes benchmarks/results/kills.json.
+It trains the quickstart's model with dropout, or tunes it on its boxes (--tune), logs every step
+and saves every other one. It kills each start after a few more steps: every second one during a
+save, one in ten before the first step, and the others at a random moment. The last start runs to
+the end. Then it compares every parameter, the whole optimizer state and the logged losses with
+those of an undisturbed run. It prints a summary and writes benchmarks/results/kills.json, or
+kills_tune.json.
 """
 import argparse
 import datetime
@@ -42,14 +43,23 @@ def get_config():
   c.model.llm.dropout = 0.1  # so that a wrong random state would show
   return c
 """
+TUNE_CONFIG = """
+from configs.tune import detect
+
+def get_config():
+  c = detect.get_config("size={size},data_dir={data_dir},steps={total}")
+  c.log_steps, c.checkpoint_steps, c.evals, c.input.batch_size = 1, {every}, {{}}, 4
+  c.tune.update(samples=2, algorithm="grpo", updates=2, kl=0.1)  # all that a step can compute
+  return c
+"""
 
 
 class Run:
   """A training run in its own folder."""
 
-  def __init__(self, folder, config):
+  def __init__(self, folder, config, trainer):
     self.folder = folder
-    self._args = [sys.executable, "-m", "trainers.train", "--config", str(config),
+    self._args = [sys.executable, "-m", f"trainers.{trainer}", "--config", str(config),
                   "--workdir", str(folder)]
     self._env = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
 
@@ -130,14 +140,17 @@ def main():
   parser.add_argument("--size", default="tiny", help="of the quickstart's data set")
   parser.add_argument("--data_dir", default=str(ROOT / "data"))
   parser.add_argument("--seed", type=int, default=0)
-  parser.add_argument("--out", type=pathlib.Path, default=RESULTS / "kills.json")
+  parser.add_argument("--tune", action="store_true", help="kill trainers.tune")
+  parser.add_argument("--out", type=pathlib.Path)
   args = parser.parse_args()
   rng, total = random.Random(args.seed), PER_KILL * args.kills + 2 * PER_KILL
   home = pathlib.Path(tempfile.mkdtemp(prefix="kills-"))
   config = home / "config.py"
-  config.write_text(CONFIG.format(data_dir=os.path.abspath(args.data_dir), size=args.size,
-                                  total=total, every=SAVE_EVERY))
-  straight, victim = Run(home / "straight", config), Run(home / "victim", config)
+  text, trainer = (TUNE_CONFIG, "tune") if args.tune else (CONFIG, "train")
+  out = args.out or RESULTS / ("kills_tune.json" if args.tune else "kills.json")
+  config.write_text(text.format(data_dir=os.path.abspath(args.data_dir), size=args.size,
+                                total=total, every=SAVE_EVERY))
+  straight, victim = (Run(home / name, config, trainer) for name in ("straight", "victim"))
   began = time.monotonic()
   straight.finish()
   print(f"straight run: {total} steps in {time.monotonic() - began:.0f} s", flush=True)
@@ -166,8 +179,8 @@ def main():
   print(json.dumps(result, indent=1))
   if leaves or other_losses:
     sys.exit(f"The runs differ; they are in {home}.")
-  args.out.parent.mkdir(parents=True, exist_ok=True)
-  args.out.write_text(json.dumps(result, indent=1) + "\n")
+  out.parent.mkdir(parents=True, exist_ok=True)
+  out.write_text(json.dumps(result, indent=1) + "\n")
   shutil.rmtree(home)
 
 

@@ -36,8 +36,8 @@ def plot(workdir):
     axes.set(title=title, xlabel="step")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    if title == "loss":
-      axes.set_yscale("log")
+    if title == "loss" and min(value for name in names for _, value in series[name]) > 0:
+      axes.set_yscale("log")  # a weighted likelihood has any sign
     if "/" in names[-1]:
       axes.legend(fontsize=7)
   path, png = epath.Path(workdir) / "training.png", io.BytesIO()

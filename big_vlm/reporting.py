@@ -16,14 +16,16 @@ STILL, SO_LONG = 0.98, 0.05
 class Progress:
   """The progress line: step, loss, examples and tokens/s, MFU, waiting for data, memory, ETA."""
 
-  def __init__(self, start_step, total_steps, batch_size):
+  def __init__(self, start_step, total_steps, batch_size, shows="loss"):
+    """shows: the metric of the line; only of a loss it is said that it does not fall."""
+    self.shows = shows
     self._total, self._batch_size = total_steps, batch_size
     self._tokens = self._real = self._flops = 0  # since the last line
     self._peak = None
     self._begin = self._first = self._last = start_step
     self._start = self._last_time = time.perf_counter()
     self._waited = 0.0
-    self._losses = []  # that were printed, until it is known whether they move
+    self._losses = [] if shows == "loss" else None  # printed, until it is known if they move
 
   def work(self, tokens, real, flops, peak):
     """To be called for each step. tokens: that this process's part of a batch has, real: of them no
@@ -47,7 +49,7 @@ class Progress:
     self._last_time += time.perf_counter() - began
     self._start += time.perf_counter() - began
 
-  def line(self, step, loss):
+  def line(self, step, value):
     """Metrics of the steps since the last call; prints them."""
     now = time.perf_counter()
     seconds = max(now - self._last_time, 1e-9)
@@ -62,7 +64,7 @@ class Progress:
     left = (now - self._start) / max(step - self._first, 1) * (self._total - step)
     begins = step == self._begin + 1  # it waited for compilation and the first data: no ETA yet
     print("  ".join([
-        f"step {step}/{self._total} ({step / self._total:.0%})", f"loss {loss:.4f}",
+        f"step {step}/{self._total} ({step / self._total:.0%})", f"{self.shows} {value:.4f}",
         f"{examples:.{0 if examples >= 10 else 2}f} examples/s",
         *([f"{metrics['tokens_per_s']:,.0f} tokens/s ({metrics['real_tokens']:.0%} real)"]
           if self._tokens else []),
@@ -72,7 +74,7 @@ class Progress:
     if begins:
       self._first, self._start = step, now
     if self._begin == 0 and self._losses is not None:
-      self._losses.append(loss)
+      self._losses.append(value)
       if step >= SO_LONG * self._total and len(self._losses) > 2:
         if min(self._losses) > STILL * self._losses[0]:
           print("warning: the loss has not fallen since the first line: the learning rate may be "

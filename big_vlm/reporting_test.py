@@ -15,7 +15,7 @@ def test_the_progress_line(capsys):
   assert progress.wait(iter(["batch"])) == "batch"
   with progress.paused():
     pass
-  metrics = progress.line(10, loss=1.5)
+  metrics = progress.line(10, 1.5)
   assert metrics["examples_per_s"] > 0 and metrics["memory_gib"] > 0
   assert 0 < metrics["data_wait"] < 1
   line = capsys.readouterr().out
@@ -26,7 +26,7 @@ def test_progress_counts_tokens_and_utilisation(capsys):
   progress = reporting.Progress(0, 10, batch_size=4)
   for tokens in (40, 40, 40, 60, 20):
     progress.work(tokens, real=tokens // 4 * 3, flops=4e6, peak=1e12)
-  row = progress.line(5, loss=0.5)
+  row = progress.line(5, 0.5)
   assert row["tokens_per_s"] == pytest.approx(10 * row["examples_per_s"])
   assert row["real_tokens"] == 0.75
   assert row["mfu"] == pytest.approx(row["examples_per_s"] * 1e-6)

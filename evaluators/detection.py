@@ -11,6 +11,7 @@ from pp.names import pick
 from pp.tokenizer import check_single_ids
 
 PERCENT = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100")
+IOUS = tuple(np.arange(10) / 20 + 0.5)
 UNDEFINED = {"AP": "the set has no object but crowds, which count neither for nor against"}
 
 # The log-probability that ranks an object: the sum over some of its tokens.
@@ -48,6 +49,19 @@ def score(predictions, tokenizer, confidence="all"):
   reported = PERCENT if any("objects/area" in p for p in predictions) else PERCENT[:3]
   return {k: float(result[k]) if result[k] >= 0 else math.nan  # pycocotools' -1
           for k in reported if k == "AP" or result[k] >= 0}
+
+
+def reward(predictions, tokenizer, ious=IOUS):
+  """[float]: fraction_found() of each prediction, the mean over COCO's ten thresholds of IoU (or
+  `ious`): as AP it asks for all objects, for tight boxes and for no others."""
+  require_keys(predictions, ["objects/bbox", "objects/label"], "detection")
+  found = []
+  for p in predictions:
+    check_lists(p)
+    predicted = list(objects(p, tokenizer))
+    true = [r for r, crowd in zip(references(p), crowds(p)) if not crowd]
+    found.append(float(np.mean([fraction_found(predicted, true, iou) for iou in ious])))
+  return found
 
 
 def coco_arguments(predictions):

@@ -218,6 +218,23 @@ def test_before_a_long_run_and_during_it(project):
   assert re.search(r"jax +", printed) and "compiling 1 of at most" in printed
 
 
+def test_tune(project):
+  """The scenes for tests and two steps, with the function of the page beside the boxes."""
+  (project / "my").mkdir(exist_ok=True)
+  (project / "my" / "rewards.py").write_text(*blocks("tune", "python"))
+  config = project / "configs" / "tune" / "detect.py"
+  config.write_text(config.read_text().replace(
+      'dict(name="detection")', 'dict(name="detection"), dict(name="my.rewards:brief", weight=.1)'))
+  small = "detect.py:size=tiny,steps=2"
+  printed = bash(blocks("tune", "bash")[0].replace("detect.py", small).strip()
+                 + " --config.log_steps=1 --config.input.batch_size=4", project)
+  assert re.search(r"^step 2/2 .* reward ", printed, re.M) and "val/AP " in printed
+  rows = [json.loads(line) for line in (project / "workdirs/tuned/metrics.jsonl").open()]
+  assert {"reward/brief", "reward_std/detection", "same_reward"} <= set(rows[0])
+  assert (project / "workdirs/tuned/samples.html").exists()
+  assert set(json.loads(*blocks("tune", "json"))) == {"image", "prefix", "chosen", "rejected"}
+
+
 def test_batch(capsys):
   """From the root, as the path of the tokenizer in it says."""
   exec(*blocks("batch", "python"), {})
@@ -258,6 +275,7 @@ def test_every_block_is_run_above():
       ("coming_from", "python"): 1,  # in coming_from_test.py
       ("own_data", "bash"): 3, ("own_data", "python"): 1, ("own_data", "json"): 1,
       ("papers", "bash"): 1,
+      ("tune", "bash"): 1, ("tune", "python"): 1, ("tune", "json"): 1,
       ("siglip", "bash"): 2, ("siglip", "python"): 1, ("training", "bash"): 2,
       ("weights", "bash"): 1, ("weights", "python"): 1}
 

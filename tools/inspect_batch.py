@@ -19,7 +19,7 @@ from markupsafe import Markup
 from big_vlm import cli, reporting
 from big_vlm.batch import BATCH, check_batch
 from big_vlm.data import loader, mixture, packing, source
-from big_vlm.training import losses
+from big_vlm.training import losses, policy
 from evaluators import common
 from pp import builder, text_layout
 from pp.locations import parse_objects
@@ -304,6 +304,8 @@ def main(argv=None):
   parser.add_argument("--html", help="page to write, with the images")
   parser.add_argument("--eval", help="an evaluation of the config instead of its training")
   args = parser.parse_args(argv)
+  if not args.eval:
+    policy.refuse(args.config, "python -m tools.inspect_batch without --eval")
   inspect(args.config, args.step, args.examples, args.html, args.eval)
 
 

@@ -302,6 +302,9 @@ def main(argv=None):
   if args.purpose == "train":
     if not args.config:
       parser.error("a plan of training needs --config")
+    if args.config.get("tune"):
+      raise ValueError("This config tunes (config.tune): its steps write their own answers, which "
+                       "the plan does not know. Plan the training that it begins from.")
     plan(args.config, args.topology, args.device, args.devices, args.text_len, args.num_images,
          args.max_compiles, args.dump_hlo)
     return

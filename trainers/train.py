@@ -29,15 +29,16 @@ from big_vlm.checkpoints.steps import Checkpoints
 from big_vlm.data import counters, loader, mixture, packing
 from big_vlm.planning import memory
 from big_vlm.training import best as best_lib
-from big_vlm.training import defaults, loop, nan_guard, optim, same_run, setup
+from big_vlm.training import defaults, loop, nan_guard, optim, policy, same_run, setup
 from big_vlm.training import step as steps
 from evaluators import common, metric_names
 
 
-def train(config, workdir, profile_steps=None, resume_changed=False):
+def train(config, workdir, profile_steps=None, resume_changed=False, answers_of=None):
   """Runs the config to its end; returns the last row of training metrics.
 
-  resume_changed: resumes also where the config or the data make it another run.
+  resume_changed: resumes also where the config or the data make it another run. answers_of: of a
+  config that tunes, (config, TrainSetup) -> Answers (trainers/answers.py).
   """
   distributed.assert_same(config.to_json_best_effort(), "configs")
   wanted = best_lib.Settings.of(config)
@@ -48,7 +49,7 @@ def train(config, workdir, profile_steps=None, resume_changed=False):
   if chosen := defaults.table(config):
     print(chosen)
   total, size, row = s.horizon.total, config.input.batch_size, {}
-  layout = packing.of_config(config)
+  layout, answers = packing.of_config(config), answers_of and answers_of(config, s)
   read = counters.Counters(stream, size, config.input.on_error)
   log, save, keep = (s.horizon.steps(name, config, default) for name, default in
                      (("log", 50), ("checkpoint", 1000), ("keep_period", 0)))
@@ -70,7 +71,9 @@ def train(config, workdir, profile_steps=None, resume_changed=False):
         stream, size, step=first, rows=sharding.local_batch_rows(s.mesh, layout.rows),
         workers=config.input.workers, threads=config.input.threads,
         memory_gb=config.input.memory_gb, reader=layout.reader)
-    progress = reporting.Progress(first, total, size)
+    progress = reporting.Progress(first, total, size, answers.shows if answers else "loss")
+    if answers:
+      s, layout = answers.ready(lambda: begin(config, s).params)
 
     @contextlib.contextmanager
     def around(step, batch):
@@ -100,7 +103,7 @@ def train(config, workdir, profile_steps=None, resume_changed=False):
         evaluate(first, state, [e for e in evaluators if not writer.has(e.name + "/")])
       total = first if best.exhausted else total
       finished = loop.run(s, state, batches, progress, guard, first=first, total=total,
-                          layout=layout, around=around)
+                          layout=layout, around=around, answers=answers)
       del state  # the first step donates it
       for step, state, metrics, host, compiled in finished:
         read.note(host)
@@ -110,7 +113,9 @@ def train(config, workdir, profile_steps=None, resume_changed=False):
           print(f"step compiled in {compiled:.0f} s ({compilation.cache_stats()})")
         if step == 1 or loop.due(step, log, total):
           row = jax.device_get(metrics)
-          writer.write(step, row | progress.line(step, row["loss"]) | read.row(step))
+          writer.write(step, row | progress.line(step, row[progress.shows]) | read.row(step))
+          if answers:
+            answers.write(workdir, step)
         saves = loop.due(step, save, total) or stopping_now
         if saves:
           store(step, state)
@@ -177,8 +182,15 @@ def start_or_resume(config, s, checkpoints, check=lambda step: None):
     print(f"resuming from step {newest}" if newest < total else
           f"step {newest} of {total} is there: the training is finished, nothing is left to do")
     return from_items(checkpoints.restore(newest, like), s.optimizer)
+  return begin(config, s)
+
+
+def begin(config, s):
+  """The state of a run that begins: fresh, from the seed and config.init, or that of
+  config.resume."""
   if not config.resume:
     return setup.start(config, s)
+  like = as_items(native.with_sharding(s.shapes, s.shardings), s.optimizer)
   with Checkpoints(config.resume) as other:
     newest = other.newest(aside=False)
     if newest is None:
@@ -209,14 +221,20 @@ def from_items(items, optimizer):
                           train["opt_state"], ema)
 
 
-def main(argv=None):
-  parser = cli.Parser(__doc__, config=True, distributed=True)
+def parser(doc):
+  """Of this command and of trainers.tune."""
+  parser = cli.Parser(doc, config=True, distributed=True)
   parser.add_argument("--workdir", required=True, help="where checkpoints, metrics and plots go")
   parser.add_argument("--profile_steps", type=int,
                       help="trace so many steps with the profiler, from the third on")
   parser.add_argument("--resume_changed", action="store_true",
                       help="resume a workdir whose config or data were others")
-  args = parser.parse_args(argv)
+  return parser
+
+
+def main(argv=None):
+  args = parser(__doc__).parse_args(argv)
+  policy.refuse(args.config, "python -m trainers.train")
   compilation.cache()
   cli.start(args)
   train(args.config, args.workdir, args.profile_steps, args.resume_changed)

@@ -4,6 +4,7 @@ Each source is shuffled as a whole, anew in every epoch. An example gets its own
 ("_rng"), the number of its visit ("_epoch") and the name of its component ("_source"): all are
 functions of (seed, component, index), so that where and when it is made does not matter.
 """
+import dataclasses
 import fractions
 import math
 import pathlib
@@ -26,8 +27,11 @@ MOST = 2**16  # elements after which the order of the components repeats
 
 
 def from_config(config):
-  """The Mixture that a config trains on."""
-  return Mixture(config.input.mixture, config.seed, config.input.on_error, context_of(config))
+  """The Mixture that a config trains on: of prompts alone where it tunes."""
+  context = context_of(config)
+  if config.get("tune"):
+    context = dataclasses.replace(context, train=False, text_len=config.tune.prompt_len)
+  return Mixture(config.input.mixture, config.seed, config.input.on_error, context)
 
 
 def context_of(config):

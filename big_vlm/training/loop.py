@@ -21,7 +21,7 @@ class Finished(NamedTuple):
   compiled: float | None  # seconds that compilation took, of the first step of a shape; else None
 
 
-def run(setup, state, batches, progress, guard, *, first, total, layout,
+def run(setup, state, batches, progress, guard, *, first, total, layout, answers=None,
         around=lambda step, batch: contextlib.nullcontext(lambda results: results)):
   """Yields a Finished after each of the steps first + 1 to total.
 
@@ -35,12 +35,16 @@ def run(setup, state, batches, progress, guard, *, first, total, layout,
     progress: a reporting.Progress. guard: a nan_guard.NaNGuard, which raises ValueError within some
       steps after a loss that is not finite; the consumer flushes it before it saves a state.
     layout: the packing.Layout of the batches.
+    answers: function (step, state, batch, host) -> (batch, host, {metric}) that makes the rows of a
+      step from a batch of prompts and the state before it; None: batches are rows.
     around: (step, batch) -> context manager around the step, which gives a function that hands the
       step's results on.
   """
   work = {}  # of a step, by the shape of its batch: each is a program of its own
   for step in range(first + 1, total + 1):
-    batch, host = loader.split_batch(progress.wait(batches))
+    (batch, host), more = loader.split_batch(progress.wait(batches)), {}
+    if answers:
+      batch, host, more = answers(step, state, batch, host)
     batch = layout.cut(batch)
     if step == first + 1:
       model = setup.model.config
@@ -60,7 +64,7 @@ def run(setup, state, batches, progress, guard, *, first, total, layout,
         compiled = time.perf_counter() - began
       state, metrics = results(setup.step(state, batch))
     guard.watch(step, state, metrics, batch, host["_id"])
-    yield Finished(step, state, metrics, host, compiled)
+    yield Finished(step, state, metrics | more, host, compiled)
   guard.flush(state)
 
 

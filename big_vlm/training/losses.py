@@ -26,10 +26,13 @@ def _by_example(mask, segment):
 
 
 # "example": the mean of the examples' means over their tokens, as in big_vision: a short answer
-# weighs as much as a long one. "token": the mean over all tokens of the batch.
+# weighs as much as a long one. "token": the mean over all tokens of the batch. "sequence": the mean
+# of the examples' sums, of the negative log-likelihoods of whole answers.
 NORMALIZATIONS = {
     "example": _by_example,
     "token": lambda mask, segment: mask / jnp.maximum(jnp.sum(mask), 1),
+    "sequence": lambda mask, segment: mask / (
+        len(mask) if segment is None else jnp.sum(jnp.max(segment, axis=1))),
 }
 
 
@@ -44,10 +47,12 @@ def token_weights(mask, normalization="example", segment=None):
 
 
 def batch_weights(batch, normalization="example"):
-  """token_weights of the tokens that a batch predicts, float32 [B, T - 1]."""
+  """token_weights of the tokens that a batch predicts, float32 [B, T - 1]; times "loss_weight", of
+  any sign, [B, T], where policy.py has put one."""
   segment = batch.get("segment")
-  return token_weights(batch["mask_loss"][:, 1:], normalization,
-                       None if segment is None else segment[:, 1:])
+  weights = token_weights(batch["mask_loss"][:, 1:], normalization,
+                          None if segment is None else segment[:, 1:])
+  return weights * batch["loss_weight"][:, 1:] if "loss_weight" in batch else weights
 
 
 def token_loss(logits, targets, label_smoothing=0., z_loss=0.):

@@ -13,7 +13,7 @@ from big_vlm.adapt import einsum_hook, lora, quantize
 from big_vlm.checkpoints import load
 from big_vlm.data import mixture, packing
 from big_vlm.families import paligemma
-from big_vlm.training import objectives, optim, schedules
+from big_vlm.training import objectives, optim, policy, schedules
 from big_vlm.training import step as steps
 from pp.names import check_names, new_name
 
@@ -43,9 +43,13 @@ def make(config, devices=None, note=print):
   objectives.check(config)
   mesh, horizon = sharding.make_mesh(config.mesh.to_dict(), devices), horizon_of(config)
   parts, rows = sharding.batch_rows(mesh) * config.grad_accum_steps, packing.rows(config)
+  if tune := policy.Settings.of(config):
+    tune.check(config)
+    rows *= tune.group
   if rows % parts:
     packed = rows < config.input.batch_size
-    raise ValueError(f"A batch of {rows}{' packed rows' * packed} does not divide over the mesh's "
+    raise ValueError(f"A batch of {rows}{' packed rows' * packed}{' answers' * bool(tune)} does "
+                     "not divide over the mesh's "
                      f"{sharding.batch_rows(mesh)} devices of data and fsdp times "
                      f"grad_accum_steps={config.grad_accum_steps}: give a multiple of {parts}"
                      + f", times input.row_examples={config.input.row_examples}" * packed + ".")
@@ -61,6 +65,9 @@ def make(config, devices=None, note=print):
   step = steps.make_train_step(
       model, optimizer, config.seed, grad_accum_steps=config.grad_accum_steps,
       **config.loss.to_dict())
+  if tune:
+    step = policy.make_step(step, model, optimizer, tune, config.loss.loss_normalization,
+                            config.grad_accum_steps)
   options = TPU_OPTIONS if mesh.devices.flat[0].platform == "tpu" else None
   step = jax.jit(step, donate_argnums=0, out_shardings=(shardings, None), compiler_options=options)
   return TrainSetup(model, mesh, horizon, optimizer, shapes, shardings, step)

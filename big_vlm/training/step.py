@@ -38,7 +38,9 @@ def make_train_step(model, optimizer, seed, *, grad_accum_steps=1, **loss):
     loss: a config's, as objectives.make takes it.
 
   The norms l2_* are those of the trainable parameters. A non-finite loss or gradient changes
-  nothing but the step, and the metric "finite" is False: see nan_guard.py.
+  nothing but the step, and the metric "finite" is False: see nan_guard.py. Nor does a batch
+  with a "loss_weight" (losses.batch_weights) that is 0 everywhere, whatever momentum and weight
+  decay would do.
   """
   objective = objectives.make(model, **loss)
 
@@ -50,12 +52,15 @@ def make_train_step(model, optimizer, seed, *, grad_accum_steps=1, **loss):
         grad_accum_steps)
     norm = optim.norm(grads)
     finite = jnp.isfinite(value) & jnp.isfinite(norm)
-    updates, opt_state = optimizer.tx.update(grads, state.opt_state, trainable, finite=finite)
+    learns = finite & jnp.any(batch["loss_weight"]) if "loss_weight" in batch else finite
+    updates, opt_state = optimizer.tx.update(grads, state.opt_state, trainable, finite=learns)
+    if "loss_weight" in batch:  # before its first step Adam divides by 0
+      updates = jax.tree.map(lambda u: jnp.where(learns | ~finite, u, 0), updates)
     moved = optim.norm(updates)
     # This depends on the norm of the updates, which reads the parameters too: XLA then takes that
     # norm first and overwrites the parameters in place.
-    finite &= jnp.isfinite(moved)
-    trainable = jax.tree.map(lambda p, u: jnp.where(finite, p + u, p).astype(p.dtype),
+    finite, learns = finite & jnp.isfinite(moved), learns & jnp.isfinite(moved)
+    trainable = jax.tree.map(lambda p, u: jnp.where(learns, p + u, p).astype(p.dtype),
                              trainable, updates)
     ema = jax.tree.map(lambda old, new: optimizer.ema * old + (1 - optimizer.ema) * new,
                        state.ema, trainable) if optimizer.ema else None

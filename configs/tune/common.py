@@ -1,0 +1,56 @@
+"""What the configs of this folder share. Each begins from a model that has learned its task:
+
+  --config configs/tune/detect.py:init=W,data=my/train.jsonl,val=my/val.jsonl
+
+Arguments
+
+  init      what big_vlm.from_preset takes: a workdir of trainers.train, a preset
+  data, val JSONL files as configs/forkme.py takes them; without data= the scenes of `digits`
+  data_dir  folder of the data set `digits`, or the one that paths in the lines are relative to
+  size      of that data set: small, tiny or swedish
+  steps     of tuning
+  lora      rank of adapters, which alone train then
+
+The fields of config.tune are in big_vlm/training/policy.py.
+"""
+from big_vlm import presets
+from big_vlm.training import defaults
+from configs import common, forkme
+from configs.transfers import common as transfers
+
+SLOWER = 10  # than learning given answers: a tenth of its learning rate
+
+
+def tune(arg, type, digits, *, keep=(), **fields):
+  """The config of a tuning whose evals are of an evaluator type.
+
+  digits: pp that writes "prefix" and "suffix" of a scene of the data set `digits`; "": there is
+  none. keep: keys of the example that rewards and evals read. fields: of config.tune.
+  """
+  a = transfers.parse(arg, init="digits", data="", val="", data_dir="", size="small", steps=300,
+                      lora=0)
+  if not (a.data or digits):
+    a.data = "my/pairs.jsonl"
+  c = common.train(total_steps=a.steps, tune=fields, log_steps=10, checkpoint_steps=50)
+  c.init.model = a.init
+  c.model.img, c.model.llm, c.tokenizer = forkme.model_of(a.init)
+  c.lora.rank = a.lora
+  c.text_len = fields["prompt_len"] + fields["max_new_tokens"]
+  c.loss.loss_normalization = "sequence"
+  c.input.batch_size = 32  # prompts
+  size = presets.parameters({"img": dict(c.model.img) or None, "llm": dict(c.model.llm)})
+  c.optimizer.lr = defaults.learning_rate(size, adapters=bool(a.lora)).value / SLOWER
+  c.optimizer.schedule = ((".*", dict(decay="constant", warmup_fraction=0.05)),)
+
+  if a.data:
+    data = lambda path: dict(name="jsonl", path=path, root=a.data_dir or None)
+    pp, train, val = "flatten|decode(exif=True)|resize(antialias=True)", a.data, a.val
+  else:
+    data = lambda split: dict(name=f"digits/{a.size}", split=split, data_dir=a.data_dir or "data")
+    pp, train, val = f"flatten|decode|resize|{digits}", "train", "val"
+  pp += f"|text_layout(keep={('prefix', 'suffix', 'id', *keep)})"
+  c.input.mixture = [dict(data=data(train), pp=pp)]
+  if val and type:
+    c.evals.val = dict(type=type, data=data(val), pp=pp, batch_size=256, fraction=0.2,
+                       prompt_len=fields["prompt_len"], max_new_tokens=fields["max_new_tokens"])
+  return c

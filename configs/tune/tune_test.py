@@ -1,0 +1,23 @@
+import pytest
+
+from big_vlm.training import policy
+from configs.tune import caption, count, detect, dpo
+from evaluators import common
+from evaluators.rewards import Rewards
+
+
+@pytest.mark.parametrize("module", [caption, count, detect, dpo])
+def test_config(module):
+  c = module.get_config("data=my/a.jsonl,val=my/b.jsonl,lora=4,steps=9")
+  settings = policy.Settings.of(c)
+  settings.check(c)
+  assert (settings.algorithm == "dpo") == (not Rewards(settings.rewards, None).names)
+  assert c.text_len == settings.length and c.lora.rank == 4 and c.optimizer.weight_decay == 0
+  assert c.input.mixture[0]["data"]["path"] == "my/a.jsonl"
+  for name, e in c.evals.items():
+    common.check_arguments(name, type=e.type, data=e.data, pp=e.pp, batch_size=e.batch_size)
+
+
+def test_without_data_it_is_the_scenes():
+  c = detect.get_config()
+  assert c.input.mixture[0]["data"]["name"] == "digits/small" and c.init.model == "digits"

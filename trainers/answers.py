@@ -1,0 +1,188 @@
+"""The rows of a tuning step: answers that the policy itself writes, with their rewards, or pairs.
+
+B prompts, G answers of each: row b * G + g is answer g to prompt b. What an answer is depends on
+the parameters and on (seed, step, prompt's place in the batch, g) alone, so that a run resumes with
+the answers of an undisturbed one.
+"""
+import dataclasses
+import hashlib
+
+import numpy as np
+from etils import epath
+
+from big_vlm import distributed, inputs, sharding
+from big_vlm.data import packing
+from big_vlm.decode.session import Batch, GenerationConfig, GenerationSession
+from big_vlm.training import optim, policy
+from evaluators import decoding, report
+from evaluators.predictions import gather_in_order, write_predictions
+from evaluators.rewards import Rewards
+from pp import text_layout
+from pp.text_utils import to_text
+from pp.tokenizer import get_tokenizer
+
+SAMPLER = "temperature(1.)"  # the policy itself: others would draw what the step does not weigh
+PICTURES = 16  # prompts with pictures in the page of samples
+
+
+def of_config(config, s):
+  """Sampled or Pairs, for a config with `tune` and its TrainSetup. Raises ValueError for a config
+  that cannot be."""
+  settings = policy.Settings.of(config)
+  if not config.tokenizer:
+    raise ValueError("Tuning reads and writes texts: the config needs a tokenizer.")
+  limits, images = inputs.model_limits(s.model.config), int(bool(s.model.config.img))
+  if settings.length + images * limits.image_tokens > limits.tokens:
+    raise ValueError(f"config.tune.prompt_len={settings.prompt_len} and max_new_tokens="
+                     f"{settings.max_new_tokens} with an image of {limits.image_tokens} tokens are "
+                     f"more than the {limits.tokens} that the model takes.")
+  return (Pairs if settings.algorithm == "dpo" else Sampled)(config, s, settings)
+
+
+class Answers:
+  """What Sampled and Pairs share. shows: the metric of the progress line."""
+
+  def __init__(self, config, s, settings):
+    self._s, self._settings, self._seed = s, settings, config.seed
+    self._tokenizer, self._image = get_tokenizer(config.tokenizer), bool(s.model.config.img)
+    self._size = config.input.batch_size
+    self._layout = dataclasses.replace(packing.of_config(config),
+                                       batch_size=self._size * settings.group)
+
+  def ready(self, start):
+    """(TrainSetup, packing.Layout) of the steps. start: makes the parameters of the run's start,
+    with which some steps compare."""
+    if not self._settings.has_reference:
+      return self._s, self._layout
+    reference = optim.partition(start(), self._s.optimizer.trainable)[0]
+    step = policy.WithReference(self._s.step, reference)
+    return self._s._replace(step=step), self._layout
+
+  def prompts(self, device, host):
+    """[ids] of the prompts of this process. Raises ValueError for one that was cut."""
+    found = [row[inside > 0] for row, inside in zip(device["text"], device["mask_input"])]
+    end = self._tokenizer.to_int(text_layout.SEPARATOR)[-1]
+    for ids, example in zip(found, host["_id"]):
+      if self._image and (not len(ids) or ids[-1] != end):
+        raise ValueError(f"The prompt of the example {example!r} has more than config.tune."
+                         f"prompt_len={self._settings.prompt_len} tokens: raise it.")
+    return found
+
+  def rows(self, device, host, answers, **more):
+    """(batch, host) of the answers [ids], those of a prompt side by side; more: keys [R]."""
+    group = self._settings.group
+    laid_out = [text_layout.layout(prompt.tolist(), answers[i * group + g], self._settings.length,
+                                   image=self._image)
+                for i, prompt in enumerate(self.prompts(device, host)) for g in range(group)]
+    batch = {key: np.stack([row[key] for row in laid_out]) for key in laid_out[0]} | more
+    if "image" in device:
+      batch["image"] = np.repeat(device["image"], group, axis=0)
+    return batch, host | {"_id": [i for i in host["_id"] for _ in range(group)]}
+
+  def write(self, workdir, step):
+    """Writes what there is to show of the last step."""
+
+
+class Pairs(Answers):
+  """Of examples with "chosen" and "rejected", for DPO."""
+  shows = "loss"
+
+  def __call__(self, step, state, batch, host):
+    del step, state
+    for key in ("chosen", "rejected"):
+      if any(x is None for x in host.get(key, [None])):
+        raise ValueError(f"DPO learns from pairs, and the example {host['_id'][0]!r} has no "
+                         f"{key!r}: have its source give it, and the pp string keep it, "
+                         "text_layout(keep=('chosen', 'rejected')).")
+    answers = [text_layout.suffix_ids(self._tokenizer, to_text(text))
+               for pair in zip(host["chosen"], host["rejected"]) for text in pair]
+    most = self._settings.max_new_tokens
+    for i, ids in enumerate(answers):
+      if len(ids) > most:
+        raise ValueError(f"An answer of the example {host['_id'][i // policy.PAIR]!r} has "
+                         f"{len(ids)} tokens, more than config.tune.max_new_tokens={most}.")
+    return *self.rows(batch, host, answers), {}
+
+
+class Sampled(Answers):
+  """Answers that the policy draws, and their rewards."""
+  shows = "reward"
+
+  def __init__(self, config, s, settings):
+    super().__init__(config, s, settings)
+    self._rewards = Rewards(settings.rewards, self._tokenizer)
+    self._config = GenerationConfig(settings.max_new_tokens, sampler=SAMPLER,
+                                    num_samples=settings.samples)
+    self._last = []  # the predictions of the last step
+
+  def __call__(self, step, state, batch, host):
+    group = self._settings.group
+    self.prompts(batch, host)  # an error of one shows before all are answered
+    found = self._answer(step, state.params, batch)
+    places = sharding.local_batch_rows(self._s.mesh, self._size)
+    mine = {}
+    for j, place in enumerate(places):
+      known = decoding.known_of(batch, host, j)
+      if "image" in batch and place < PICTURES:
+        known |= {"image": decoding.to_display(batch["image"][j])}
+      for i in range(place * group, (place + 1) * group):
+        mine[int(i)] = {**known, "prediction": found[i].text, "tokens": found[i].tokens,
+                        "logprobs": found[i].logprobs, "finish_reason": found[i].finish_reason}
+    self._last = gather_in_order(mine, range(self._size * group))
+    total, each = distributed.broadcast_from_primary(self._reward)
+    total = np.array(total, np.float32)
+    advantage = policy.ALGORITHMS[self._settings.algorithm](total.reshape(-1, group)).reshape(-1)
+    for p, reward, a in zip(self._last, total.tolist(), advantage.tolist()):
+      p |= {"reward": reward, "advantage": a}
+    local = np.concatenate([np.arange(p * group, (p + 1) * group) for p in places])
+    rows = self.rows(batch, host, [found[i].tokens for i in local], advantage=advantage[local])
+    return *rows, self._metrics(found, total, each, advantage)
+
+  def _answer(self, step, params, device):
+    """[Generation] of all prompts of the batch, on every process."""
+    session = GenerationSession(self._s.model, params, self._tokenizer, self._config)
+    prompts = {k: device[k] for k in ("text", "mask_ar", "mask_input", "image") if k in device}
+    return session.answers([Batch(
+        self._size, sharding.make_global_array(self._s.mesh, prompts, self._size),
+        limit=np.full(self._size, self._settings.max_new_tokens, np.int32),
+        seeds=seeds(self._seed, step, self._size, self._settings.samples),
+        new=self._settings.max_new_tokens)])
+
+  def _reward(self):
+    total, each = self._rewards(self._last)
+    for name, values in each.items():
+      for p, value in zip(self._last, values.tolist()):
+        p[f"reward/{name}"] = value
+    return total.tolist(), {name: values.tolist() for name, values in each.items()}
+
+  def _metrics(self, found, total, each, advantage):
+    out = {"reward": float(total.mean()), "reward_std": float(total.std())}
+    for name, values in each.items():
+      out |= {f"reward/{name}": float(np.mean(values)), f"reward_std/{name}": float(np.std(values))}
+    same = (advantage.reshape(-1, self._settings.group) == 0).all(axis=1)
+    return out | {"same_reward": float(same.mean()),
+                  "answer_tokens": float(np.mean([len(g.tokens) for g in found])),
+                  "answer_logprob": float(np.mean([sum(g.logprobs) for g in found]))}
+
+  def write(self, workdir, step):
+    """W/samples/STEP.jsonl, and W/samples.html with pictures."""
+    if not distributed.is_primary_process():
+      return
+    folder = epath.Path(workdir)
+    write_predictions(folder / "samples" / f"{step}.jsonl", self._last)
+    shown = [{**p, "task": "tune", "score": p["reward"],
+              "group": f"prompt {i // self._settings.group}"} for i, p in enumerate(self._last)
+             if i < PICTURES * self._settings.group]
+    rewards = {name: [p[f"reward/{name}"] for p in self._last] for name in self._rewards.names}
+    results = [{"task": "tune", "metric": name, "value": float(np.mean(values)),
+                "n": len(values)} for name, values in rewards.items()]
+    report.write_report(folder / "samples.html", title="Answers that a tuning weighs",
+                        subtitle=f"step {step}: {self._settings.samples} answers to each prompt, "
+                        "with their rewards as scores", results=results, predictions=shown)
+
+
+def seeds(seed, step, prompts, samples):
+  """uint32 [prompts * samples]: of each answer of a step."""
+  out = [hashlib.blake2b(f"{seed}:{step}:{slot}:{sample}".encode(), digest_size=4).digest()
+         for slot in range(prompts) for sample in range(samples)]
+  return np.frombuffer(b"".join(out), np.uint32)
