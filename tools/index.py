@@ -112,6 +112,9 @@ def main(argv=None):
   if args.ann:
     vector_index.check_faiss()
   requests = predict_input.open_input(args.input, ASKED)
+  if isinstance(requests, predict_input.Examples):
+    raise ValueError(f"{args.input}: an index is of image files, which tools.search names; those "
+                     "of Parquet, WebDataset and `datasets` are no files.")
   compilation.cache()
   vlm = model_flags.adapted(big_vlm.from_preset(args.model, dtype=args.dtype or "auto"),
                             args.adapter, args.quantize)

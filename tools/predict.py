@@ -194,7 +194,8 @@ def main(argv=None):
   parser = cli.Parser(__doc__, distributed=True)
   parser.add_argument("source", help="a preset, a handle (hf://...), a checkpoint or a work folder")
   parser.add_argument("--image")
-  parser.add_argument("--input", help="a folder, a pattern or a .jsonl, instead of --image")
+  parser.add_argument("--input", help="a folder, a pattern, a .jsonl, .parquet or .tar, "
+                                      "instead of --image")
   parser.add_argument("--prompt", help='e.g. "detect 3 ; 7", "segment cat", "caption en", "ocr"')
   parser.add_argument("--interactive", action="store_true", help="prompts from standard input")
   parser.add_argument("--out", help="picture to write (default: overlay.png), or the answers to "

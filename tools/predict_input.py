@@ -4,8 +4,10 @@
     my/**/*.png        those that match; of a pattern every file counts
     my/ask.jsonl       one request a line, {"image": "cat.png", "prefix": "caption en"}; also
                        "images" and "video" as in a training, "prompt" for "prefix", and an "id"
+    my/*.parquet       rows with an "image", and a "prefix" and an "id" if they like; also .tar of
+                       WebDataset, and folders that Hugging Face's `datasets` wrote
 
-All of them may be in gs://. A request is read when it is its turn.
+But for the last, all of them may be in gs://. A request is read when it is its turn.
 """
 import glob
 import hashlib
@@ -16,15 +18,16 @@ import re
 from etils import epath
 
 from big_vlm import files
-from big_vlm.data import jsonl
+from big_vlm.data import jsonl, source
 
 IMAGES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
 VIDEOS = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi")
+SAVED = ("state.json", "dataset_dict.json")  # of a folder that `datasets` wrote
 SHOWN = 3  # names in a line
 
 
 def open_input(path, prompt=None, own=(), **of_lines):
-  """The Files or Lines of --input; prompt: asked of all, else each line has its own.
+  """The Files, Lines or Examples of --input; prompt: asked of all, else each line has its own.
 
   own: files that the command writes, which a pattern leaves out.
   of_lines: root, allow and check of a JSONL, see data/jsonl.py.
@@ -34,6 +37,9 @@ def open_input(path, prompt=None, own=(), **of_lines):
   path = os.fspath(path)
   if re.search(r"\.jsonl(\.gz)?$", path):
     return Lines(path, prompt, **of_lines)
+  if re.search(r"\.(parquet|tar)$", path) or (
+      os.path.isdir(path) and any(os.path.isfile(f"{path}/{name}") for name in SAVED)):
+    return Examples(path, prompt, **of_lines)
   if not prompt:
     raise ValueError(f"--input {path} has no prompts of its own: give --prompt, which is asked of "
                      "all, or a .jsonl with a prompt on each line.")
@@ -151,6 +157,50 @@ class Lines:
 
   def where(self, index):
     return f"{self._lines.where(index)} ({self.names[index]})"
+
+
+class Examples:
+  """Random access to the requests of Parquet, WebDataset or a folder of `datasets`; see Files. Each
+  has one image or one video."""
+
+  def __init__(self, path, prompt=None, root=None, allow=(), check=True):
+    if root or allow:
+      raise ValueError(f"--input {path}: --root and --allow are of a .jsonl.")
+    data = source.of_paths((path,))
+    self._examples = source.get(**data, **({} if data["name"] not in source.CHECKED else
+                                           {"check": check}))
+    first = self._examples[0]
+    seen = [key for key in ("image", "video") if key in first]
+    if len(seen) != 1 or isinstance(first[seen[0]], list):
+      raise ValueError(f"{self._examples.where(0)} has {', '.join(map(repr, first))}: a request "
+                       "has a field \"image\" or \"video\", and one of it. A .jsonl may name "
+                       "several.")
+    self.ids, self.names, self.prompts = [], [], []
+    for i in range(len(self._examples)):
+      fields = self._examples.fields(i)
+      said = prompt or fields.get("prefix")
+      if not isinstance(said, str):
+        raise ValueError(f"{self._examples.where(i)}: the prompt is {said!r:.80}, not a text: give "
+                         "a field \"prefix\", or --prompt for all.")
+      name, given = self._examples.id(i), fields.get("id")
+      known = isinstance(given, (str, int)) and not isinstance(given, bool)
+      self.ids.append(given if known else name)
+      self.names.append(name)
+      self.prompts.append(said)
+    self.kinds = [(seen[0], 1)] * len(self._examples)
+
+  def __len__(self):
+    return len(self._examples)
+
+  def __getitem__(self, index):
+    kind = self.kinds[index][0]
+    value = self._examples[index].get(kind)
+    if not isinstance(value, bytes):
+      raise ValueError(f"it has {'no' if value is None else 'not one'} {kind}")
+    return {"prefix": self.prompts[index], kind: value}
+
+  def where(self, index):
+    return self._examples.where(index)
 
 
 def _all_of(names):

@@ -1,13 +1,18 @@
 """Many requests through the model `digits`: as in an evaluation, whatever is killed on the way."""
 import functools
+import io
 import json
+import pathlib
 import random
 import re
+import tarfile
 
 import av
 import numpy as np
+import pyarrow
 import pytest
 from PIL import Image
+from pyarrow import parquet as pq
 from pycocotools import coco
 from pycocotools import mask as masks
 
@@ -20,6 +25,7 @@ from evaluators import common
 from pp.context import Context
 from tools import answers_file, predict, predict_input, predict_many
 
+SAVED = pathlib.Path(big_vlm.__file__).parent / "data/golden/saved/test"
 COUNT = 11
 CONFIG = GenerationConfig(24, grammar="auto")
 ask = functools.partial(predict_many.write, batch_size=4)
@@ -277,6 +283,34 @@ def test_a_prompt_beyond_the_model_is_refused_before_the_first_batch(vlm, photos
   with pytest.raises(ValueError, match="00.png: a prompt of 27002 tokens, 16 of .* the 8192"):
     ask(vlm, predict_input.open_input(photos, "so " * 9000), CONFIG, tmp_path / "a.jsonl")
   assert not list(tmp_path.iterdir())
+
+
+def test_parquet_and_tars_ask_what_files_ask(photos, tmp_path, monkeypatch):
+  monkeypatch.setenv("BIG_VLM_CACHE", str(tmp_path / "cache"))
+  whole = predict_input.open_input(photos, "ocr")
+  images = [whole[i]["image"] for i in range(len(whole))]
+  pq.write_table(pyarrow.table({"image": images, "id": whole.ids}), tmp_path / "x.parquet")
+  with tarfile.open(tmp_path / "x.tar", "w") as tar:
+    for i, image in enumerate(images):
+      info = tarfile.TarInfo(f"{i:02}.png")
+      info.size = len(image)
+      tar.addfile(info, io.BytesIO(image))
+  rows, samples = (predict_input.open_input(tmp_path / n, "ocr") for n in ("x.parquet", "x.tar"))
+  assert rows.ids == whole.ids and samples.ids[3] == samples.names[3] == "x.tar:03"
+  for some in (rows, samples):
+    assert some.kinds == whole.kinds and some.prompts == whole.prompts
+    assert [predict_input.digest(some[i]) for i in range(COUNT)] == [
+        predict_input.digest(whole[i]) for i in range(COUNT)]
+  assert rows.where(2).endswith("x.parquet, row 2")
+  saved = predict_input.open_input(SAVED, "ocr")
+  assert saved.ids == ["data-00000-of-00001.arrow:0", "data-00000-of-00001.arrow:1"]
+  with pytest.raises(ValueError, match="row 0: the prompt is None, not a text: give a field"):
+    predict_input.open_input(tmp_path / "x.parquet")
+  with pytest.raises(ValueError, match="--root and --allow are of a .jsonl"):
+    predict_input.open_input(tmp_path / "x.parquet", "ocr", root="x")
+  pq.write_table(pyarrow.table({"images": [images[:2]], "n": [1]}), tmp_path / "y.parquet")
+  with pytest.raises(ValueError, match="y.parquet, row 0 has .*: a request has a field .image."):
+    predict_input.open_input(tmp_path / "y.parquet", "ocr")
 
 
 def test_folders_and_patterns(photos, tmp_path, capsys):

@@ -44,7 +44,8 @@ class Parquet(Table):
   def __init__(self, path, split=None, check=True, **fields):
     super().__init__(fields)
     self._files = data_files.matching(path, ".parquet", split)
-    self._groups, self._lock = collections.OrderedDict(), threading.Lock()
+    self._groups, self._held = collections.OrderedDict(), 0  # bytes
+    self._lock = threading.Lock()
     self._states, self._footers, rows = [], [], []
     for file in self._files:
       self._states.append(state(file))
@@ -128,13 +129,15 @@ class Parquet(Table):
     with reading(path), parquet.ParquetFile(path, metadata=self._footers[file]) as opened:
       table = opened.read_row_group(group, columns=list(names), use_threads=False)
     with self._lock:
-      self._groups[key] = table
-      while len(self._groups) > 1 and sum(t.nbytes for t in self._groups.values()) > CACHE:
-        self._groups.popitem(last=False)
+      if key not in self._groups:  # another thread may have been faster
+        self._groups[key] = table
+        self._held += table.nbytes
+      while len(self._groups) > 1 and self._held > CACHE:
+        self._held -= self._groups.popitem(last=False)[1].nbytes
     return table
 
   def __getstate__(self):  # of a worker, which has a memory of its own
-    return {k: v for k, v in vars(self).items() if k not in ("_groups", "_lock")}
+    return {k: v for k, v in vars(self).items() if k not in ("_groups", "_held", "_lock")}
 
   def __setstate__(self, found):
-    vars(self).update(found, _groups=collections.OrderedDict(), _lock=threading.Lock())
+    vars(self).update(found, _groups=collections.OrderedDict(), _held=0, _lock=threading.Lock())

@@ -34,7 +34,7 @@ class Table:
 
   def __getitem__(self, index):
     row, where = self._row(self._checked(index), self._names), self.where(index)
-    return {**self._fields.example(row, where), "_id": self._id(index)}
+    return {**self._fields.example(row, where), "_id": self.id(index)}
 
   def fields(self, index):
     """The example without the columns that hold bytes, which are not read; see Fields.light()."""
@@ -64,7 +64,8 @@ class Table:
     file = int(self._ends.searchsorted(index, side="right"))
     return file, int(index - (self._ends[file - 1] if file else 0))
 
-  def _id(self, index):
+  def id(self, index):
+    """The "_id" of an example: "train.parquet:3"."""
     file, row = self._place(index)
     return f"{os.path.basename(self._files[file])}:{row}"
 

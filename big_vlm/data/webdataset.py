@@ -61,7 +61,7 @@ class WebDataset:
 
   def __getitem__(self, index):
     row, where = self._read(index, lambda name: True), self.where(index)
-    return {**self._fields.example(row, where), "_id": self._id(index)}
+    return {**self._fields.example(row, where), "_id": self.id(index)}
 
   def fields(self, index):
     """The example without the members that stay bytes, which are not read; see Fields.light()."""
@@ -82,7 +82,8 @@ class WebDataset:
     file, sample = self._rows[index, :2]
     return file, self._indices[file].keys[sample].decode(errors="surrogateescape")
 
-  def _id(self, index):
+  def id(self, index):
+    """The "_id" of an example: "train.tar:0001"."""
     file, key = self._place(index)
     return f"{os.path.basename(self._files[file])}:{key}"
 

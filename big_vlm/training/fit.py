@@ -44,9 +44,10 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
   is not finite, leaves vlm.params at the last finished step too.
 
   Args:
-    examples: the path of a JSONL file (see big_vlm/data/jsonl.py), or a list of {"image": path,
-      bytes, PIL image or array, "prefix": str, "suffix": str} (see big_vlm/data/memory.py);
-      "images" for several, the same number in all; neither of them for text alone. A text-only
+    examples: the path of a JSONL file (see big_vlm/data/jsonl.py), of Parquet, a tar of WebDataset
+      or a folder of `datasets` with fields called so (big_vlm/data/source.py), or a list of
+      {"image": path, bytes, PIL image or array, "prefix": str, "suffix": str} (see
+      big_vlm/data/memory.py); "images" for several, the same number in all; neither of them for text alone. A text-only
       model also takes plain strings, texts that it learns to write from their first token. Columns
       as KerasHub's, and token ids with targets and weights or with labels: training/examples.py.
     steps: updates; None: epochs times the examples over batch_size, rounded up.
@@ -95,7 +96,7 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
 def _data(vlm, examples):
   """(the `data` of the mixture's component, whether its examples are rows of token ids)."""
   if isinstance(examples, (str, os.PathLike)):
-    return dict(name="jsonl", path=os.fspath(examples)), False
+    return source.of_paths((os.fspath(examples),)), False
   if isinstance(examples, dict):
     examples = own.from_columns(examples)
   if not vlm.config.img and isinstance(examples, (list, tuple)):
