@@ -47,9 +47,10 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
     examples: the path of a JSONL file (see big_vlm/data/jsonl.py), of Parquet, a tar of WebDataset
       or a folder of `datasets` with fields called so (big_vlm/data/source.py), or a list of
       {"image": path, bytes, PIL image or array, "prefix": str, "suffix": str} (see
-      big_vlm/data/memory.py); "images" for several, the same number in all; neither of them for text alone. A text-only
-      model also takes plain strings, texts that it learns to write from their first token. Columns
-      as KerasHub's, and token ids with targets and weights or with labels: training/examples.py.
+      big_vlm/data/memory.py); "images" for several, the same number in all; neither of them for
+      text alone. A text-only model also takes plain strings, texts that it learns to write from
+      their first token. Columns as KerasHub's, and token ids with targets and weights or with
+      labels: training/examples.py.
     steps: updates; None: epochs times the examples over batch_size, rounded up.
     batch_size: examples of an update; where there are fewer in all, they repeat.
     lr: the peak; None: by the size of the model, see training/defaults.py.
