@@ -23,7 +23,8 @@ from etils import epath
 from big_vlm import cli
 from big_vlm.families import exchange, paligemma, paligemma_presets
 from big_vlm.families.siglip import presets as siglip_presets
-from big_vlm.formats.npz import split_part
+from big_vlm.formats import bv
+from big_vlm.formats.parts import split_part
 
 BEST = "@best"
 HOW_TO_LIST = "`python -m big_vlm.presets` lists all names."
@@ -124,11 +125,13 @@ def uri(source):
 
 
 def located(source):
-  """"W@best", the best checkpoint of a work folder, as the path W/best; others unchanged.
+  """"W@best", the best checkpoint of a work folder, as the path W/best; big_vision's
+  "W/checkpoint.bv" as its newest step; others unchanged.
 
   Raises FileNotFoundError for a folder on this machine that has none.
   """
-  source = os.fspath(source)
+  file, part = split_part(os.fspath(source))
+  source = bv.located(file) + f":{part}" * bool(part)
   folder = source.removesuffix(BEST)
   if folder == source or source.startswith(("hf://", "kaggle://")):  # there @ names a revision
     return source

@@ -12,13 +12,13 @@ import jax
 import numpy as np
 
 from big_vlm import families, presets, trees
-from big_vlm.checkpoints import hf, keras, native, npz, openpi, uris
+from big_vlm.checkpoints import bv, hf, keras, native, npz, openpi, uris
 from big_vlm.checkpoints.checkpoint import shapes
 from big_vlm.families import paligemma
 from big_vlm.families.siglip import naflex
 from big_vlm.formats import config_json, param_map
 from big_vlm.formats.lazy_array import LazyArray
-from big_vlm.formats.npz import split_part
+from big_vlm.formats.parts import split_part
 from pp.foreign import reading
 
 # The first that can read a folder does: LeRobot's, too, has a config.json and safetensors.
@@ -35,7 +35,7 @@ def open_source(path):
   file = pathlib.Path(split_part(path)[0])
   if not file.exists():
     raise FileNotFoundError(f"There is no file or folder {file}.")
-  for module in FORMATS.values():
+  for module in (*FORMATS.values(), bv):
     if module.can_read(path):
       with reading(path):
         opened = module.open_source(path)
@@ -43,8 +43,8 @@ def open_source(path):
         return opened
   inside = sorted(p.name for p in file.iterdir())[:8] if file.is_dir() else [file.suffix]
   raise ValueError(
-      f"{path} is not a checkpoint that can be read: a big_vision .npz, a folder of Hugging Face "
-      "(config.json, *.safetensors) or KerasHub (config.json, *.h5), a step of openpi (params/), "
+      f"{path} is not a checkpoint that can be read: a big_vision .npz or .bv, a folder of Hugging "
+      "Face (config.json, *.safetensors) or KerasHub (config.json, *.h5), a step of openpi (params/), "
       "or a work folder of trainers.train (model.json, checkpoints/). Found: "
       f"{', '.join(inside) or 'nothing'}.")
 

@@ -23,8 +23,15 @@ def can_read(path):
 def open_source(path):
   """Raises ValueError for a corrupt file, naming it and the leaf, and FileNotFoundError."""
   file, part = npz.split_part(path)
-  leaves = _parameters(npz.read_file(file), part, path)
-  file = pathlib.Path(file)
+  return described(npz.read_file(file), part, path, pathlib.Path(file))
+
+
+def described(leaves, part, path, file):
+  """The Checkpoint of {key: LazyArray} with big_vision's keys, of which `part` is meant, or all.
+
+  file: that they are from, next to which FILE.model or a tokenizer may be.
+  """
+  leaves = _parameters(leaves, part, path)
   beside = file.with_suffix(".model")
   if beside.exists():
     told = native.read_model(beside)

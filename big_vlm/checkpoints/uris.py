@@ -21,7 +21,7 @@ import sys
 
 from big_vlm import files, presets
 from big_vlm.families import paligemma_presets
-from big_vlm.formats.npz import split_part
+from big_vlm.formats.parts import split_part
 from pp.printable import raw
 
 INSTALL = {"huggingface_hub": "huggingface_hub==2.4.0", "kagglehub": "kagglehub==1.0.2",
