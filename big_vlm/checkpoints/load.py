@@ -44,8 +44,8 @@ def open_source(path):
   inside = sorted(p.name for p in file.iterdir())[:8] if file.is_dir() else [file.suffix]
   raise ValueError(
       f"{path} is not a checkpoint that can be read: a big_vision .npz or .bv, a folder of Hugging "
-      "Face (config.json, *.safetensors) or KerasHub (config.json, *.h5), a step of openpi (params/), "
-      "or a work folder of trainers.train (model.json, checkpoints/). Found: "
+      "Face (config.json, *.safetensors) or KerasHub (config.json, *.h5), a step of openpi "
+      "(params/), or a work folder of trainers.train (model.json, checkpoints/). Found: "
       f"{', '.join(inside) or 'nothing'}.")
 
 
