@@ -6,7 +6,7 @@ import numpy as np
 
 from big_vlm import sharding, trees
 from big_vlm.adapt import materialize, quantize
-from big_vlm.checkpoints import load
+from big_vlm.checkpoints import load as loading
 from big_vlm.checkpoints.checkpoint import from_array
 from big_vlm.families import paligemma
 from pp.names import near_miss
@@ -32,10 +32,23 @@ def shapes(config, dtype, kind=None):
   quantized weights."""
   model = paligemma.PaliGemma(paligemma.with_dtype(config, dtype))
   fresh = lambda seed: trees.map_with_names(
-      lambda name, x: x.astype(load.dtype_of(name, dtype)),
+      lambda name, x: x.astype(loading.dtype_of(name, dtype)),
       paligemma.init_params(model, jax.random.key(seed)))
   stored = lambda x: quantize.quantize(model, x, kind) if kind else x
   return model, fresh, jax.eval_shape(lambda: stored(fresh(0)))
+
+
+def load(opened, config, dtype, mesh, rules=sharding.RULES):
+  """(model, parameters on the mesh) of a Checkpoint, as the model of `config` computes in dtype.
+
+  Quantized weights stay as they are stored. Raises ValueError for what does not fit.
+  """
+  found, kind = loading.fit(opened, config), None
+  if opened.quantized:
+    found = opened.stored
+    kind = next(str(x.dtype) for name, x in found.items() if name.endswith("/q"))
+  model, _, kinds = shapes(config, dtype, kind)
+  return model, loading.params(found, sharding.tree_sharding(mesh, kinds, rules), dtype)
 
 
 def leaves(params, config, quantized=False):

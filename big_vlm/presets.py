@@ -184,11 +184,12 @@ def near_miss(name):
 
 def parameters(config):
   """How many numbers a model of these dicts holds; no array is made."""
-  return _count(paligemma.config(**config))
+  return count(paligemma.config(**config))
 
 
 @functools.cache
-def _count(config):
+def count(config):
+  """How many numbers the model of a PaliGemmaConfig holds."""
   return sum(math.prod(leaf.shape) for leaf in paligemma.param_shapes(config).values())
 
 

@@ -17,6 +17,7 @@ from big_vlm import (
   activations,
   building,
   embedding,
+  exporting,
   image_input,
   inputs,
   presets,
@@ -25,7 +26,7 @@ from big_vlm import (
   sharding,
 )
 from big_vlm.adapt import lora, peft, quantize
-from big_vlm.checkpoints import load, save, uris
+from big_vlm.checkpoints import load, uris
 from big_vlm.checkpoints.checkpoint import Checkpoint
 from big_vlm.decode import choices, detections
 from big_vlm.decode.answers import Generation as Generation
@@ -66,12 +67,7 @@ def from_preset(source: str | os.PathLike, *, dtype: str | DTypeLike = "float32"
   if not load_weights:
     fresh = VLM.from_config(config, opened.tokenizer, dtype=dtype, mesh=mesh, rules=rules)
     return dataclasses.replace(fresh, **about)
-  leaves, kind = load.fit(opened, config), None
-  if opened.quantized:
-    leaves = opened.stored
-    kind = next(str(x.dtype) for name, x in leaves.items() if name.endswith("/q"))
-  model, _, shapes = building.shapes(config, dtype, kind)
-  params = load.params(leaves, sharding.tree_sharding(mesh, shapes, rules), dtype)
+  model, params = building.load(opened, config, dtype, mesh, rules)
   tokenizer = opened.tokenizer and get_tokenizer(opened.tokenizer)
   return VLM(model, params, tokenizer, mesh, opened.tokenizer, **about)
 
@@ -450,9 +446,12 @@ class VLM:
   def export(self, path: str | os.PathLike,
              format: Literal["hf", "npz", "keras", "native", "peft"] = "hf",
              note: Callable[[int, int], None] = lambda done, total: None,
-             base: str | None = None) -> os.PathLike:
+             base: str | None = None, probes: int | None = None) -> os.PathLike:
     """Writes the model for another framework: format "hf", "npz" or "keras"; "native", which keeps
     quantized weights as they are; or its adapters alone, "peft", for the Hugging Face model `base`.
+
+    "hf" also writes a README.md, and a probes.jsonl for tools.conform with so many `probes`, 0 for
+    none; by default a few of a model that answers and has at most 500 M parameters.
 
     Raises ValueError for an unknown format and what a format cannot hold, and FileExistsError.
     """
@@ -462,7 +461,8 @@ class VLM:
     if format == "peft":
       peft.export(self.model, self.params, path, base)
       return path
-    return save.save(self.as_checkpoint(format == "native"), path, format, note)
+    return exporting.export(self.as_checkpoint(format == "native"), path, format, note, probes,
+                            self.prompts)
 
   def as_checkpoint(self, quantized: bool = False) -> Checkpoint:
     """The model as the Checkpoint that export() writes; ValueError for adapters, and for quantized

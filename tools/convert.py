@@ -4,6 +4,10 @@ SOURCE is what big_vlm.from_preset takes: a name, a URI, or a local checkpoint o
 Tensors pass one by one, so memory stays near the largest; DEST appears complete or not at all.
 --verify runs the model from both sides on the same input and compares every layer.
 
+--format hf also writes a README.md to complete, and probes.jsonl: requests with the model's own
+answers, for tools.conform. Computing them loads the model in float32: above 500 M parameters only
+where --probes N asks for it.
+
 --part img, txt or llm takes a tower or the decoder alone, without the projector between them.
 
 --adapter FOLDER merges LoRA adapters of PEFT into SOURCE first. --format peft writes those of a
@@ -21,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import big_vlm
-from big_vlm import cli, compilation, presets, reporting, sharding, trees
+from big_vlm import cli, compilation, exporting, presets, reporting, sharding, trees
 from big_vlm.adapt import materialize, peft
 from big_vlm.checkpoints import load, openpi, save, uris
 from big_vlm.families import paligemma
@@ -32,7 +36,7 @@ DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float
 TEXT = 16  # tokens of the input that --verify runs
 
 
-def convert(source, dest, format, dtype=None, verify=False, adapter=None, part=None):
+def convert(source, dest, format, dtype=None, verify=False, adapter=None, part=None, probes=None):
   """Writes the checkpoint `source` as `dest`; returns the largest difference, 0.0 unverified."""
   opened = load.open_source(uris.fetch(presets.uri(source)))
   print(f"{source}: {presets.describe(opened.config)}, {opened.nbytes / 2**30:.2f} GiB")
@@ -45,7 +49,9 @@ def convert(source, dest, format, dtype=None, verify=False, adapter=None, part=N
     opened = cast(opened, pick(DTYPES, dtype, "dtype"))
   if format in ("hf", "keras"):  # for --verify, as they write it
     opened = opened.with_text_head()
-  written = save.save(opened, dest, format, note=reporting.counter(str(dest), "B"))
+  if format == "hf" and probes is None and (reason := exporting.left_out(opened)):
+    print(f"no probes: {reason}")
+  written = exporting.export(opened, dest, format, reporting.counter(str(dest), "B"), probes)
   print(f"{written} written, peak memory {reporting.memory() / 2**30:.2f} GiB")
   if not verify:
     return 0.0
@@ -135,24 +141,27 @@ def main(argv=None):
   parser.add_argument("--dtype", help="of the tensors written; default: as they are")
   parser.add_argument("--verify", action="store_true")
   parser.add_argument("--adapter", help="a folder of PEFT, to be merged into the source")
+  parser.add_argument("--probes", type=int, metavar="N",
+                      help="with hf: requests that tools.conform replays; 0: none")
   parser.add_argument("--into", help="with openpi: the whole checkpoint that SOURCE is put into")
   parser.add_argument("--base", help="with peft: the Hugging Face model that the adapters are of")
   args = parser.parse_args(argv)
   compilation.cache()
   if args.into:
-    if args.format != "openpi" or args.dtype or args.verify or args.adapter or args.part:
-      parser.error("--into belongs to --format openpi, without --dtype, --verify, --part and "
-                   "--adapter")
+    if args.format != "openpi" or (
+        args.dtype or args.verify or args.adapter or args.part or args.probes):
+      parser.error("--into belongs to --format openpi, without --dtype, --verify, --part, "
+                   "--adapter and --probes")
     put_into(args.source, args.dest, args.into)
   elif args.format == "peft":
-    if args.dtype or args.verify or args.adapter or args.part:
-      parser.error("--format peft writes adapters as they are: leave out --dtype, --verify, --part "
-                   "and --adapter")
+    if args.dtype or args.verify or args.adapter or args.part or args.probes:
+      parser.error("--format peft writes adapters as they are: leave out --dtype, --verify, "
+                   "--part, --adapter and --probes")
     write_adapters(args.source, args.dest, args.base)
   elif args.base:
     parser.error("--base belongs to --format peft")
   elif convert(args.source, args.dest, args.format, args.dtype, args.verify, args.adapter,
-               args.part) != 0:
+               args.part, args.probes) != 0:
     sys.exit(1)
 
 

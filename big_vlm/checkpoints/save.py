@@ -15,10 +15,11 @@ FILES = ("npz", "openpi")  # formats that are one file
 SLACK = 64 << 20  # bytes for configs, tokenizer and file headers
 
 
-def save(source, path, format, note=lambda done, total: None):
+def save(source, path, format, note=lambda done, total: None, beside=None):
   """Writes `path` ("native", "hf", "keras": a folder; "npz", "openpi": a file), then returns it.
 
-  note(done, total) is called with bytes. Raises as written_whole() does.
+  note(done, total) is called with bytes. beside: {name: text} of further files in the folder.
+  Raises as written_whole() does.
   """
   module, path = pick(FORMATS, format, "checkpoint format"), pathlib.Path(path).expanduser()
   if format in FILES and path.suffix != ".npz":
@@ -27,6 +28,8 @@ def save(source, path, format, note=lambda done, total: None):
     if format not in FILES:
       partial.mkdir()
     module.write(partial, source, note)
+    for name, text in (beside or {}).items():
+      (partial / name).write_text(text, encoding="utf-8")
   return path
 
 
@@ -37,8 +40,7 @@ def written_whole(path, nbytes):
 
   Raises FileExistsError if there is something already, and OSError if the disk has no room.
   """
-  if path.exists():
-    raise FileExistsError(f"{path} exists already; give another path, or remove it first.")
+  check_free(path)
   _remove_left(path)
   check_room(path.parent, nbytes)
   path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,6 +53,12 @@ def written_whole(path, nbytes):
     raise OSError(f"Writing {path} failed: {e.strerror or e}. Nothing was left there.") from e
   finally:
     shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_free(path):
+  """Raises FileExistsError where there is something at `path` already."""
+  if (path := pathlib.Path(path).expanduser()).exists():
+    raise FileExistsError(f"{path} exists already; give another path, or remove it first.")
 
 
 def _remove_left(path):

@@ -1,0 +1,1 @@
+"""What tools.conform compares: the other side's answers, and ours under other readings."""
