@@ -39,7 +39,8 @@ def test_the_probes_of_an_export_are_the_answers_of_the_model(digits, tmp_path):
 
 def test_which_models_have_probes(digits, tmp_path):
   assert exporting.left_out(digits) is None
-  of = lambda config, tokenizer="sp('x')": Checkpoint("x", paligemma.config(**config), {}, tokenizer)
+  of = lambda config, tokenizer="sp('x')": Checkpoint(
+      "x", paligemma.config(**config), {}, tokenizer)
   big = of(presets.PRESETS["gemma2_2b_en"].config)
   assert "10 GiB in float32" in exporting.left_out(big)
   tower = of(dict(img=dict(variant="tiny", pool="map")))
@@ -77,7 +78,8 @@ def test_the_card_of_a_training(tmp_path):
   assert facts.metrics == {"val/acc": .5, "val/b|d": .25}
   opened = Checkpoint(opened.path, opened.config, load.open_source(DIGITS).leaves, None)
   card = model_card.readme(opened, facts, 0)
-  for text in ("base_model: google/paligemma-3b-pt-224", "Started from `google/paligemma-3b-pt-224`",
+  for text in ("base_model: google/paligemma-3b-pt-224",
+               "Started from `google/paligemma-3b-pt-224`",
                "9 steps of 8 examples, seed 3, LoRA of rank 4", "`train.jsonl`",
                "`digits/small, train`", "step 9:", "| val/acc | 0.5 |", "| val/b d | 0.25 |",
                "- `caption {lang}`\n- `what  is  it ? `", "AutoModelForCausalLM"):

@@ -88,7 +88,10 @@ def test_many_images(project):
 
 
 def test_other_stacks(project):
-  assert "all equal" in bash(*blocks("weights", "bash"), project)
+  convert, conform = blocks("weights", "bash")
+  assert "all equal" in bash(convert, project)
+  printed = bash(f"({conform.strip()}) 2>&1 || true", project)
+  assert "all agree" in printed or "This installs it" in printed
   assert (project / "workdirs/digits-hf/model.safetensors").exists()
   (project / "there.py").write_text(*blocks("weights", "python"))
   assert "[1, 5, 1632]" in bash(".venv/bin/python there.py", project)
@@ -194,7 +197,7 @@ def test_serve(project):
     port = str(free.getsockname()[1])
   there = lambda text: text.replace("8000", port)
   (project / "client.py").write_text(there(*blocks("serve", "python")))
-  start, ask = blocks("serve", "bash")
+  start, ask, conform = blocks("serve", "bash")
   small = " --max_prompt_tokens 16 --slots 2"
   server = subprocess.Popen(["bash", "-euc", f"exec {there(start).strip()}{small}"], cwd=project,
                             text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -203,6 +206,7 @@ def test_serve(project):
     assert "three digits: 3, 8 and 6" in bash(".venv/bin/python client.py", project)
     printed = bash(there(ask), project)
     assert "data: [DONE]" in printed and "\nok\n" in printed and "big_vlm_steps_total" in printed
+    assert "all agree" in bash(there(conform), project)
     server.terminate()
     assert server.wait(timeout=60) == 0
   finally:
@@ -271,13 +275,13 @@ def test_every_block_is_run_above():
       ("README", "bash"): 3, ("README", "python"): 1, ("use", "python"): 2,
       ("use", "bash"): 1, ("use", "json"): 1, ("compare", "bash"): 1,
       ("batch", "python"): 1, ("extend", "python"): 4, ("memory", "bash"): 1,
-      ("serve", "bash"): 2, ("serve", "python"): 1,
+      ("serve", "bash"): 3, ("serve", "python"): 1,
       ("coming_from", "python"): 1,  # in coming_from_test.py
       ("own_data", "bash"): 3, ("own_data", "python"): 1, ("own_data", "json"): 1,
       ("papers", "bash"): 1,
       ("tune", "bash"): 1, ("tune", "python"): 1, ("tune", "json"): 1,
       ("siglip", "bash"): 2, ("siglip", "python"): 1, ("training", "bash"): 2,
-      ("weights", "bash"): 1, ("weights", "python"): 1}
+      ("weights", "bash"): 2, ("weights", "python"): 1}
 
 
 def test_contributing_names_what_is_there():

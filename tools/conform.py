@@ -60,8 +60,8 @@ def reasons(asked, replies, explainer):
                  "gives the other side's numbers.")
     return lines + [f"(It also does with the {r.kind}: {r.name}.)" for r in fits[1:]]
   if dtype := explainer.rounding():
-    return [*lines, "what differs is the dtype: the differences are as large as rounding to "
-            f"{dtype} makes them here. --dtype {dtype} allows for that."]
+    return [*lines, "what differs is the dtype, or something as small: the differences are no "
+            f"larger than rounding to {dtype} makes them here. --dtype {dtype} allows for that."]
   if both := explainer.pair(tried):
     return [*lines, f"two things differ, the {both.kind}: {both.name}. Read so, our own model "
             "gives the other side's numbers."]

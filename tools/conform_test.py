@@ -1,4 +1,7 @@
 import dataclasses
+import json
+import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -10,13 +13,13 @@ from big_vlm.checkpoints import load
 from big_vlm.families import paligemma
 from pp import text_layout
 from tools import conform
-from tools.conformance import sides
+from tools.conformance import readings, sides
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
   """`digits` as a Hugging Face folder, with its probes."""
-  opened = load.open_source(big_vlm.presets.resolve("digits") and "big_vlm/digits")
+  opened = load.open_source(pathlib.Path(big_vlm.__file__).parent / "digits")
   return exporting.export(opened, tmp_path_factory.mktemp("export") / "digits", "hf", count=4)
 
 
@@ -70,3 +73,49 @@ def test_another_resize_is_named(folder, vlm):
   bicubic = lambda x: np.asarray(Image.fromarray(image_input.read(x)).resize((32, 32)))
   assert "is the resize: images are resized bicubic with antialias, by Pillow." in last(
       conform.conform(folder, side(vlm, image=bicubic)))
+
+
+def test_two_faults_are_named_together(folder, vlm):
+  no_newline = lambda p: text_layout.prompt_ids(vlm.tokenizer, p)[:-1]
+  bgr = lambda x: image_input.read(x)[..., ::-1]
+  text = last(conform.conform(folder, side(vlm, no_newline, bgr)))
+  assert "two things differ" in text and "newline" in text and "red and blue" in text
+
+
+def test_what_no_reading_explains(folder, vlm):
+  """Other weights."""
+  other = dataclasses.replace(vlm, params={**vlm.params, "img": {
+      **vlm.params["img"], "pos_embedding": vlm.params["img"]["pos_embedding"] * 2}})
+  text = last(conform.conform(folder, side(other)))
+  assert "None of what was tried" in text and "The nearest, in tolerances" in text
+
+
+def test_a_folder_that_was_changed(folder, vlm, tmp_path):
+  there = shutil.copytree(folder, tmp_path / "there")
+  rows = [json.loads(line) for line in (there / probes.FILE).read_text().splitlines()]
+  rows[0]["logprobs"][0] -= 1
+  (there / probes.FILE).write_text("".join(json.dumps(r) + "\n" for r in rows))
+  assert "the folder was changed after its export" in last(conform.conform(there, side(vlm)))
+
+
+@pytest.mark.parametrize("args, message", [
+    (["--against", "vllm"], "--against is transformers, or"),
+    (["--against", "transformers", "--python", "/no/python"], "has no transformers. This installs"),
+    (["--against", "transformers", "--model", "x"], "--model is of a server"),
+    (["--against", "http://127.0.0.1:9", "--python", "x"], "--python is for"),
+    (["--against", "http://127.0.0.1:9"], "gives no answer")])
+def test_flags(folder, capsys, args, message):
+  with pytest.raises((SystemExit, ValueError)) as error:
+    conform.main([str(folder), *args])
+  assert message in capsys.readouterr().err + str(error.value)
+
+
+@pytest.mark.parametrize("llm, kinds", [
+    (dict(variant="gemma_2b"), []),
+    (dict(variant="gemma2_2b", window=50),
+     ["query scale", "soft-cap", "soft-cap", "window", "window"]),
+    (dict(variant="gemma2_27b", window=None), ["query scale", "soft-cap", "soft-cap"])])
+def test_what_is_tried_of_a_decoder(llm, kinds):
+  config = paligemma.config(llm=llm)
+  always = {"mask", "tokenizer"}
+  assert sorted(r.kind for r in readings.alternatives(config, 100) if r.kind not in always) == kinds

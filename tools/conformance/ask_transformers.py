@@ -49,9 +49,12 @@ def answer(probe, model, reader, sees):
     out = model.generate(**inputs, max_new_tokens=probe["max_new_tokens"], do_sample=False,
                          output_logits=True, return_dict_in_generate=True)
   tokens = out.sequences[0, len(ids):].tolist()
-  logprobs = [torch.log_softmax(x[0].float(), -1)[t].item() for x, t in zip(out.logits, tokens)]
   image_id = getattr(model.config, "image_token_id", getattr(
       model.config, "image_token_index", None)) if sees else None
+  # Without <image> and the 63 rows after it, which are no tokens of an answer: of a model that is
+  # unsure, they take 4 % of the probability.
+  logprobs = [torch.log_softmax(x[0, :image_id].float(), -1)[t].item()
+              for x, t in zip(out.logits, tokens)]
   return {"tokens": tokens, "logprobs": logprobs,
           "prompt_ids": [i for i in ids if i != image_id]}
 

@@ -89,9 +89,10 @@ class Explainer:
     return most
 
   def tied(self, i):
-    """Whether our model, which reads the same ids, finds the tokens of reply i likely as they are
-    there and none likelier: two were as likely."""
-    return self.away(Reading(), self._pairs[i]) <= 1
+    """Whether our model finds the tokens of reply i as likely as they are there and none likelier:
+    two were as likely."""
+    probe, reply = self._pairs[i]
+    return self.away(Reading(), (probe, dataclasses.replace(reply, prompt_ids=None))) <= 1
 
   def stale(self):
     """Whether our own model, opened from the folder, does not give the probes either."""
