@@ -5,7 +5,6 @@ import json
 import pathlib
 import re
 
-import big_vlm
 from big_vlm import metric_writer, presets
 from big_vlm.formats import config_json
 from pp.foreign import parse_json, read_bytes
@@ -147,8 +146,8 @@ def readme(checkpoint, facts, count):
           *([f"base_model: {base}"] if base else []), "tags:", "- big_vlm", "---"]
   parts = [
       "\n".join(head), f"# {presets.describe(config)}",
-      f"{presets.count(config):,} parameters, {checkpoint.dtype} weights, written by big_vlm "
-      f"{big_vlm.__version__} from `{_text(facts.source)}`.",
+      f"{presets.count(config):,} parameters, {checkpoint.dtype} weights, written by big_vlm from "
+      f"`{_text(facts.source)}`.",
       "## Training", _training(facts)]
   if facts.metrics:
     rows = [f"| {_text(name)} | {value:.4g} |" for name, value in facts.metrics.items()]
