@@ -1,6 +1,7 @@
 """Real processes on loopback: the same run whatever their number, stopped, resumed on the way."""
 import collections
 import json
+import os
 import socket
 import subprocess
 
@@ -131,6 +132,43 @@ def straight(tmp_path_factory, start):
   workdir = tmp_path_factory.mktemp("straight")
   finish(start(workdir, 1))
   return workdir
+
+
+SIGMOID = """
+import sys
+import jax, numpy as np
+from big_vlm import distributed, sharding
+from big_vlm.training import sigmoid
+distributed.start(sys.argv[1], 2, int(sys.argv[2]))
+rng, mesh = np.random.default_rng(0), sharding.make_mesh()
+zi, zt = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in rng.normal(size=(2, 12, 4)))
+rows = sharding.make_global_array(mesh, {"i": np.float32(zi), "t": np.float32(zt)})
+t, b = np.log([10.]), np.array([-5.])
+with jax.set_mesh(mesh):
+  (loss, _), gradients = jax.jit(sigmoid.value_and_gradients)(
+      rows["i"], rows["t"], np.float32(t), np.float32(b))
+  loss, gradients = map(distributed.fetch, (loss, gradients))
+z = 2 * np.eye(12) - 1
+logits = zi @ zt.T * np.exp(t) + b
+of_logits = -z / (1 + np.exp(z * logits)) / 12
+want = [of_logits @ zt * np.exp(t), of_logits.T @ zi * np.exp(t),
+        [(of_logits * (logits - b)).sum()], [of_logits.sum()]]
+np.testing.assert_allclose(loss, np.logaddexp(0, -z * logits).sum() / 12, rtol=1e-6)
+for got, right in zip(gradients, want, strict=True):
+  np.testing.assert_allclose(got, right, rtol=1e-6, atol=1e-6)
+print(mesh.size, jax.process_count())
+"""
+
+
+def test_the_sigmoid_loss_of_two_processes_is_that_of_all_pairs(tmp_path):
+  (tmp_path / "sigmoid_loss.py").write_text(SIGMOID)
+  address = f"localhost:{free_port()}"
+  env = {"PYTHONPATH": f"{commands.ROOT}:{tmp_path}", "JAX_NUM_CPU_DEVICES": "2"}
+  said = finish([subprocess.Popen(
+      **commands.popen_args(["sigmoid_loss", address, i]) | {"env": {**os.environ, **env,
+                                                                    "JAX_PLATFORMS": "cpu"}},
+      stdout=subprocess.PIPE, stderr=subprocess.PIPE) for i in range(2)])
+  assert all("4 2" in out.splitlines() for out, _ in said)
 
 
 def test_one_two_and_one_process_are_one_run(tmp_path, start, straight):

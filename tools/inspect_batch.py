@@ -5,7 +5,8 @@
 
 No model is built. Of each example: its tokens by their part (prefix, separator, suffix, eos, pad),
 which of them see what follows (mask_ar 0) and which are supervised (mask_loss 1), what each weighs
-in the loss of the batch, and whether the eos was cut off.
+in the loss of the batch, and whether the eos was cut off. Of a pair for two towers: its image, and
+the tokens of its text.
 """
 import dataclasses
 import itertools
@@ -35,7 +36,7 @@ SHOWN = 400  # characters of a field
 PARTS = {  # of a row: (colour on a terminal, description)
     "prefix": ("36", "prompt, with bos"), "separator": ("35", "ends the prompt"),
     "suffix": ("32", "answer, supervised"), "eos": ("33", "ends the answer, supervised"),
-    "pad": ("90", "padding")}
+    "text": ("32", "text of a pair"), "pad": ("90", "padding")}
 
 
 @dataclasses.dataclass
@@ -44,8 +45,8 @@ class Row:
   title: str
   tokens: list  # ids
   parts: list  # of PARTS
-  mask_ar: list
-  mask: list  # mask_loss, or in an evaluation mask_input
+  mask_ar: list  # [] of a pair
+  mask: list  # mask_loss, or in an evaluation mask_input; [] of a pair
   weights: list  # of the loss; [] in an evaluation
   images: list  # uint8 [H, W, 3]
   note: str  # of the images' values
@@ -79,7 +80,8 @@ def make_batch(config, step=0, name=None):
   if name is None:
     batch, host = loader.split_batch(batch)
     batch = layout.cut(batch) | host
-  check_batch({k: v for k, v in batch.items() if k in BATCH}, train="mask_loss" in batch)
+  check_batch({k: v for k, v in batch.items() if k in BATCH}, train="mask_loss" in batch,
+              pairs=bool(config.model.txt))
   return batch, time.perf_counter() - began
 
 
@@ -94,6 +96,10 @@ def rows(batch, tokenizer, count, mean):
 
 def _row(batch, i, tokenizer, train):
   tokens = batch["text"][i].tolist()
+  if "mask_ar" not in batch:
+    cut = batch.get("_cut", [False] * len(batch["text"]))[i]
+    return _about(batch, i, tokens, parts_of_pair(tokens, tokenizer),
+                  problem="the end of its text is cut off" * bool(cut))
   mask = batch["mask_loss" if train else "mask_input"][i].tolist()
   parts = parts_of(tokens, mask, train, tokenizer)
   problem = ""
@@ -103,14 +109,26 @@ def _row(batch, i, tokenizer, train):
     problem = "its eos is cut off: text_len is too small, and the model would not learn to stop"
   elif not train and "separator" not in parts:
     problem = "its prompt is cut off: it has no separator"
+  return _about(batch, i, tokens, parts, batch["mask_ar"][i].tolist(), mask,
+                batch["weights"][i].tolist() if train else [], problem)
+
+
+def _about(batch, i, tokens, parts, mask_ar=(), mask=(), weights=(), problem=""):
+  """The Row of an example, with what else the batch has of it."""
   images, note = pixels(batch["image"][i]) if len(batch.get("image", ())) else ([], "")
   title = f"{batch['_id'][i]}" if "_id" in batch else f"example {i}"
   if "_source" in batch:
     title += f" of {batch['_source'][i]}"
   texts = {k: v[i] for k, v in batch.items()
            if k not in BATCH and k != "weights" and not k.startswith("_")}
-  return Row(title, tokens, parts, batch["mask_ar"][i].tolist(), mask,
-             batch["weights"][i].tolist() if train else [], images, note, texts, problem)
+  return Row(title, tokens, parts, list(mask_ar), list(mask), list(weights), images, note, texts,
+             problem)
+
+
+def parts_of_pair(tokens, tokenizer):
+  """The part of PARTS of each token of a pair's text: the first eos ends it."""
+  end = tokens.index(tokenizer.eos_token) if tokenizer.eos_token in tokens else len(tokens)
+  return ["text" if i < end else "eos" if i == end else "pad" for i in range(len(tokens))]
 
 
 def parts_of(tokens, mask, train, tokenizer):
@@ -166,6 +184,11 @@ def table(batch):
 def facts(batch, tokenizer, layout=None):
   """Statements about the whole batch, [(level, text)]; layout: of a batch of training."""
   text = batch["text"]
+  if "mask_ar" not in batch:
+    used = np.array([len(row) - parts_of_pair(row.tolist(), tokenizer).count("pad")
+                     for row in text])
+    return [("note", f"texts of {used.min()} to {used.max()} tokens, {text.shape[1]} with padding; "
+                     f"{sum(map(bool, batch.get('_cut', ())))} of {len(used)} were cut")]
   if "mask_loss" not in batch:
     used = batch["mask_input"].sum(axis=1)
     return [("note", f"prompts of {used.min()} to {used.max()} tokens in rows of {text.shape[1]}")]
@@ -221,8 +244,9 @@ def describe(row, tokenizer, colours):
     words = f"\033[{PARTS[part][0]}m{words}\033[0m" if colours and words else words
     lines.append(f"  {part:10}{n:4}  {words}".rstrip())
     at += n
-  lines.append(f"  mask_ar         {runs(row.mask_ar)}")
-  lines.append(f"  {'mask_loss ' if row.weights else 'mask_input'}      {runs(row.mask)}")
+  if row.mask_ar:
+    lines.append(f"  mask_ar         {runs(row.mask_ar)}")
+    lines.append(f"  {'mask_loss ' if row.weights else 'mask_input'}      {runs(row.mask)}")
   if row.weights:
     lines.append(f"  loss weight     {weight_of(row)}")
   lines += [printable(f"  {key:16}{_shortened(value)}", None) for key, value in row.texts.items()]
@@ -245,13 +269,15 @@ def card(row, tokenizer):
   else:  # it is not known which of them the boxes are of
     pictures = [Picture(image, [], f"{n} of {len(row.images)}")
                 for n, image in enumerate(row.images, 1)]
-  texts = [("prompt", tokenizer.to_str(row.ids("prefix"), stop_at_eos=False))]
+  texts = [("prompt", tokenizer.to_str(row.ids("prefix"), stop_at_eos=False))] if row.mask_ar else [
+      ("text", tokenizer.to_str(row.ids("text")))]
   if row.weights:
     texts.append(("answer", suffix))
   texts += [(key, _shortened(value)) for key, value in row.texts.items()]
   texts.append(("tokens", _spans(row, tokenizer)))
-  texts.append(("mask_ar", runs(row.mask_ar)))
-  texts.append(("mask_loss" if row.weights else "mask_input", runs(row.mask)))
+  if row.mask_ar:
+    texts.append(("mask_ar", runs(row.mask_ar)))
+    texts.append(("mask_loss" if row.weights else "mask_input", runs(row.mask)))
   if row.weights:
     texts.append(("loss weight", weight_of(row)))
   problems = [("error", "cut", row.problem)] if row.problem else []
@@ -262,9 +288,11 @@ def _spans(row, tokenizer):
   """The tokens as Markup, each coloured by its part, with all its numbers in a tooltip."""
   spans, span = [], Markup('<span class="tok {}" title="{}">{}</span>').format
   for i, (token, part) in enumerate(zip(row.tokens, row.parts)):
-    tip = f"position {i}, id {token}, mask_ar {row.mask_ar[i]}, " + (
-        f"mask_loss {row.mask[i]}, weight {row.weights[i]:.4g}" if row.weights else
-        f"mask_input {row.mask[i]}")
+    tip = f"position {i}, id {token}"
+    if row.mask_ar:
+      tip += f", mask_ar {row.mask_ar[i]}, " + (
+          f"mask_loss {row.mask[i]}, weight {row.weights[i]:.4g}" if row.weights else
+          f"mask_input {row.mask[i]}")
     if part != "pad":
       spans.append(span(part, tip, spelled(tokenizer, token)))
   if pads := row.parts.count("pad"):

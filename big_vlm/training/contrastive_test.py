@@ -114,6 +114,46 @@ def test_the_guard_finds_what_is_not_finite(made, config, state, batch):
   assert found["where"] == "the vectors that the text tower makes" and len(found["rows"]) == B
 
 
+@pytest.fixture(scope="module")
+def towers(state, made, tmp_path_factory):
+  """A folder with "pair.npz", the two towers, and "bare.npz", an image tower that does not pool."""
+  folder = tmp_path_factory.mktemp("towers")
+  leaves = dict(zip(trees.names(state.params), map(np.asarray, jax.tree.leaves(state.params))))
+  np.savez(folder / "pair.npz", **{n: x + 1 for n, x in leaves.items()})
+  bare = {n.removeprefix("img/"): x for n, x in leaves.items()
+          if n.startswith("img/") and "MAPHead" not in n}
+  np.savez(folder / "bare.npz", **{f"img/{n}": x + 1 for n, x in bare.items()})
+  return folder
+
+
+def test_a_frozen_tower_of_a_checkpoint_beside_a_fresh_one(state, batch, towers):
+  """LiT: the tower of the checkpoint stays, the other trains from its random start."""
+  c = make_config(**{"optimizer.schedule": (("img/.*", None), (".*", FLAT)),
+                     "init.img": str(towers / "pair.npz")})
+  s = setup.make(c, jax.devices()[:1])
+  begun = setup.start(c, s)
+  with jax.set_mesh(s.mesh):
+    after, _ = s.step(jax.tree.map(jnp.copy, begun), batch)
+  same = lambda a, b, change=0.: jax.tree.map(
+      lambda x, y: np.testing.assert_array_equal(x, y + change), a, b)
+  same(begun.params["img"], state.params["img"], 1.)
+  same(begun.params["txt"], state.params["txt"])
+  same(after.params["img"], begun.params["img"])
+  moved = jax.tree.map(lambda x, y: bool((x != y).any()), after.params["txt"], begun.params["txt"])
+  assert all(jax.tree.leaves(moved)) and after.params["t"] != begun.params["t"]
+
+
+def test_what_a_checkpoint_lacks_is_not_frozen_at_random(towers):
+  c = make_config(**{"optimizer.schedule": (("img/.*", None), (".*", FLAT)),
+                     "init.img": str(towers / "bare.npz")})
+  s = setup.make(c, jax.devices()[:1])
+  with pytest.raises(ValueError, match=r"img/MAPHead_0/\S+ and \d+ more would stay random: .*bare."
+                     r"npz has no img/MAPHead_0.*\('img/MAPHead_0/.\*', "):
+    setup.start(c, s)
+  c.optimizer.schedule = (("img/MAPHead_0/.*", FLAT), *c.optimizer.schedule)
+  setup.start(c, setup.make(c, jax.devices()[:1]))
+
+
 def test_objectives_know_their_arguments(made):
   with pytest.raises(ValueError, match="Did you mean 'z_loss'"):
     objectives.make(made.model, "sigmoid", zloss=1.)

@@ -41,22 +41,27 @@ def learning_rate(parameters, adapters=False):
                  f"for {what} of {count(parameters)} parameters; PaliGemma 3B takes {rates[1]:g}")
 
 
-def batch_size(examples):
-  """The Default of the examples in a batch, of all devices together; examples: None if unknown."""
-  size = BATCH
+def batch_size(examples, most=None):
+  """The Default of the examples in a batch, of all devices together; examples: None if unknown.
+
+  most: the Default of many examples; None: of a decoder's training.
+  """
+  most = most or Default(BATCH, "as big_vision's forkme.py, for a model of any size")
+  size = most.value
   while examples and size > SMALL_BATCH and examples < size * STEPS_OF_EPOCH:
     size //= 2
-  if size == BATCH:
-    return Default(size, "as big_vision's forkme.py, for a model of any size")
-  return Default(size, f"{examples:,} examples are {examples / BATCH:.1f} batches of {BATCH}")
+  if size == most.value:
+    return most
+  return Default(size, f"{examples:,} examples are {examples / most.value:.1f} batches of "
+                       f"{most.value}")
 
 
-def duration(parameters, examples):
-  """{"total_steps" or "total_epochs": its Default}, for batches of batch_size(examples).
+def duration(parameters, examples, batch=None):
+  """{"total_steps" or "total_epochs": its Default}; batch: its size, that of batch_size(examples).
 
   examples: of an epoch; None if unknown.
   """
-  fewest, batch = _by_size(parameters, STEPS), batch_size(examples).value
+  fewest, batch = _by_size(parameters, STEPS), batch or batch_size(examples).value
   if examples is None or examples * EPOCHS >= fewest * batch:
     return {"total_epochs": Default(float(EPOCHS), "the median of PaliGemma's transfers")}
   return {"total_steps": Default(

@@ -151,12 +151,27 @@ def start(config, setup):
   loaded = load.start_from(config.init.to_dict(), wanted, setup.model.config)
   bare = {name for name, x in zip(trees.names(loaded), jax.tree.leaves(loaded))
           if isinstance(x, jax.ShapeDtypeStruct)}
+  _check_random(config, setup.optimizer, bare)
   random = _random_leaves(config, setup.model, bare, where)
   params = trees.map_with_names(lambda name, x: random.get(name, x), loaded)
   params = jax.device_put(_adapted(config, setup.model, params), setup.shardings.params)
   begin = jax.jit(lambda p: steps.start(p, setup.optimizer), out_shardings=setup.shardings,
                   donate_argnums=0)
   return begin(params)
+
+
+def _check_random(config, optimizer, names):
+  """Raises ValueError where a part comes from a checkpoint that lacks some of its leaves, `names`,
+  which are then random, and these are frozen."""
+  taken = tuple(f"{part}/" for part, source in config.init.items() if source)
+  stuck = sorted(n for n in names if n.startswith(taken) and not optimizer.groups[n].schedule)
+  if stuck and not config.lora.rank:
+    group = "/".join(stuck[0].split("/")[:2])
+    raise ValueError(
+        f"{stuck[0]} and {len(stuck) - 1} more would stay random: the checkpoint "
+        f"{config.init[stuck[0][:3]]} has no {group}, and optimizer.schedule freezes it. Let it "
+        f"train, by a rule ('{group}/.*', {{...}}) before the one that freezes, or take another "
+        "checkpoint.")
 
 
 def _of_base(wrapper):

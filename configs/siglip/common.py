@@ -1,5 +1,7 @@
 """What the trainings of two towers share: the model of a release, its tokenizer, its data."""
 from big_vlm import presets
+from big_vlm.checkpoints import load, uris
+from big_vlm.families import paligemma
 from big_vlm.families.siglip.text.variants import SIGLIP2_VOCAB
 from configs import common
 from configs.transfers.common import arguments
@@ -20,42 +22,50 @@ def parse(arg, **defaults):
   return arguments(arg, {**DEFAULTS, **defaults})
 
 
-def two_towers(a, **changes):
-  """The defaults of a training of two towers from scratch; changes: of configs/common.py.
+def two_towers(a, source="", **changes):
+  """The defaults of a training of two towers, randomly initialized; changes: of configs/common.py.
 
-  Every release has a vocabulary, a padding and a length of texts of its own.
+  source: what big_vlm.from_preset takes, whose towers and tokenizer it has; "": the release
+  a.model. Every release has a vocabulary, a padding and a length of texts of its own.
+  """
+  c = common.train(**changes)
+  c.model.img, c.model.txt, shipped = of_source(source) if source else of_release(a)
+  if a.tokenizer:
+    c.tokenizer = f"{'hf' if a.tokenizer.endswith('.json') else 'sp'}({a.tokenizer!r})"
+  elif shipped:
+    c.tokenizer = shipped
+  else:
+    raise ValueError(f"{source or a.model} needs tokenizer=PATH: its SentencePiece model, which is "
+                     "spiece.model beside the weights on Hugging Face.")
+  if a.res:
+    c.model.img.image_size = a.res
+  if a.length:
+    c.model.txt.length = a.length
+  c.loss.name = "sigmoid"
+  c.optimizer.update(clip_norm=1., weight_decay_mults=DECAYS)
+  return c
+
+
+def of_release(a):
+  """(image tower, text tower, tokenizer or None) of the release a.model, of which nothing is read.
   """
   preset = presets.resolve(a.model)
   if preset is None or not preset.config.get("txt"):
     raise ValueError(f"model={a.model} is no SigLIP with two towers."
                      f"{near_miss(a.model, presets.names('siglip'))} `python -m big_vlm.presets "
                      "siglip` lists them.")
-  c = common.train(**changes)
-  c.model.img, c.model.txt = dict(preset.config["img"]), dict(preset.config["txt"])
-  set_sizes(c, a)
-  if a.tokenizer:
-    c.tokenizer = f"{'hf' if a.tokenizer.endswith('.json') else 'sp'}({a.tokenizer!r})"
-  elif c.model.txt.vocab_size == SIGLIP2_VOCAB:
-    c.tokenizer = "gemma()"
-  else:
-    raise ValueError(f"model={a.model} needs tokenizer=PATH: its SentencePiece model, which is "
-                     "spiece.model beside the weights on Hugging Face.")
-  return contrastive(c)
+  img, txt = preset.config["img"], preset.config["txt"]
+  return img, txt, "gemma()" if txt["vocab_size"] == SIGLIP2_VOCAB else None
 
 
-def set_sizes(c, a):
-  """Those that the arguments name."""
-  if a.res:
-    c.model.img.image_size = a.res
-  if a.length:
-    c.model.txt.length = a.length
-
-
-def contrastive(c):
-  """c with the loss of two towers."""
-  c.loss.name = "sigmoid"
-  c.optimizer.update(clip_norm=1., weight_decay_mults=DECAYS)
-  return c
+def of_source(source):
+  """(image tower, text tower, tokenizer or None) of a checkpoint, which is opened."""
+  opened = load.open_source(uris.fetch(presets.uri(source)))
+  if not opened.config.logit_specs:
+    raise ValueError(f"init={source} is {presets.describe(opened.config)}, no SigLIP with two "
+                     "towers.")
+  towers = paligemma.to_dict(opened.config)
+  return towers["img"], towers["txt"], opened.tokenizer
 
 
 def source(a, data, split="train", **kw):
