@@ -106,9 +106,16 @@ def test_siglip(project):
   (project / "embed.py").write_text(tiny(*blocks("siglip", "python")))
   printed = bash(".venv/bin/python embed.py", project)
   assert re.search(r"^(digits|boxes|a cat) \[", printed, re.MULTILINE), printed
-  find, convert = map(tiny, blocks("siglip", "bash"))
+  find, convert, train = map(tiny, blocks("siglip", "bash"))
   assert bash(find, project).count("docs/digits.png") >= 3
   assert bash(convert, project).count("all equal") == 2
+  (project / "pairs").mkdir()
+  shutil.copy2(project / "docs" / "digits.png", project / "pairs")
+  line = json.dumps({"image": "digits.png", "text": ["handwritten digits", "Nine"]})
+  for name in ("train", "val"):
+    (project / "pairs" / f"{name}.jsonl").write_text("\n".join([line] * 8))
+  printed = bash(train.replace(",data=", ",steps=2,data="), project)
+  assert "trained to step 2" in printed and "val/loss" in printed and "pairs.html" in printed
 
 
 def test_own_images(project):
@@ -280,7 +287,7 @@ def test_every_block_is_run_above():
       ("own_data", "bash"): 3, ("own_data", "python"): 1, ("own_data", "json"): 1,
       ("papers", "bash"): 1,
       ("tune", "bash"): 1, ("tune", "python"): 1, ("tune", "json"): 1,
-      ("siglip", "bash"): 2, ("siglip", "python"): 1, ("training", "bash"): 2,
+      ("siglip", "bash"): 3, ("siglip", "python"): 1, ("training", "bash"): 2,
       ("weights", "bash"): 2, ("weights", "python"): 1}
 
 
