@@ -27,7 +27,10 @@ def read_folder(folder):
 def metadata(folder):
   """{leaf's name: Orbax's metadata}. Raises ValueError for a folder that is not whole."""
   try:
-    tree = ocp.PyTreeCheckpointHandler().metadata(files.absolute(folder)).tree
+    # None would ask for JAX's backend, and a config that opens a checkpoint is read before
+    # jax.distributed starts.
+    handler = ocp.PyTreeCheckpointHandler(enable_pinned_host_transfer=False)
+    tree = handler.metadata(files.absolute(folder)).tree
     list(map(lambda x: (tuple(x.shape), np.dtype(x.dtype)), jax.tree.leaves(tree)))
   except Exception as e:  # Orbax's and tensorstore's own kinds among them
     raise ValueError(f"{epath.Path(folder).name} is not a complete item of Orbax: {first_line(e)}"

@@ -126,7 +126,7 @@ def value_and_gradients(zi, zt, t, b):
   found, gradients = _compared(zi, zt, t, b, differentiate=True)
   batch = len(zi)
   metrics = {"positives": jnp.mean(found.positive),
-             "negatives": jnp.sum(found.negative) / max(batch * (batch - 1), 1)}
+             "negatives": jnp.sum(found.negative) / max(batch * (batch - 1.), 1.)}
   return (jnp.mean(found.loss), metrics), jax.tree.map(lambda x: x / batch, gradients)
 
 
