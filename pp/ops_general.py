@@ -5,6 +5,7 @@ Values are numpy arrays, Python lists, strings or numbers. Random ops draw from 
 
 import collections
 import hashlib
+import os
 
 import numpy as np
 
@@ -289,6 +290,7 @@ def lookup(mapping, npzkey="fnames", sep=None):
 
 
 def _numbered(path, npzkey, sep):
+  path = os.fspath(path)  # a number would be a file that this process has open
   if str(path).endswith(".npz"):
     with np.load(path, allow_pickle=False) as file:
       names = file[pick({k: k for k in file.files}, npzkey, f"array of {path}")]

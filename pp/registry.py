@@ -8,6 +8,7 @@ the loader (`_rng`, `_id`, `_epoch`, `_mask`) and are never dropped by an op unl
 """
 
 import ast
+import contextlib
 import functools
 import inspect
 import re
@@ -21,10 +22,13 @@ def parse_call(text):
   Raises:
     ValueError: not a (dotted) name or a call of one, or an argument that is not a Python literal.
   """
+  if not isinstance(text, str):
+    raise ValueError(f"Cannot parse {text!r}: it is a {type(text).__name__}, not a name or a call "
+                     "such as name(1, key='x').")
   text = text.strip()
   try:
     node = ast.parse(text, mode="eval").body
-  except (SyntaxError, ValueError) as e:
+  except (SyntaxError, ValueError, RecursionError, MemoryError) as e:  # of nested brackets
     raise ValueError(f"Cannot parse `{text}`: {getattr(e, 'msg', e)}.") from None
   args, keywords = [], []
   if isinstance(node, ast.Call):
@@ -44,7 +48,7 @@ def parse_call(text):
 def _literal(node, text):
   try:
     return ast.literal_eval(node)
-  except (ValueError, TypeError):
+  except (ValueError, TypeError, RecursionError):
     raise ValueError(f"Cannot parse `{text}`: the argument `{ast.unparse(node)}` is not a literal "
                      "(number, string, bool, None, list, tuple or dict); a string needs quotes."
                      ) from None
@@ -83,16 +87,33 @@ class Registry(dict):
       return fact
     bound = self.bind(text, partial=True)  # what only a context gives decides no fact
     bound.apply_defaults()
-    return fact(bound.arguments)
+    with self._fitting(text):
+      return fact(bound.arguments)
 
   def may_be_random(self, name):
     """Whether what `name` makes can draw from a generator, given the right arguments."""
     return bool(self._facts[name].get("random"))
 
   def build(self, text, context=None):
-    """Calls the factory that `text` asks for; `context` has the fields that it takes."""
+    """Calls the factory that `text` asks for; `context` has the fields that it takes.
+
+    Raises ValueError for arguments of a type that the factory does not take, and what it raises.
+    """
     bound = self.bind(text, context)
-    return self[parse_call(text)[0]](*bound.args, **bound.kwargs)
+    with self._fitting(text) as factory:
+      return factory(*bound.args, **bound.kwargs)
+
+  @contextlib.contextmanager
+  def _fitting(self, text):
+    """Gives the factory of a call; what comes of arguments of another type is a ValueError."""
+    name, args, kwargs = parse_call(text)
+    try:
+      yield self[name]
+    except (TypeError, AttributeError, LookupError, ArithmeticError) as e:
+      if not (args or kwargs):  # a defect of the factory
+        raise
+      raise ValueError(f"Wrong arguments in the {self.what} `{text.strip()}`: {e}. It takes "
+                       f"{name}{inspect.signature(self[name])}.") from e
 
   def arguments(self, text, context=None):
     """{parameter: value} of the call `text`, defaults filled in; ValueError if it does not fit."""

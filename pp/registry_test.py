@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from pp.builder import get_preprocess_fn
 from pp.names import pick
 from pp.registry import Registry, parse_call, rng_of, with_keys
 
@@ -108,3 +109,15 @@ def test_rng_of():
   assert rng_of({"_rng": rng}, "choice") is rng
   with pytest.raises(ValueError, match="random op 'choice' .* must not be random"):
     rng_of({}, "choice")
+
+
+@pytest.mark.parametrize("text,message", [
+    ("random_crop(2j)", "Wrong arguments in the pp op .*`: .*It takes random_crop"),
+    ("strfmt(None, outkey='x')", "Wrong arguments in the pp op"),
+    ("lookup(1, key='label')", "Wrong arguments in the pp op .*not int"),  # a file that is open
+    ("text_layout(tokenizer=..., text_len=3)", "Cannot parse Ellipsis: it is a ellipsis"),
+    ("resize(" + "(" * 5000, "Cannot parse|never closed|Unclosed"),
+])
+def test_arguments_of_another_type(text, message):
+  with pytest.raises(ValueError, match=message):
+    get_preprocess_fn(text)

@@ -12,6 +12,7 @@ Added pieces (tokensets) are matched in raw text and are one id each: with Gemma
 are not: "<eos>" in a text is ordinary characters, so that no prompt can end or begin a sequence.
 """
 
+import contextlib
 import functools
 import importlib
 import io
@@ -26,7 +27,7 @@ from google.protobuf import message as protobuf_message
 from sentencepiece import sentencepiece_model_pb2
 
 from pp.foreign import read_bytes, reading
-from pp.registry import TOKENIZERS, TOKENSETS
+from pp.registry import TOKENIZERS, TOKENSETS, parse_call
 
 MAX_BYTES = 128 << 20  # of a tokenizer file
 GEMMA_MODEL = "BIG_VLM_GEMMA_TOKENIZER"  # environment variable: where Gemma's model file lies
@@ -35,14 +36,16 @@ GEMMA_MODEL = "BIG_VLM_GEMMA_TOKENIZER"  # environment variable: where Gemma's m
 def get_tokenizer(name: str) -> "Tokenizer":
   """The tokenizer that `name` describes, e.g. "sp('my.model', tokensets=('loc', 'seg'))".
 
-  The same name gives the same object. Raises ValueError for an unknown name or argument or a file
-  that is no tokenizer, and FileNotFoundError if the file is missing.
+  The same name gives the same object, as long as its files stay as they are. Raises ValueError for
+  an unknown name or argument or a file that is no tokenizer, and FileNotFoundError if the file is
+  missing.
   """
   if str(name).endswith((".model", ".json")):
     kind, more = ("hf", "") if str(name).endswith(".json") else ("sp", ", tokensets=('loc', 'seg')")
     raise ValueError(f"{name} is a file: name the tokenizer that is in it, \"{kind}('{name}'{more})"
                      "\".")
-  return _cached(name, os.environ.get(GEMMA_MODEL))
+  gemma = os.environ.get(GEMMA_MODEL)
+  return _cached(name, gemma, _stamps(name, gemma))
 
 
 def difference(name, other):
@@ -66,8 +69,19 @@ def difference(name, other):
 
 
 @functools.lru_cache(maxsize=32)
-def _cached(name, _):
+def _cached(name, gemma, stamps):
   return known_tokenizers().build(name)
+
+
+def _stamps(name, gemma):
+  """What changes with the files of this machine that a tokenizer string names."""
+  _, args, kwargs = parse_call(name)
+  found = []
+  for path in (*args, *kwargs.values(), gemma):
+    with contextlib.suppress(OSError, ValueError, TypeError):  # no file, or another argument
+      told = os.stat(os.path.expanduser(path))
+      found.append((told.st_ino, told.st_size, told.st_mtime_ns))
+  return tuple(found)
 
 
 def known_tokenizers():

@@ -157,6 +157,15 @@ def test_one_object_per_name_and_it_travels_to_workers(path, tok):
   assert again.vocab_size == tok.vocab_size
 
 
+def test_a_replaced_file_is_read_again(path, tmp_path):
+  train_sentencepiece(["one text"] * 9, tmp_path / "t.model", 280)
+  name = f"sp({str(tmp_path / 't.model')!r})"
+  first = get_tokenizer(name)
+  assert get_tokenizer(name) is first
+  (tmp_path / "t.model").write_bytes(pathlib.Path(path).read_bytes())
+  assert get_tokenizer(name).vocab_size != first.vocab_size
+
+
 def test_gemma_finds_its_file(path, monkeypatch):
   monkeypatch.delenv("BIG_VLM_GEMMA_TOKENIZER", raising=False)
   with pytest.raises(ValueError, match="environment variable BIG_VLM_GEMMA_TOKENIZER"):

@@ -51,8 +51,8 @@ def common_metrics(evaluations):
           for key in first.metrics if all(key in e.metrics for e in evaluations)}
 
 
-def compare(evaluations, examples=5):
-  """The text of the comparison. Raises ValueError where they are of different examples."""
+def compare(evaluations, predictions, examples=5):
+  """The text of the comparison; predictions: see all_predictions()."""
   names = [e.name for e in evaluations]
   lines, tasks = [["metric", *names, "examples"]], common_metrics(evaluations)
   for key, task in tasks.items():
@@ -60,8 +60,6 @@ def compare(evaluations, examples=5):
     lines.append([key, *(results.text(r["value"], r) for r in row),
                   " / ".join(dict.fromkeys(str(r["n"]) for r in row))])
   parts = [columns(lines)]
-  predictions = {task: read_predictions(evaluations, task)
-                 for task in dict.fromkeys(tasks.values())}
   for task, rows in predictions.items():
     if found := different(rows)[:examples]:
       parts.append(columns([[task, "reference", *names], *found], left=range(2 + len(names))))
@@ -115,6 +113,12 @@ def short_names(folders):
   return names
 
 
+def all_predictions(evaluations):
+  """{eval: read_predictions()} of the evals that all have."""
+  return {task: read_predictions(evaluations, task)
+          for task in dict.fromkeys(common_metrics(evaluations).values())}
+
+
 def read_predictions(evaluations, task):
   """[[prediction] of each evaluation], in the order of the first; [] where the eval has none.
 
@@ -155,16 +159,15 @@ def reference(p):
   return str(p.get("suffix", (p.get("references") or ["-"])[0]))
 
 
-def write_page(path, evaluations, said):
+def write_page(path, evaluations, predictions, said):
   """Writes an HTML page of the examples that are right in one of two evaluations and wrong in the
   other, with their pictures where the data are still there; returns a line about them.
 
-  said: the text of the comparison.
+  predictions: see all_predictions(). said: the text of the comparison.
   """
   first, second = evaluations
   shown, lost = [], []
-  for task in dict.fromkeys(common_metrics(evaluations).values()):
-    rows = read_predictions(evaluations, task)
+  for task, rows in predictions.items():
     indices = paired.changed(rows) if rows else []
     examples = open_examples(first.entries.get(task)) if indices else None
     for i in indices:
@@ -218,9 +221,10 @@ def main(argv=None):
   if args.html and len(args.folders) > 2:
     parser.error("--html is of two folders")
   evaluations = read_evaluations(args.folders)
-  print(said := compare(evaluations, args.examples))
+  predictions = all_predictions(evaluations)
+  print(said := compare(evaluations, predictions, args.examples))
   if args.html:
-    print(f"\n{write_page(args.html, evaluations, said)}")
+    print(f"\n{write_page(args.html, evaluations, predictions, said)}")
 
 
 if __name__ == "__main__":

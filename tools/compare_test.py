@@ -25,7 +25,8 @@ def evaluation(folder, accuracy, answers, evals=("answer",), split="test", **mor
 
 
 def said(*folders, **kw):
-  return compare.compare(compare.read_evaluations(folders), **kw)
+  evaluations = compare.read_evaluations(folders)
+  return compare.compare(evaluations, compare.all_predictions(evaluations), **kw)
 
 
 def test_metrics_and_the_answers_that_differ(tmp_path):

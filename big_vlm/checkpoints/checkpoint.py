@@ -64,6 +64,11 @@ class Checkpoint:
     return sum(leaf.nbytes for leaf in self.leaves.values())
 
   @property
+  def stored_nbytes(self):
+    """Of what the native format writes: quantized weights as they are."""
+    return sum(leaf.nbytes for leaf in (self.stored if self.quantized else self.leaves).values())
+
+  @property
   def dtype(self):
     """Name of the dtype in which most of the bytes are."""
     sizes = collections.Counter()

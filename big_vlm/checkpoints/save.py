@@ -24,7 +24,9 @@ def save(source, path, format, note=lambda done, total: None, beside=None):
   module, path = pick(FORMATS, format, "checkpoint format"), pathlib.Path(path).expanduser()
   if format in FILES and path.suffix != ".npz":
     raise ValueError(f"{path} must end in .npz.")
-  with written_whole(path, source.nbytes) as partial:
+  # The native format keeps quantized weights as they are.
+  size = source.stored_nbytes if format == "native" else source.nbytes
+  with written_whole(path, size) as partial:
     if format not in FILES:
       partial.mkdir()
     module.write(partial, source, note)

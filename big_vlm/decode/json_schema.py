@@ -21,7 +21,13 @@ KNOWN = (*WHOLE, *NOTES, *(name for names in TYPES.values() for name in names))
 MOST = 1000  # of characters or items in a limit: each is a state
 
 _HEX = chars("0-9a-fA-F")
-_ESCAPED = ("any", (chars('"\\/bfnrt'), ("seq", (literal("u"), ("repeat", _HEX, 4, 4)))))
+_HEX2 = ("repeat", _HEX, 2, 2)
+# \uXXXX, and a character of two of them, a surrogate pair; half a pair is no text.
+_UNIT = ("seq", (literal("u"), ("any", (
+    ("seq", (chars("0-9a-cefA-CEF"), _HEX, _HEX2)), ("seq", (chars("dD"), chars("0-7"), _HEX2))))))
+_PAIR = ("seq", (literal("u"), chars("dD"), chars("89abAB"), _HEX2, literal("\\u"), chars("dD"),
+                 chars("c-fC-F"), _HEX2))
+_ESCAPED = ("any", (chars('"\\/bfnrt'), _UNIT, _PAIR))
 _PLAIN = automaton.without([(0, 31), (34, 34), (92, 92)])
 _CHARACTER = ("any", (("chars", _PLAIN), ("seq", (literal("\\"), _ESCAPED))))
 _STRING = ("seq", (literal('"'), ("repeat", _CHARACTER, 0, None), literal('"')))

@@ -72,6 +72,15 @@ def test_types(schema, value, fits):
   assert matches(schema, value) == fits
 
 
+@pytest.mark.parametrize("text, fits", [
+    (r'"\ud83e\udd92"', True), (r'"\u00e9"', True), ('"🦒"', True),
+    (r'"\uD83E\uDD92\u0041"', False),
+    (r'"\ud83e"', False), (r'"\udd92"', False), (r'"\ud83e\u0041"', False), (r'""', False)])
+def test_a_surrogate_pair_is_one_character(text, fits):
+  schema = {"type": "string", "minLength": 1, "maxLength": 1}
+  assert automaton.build(json_schema.language(schema)).matches(text.encode()) == fits
+
+
 def test_schemas_that_grow_without_end_are_refused():
   doubled = {f"d{i}": {"anyOf": [{"$ref": f"#/$defs/d{i + 1}"}] * 2} for i in range(60)}
   with pytest.raises(ValueError, match="too large"):

@@ -9,7 +9,6 @@ bfloat16 is stored as 2-byte void with the attribute dtype = "bfloat16". Files a
 read and closed again: thousands of LazyArrays hold no file open, and threads may read at once.
 """
 import contextlib
-import math
 import pathlib
 
 import ml_dtypes
@@ -17,7 +16,7 @@ import numpy as np
 from etils import epy
 
 from big_vlm import files
-from big_vlm.formats import shards
+from big_vlm.formats import h5_survey, shards
 from big_vlm.formats.lazy_array import LazyArray
 
 with epy.lazy_imports(error_callback="pip install 'big_vlm[keras]'"):  # slow to import
@@ -25,7 +24,6 @@ with epy.lazy_imports(error_callback="pip install 'big_vlm[keras]'"):  # slow to
 
 WEIGHTS = "model.weights.h5"
 INDEX = "model.weights.json"
-MAX_DEPTH, MAX_ITEMS = 32, 100_000  # of groups, and of groups and datasets
 MAX_SHARD = 10 << 30  # bytes: KerasHub's default
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
@@ -51,76 +49,35 @@ def read_folder(folder):
 
 
 def read_file(path):
-  """{dataset name: LazyArray} of one .h5 file."""
-  path, leaves, seen = pathlib.Path(path), {}, set()
-
-  def visit(group, prefix, depth):
-    for name in group:
-      at, link = f"{prefix}{name}", group.get(name, getlink=True)
-      problem = ("is nested too deeply" if depth > MAX_DEPTH else
-                 "is one of too many" if len(seen) > MAX_ITEMS else
-                 "is a link" if not isinstance(link, h5py.HardLink) else "")
-      item = None if problem else group[name]
-      address = item and h5py.h5o.get_info(item.id).addr
-      if address in seen:
-        problem = "is a second name of one item"
-      seen.add(address)
-      problem = problem or isinstance(item, h5py.Dataset) and _problem(item) or ""
-      if problem:
-        raise ValueError(f"{path}: {at[:80]!r} {problem}, which Keras never writes and which is "
-                         "refused.")
-      if isinstance(item, h5py.Group):
-        visit(item, f"{at}/", depth + 1)
-      else:
-        leaves[at] = _leaf(path, at, item)
-  with _opened(files.inside(path.parent, path.name)) as f:
-    visit(f, "", 0)
-  return leaves
-
-
-def _problem(item):
-  """What of a dataset is not as Keras writes it, or None."""
-  if item.external or item.is_virtual:
-    return "has its data in another file"
-  if item.dtype.kind not in "fiub" and not (
-      item.dtype == "V2" and item.attrs.get("dtype") == "bfloat16"):
-    return f"is of the type {str(item.dtype)[:40]}"
-  stored = item.id.get_storage_size()
-  if item.chunks:
-    chunks = math.prod(-(-n // c) for n, c in zip(item.shape, item.chunks))
-    if item.id.get_num_chunks() != chunks:
-      return "lacks some of its data"
-    if item.nbytes > max(100 * stored, 64 << 20):
-      return f"would grow from {stored:,} to {item.nbytes:,} bytes"
-  elif stored != item.nbytes:
-    return f"has {stored:,} of its {item.nbytes:,} bytes"
-  return None
+  """{dataset name: LazyArray} of one .h5 file. Raises ValueError, which names it, for a corrupt
+  one, and for what Keras never writes."""
+  path = pathlib.Path(path)
+  files.inside(path.parent, path.name)
+  h5py.version  # noqa: B018 - where it is missing, its import says what to install
+  if pointer := shards.lfs_pointer(path):
+    raise ValueError(f"{path} {pointer}")
+  return {name: _leaf(path, name, *what) for name, what in h5_survey.survey(path).items()}
 
 
 @contextlib.contextmanager
-def _opened(path, name=None):
+def _opened(path, name):
   """The open file; what h5py raises becomes one ValueError that names the file and the dataset."""
   try:
     with h5py.File(path, "r") as f:
       yield f
   except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError) as e:
-    if isinstance(e, ValueError) and str(path) in str(e):
-      raise
-    if pointer := shards.lfs_pointer(path):
-      raise ValueError(f"{path} {pointer}") from None
-    what = f"{name!r} of {path} cannot be read" if name else f"{path} is not a complete .h5 file"
-    raise ValueError(f"{what}: it is cut short or corrupt ({e}). Copy or download the file again."
-                     ) from e
+    raise ValueError(f"{name!r} of {path} cannot be read: it is cut short or corrupt ({e}). Copy "
+                     "or download the file again.") from e
 
 
-def _leaf(path, name, item):
-  dtype = BFLOAT16 if item.attrs.get("dtype") == "bfloat16" else item.dtype
+def _leaf(path, name, shape, dtype):
+  dtype = BFLOAT16 if dtype == "bfloat16" else np.dtype(dtype)
 
   def read(index=()):
     with _opened(path, name) as f:
       return np.asarray(f[name][tuple(index)]).view(dtype)
 
-  return LazyArray(tuple(item.shape), dtype, read)
+  return LazyArray(shape, dtype, read)
 
 
 def write_folder(folder, tensors, note=lambda done, total: None, max_shard=MAX_SHARD):

@@ -134,7 +134,11 @@ def test_folders_that_do_not_hold_together(tmp_path):
   with pytest.raises(FileNotFoundError, match="2 .safetensors files but no model.*index"):
     safetensors.read_folder(tmp_path)
   index = tmp_path / "model.safetensors.index.json"
-  index.write_text('{"weight_map": {"z": "model-00001-of-00002.safetensors"}}')
+  index.write_text('{"weight_map": {"x": "model-00001-of-00002.safetensors"}}')
+  with pytest.raises(ValueError, match="does not name model-00002-of.*, which lies"):
+    safetensors.read_folder(tmp_path)
+  index.write_text('{"weight_map": {"x": "model-00001-of-00002.safetensors", '
+                   '"z": "model-00002-of-00002.safetensors"}}')
   with pytest.raises(ValueError, match="does not hold 'z'"):
     safetensors.read_folder(tmp_path)
   index.write_text("[]")

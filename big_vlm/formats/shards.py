@@ -3,27 +3,33 @@
     {"metadata": {"total_size": bytes}, "weight_map": {key: file or [file]}}
 """
 import json
+import re
 
 from big_vlm.files import inside
 from pp.foreign import parse_json, read_bytes
 
 MAX_BYTES = 32 << 20  # of an index
+SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors|model_\d{5}\.weights\.h5")
 
 
 def read_index(path):
   """{key: [file]} of an index. Raises FileNotFoundError if one of the files is missing, and
-  ValueError for a file that is not an index."""
-  try:
-    weight_map = parse_json(read_bytes(path, MAX_BYTES), path)["weight_map"]
-    weight_map = {key: [f] if isinstance(f, str) else [str(x) for x in f]
-                  for key, f in weight_map.items()}
-  except (ValueError, KeyError, AttributeError, TypeError) as e:
+  ValueError for a file that is not an index, or one of other shards than lie beside it."""
+  index = parse_json(read_bytes(path, MAX_BYTES), path)
+  weight_map = index.get("weight_map") if isinstance(index, dict) else None
+  weight_map = {key: [f] if isinstance(f, str) else f for key, f in weight_map.items()
+                } if isinstance(weight_map, dict) else {}
+  if not weight_map or not all(isinstance(f, list) and f for f in weight_map.values()):
     raise ValueError(f"{path} is not an index of shards: it must be a JSON object whose "
-                     f"'weight_map' gives the file of each tensor ({e!r}). Download it again."
-                     ) from None
+                     "'weight_map' gives the file of each tensor. Download it again.")
+  for listed in weight_map.values():
+    for file in listed:
+      inside(path.parent, file)
   files = {f for listed in weight_map.values() for f in listed}
-  for file in files:
-    inside(path.parent, file)
+  if left := sorted(p.name for p in path.parent.iterdir()
+                    if SHARD.fullmatch(p.name) and p.name not in files):
+    raise ValueError(f"{path} does not name {left[0]}, which lies beside it: the files are not of "
+                     "one checkpoint. Remove those of the older one.")
   if missing := sorted(f for f in files if not (path.parent / f).exists()):
     raise FileNotFoundError(
         f"{path.parent} lacks {len(missing)} of the {len(files)} files that {path.name} names: "

@@ -32,6 +32,7 @@ class Limits:
   body_bytes: int = 32 << 20
   pixels: int = 50_000_000  # of an image
   seconds: float = 120.  # from the first byte to the last token
+  body_seconds: float = 30.  # of these, until the body is there: one that never ends holds a place
   image_urls: tuple = ()  # of images.SCHEMES
 
 
@@ -85,11 +86,16 @@ class Server:
   async def _body(self, request):
     """The JSON object of a request, of which no more is read than may be."""
     most, data = self._limits.body_bytes, bytearray()
-    async for part in request.stream():
-      data += part
-      if len(data) > most:
-        raise ApiError(f"The body has more than {most:,} bytes: send a smaller image.",
-                       code="body_too_large", status=413)
+    try:
+      async with asyncio.timeout(self._limits.body_seconds):
+        async for part in request.stream():
+          data += part
+          if len(data) > most:
+            raise ApiError(f"The body has more than {most:,} bytes: send a smaller image.",
+                           code="body_too_large", status=413)
+    except TimeoutError:
+      raise ApiError(f"The body did not come within {self._limits.body_seconds:g} s.",
+                     code="timeout", status=408) from None
     return protocol.parse_json(bytes(data))
 
   async def _chat(self, request):

@@ -268,6 +268,20 @@ def test_urls_of_images_where_they_are_allowed(vlm, tmp_path):
     running.close()
 
 
+def test_a_body_that_never_ends_frees_its_place(vlm):
+  running = Running(vlm, dataclasses.replace(SIZES, queue=1),
+                    limits=app.Limits(seconds=60, body_seconds=.5))
+  try:
+    with socket.create_connection(("127.0.0.1", running.port)) as held:
+      held.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+      until(lambda: running.server._reading == 1)
+      error(429, "queue_full", running.post(body()))
+      assert b"The body did not come within 0.5 s." in held.recv(4096)
+    assert running.post(body(max_tokens=2))[0] == 200
+  finally:
+    running.close()
+
+
 def test_a_full_queue_and_a_late_answer(vlm, monkeypatch):
   running = Running(vlm, engine.Sizes(slots=1, prompt_tokens=32, images=1, new_tokens=16, queue=1),
                     limits=app.Limits(seconds=1.5))

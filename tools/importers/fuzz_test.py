@@ -2,18 +2,12 @@
 
   BIG_VLM_FUZZ=20000 .venv/bin/python -m pytest tools/importers/fuzz_test.py -s
 """
-import os
-import resource
-import time
-
-import numpy as np
 import pytest
 
 from big_vlm.data import jsonl
 from tests import mutations, scenes
 from tools import import_boxes, jsonl_text
 
-COUNT = int(os.environ.get("BIG_VLM_FUZZ", "180"))  # of all formats together
 MADE = ("coco", "yolo", "yolo_polygons", "voc", "labelme", "class_masks")
 PIECES = [b"", b"\0", b"\n", b"\xff\xfe", b'"', b"[" * 3000, b"1e999", b"-1", b"null", b"NaN",
           b"9" * 5000, b"../../etc/passwd", b"\x1b[2J", b"\xe2\x80\xae", b"&a *a", b"<!DOCTYPE a>",
@@ -24,7 +18,6 @@ FILES = {"coco": "coco.json", "voc": "Annotations/a.xml", "labelme": "a.json",
 
 @pytest.mark.parametrize("made", (*MADE, "jsonl"))
 def test_no_damage_breaks_a_reader(tmp_path, capsys, made):
-  rng, slowest, done = np.random.default_rng(0), 0, {"read": 0, "refused": 0}
   if made == "jsonl":
     scenes.run(capsys, *scenes.coco(tmp_path), tmp_path / "a.jsonl")
     files = ["a.jsonl"]
@@ -32,11 +25,10 @@ def test_no_damage_breaks_a_reader(tmp_path, capsys, made):
     args = getattr(scenes, made)(tmp_path)
     files = [FILES[made]] if made in FILES else ["data.yaml", "train/labels/a.txt"]
   clean = {name: (tmp_path / name).read_bytes() for name in files}
-  before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-  for _ in range(COUNT // (len(MADE) + 1)):
+
+  def attempt(rng):
     name = files[rng.integers(len(files))]
-    (tmp_path / name).write_bytes(data := mutations.mutated(clean[name], rng, PIECES))
-    began = time.process_time()
+    (tmp_path / name).write_bytes(mutations.mutated(clean[name], rng, PIECES))
     try:
       if made == "jsonl":
         source = jsonl.Jsonl(tmp_path / name, check=False)
@@ -46,16 +38,8 @@ def test_no_damage_breaks_a_reader(tmp_path, capsys, made):
           source[i]
       else:
         import_boxes.main([*map(str, args), str(tmp_path / "o.jsonl")])
-      done["read"] += 1
-    except (ValueError, OSError) as e:
-      done["refused"] += 1
-      assert 0 < len(str(e)) < 8000, data
-    except Exception as e:
-      raise AssertionError(f"{type(e).__name__}: {data!r}") from e
-    slowest = max(slowest, time.process_time() - began)
-    (tmp_path / name).write_bytes(clean[name])
-  grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10
-  with capsys.disabled():
-    if COUNT > 1000:
-      print(f"\n{made}: {done}, slowest {slowest:.2f} s, memory {grown} MiB")
-  assert slowest < 2 and grown < 500 and min(done.values()) > 0
+      return "read"
+    finally:
+      (tmp_path / name).write_bytes(clean[name])
+  done = mutations.attack(attempt, 25, capsys, made)
+  assert min(done["read"], done["refused"]) > 0
