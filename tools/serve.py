@@ -114,8 +114,8 @@ def main(argv=None):
     running.warm_up(reporting.counter("compiling", "sizes of prompts"))
     running.start()
   name = args.name or pathlib.PurePath(args.source.rstrip("/")).name
-  limits = app.Limits(int(args.max_body_mb * 2**20), args.max_pixels, args.timeout,
-                      tuple(args.image_urls))
+  limits = app.Limits(body_bytes=int(args.max_body_mb * 2**20), pixels=args.max_pixels,
+                      seconds=args.timeout, image_urls=tuple(args.image_urls))
   server = app.Server(vlm, running, name, limits, token, vlm.text_len or 64)
   try:
     serve(server.app, args.host, args.port, lambda port: print(

@@ -26,7 +26,7 @@ from big_vlm.serving.metrics import Metrics
 from big_vlm.serving.protocol import ApiError
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
   """Of a request; those of tokens, images and the queue are the engine's Sizes."""
   body_bytes: int = 32 << 20
