@@ -1,5 +1,6 @@
 """Strict JAX on 8 fake CPU devices, and small fixtures that many tests share."""
 import os
+import sys
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -9,11 +10,15 @@ import pytest
 
 from tests import commands
 
+# Where bytecode is not kept, each of some 200 commands compiles the project: 0.3 s.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Tests compile much and run little: XLA's optimizations would take longer than they save. Without
 # them its new emitters are slow: the programs of two files take 61 s of the processor, 25 s with
-# those that JAX 0.12 no longer has. Commands that tests start are compiled as users have it.
+# those that JAX 0.12 no longer has.
 jax.config.update("jax_disable_most_optimizations", True)
 FLAGS = os.environ.get("XLA_FLAGS", "")
 os.environ["XLA_FLAGS"] = f"{FLAGS} {commands.OLDER_EMITTERS}"

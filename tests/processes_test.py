@@ -63,8 +63,7 @@ def start(config, cache):
   """A function: starts a training in so many processes; [subprocess.Popen]."""
   def start(workdir, count, *flags, **env):
     (workdir / "ids").mkdir(parents=True, exist_ok=True)
-    env = {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-           "XLA_FLAGS": commands.OLDER_EMITTERS, "IDS": str(workdir / "ids"), **env}
+    env = {"JAX_COMPILATION_CACHE_DIR": str(cache), "IDS": str(workdir / "ids"), **env}
     port = free_port()
     each = [["--coordinator_address", f"localhost:{port}", "--num_processes", count,
              "--process_id", i] if count > 1 else [] for i in range(count)]

@@ -31,13 +31,13 @@ def blocks(page, kind):
           if language == kind]
 
 
-def bash(command, folder):
+def bash(command, folder, env=commands.COMPILED_QUICKLY):
   """Runs a block where the data sets are those for tests, and nothing is installed."""
   command = command.replace("configs/digits.py ", "configs/digits.py:tiny ")
   command = command.replace("digits/small", "digits/tiny")
   command = command.replace("make ", "make -o .venv/installed DATA=tiny ")
   done = subprocess.run(["bash", "-euc", command], cwd=folder, text=True, capture_output=True,
-                        env={**os.environ, "JAX_PLATFORMS": "cpu"}, timeout=400)
+                        env={**os.environ, "JAX_PLATFORMS": "cpu", **env}, timeout=400)
   assert done.returncode == 0, f"{command}\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}"
   return done.stdout
 
@@ -71,10 +71,10 @@ def test_two_commands(project):
 
 def test_python(project):
   (project / "ten_lines.py").write_text(blocks("README", "python")[0])
-  printed = bash(".venv/bin/python ten_lines.py", project)
+  printed = bash(".venv/bin/python ten_lines.py", project, env={})
   assert re.search(r" (eos|length) ", printed) and "Generation(text='a person'" in printed
   (project / "use.py").write_text("\n".join(blocks("use", "python")))
-  assert "Generation(text=" in bash(".venv/bin/python use.py", project)
+  assert "Generation(text=" in bash(".venv/bin/python use.py", project, env={})
 
 
 def test_many_images(project):
@@ -136,7 +136,7 @@ def test_own_images(project):
   assert "contact sheet: sheet.html" in bash(look, project)
   short = blocks("README", "bash")[2]
   assert train in short
-  printed = bash(short, project)
+  printed = bash(short, project, env={})
   assert "batch.html" in printed and "trained to step 300:" in printed and "overlay" in printed
   assert re.search(r"^config.text_len +32  24 are in my/train.jsonl, line 2, ", printed, re.M)
   assert float(re.findall(r"val/acc ([\d.]+)", printed)[-1]) >= 0.7, printed  # README: 0.76
