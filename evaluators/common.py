@@ -162,6 +162,8 @@ class Evaluator:
     self._model, self._mesh, self._tokenizer_name = model, mesh, tokenizer
     if model and self._compares:
       vectors.check_model(name, self._module, model.config)
+    if batch_size < 1:
+      raise ValueError(f"The eval {name!r} has batch_size={batch_size}: give 1 or more.")
     if limit is not None and limit < 1:
       raise ValueError(f"The eval {name!r} has limit={limit}: a number of examples is 1 or more.")
     self.data, self._pp, self._batch_size, self._limit = data, pp, batch_size, limit

@@ -45,6 +45,9 @@ def begin(vectors, options):
 def prepare(vectors, options, known):
   """({"10shot": [Probe of each seed]}, l2)."""
   numbers, count = np.array(known["numbers"]), len(known["classes"])
+  if (short := int((np.bincount(numbers) < (most := max(options.shots))).sum())):
+    print(f"{vectors.name}: {short} of {count} classes have fewer than {most} examples in train: "
+          "all of theirs are taken", flush=True)
   drawn = {shots: [least_squares.shots(numbers, shots, seed) for seed in range(options.seeds)]
            for shots in options.shots}
   used = np.unique(np.concatenate([at for each in drawn.values() for at in each]))

@@ -6,6 +6,7 @@ nearest. It sorts equal similarities arbitrarily; here the first in the data com
 captions are compared in blocks: nothing of size images x captions is held.
 """
 from big_vlm import vector_index
+from big_vlm.batch import BATCH
 from evaluators.metrics import groups
 from evaluators.predictions import MissingKey, require_keys
 from evaluators.vectors import packed, unpacked
@@ -21,6 +22,10 @@ OF_SAMPLE = "it is easier to find one among fewer, so that the metric of all is 
 
 
 def check(captions="captions", spelling="ascii"):
+  if captions in BATCH:
+    raise ValueError(f"captions={captions!r} is what a model reads of an example: copy the texts "
+                     f"to another key in the eval's pp string, copy({captions!r}, 'captions')|"
+                     "keep('image', 'captions').")
   pick(SPELLINGS, spelling, "spelling of texts")
 
 

@@ -24,6 +24,8 @@ import numpy as np
 from evaluators import common
 from pp.names import check_names
 
+MOST = 1e15  # so that the squares of differences of a group stay below float32's 3e38
+
 
 class Rewards:
   """The rewards of a config. Raises ValueError for one that makes no sense.
@@ -34,6 +36,9 @@ class Rewards:
   def __init__(self, rewards, tokenizer):
     self._tokenizer, self._each, self.names = tokenizer, [], []
     for i, given in enumerate(rewards):
+      if not hasattr(given, "keys"):
+        raise ValueError(f"config.tune.rewards[{i}] is {given!r:.60}: give a dict, such as "
+                         "dict(name='detection').")
       args = dict(given)
       name, weight = args.pop("name", None), args.pop("weight", 1.)
       if not isinstance(name, str):
@@ -51,23 +56,26 @@ class Rewards:
     Raises ValueError that names the reward and the example where one fails, or is no number.
     """
     found = {}
-    for short, (name, _, reward) in zip(self.names, self._each):
+    for short, (name, weight, reward) in zip(self.names, self._each):
       values = reward(predictions, self._tokenizer)
       if not isinstance(values, (list, tuple, np.ndarray)) or len(values) != len(predictions):
         raise ValueError(f"The reward {name!r} gave {_shown(values)} for {len(predictions)} "
                          "answers: it must give a list of one number for each.")
-      found[short] = np.array([_number(name, v, p) for v, p in zip(values, predictions)],
-                              np.float32)
+      found[short] = np.array([_number(name, v, p, weight) for v, p in
+                               zip(values, predictions)], np.float32)
     total = sum(np.float32(w) * found[short] for short, (_, w, _) in zip(self.names, self._each))
     return total, found
 
 
-def _number(name, value, prediction):
+def _number(name, value, prediction, weight):
   number = (isinstance(value, (numbers.Real, np.bool_)) or
             getattr(value, "shape", None) == () and np.issubdtype(value.dtype, np.number))
   if number and math.isfinite(value):
-    return float(value)
-  undefined = "; the type leaves it undefined for this batch" * (value is None)
+    if max(1, abs(weight)) * abs(float(value)) < MOST:
+      return float(value)
+    raise ValueError(f"The reward {name!r} of the example {prediction.get('id')!r} is {value!r:.60}"
+                     f" with the weight {weight!r}: it must stay below {MOST:g}.")
+  undefined = "; the type leaves it undefined for this batch" * (value is None and ":" not in name)
   raise ValueError(f"The reward {name!r} of the example {prediction.get('id')!r} is "
                    f"{_shown(value)}, not a finite number{undefined}. The answer was "
                    f"{prediction['prediction']!r:.80}.")
@@ -86,6 +94,8 @@ def _of_function(name, **args):
     raise ValueError(f"The reward {name!r} cannot be imported: {e}. It is \"module:function\", of "
                      "a module that Python finds from here, such as my.rewards:brief in the file "
                      "my/rewards.py.") from e
+  if not callable(call):
+    raise ValueError(f"The reward {name!r} is {call!r:.60}, not a function.")
   call = functools.partial(call, **args)
 
   def reward(predictions, tokenizer):
@@ -108,7 +118,8 @@ _OF_ANSWER = ("prediction", "tokens", "logprobs", "finish_reason", "image", "who
 def _of_type(name, **args):
   module = common.module_of(name)
   reward = getattr(module, "reward", None)
-  if hasattr(module, "likelihoods") or not reward and name == "submission":
+  if (hasattr(module, "likelihoods") or hasattr(module, "TOWERS") or
+      not reward and name == "submission"):
     raise ValueError(f"The evaluator {name!r} gives an answer no score, so it is no reward.")
   known = inspect.signature(reward or module.score).parameters
   check_names(args, list(known)[2:], f"The reward {name!r}")

@@ -20,6 +20,8 @@ def mine(monkeypatch):
   module.nan = lambda answer, example: float("nan") if example["id"] == "b" else 1
   module.text = lambda answer, example: "1"
   module.none = lambda answer, example: None
+  module.huge = lambda answer, example: 1e300
+  module.three = 3
   monkeypatch.setitem(sys.modules, "mine", module)
 
 
@@ -73,14 +75,19 @@ def test_boxes_earn_by_how_tight_they_are():
     (dict(name="mine:many"), r"'mine:many' of the example 'a' is an array of shape \[3\], not a"),
     (dict(name="mine:nan"), "'mine:nan' of the example 'b' is nan, not a finite number"),
     (dict(name="mine:text"), "is '1', not a finite number"),
-    (dict(name="mine:none"), "is None, not a finite number"),
     (dict(name="mine:lenght"), "'mine:lenght' cannot be imported"),
     (dict(name="mein:length"), "'mein:length' cannot be imported: No module named 'mein'"),
     (dict(name="exact_mach"), "Did you mean 'exact_match'"),
     (dict(name="vqa"), "needs metric="),
     (dict(name="vqa", metrics="anls"), "Did you mean 'metric'"),
     (dict(name="perplexity"), "gives an answer no score"),
+    (dict(name="retrieval"), "'retrieval' gives an answer no score"),
     (dict(name="exact_match", weight="1"), "weight='1'"),
+    (dict(name="mine:none"), "is None, not a finite number. The answer"),
+    (dict(name="mine:huge"), r"'mine:huge' of the example 'a' is 1e\+300 .* stay below 1e\+15"),
+    (dict(name="mine:length", weight=1e300), "weight 1e.300: it must stay below"),
+    (dict(name="mine:three"), "'mine:three' is 3, not a function"),
+    ("detection", r"rewards\[0\] is 'detection': give a dict, such as dict\(name='detection'"),
     (dict(weight=1), r"rewards\[0\] has no name")])
 def test_what_is_refused(reward, message):
   with pytest.raises(ValueError, match=message):

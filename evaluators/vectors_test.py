@@ -72,9 +72,10 @@ def siglip(data_dir, mesh1):
 
 @pytest.fixture
 def evaluator(siglip, data_dir):
-  def make(type, keep, split="val[:9]", model=siglip, **more):
+  def make(type, keep, split="val[:9]", model=siglip, batch_size=4, **more):
     return common.Evaluator(
-        "own", model.model, siglip.tokenizer_name, siglip.mesh, type=type, batch_size=4,
+        "own", model.model, siglip.tokenizer_name, siglip.mesh, type=type,
+        batch_size=batch_size,
         data=dict(name="digits/tiny", split=split, data_dir=data_dir),
         pp=f"flatten|decode|resize(32)|keep('image', 'id', {keep!r})", **more)
   return make
@@ -130,12 +131,13 @@ def test_classes_of_a_model(evaluator, siglip):
     ask(label="label").predict(siglip.params)
 
 
-def test_few_shots_of_a_model(evaluator, siglip, data_dir):
+def test_few_shots_of_a_model(evaluator, siglip, data_dir, capsys):
   train = dict(name="digits/tiny", split="train[:40]", data_dir=data_dir)
   ask = lambda **more: evaluator("few_shot", "ocr", **{
       "train": train, "label": "ocr", "shots": (1, 2), "l2": (1., 64.), **more})
   one = ask(train={**train, "split": "val"})
   found = one.predict(siglip.params)
+  assert "own: " in (said := capsys.readouterr().out) and "have fewer than 2 examples" in said
   scores = one.score(found)
   assert list(scores) == [f"own/accuracy/{s}shot_l2={l2}" for s in (1, 2) for l2 in (1, 64)]
   assert one.in_percent("accuracy/1shot_l2=64") and found[0]["prediction"].isdigit()
@@ -190,4 +192,8 @@ def test_models_and_examples_that_cannot_be_compared(evaluator, siglip):
     evaluator("retrieval", "ocr", model=tower)
   with pytest.raises(ValueError, match="not one of|Unknown spelling"):
     evaluator("retrieval", "ocr", spelling="upper")
+  with pytest.raises(ValueError, match="has batch_size=0: give 1 or more"):
+    evaluator("retrieval", "ocr", batch_size=0)
+  with pytest.raises(ValueError, match=r"captions='text' is what a model reads.*copy\('text', "):
+    evaluator("retrieval", "text", captions="text")
   assert few_shot.TOWERS == 1

@@ -1,4 +1,5 @@
 """Look-ups by name whose errors offer the nearest name, or the new name of an old spelling."""
+import collections.abc
 import difflib
 
 # Old spelling -> new: flags, config fields, arguments, options. An entry counts where the new name
@@ -70,7 +71,7 @@ def near_miss(name, names):
 
 def pick(table, name, what):
   """table[name], or a ValueError that offers the nearest name and lists all of them."""
-  if name in table:
+  if isinstance(name, collections.abc.Hashable) and name in table:
     return table[name]
   known = ", ".join(sorted(map(str, table)))
   raise ValueError(f"Unknown {what} {name!r}.{near_miss(name, table)} Known: {known}.")

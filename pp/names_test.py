@@ -18,3 +18,5 @@ def test_errors_name_the_new_spelling_or_the_nearest_one():
     names.pick({"paligemma_3b": 1}, "pg1", "model")
   with pytest.raises(ValueError, match="Unknown model 'paligema'. Did you mean 'paligemma'"):
     names.pick({"paligemma": 1}, "paligema", "model")
+  with pytest.raises(ValueError, match=r"Unknown model \['paligemma'\]"):
+    names.pick({"paligemma": 1}, ["paligemma"], "model")

@@ -61,9 +61,8 @@ class Answers:
   def prompts(self, device, host):
     """[ids] of the prompts of this process. Raises ValueError for one that was cut."""
     found = [row[inside > 0] for row, inside in zip(device["text"], device["mask_input"])]
-    end = self._tokenizer.to_int(text_layout.SEPARATOR)[-1]
     for ids, example in zip(found, host["_id"]):
-      if self._image and (not len(ids) or ids[-1] != end):
+      if len(ids) > self._settings.prompt_len:
         raise ValueError(f"The prompt of the example {example!r} has more than config.tune."
                          f"prompt_len={self._settings.prompt_len} tokens: raise it.")
     return found
@@ -89,19 +88,24 @@ class Pairs(Answers):
 
   def __call__(self, step, state, batch, host):
     del step, state
-    for key in ("chosen", "rejected"):
-      if any(x is None for x in host.get(key, [None])):
-        raise ValueError(f"DPO learns from pairs, and the example {host['_id'][0]!r} has no "
-                         f"{key!r}: have its source give it, and the pp string keep it, "
-                         "text_layout(keep=('chosen', 'rejected')).")
-    answers = [text_layout.suffix_ids(self._tokenizer, to_text(text))
-               for pair in zip(host["chosen"], host["rejected"]) for text in pair]
-    most = self._settings.max_new_tokens
-    for i, ids in enumerate(answers):
-      if len(ids) > most:
-        raise ValueError(f"An answer of the example {host['_id'][i // policy.PAIR]!r} has "
-                         f"{len(ids)} tokens, more than config.tune.max_new_tokens={most}.")
+    ids, nothing = host["_id"], [None] * len(host["_id"])
+    pairs = {key: host.get(key, nothing) for key in ("chosen", "rejected")}
+    answers = [self._ids(pairs[key][i], key, ids[i]) for i in range(len(ids)) for key in pairs]
     return *self.rows(batch, host, answers), {}
+
+  def _ids(self, answer, key, example):
+    if answer is None:
+      raise ValueError(f"DPO learns from pairs, and the example {example!r} has no {key!r}: have "
+                       "its source give it, and the pp string keep it, text_layout(keep=('chosen', "
+                       "'rejected')).")
+    try:
+      ids = text_layout.suffix_ids(self._tokenizer, to_text(answer))
+    except ValueError as e:
+      raise ValueError(f"{key!r} of the example {example!r}: {e}") from e
+    if len(ids) > self._settings.max_new_tokens:
+      raise ValueError(f"{key!r} of the example {example!r} has {len(ids)} tokens, more than "
+                       f"config.tune.max_new_tokens={self._settings.max_new_tokens}.")
+    return ids
 
 
 class Sampled(Answers):
@@ -141,7 +145,10 @@ class Sampled(Answers):
   def _answer(self, step, params, device):
     """[Generation] of all prompts of the batch, on every process."""
     session = GenerationSession(self._s.model, params, self._tokenizer, self._config)
-    prompts = {k: device[k] for k in ("text", "mask_ar", "mask_input", "image") if k in device}
+    prompts = {k: device[k][:, :self._settings.prompt_len]
+               for k in ("text", "mask_ar", "mask_input")}
+    if "image" in device:
+      prompts["image"] = device["image"]
     return session.answers([Batch(
         self._size, sharding.make_global_array(self._s.mesh, prompts, self._size),
         limit=np.full(self._size, self._settings.max_new_tokens, np.int32),

@@ -1,6 +1,7 @@
 """Tuning end to end: a model of random parameters, the tiny scenes."""
 import json
 import os
+import re
 
 import jax
 import numpy as np
@@ -128,6 +129,12 @@ def test_pairs_become_rows(data_dir, tokenizer, one_device):
     assert text == (host["chosen"][i // 2] if i % 2 == 0 else "no")
   with pytest.raises(ValueError, match="has no 'chosen'"):
     made(1, None, batch, {"_id": host["_id"]})
+  missing = re.escape(f"the example {host['_id'][2]!r} has no 'rejected'")
+  with pytest.raises(ValueError, match=missing):
+    made(1, None, batch, host | {"rejected": ["no", "no", None, "no"]})
+  for text, message in (7, "expected one string, got int '7'"), ("9 " * 9, "19 tokens, more than"):
+    with pytest.raises(ValueError, match=f"'chosen' of the example '.*{message}"):
+      made(1, None, batch, host | {"chosen": [text] * 4})
 
 
 @pytest.mark.parametrize("change, message", [

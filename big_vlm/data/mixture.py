@@ -27,10 +27,11 @@ MOST = 2**16  # elements after which the order of the components repeats
 
 
 def from_config(config):
-  """The Mixture that a config trains on: of prompts alone where it tunes."""
+  """The Mixture that a config trains on. Where it tunes: of prompts alone, in rows of one token
+  more than they may have, which shows those that are too long."""
   context = context_of(config)
   if config.get("tune"):
-    context = dataclasses.replace(context, train=False, text_len=config.tune.prompt_len)
+    context = dataclasses.replace(context, train=False, text_len=config.tune.prompt_len + 1)
   return Mixture(config.input.mixture, config.seed, config.input.on_error, context)
 
 

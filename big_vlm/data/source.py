@@ -28,7 +28,7 @@ from big_vlm.data import (
   tfds,
   webdataset,
 )
-from pp.names import check_names
+from pp.names import check_names, near_miss
 
 OURS = {"jsonl": jsonl.Jsonl, "memory": memory.Memory, "parquet": parquet.Parquet,
         "huggingface": huggingface.HuggingFace, "webdataset": webdataset.WebDataset}
@@ -52,16 +52,31 @@ class Source(Protocol):
     """SHA-256 of the content, by which a run that resumes knows its data; None: it has none."""
 
 
-def get(name, **kw):
+def get(name=None, **kw):
   """Returns the Source of a config's `data`; its other keys are arguments of the class."""
   part = {key: kw.pop(key) for key in PART if key in kw}
+  if not isinstance(name, str):
+    raise ValueError(f"name={name!r:.60} of data is not one of {', '.join(OURS)}, or a TFDS data "
+                     "set, as a str.")
   make = OURS.get(name)
-  if make:
-    check_names(kw, _arguments(make), f"The data {name!r}")
-    examples = make(**kw)
-  else:
-    examples = tfds.Tfds(name, **kw)
+  if not make and "path" in kw:
+    raise ValueError(f"The data {name!r} is not one of {', '.join(OURS)}, which read a path."
+                     f"{near_miss(name, OURS)}")
+  check_names(kw, _arguments(make or tfds.Tfds), f"The data {name!r}")
+  needed = [p.name for p in inspect.signature(make or tfds.Tfds).parameters.values()
+            if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+  if lacks := [key for key in needed if key not in kw and key != "name"]:
+    raise ValueError(f"The data {name!r} needs {lacks[0]}=.")
+  if "path" in kw:
+    _check_path(kw["path"])
+  examples = make(**kw) if make else tfds.Tfds(name, **kw)
   return subset.Subset(examples, **part) if any(v is not None for v in part.values()) else examples
+
+
+def _check_path(path):
+  paths = path if isinstance(path, (list, tuple)) else [path]
+  if not all(isinstance(p, (str, os.PathLike)) for p in paths):
+    raise ValueError(f"path={path!r:.80} of a source is not a file, or a list of files.")
 
 
 def of_paths(paths, **names):

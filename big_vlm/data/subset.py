@@ -79,6 +79,9 @@ def where(examples, index):
 def _rules(filter):
   """[(path, comparison, value)] of a config's filter."""
   rules = []
+  if not isinstance(filter or (), (tuple, list)):
+    raise ValueError(f"filter={filter!r:.60} is not a tuple of (field, comparison, value), such as "
+                     "(('lang', '==', 'de'),).")
   for rule in filter or ():
     if not (isinstance(rule, (tuple, list)) and len(rule) == 3 and isinstance(rule[0], str)):
       raise ValueError(f"{rule!r} of filter is not (field, comparison, value), such as ('lang', "

@@ -106,3 +106,19 @@ def test_a_stream_of_all_kinds_is_a_function_of_seed_and_index(tmp_path, monkeyp
   straight = [one[i]["_id"] for i in range(45)]
   assert [other[i]["_id"] for i in reversed(range(45))] == straight[::-1]
   assert len(set(straight)) == 15 and None not in one.fingerprints().values()
+
+
+@pytest.mark.parametrize("data, message", [
+    (dict(path="a.jsonl"), "name=None of data is not one of jsonl, memory"),
+    (dict(name=["jsonl"], path="a.jsonl"), "name=.'jsonl'. of data is not one of jsonl"),
+    (dict(name="parqet", path="a.parquet"), "'parqet' is not one of .* Did you mean 'parquet'"),
+    (dict(name="parquet"), "The data 'parquet' needs path="),
+    (dict(name="digits/tiny"), "The data 'digits/tiny' needs split="),
+    (dict(name="digits/tiny", splt="train"), "has no 'splt'. Did you mean 'split'"),
+    (dict(name="jsonl", path=None), "path=None of a source is not a file, or a list of files"),
+    (dict(name="huggingface", path=3), "path=3 of a source is not a file"),
+    (dict(name="memory", examples=[{"n": 1}], filter=5), "filter=5 is not a tuple of"),
+])
+def test_data_that_make_no_sense(data, message):
+  with pytest.raises(ValueError, match=message):
+    source.get(**data)

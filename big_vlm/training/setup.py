@@ -41,6 +41,8 @@ def make(config, devices=None, note=print):
   if old := [name for name in config if new_name(name, config)]:
     raise ValueError(f"config.{old[0]} is now config.{new_name(old[0], config)}.")
   objectives.check(config)
+  if config.input.batch_size < 1:
+    raise ValueError(f"config.input.batch_size={config.input.batch_size}: give 1 or more.")
   mesh, horizon = sharding.make_mesh(config.mesh.to_dict(), devices), horizon_of(config)
   parts, rows = sharding.batch_rows(mesh) * config.grad_accum_steps, packing.rows(config)
   if tune := policy.Settings.of(config):

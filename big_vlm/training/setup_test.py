@@ -104,6 +104,7 @@ def test_durations_in_epochs_ask_the_sources(config):
     (dict(quantize="int8"), "leaves nothing trainable: give config.lora.rank"),
     (dict(grad_accum_steps=5),
      "does not divide over the mesh's 1 devices of data and fsdp times grad_accum_steps=5"),
+    (dict(input=dict(batch_size=0)), "config.input.batch_size=0: give 1 or more"),
     (dict(microbatches=5), "config.microbatches is now config.grad_accum_steps"),
 ])
 def test_errors_name_the_mend(config, change, message):

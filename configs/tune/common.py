@@ -44,7 +44,8 @@ def tune(arg, type, digits, *, keep=(), **fields):
 
   if a.data:
     data = lambda path: dict(name="jsonl", path=path, root=a.data_dir or None)
-    pp, train, val = "flatten|decode(exif=True)|resize(antialias=True)", a.data, a.val
+    image = "|decode(exif=True)|resize(antialias=True)" if c.model.img else ""
+    pp, train, val = f"flatten{image}", a.data, a.val
   else:
     data = lambda split: dict(name=f"digits/{a.size}", split=split, data_dir=a.data_dir or "data")
     pp, train, val = f"flatten|decode|resize|{digits}", "train", "val"

@@ -1,6 +1,7 @@
 import pytest
 
 from big_vlm.training import policy
+from configs import forkme
 from configs.tune import caption, count, detect, dpo
 from evaluators import common
 from evaluators.rewards import Rewards
@@ -21,3 +22,10 @@ def test_config(module):
 def test_without_data_it_is_the_scenes():
   c = detect.get_config()
   assert c.input.mixture[0]["data"]["name"] == "digits/small" and c.init.model == "digits"
+
+
+def test_a_text_only_model_reads_no_image(monkeypatch):
+  model = {}, dict(variant="tiny", vocab_size=1632), "sp('x.model')"
+  monkeypatch.setattr(forkme, "model_of", lambda init: model)
+  c = detect.get_config("data=my/a.jsonl")
+  assert c.input.mixture[0]["pp"].startswith("flatten|text_layout(")
