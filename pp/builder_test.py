@@ -131,7 +131,7 @@ RANDOM = ["choice(key='texts')", "choice_no_replacement(key='texts')", "inceptio
           "detect(boxes='boxes', labels='texts', subset=True)",
           "decode_jpeg_and_inception_crop(4, key='jpeg')",
           "decode_video(1, key='frames', random_offset=True)",
-          "pair_layout(\"sp('big_vlm/digits/tokenizer.model')\", 4, 0, key='texts', several='draw')"]
+          "pair_layout(\"sp('big_vlm/digits/tokenizer.model')\", 4, 0, 'texts', several='draw')"]
 
 
 @pytest.mark.parametrize("pp", RANDOM)
