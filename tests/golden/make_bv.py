@@ -42,9 +42,9 @@ from jax.experimental.array_serialization import serialization
 for name in [n for n in sys.modules if n.startswith("tensorflow")]:
   del sys.modules[name]  # einops would take it for the whole
 jax.config.update("jax_default_matmul_precision", "highest")
-IMG = dict(width=32, depth=2, mlp_dim=48, num_heads=4, patch_size=(8, 8), pool_type="none",
+IMG = dict(width=32, depth=2, mlp_dim=24, num_heads=4, patch_size=(4, 4), pool_type="none",
            scan=True, posemb="learn", head_zeroinit=False, num_classes=32)
-LLM = dict(width=32, depth=2, mlp_dim=48, num_heads=4, num_kv_heads=1, head_dim=16,
+LLM = dict(width=32, depth=2, mlp_dim=24, num_heads=4, num_kv_heads=1, head_dim=8,
            norm_eps=1e-6, vocab_size=128, scan=True, remat_policy="none")
 
 

@@ -7,8 +7,8 @@ in a venv with what openpi pins (jax 0.5.3, flax 0.10.2, orbax-checkpoint 0.11.1
 jaxtyping, beartype, ml_collections, optax). Torch and the data loader are not needed here:
 stand-ins take their places.
 
-  pi0        step 100 as its training saves it (checkpoints.save_state), decoders of the variant
-             "dummy", float32: the leaves of the parameters are named .../value
+  pi0        step 100 as its training saves it (checkpoints.save_state), float32: the leaves of the
+             parameters are named .../value
   pi05, fast the parameters alone, as they were released, bfloat16
   pi0_lora   as pi0, LoRA variants of both decoders, frozen weights bfloat16
 
@@ -72,11 +72,10 @@ jax.config.update("jax_default_matmul_precision", "highest")
 siglip.decode_variant = lambda variant: TOWER
 models.IMAGE_RESOLUTION = (SIZE, SIZE)
 gemma.PALIGEMMA_VOCAB_SIZE = VOCAB
-dummy = gemma.get_config("dummy")
-smaller = dataclasses.replace(dummy, width=32, depth=2, mlp_dim=48, num_heads=4, head_dim=8)
+smaller = dataclasses.replace(gemma.get_config("dummy"), width=32, depth=2, mlp_dim=48, num_heads=4,
+                              head_dim=8)
 ADAPTERS = {"attn": lora.LoRAConfig(rank=4, alpha=4.0), "ffn": lora.LoRAConfig(rank=4, alpha=4.0)}
 gemma.get_config = {
-    "dummy": dummy, "beside dummy": dataclasses.replace(dummy, width=16, mlp_dim=32),
     "gemma_2b": smaller, "gemma_300m": dataclasses.replace(smaller, width=16),
     "gemma_2b_lora": dataclasses.replace(smaller, lora_configs=ADAPTERS),
     "gemma_300m_lora": dataclasses.replace(smaller, width=16, lora_configs=ADAPTERS)}.__getitem__
@@ -160,8 +159,7 @@ def main():
   small = dict(action_dim=4, action_horizon=2, max_token_len=TEXT, dtype="float32")
   frozen = lambda name: "/llm/" in name and "lora" not in name
   made = {
-      "pi0": pi0_config.Pi0Config(
-          **small, paligemma_variant="dummy", action_expert_variant="beside dummy"),
+      "pi0": pi0_config.Pi0Config(**small),
       "pi0_lora": pi0_config.Pi0Config(
           **small, paligemma_variant="gemma_2b_lora", action_expert_variant="gemma_300m_lora"),
       "pi05": pi0_config.Pi0Config(**small, pi05=True),
