@@ -1,7 +1,7 @@
 """START HERE: what a batch is. Everything before it is numpy (pp, data), everything after is JAX.
 
 Two towers, as SigLIP's, take pairs: "image" [B, H, W, 3] and "text" [B, T], pieces, eos and padding
-up to the text tower's length (pp/ops_text.py, pair_layout).
+up to the text tower's length (pp/ops_pairs.py).
 
 The sequence that a language model sees is `image tokens | text`, and a text row is
 

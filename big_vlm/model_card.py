@@ -155,7 +155,8 @@ def readme(checkpoint, facts, count):
               "\n".join(["| metric | value |", "|---|---|", *rows])]
   if config.llm:
     parts += ["## Prompts", _prompts(facts, kind)]
-  parts += ["## How to load it", USE[kind], OTHERS]
+  there, here = USE[kind]
+  parts += ["## How to load it", LOAD.format(there=there, here=here), OTHERS]
   if count:
     parts += ["## Is it right there?", CHECK.format(count=count)]
   return "\n\n".join([*parts, "## Licence", LICENCES[facts.licence]]) + "\n"
@@ -184,8 +185,9 @@ def _prompts(facts, kind):
           + "\n".join(f"- `{_text(p)}`" for p in facts.prompts[:MOST]))
 
 
+# How transformers opens the folder, and what ours is asked then.
 USE = {
-    "paligemma": '''```python
+    "paligemma": ('''\
 from PIL import Image
 from transformers import AutoProcessor, PaliGemmaForConditionalGeneration
 
@@ -196,15 +198,8 @@ image = Image.open("image.png").convert("RGB")
 inputs = processor(images=image, text="<image>caption en", return_tensors="pt")
 answer = model.generate(**inputs, max_new_tokens=20, do_sample=False)
 print(processor.decode(answer[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))
-```
-
-```python
-import big_vlm
-
-vlm = big_vlm.from_preset(".")
-print(vlm.generate("caption en", "image.png", max_new_tokens=20)[0].text)
-```''',
-    "text": '''```python
+''', 'print(vlm.generate("caption en", "image.png", max_new_tokens=20)[0].text)'),
+    "text": ('''\
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 folder = "."  # this folder
@@ -212,15 +207,8 @@ tokenizer = AutoTokenizer.from_pretrained(folder)
 model = AutoModelForCausalLM.from_pretrained(folder)
 inputs = tokenizer("Once upon a time", return_tensors="pt")
 print(tokenizer.decode(model.generate(**inputs, max_new_tokens=20, do_sample=False)[0]))
-```
-
-```python
-import big_vlm
-
-vlm = big_vlm.from_preset(".")
-print(vlm.generate("Once upon a time", max_new_tokens=20)[0].text)
-```''',
-    "towers": '''```python
+''', 'print(vlm.generate("Once upon a time", max_new_tokens=20)[0].text)'),
+    "towers": ('''\
 from PIL import Image
 from transformers import AutoModel, AutoProcessor
 
@@ -229,40 +217,29 @@ processor, model = AutoProcessor.from_pretrained(folder), AutoModel.from_pretrai
 inputs = processor(text=["a cat", "a dog"], images=Image.open("image.png").convert("RGB"),
                    padding="max_length", return_tensors="pt")
 print(model(**inputs).logits_per_image.sigmoid())
-```
-
-```python
-import big_vlm
-
-vlm = big_vlm.from_preset(".")
-print(vlm.similarity("image.png", ["a cat", "a dog"], probabilities=True))
-```''',
-    "image tower": '''```python
+''', 'print(vlm.similarity("image.png", ["a cat", "a dog"], probabilities=True))'),
+    "image tower": ('''\
 from transformers import AutoImageProcessor, AutoModel
 
 folder = "."  # this folder
 processor, model = AutoImageProcessor.from_pretrained(folder), AutoModel.from_pretrained(folder)
-```
-
-```python
-import big_vlm
-
-vlm = big_vlm.from_preset(".")
-print(vlm.embed("image.png").shape)
-```''',
-    "text tower": '''```python
+''', 'print(vlm.embed("image.png").shape)'),
+    "text tower": ('''\
 from transformers import AutoModel, AutoTokenizer
 
 folder = "."  # this folder
 tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder)
-```
+''', 'print(vlm.embed(texts=["a cat"]).shape)')}
+LOAD = """\
+```python
+{there}```
 
 ```python
 import big_vlm
 
 vlm = big_vlm.from_preset(".")
-print(vlm.embed(texts=["a cat"]).shape)
-```'''}
+{here}
+```"""
 OTHERS = ("Over HTTP, as OpenAI's API: `python -m tools.serve FOLDER`. For KerasHub and "
           "big_vision: `python -m tools.convert FOLDER DEST --format keras` or `npz`. Both are "
           "commands of a checkout of big_vlm.")

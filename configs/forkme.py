@@ -36,6 +36,7 @@ Where no argument says them, the learning rate, the batch, the steps and text_le
 model and the data: the training prints them, with the reason. Any field is changed on the command
 line: --config.optimizer.lr=3e-5
 """
+import functools
 import pathlib
 
 from big_vlm import presets
@@ -106,12 +107,10 @@ def get_config(arg=None):
     pp = f"flatten|{prompt}text_layout"
   # Where the data lie. allow=("urls",) downloads images that lines of a JSONL name by URL;
   # stop=1000 takes the first thousand, filter=(("lang", "==", "de"),) some: big_vlm/data/source.py.
-  def data_of(*paths):
-    data = source.of_paths(paths, image=a.image, prefix=a.prefix, suffix=a.suffix)
-    return data | (dict(root=a.data_dir) if data["name"] == "jsonl" else {})
   data, vals, tasks = parts(a)
+  of = functools.partial(data_of, root=a.data_dir, image=a.image, prefix=a.prefix, suffix=a.suffix)
   # Several tasks are mixed by weight: one of 2. is seen twice as often as one of 1., of 0 never.
-  c.input.mixture = [dict(data=data_of(path, *val * a.train_on_val), pp=pp, weight=1.)
+  c.input.mixture = [dict(data=of(path, *val * a.train_on_val), pp=pp, weight=1.)
                      for path, val in zip(data, [[v] for v in vals] or [[]] * len(data))]
   c.input.threads = 4  # that read and decode; if the progress line shows data wait: input.workers=8
   c.input.on_error = "raise"  # "skip" leaves broken images out and counts them
@@ -128,7 +127,7 @@ def get_config(arg=None):
   resolution = {} if a.init or a.res else {"model.img.image_size": defaults.RESOLUTION}
   defaults.set_fields(c, {
       "text_len": a.text_len or text_lengths.default(
-          list(map(data_of, data + vals)), c.tokenizer, bool(c.model.img), prompt),
+          list(map(of, data + vals)), c.tokenizer, bool(c.model.img), prompt),
       "input.batch_size": defaults.batch_size(examples),  # of all devices together
       "optimizer.lr": rate, **resolution, **duration})
   c.log_steps = 10
@@ -145,10 +144,16 @@ def get_config(arg=None):
   for path, (kind, fields) in zip(vals, tasks) if not a.train_on_val else ():
     name = "val" if len(vals) == 1 else f"val/{pathlib.Path(path).stem}"
     keep = ("id", "prefix", "suffix", *fields)
-    often = dict(data=data_of(path), batch_size=32, fraction=0.1)
+    often = dict(data=of(path), batch_size=32, fraction=0.1)
     c.evals[name] = dict(type=kind, pp=f"{pp}(keep={keep})", grammar="auto", **often)
     c.evals[f"{name}/loss"] = dict(type="perplexity", pp=pp, **often)
   return c
+
+
+def data_of(*paths, root=None, **names):
+  """The `data` of files of one kind; root: of JSONL; names: of fields of the others."""
+  data = source.of_paths(paths, **names)
+  return data | (dict(root=root or None) if data["name"] == "jsonl" else {})
 
 
 def parts(a):

@@ -17,7 +17,7 @@ class Docstrings(griffe.Extension):
                                     func.docstring.value, flags=re.MULTILINE)
 
   def on_module_members(self, *, mod, **kwargs):
-    if not mod.path.startswith(("pp.ops_", "pp.text_layout")):
+    if not mod.path.startswith("pp.ops_"):
       return
     for name, member in list(mod.members.items()):
       decorators = ([str(d.value) for d in member.decorators]

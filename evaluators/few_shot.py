@@ -51,22 +51,9 @@ def prepare(vectors, options, known):
   drawn = {shots: [least_squares.shots(numbers, shots, seed) for seed in range(options.seeds)]
            for shots in options.shots}
   used = np.unique(np.concatenate([at for each in drawn.values() for at in each]))
-  found = vectors.of_examples(Some(source.get(**options.train), used))
+  found = vectors.of_examples(source.Some(source.get(**options.train), used))
   fit = lambda at: least_squares.Probe(found[np.searchsorted(used, at)], numbers[at], count)
   return {f"{shots}shot": list(map(fit, each)) for shots, each in drawn.items()}, options.l2
-
-
-class Some:
-  """The examples of a Source at some numbers."""
-
-  def __init__(self, examples, numbers):
-    self._examples, self._numbers = examples, numbers
-
-  def __len__(self):
-    return len(self._numbers)
-
-  def __getitem__(self, index):
-    return self._examples[int(self._numbers[index])]
 
 
 def of_example(p, label):

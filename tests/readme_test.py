@@ -1,4 +1,5 @@
 """Every command and code block of README.md and docs/ runs, in a size for tests."""
+import inspect
 import json
 import os
 import pathlib
@@ -314,6 +315,9 @@ def test_every_page_is_in_the_book():
   """Its links and anchors are checked where it is built, by make docs."""
   listed = re.findall(r"([\w/]+\.md)$", (commands.ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
   assert sorted(listed) == sorted(page.name for page in PAGES[1:])
+  shown = re.findall(r"^::: pp\.(\w+)$", (commands.ROOT / "docs/ops.md").read_text(), re.MULTILINE)
+  assert set(shown) == {module.__name__.removeprefix("pp.") for module in map(
+      inspect.getmodule, OPS.values()) if module.__name__.startswith("pp.")}
 
 
 def test_flags_of_commands_in_sentences_are_there():

@@ -22,7 +22,6 @@ from big_vlm.data import jsonl, source
 
 IMAGES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
 VIDEOS = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi")
-SAVED = ("state.json", "dataset_dict.json")  # of a folder that `datasets` wrote
 SHOWN = 3  # names in a line
 
 
@@ -37,8 +36,7 @@ def open_input(path, prompt=None, own=(), **of_lines):
   path = os.fspath(path)
   if re.search(r"\.jsonl(\.gz)?$", path):
     return Lines(path, prompt, **of_lines)
-  if re.search(r"\.(parquet|tar)$", path) or (
-      os.path.isdir(path) and any(os.path.isfile(f"{path}/{name}") for name in SAVED)):
+  if re.search(r"\.(parquet|tar)$", path) or source.is_saved(path):
     return Examples(path, prompt, **of_lines)
   if not prompt:
     raise ValueError(f"--input {path} has no prompts of its own: give --prompt, which is asked of "
@@ -167,8 +165,9 @@ class Examples:
     if root or allow:
       raise ValueError(f"--input {path}: --root and --allow are of a .jsonl.")
     data = source.of_paths((path,))
-    self._examples = source.get(**data, **({} if data["name"] not in source.CHECKED else
-                                           {"check": check}))
+    if data["name"] in source.CHECKED:
+      data["check"] = check
+    self._examples = source.get(**data)
     first = self._examples[0]
     seen = [key for key in ("image", "video") if key in first]
     if len(seen) != 1 or isinstance(first[seen[0]], list):

@@ -60,7 +60,7 @@ class Quantized:
     _, w, out = re.split(",|->", eqn)
     grouped = _is_grouped(self.scale, w, out)
     is_table = eqn.endswith(w[0])  # [V, D] -> [..., V]
-    if is_table and not grouped and x.ndim == 2 and layer_matmul.serves(x):
+    if is_table and not grouped and layer_matmul.serves_head(x, self.q):
       return layer_matmul.head(x, self.q) * self.scale.astype(jnp.float32)[:, 0][None]
 
     def matmul(weight):

@@ -32,9 +32,11 @@ from pp.names import check_names, near_miss
 
 OURS = {"jsonl": jsonl.Jsonl, "memory": memory.Memory, "parquet": parquet.Parquet,
         "huggingface": huggingface.HuggingFace, "webdataset": webdataset.WebDataset}
-CHECKED = ("jsonl", "parquet", "huggingface")  # those with check=
-NAMED = ("parquet", "huggingface", "webdataset")  # those with names for their fields
+_PARAMETERS = {name: inspect.signature(make).parameters for name, make in OURS.items()}
+CHECKED = [name for name, known in _PARAMETERS.items() if "check" in known]
+NAMED = [name for name, known in _PARAMETERS.items() if "fields" in known]  # see fields.py
 PART = ("start", "stop", "filter")
+SAVED = ("state.json", "dataset_dict.json")  # of a folder that `datasets` wrote
 
 
 class Source(Protocol):
@@ -110,7 +112,7 @@ def _kind(path):
   if not os.path.isdir(path):
     found = re.search(r"\.(parquet|tar(?=$|\.)|tgz$)", path)
     return "jsonl" if not found else "parquet" if found[1] == "parquet" else "webdataset"
-  if any(os.path.isfile(f"{path}/{name}") for name in ("state.json", "dataset_dict.json")):
+  if is_saved(path):
     return "huggingface"
   for name, suffix in (("parquet", ".parquet"), ("webdataset", ".tar")):
     if any(p.name.endswith(suffix) for p in files.below(path)):
@@ -120,6 +122,11 @@ def _kind(path):
                    "by a pattern such as my/*.jsonl.")
 
 
+def is_saved(path):
+  """Whether a path is a folder of `datasets`' save_to_disk."""
+  return any(os.path.isfile(f"{path}/{name}") for name in SAVED)
+
+
 def _arguments(make):
   """The names of the arguments of a class of OURS."""
   own = [p for p in inspect.signature(make).parameters.values() if p.kind is not p.VAR_KEYWORD]
@@ -127,13 +134,11 @@ def _arguments(make):
   return [*(p.name for p in own), *names, *PART]
 
 
-class Sample:
-  """`count` examples of a Source, or all, in its order. Which ones depends on how many it has, and
-  those of a smaller count are among them."""
+class Some:
+  """The examples of a Source at some indices."""
 
-  def __init__(self, examples, count):
-    drawn = np.random.default_rng(0).permutation(len(examples))[:count]
-    self._examples, self._indices = examples, np.sort(drawn)
+  def __init__(self, examples, indices):
+    self._examples, self._indices = examples, indices
 
   def __len__(self):
     return len(self._indices)
@@ -143,3 +148,12 @@ class Sample:
 
   def fingerprint(self):
     return self._examples.fingerprint()
+
+
+class Sample(Some):
+  """`count` examples of a Source, or all, in its order. Which ones depends on how many it has, and
+  those of a smaller count are among them."""
+
+  def __init__(self, examples, count):
+    drawn = np.random.default_rng(0).permutation(len(examples))[:count]
+    super().__init__(examples, np.sort(drawn))

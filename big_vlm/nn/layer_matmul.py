@@ -86,9 +86,14 @@ def split(eqn, x, stack):
   sizes = dict(zip(w, stack.shape[1:]))
   many = lambda letters: math.prod(sizes[letter] for letter in letters)
   shape = (len(stack), many(before), many(summed), many(after))
-  if tile(shape[2], 128) < 16 or tile(shape[3], 64) < 16:
+  if not has_tiles(shape[2], shape[3]):
     return None
   return shape, (*x.shape[:x.ndim - len(summed)], *(sizes[letter] for letter in before + after))
+
+
+def has_tiles(summed, outputs):
+  """Whether tensor cores can take the two axes of a matrix, of which a tile has 16 at least."""
+  return tile(summed, 128) >= 16 and tile(outputs, 64) >= 16
 
 
 def tile(n, most):
@@ -121,6 +126,11 @@ def matmul(x, stack, layer):
   y = _call(kernel, (parts, len(x), count, columns), (count, columns // wide, parts),
             "matmul_of_layer")(layer[None], x, stack)
   return jnp.sum(y, axis=0)[:rows]
+
+
+def serves_head(x, table):
+  """Whether head() computes the logits of x [M, D] by a table [V, D]."""
+  return x.ndim == 2 and serves(x) and has_tiles(table.shape[1], table.shape[0])
 
 
 def head(x, table):

@@ -119,7 +119,7 @@ def tied_head(x, table):
   """Logits float32 [..., V] of x [..., D] by the embedding table [V, D]."""
   if x.ndim == 2 and not hasattr(table, "einsum") and cpu.tuned():
     return cpu.tied_head(x, table)
-  if x.ndim == 2 and not hasattr(table, "einsum") and layer_matmul.serves(x):
+  if not hasattr(table, "einsum") and layer_matmul.serves_head(x, table):
     return layer_matmul.head(x, table)
   return einsum("...D,VD->...V", x, table, jnp.float32)
 

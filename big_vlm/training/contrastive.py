@@ -28,20 +28,21 @@ class Sigmoid:
         rngs={"dropout": rng}, method="towers")
     return zi, zt
 
+  def _compared(self, params, batch, rng):
+    """(loss, metrics)."""
+    return sigmoid.loss(*self._vectors(params, batch, rng), params["t"], params["b"])
+
   def loss(self, params, batch, rng):
-    return sigmoid.loss(*self._vectors(params, batch, rng), params["t"], params["b"])[0]
+    return self._compared(params, batch, rng)[0]
 
   def gradients(self, whole, trainable, batch, rng, grad_accum_steps=1):
     params = whole(trainable)
     known = {"temperature": jnp.exp(params["t"][0]), "bias": params["b"][0]}
     if grad_accum_steps > 1:
       (value, metrics), grads = self._accumulated(whole, trainable, batch, rng, grad_accum_steps)
-      return value, grads, known | metrics
-
-    def of(trainable):
-      params = whole(trainable)
-      return sigmoid.loss(*self._vectors(params, batch, rng), params["t"], params["b"])
-    (value, metrics), grads = jax.value_and_grad(of, has_aux=True)(trainable)
+    else:
+      (value, metrics), grads = jax.value_and_grad(
+          lambda trainable: self._compared(whole(trainable), batch, rng), has_aux=True)(trainable)
     return value, grads, known | metrics
 
   def _accumulated(self, whole, trainable, batch, rng, steps):

@@ -5,7 +5,7 @@
 Arguments
 
   init      what big_vlm.from_preset takes: a workdir of trainers.train, a preset
-  data, val JSONL files as configs/forkme.py takes them; without data= the scenes of `digits`
+  data, val as of configs/forkme.py; without data= the scenes of `digits`
   data_dir  folder of the data set `digits`, or the one that paths in the lines are relative to
   size      of that data set: small, tiny or swedish
   steps     of tuning
@@ -13,12 +13,17 @@ Arguments
 
 The fields of config.tune are in big_vlm/training/policy.py.
 """
+import dataclasses
+
+from ml_collections import config_dict
+
 from big_vlm import presets
-from big_vlm.training import defaults
+from big_vlm.training import defaults, policy
 from configs import common, forkme
 from configs.transfers import common as transfers
 
 SLOWER = 10  # than learning given answers: a tenth of its learning rate
+FIELDS = {field.name: field.default for field in dataclasses.fields(policy.Settings)}
 
 
 def tune(arg, type, digits, *, keep=(), **fields):
@@ -31,6 +36,8 @@ def tune(arg, type, digits, *, keep=(), **fields):
                       lora=0)
   if not (a.data or digits):
     a.data = "my/pairs.jsonl"
+  # All of config.tune, so that --config.tune.kl=0.1 sets what a config leaves out.
+  fields = FIELDS | {"kl": config_dict.placeholder(float)} | fields
   c = common.train(total_steps=a.steps, tune=fields, log_steps=10, checkpoint_steps=50)
   c.init.model = a.init
   c.model.img, c.model.llm, c.tokenizer = forkme.model_of(a.init)
@@ -43,7 +50,7 @@ def tune(arg, type, digits, *, keep=(), **fields):
   c.optimizer.schedule = ((".*", dict(decay="constant", warmup_fraction=0.05)),)
 
   if a.data:
-    data = lambda path: dict(name="jsonl", path=path, root=a.data_dir or None)
+    data = lambda path: forkme.data_of(path, root=a.data_dir)
     image = "|decode(exif=True)|resize(antialias=True)" if c.model.img else ""
     pp, train, val = f"flatten{image}", a.data, a.val
   else:

@@ -27,7 +27,8 @@ class Reading:
   kind: str = "none"  # what differs: "mask", "resize", ...
   name: str = "as exported"
   config: dict = dataclasses.field(default_factory=dict)  # fields of the decoder that change
-  mask: str = "prefix"  # or "causal text", where images are a block, or "causal"
+  # or "causal text", where images are a block; "causal"; "bidirectional", the prompt sees itself
+  mask: str = "prefix"
   pixels: Callable | None = None  # (image [H, W, 3], side) -> [side, side, 3]
   ids: Callable | None = None  # (tokenizer, prompt, whether it sees) -> [int]
   image_scale: float = 1.  # of the image's features
