@@ -14,7 +14,7 @@ def test_config(module):
   settings.check(c)
   assert (settings.algorithm == "dpo") == (not Rewards(settings.rewards, None).names)
   assert c.text_len == settings.length and c.lora.rank == 4 and c.optimizer.weight_decay == 0
-  assert c.input.mixture[0]["data"]["path"] == "my/a.jsonl"
+  assert c.input.mixture[0]["data"]["path"] == ("my/a.jsonl",)
   for name, e in c.evals.items():
     common.check_arguments(name, type=e.type, data=e.data, pp=e.pp, batch_size=e.batch_size)
 
