@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from pp.builder import PreprocessError, get_preprocess_fn
-from pp.decode import decode_image
+from pp.decode import decode_image, orientation
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL", "ignore:Image size:")
 EXTREMES = (b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\xff\xff", b"\xff\xff\0\0", b"\0\1\0\1")
@@ -150,7 +150,7 @@ BOMBS |= {
 CODE = """
 import resource, sys
 import numpy as np
-from pp.decode import decode_image
+from pp.decode import decode_image, orientation
 data = sys.stdin.buffer.read()
 decode_image(open(sys.argv[1], "rb").read())
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -168,6 +168,27 @@ def test_bombs_are_refused(name):
   with pytest.raises(ValueError, match="cannot decode image: [0-9]+ bytes, ."):
     decode_image(BOMBS[name])
   assert time.perf_counter() - start < SECONDS_EACH
+
+
+# Where a header may have more parts, and what goes there: the first, those repeated, the last.
+HEADERS = {
+    "JPEG": (2, b"", b"\xff\xe5\0\2", b""), "JPEG with stray bytes": (2, b"", b"\xff", b""),
+    "JPEG with Exif": (2, b"", b"\xff\xe1\0\x0aExif\0\0MM", b""),
+    "PNG": (33, b"", struct.pack(">I4sI", 0, b"abCd", zlib.crc32(b"abCd")), b""),
+    "GIF": (781, b"", b"!\xfe\1a\0", b""), "GIF with stray bytes": (781, b"", b"\0", b""),
+    "GIF with one comment": (781, b"!\xfe", b"\1a", b"\0")}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_header_without_end_is_refused(name):
+  at, first, part, last = HEADERS[name]
+  data = encode(photo(), name.split()[0])
+  few, many = (data[:at] + first + part * n + last + data[at:] for n in (9, 200_000))
+  np.testing.assert_array_equal(decode_image(few), decode_image(data))
+  start = time.perf_counter()
+  with pytest.raises(ValueError, match="more than 100,000 parts stand before its pixels"):
+    decode_image(many)
+  assert orientation(many) == 1 and time.perf_counter() - start < SECONDS_EACH
 
 
 def test_a_jpeg_of_endless_scans_is_refused():

@@ -24,10 +24,10 @@ import time
 import numpy as np
 import tensorflow_datasets as tfds
 from array_record.python import array_record_module
-from PIL import Image
 from tensorflow_datasets.core import dataset_builder, example_serializer, hashing, utils
 
 from big_vlm import files
+from pp.decode import open_image
 from pp.foreign import gunzip
 from pp.names import pick
 
@@ -292,7 +292,7 @@ def box(corners, size):
 
 def image_size(data):
   """(width, height) of the bytes of an image file, from its header."""
-  with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+  with open_image(data, FORMATS) as image:
     return image.size
 
 

@@ -11,14 +11,14 @@ import pathlib
 import re
 
 import numpy as np
-from PIL import Image
 from pycocotools import mask as coco_mask
 
-from big_vlm import files
-from pp.decode import MAX_PIXELS
+from pp.decode import MAX_PIXELS, open_image
+from pp.foreign import read_bytes
 from tools.importers import records
 
 VOID = 255  # of PASCAL and Cityscapes: the seam between objects
+MAX_FILE = 256 << 20  # bytes
 MOST_REGIONS = 1000  # of one image: more are noise, as lossy compression makes of a mask
 
 
@@ -109,7 +109,7 @@ def _values(path, colours):
   """int [H, W]: the values of a gray or palette PNG; of one in colours, a number for each colour
   that is not black, if `colours` may differ. Where alpha varies, it is the mask."""
   try:
-    with files.open_regular(path) as file, Image.open(file, formats=("PNG",)) as image:
+    with open_image(read_bytes(path, MAX_FILE), ("PNG",)) as image:
       if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"{image.width}x{image.height} are more than {MAX_PIXELS:,} pixels")
       values = np.asarray(image)

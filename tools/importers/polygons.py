@@ -6,14 +6,13 @@ taken; points and lines enclose nothing and are left out. Polygons with the same
 are parts of one object. labelme shows pictures upright, as their EXIF says.
 """
 import base64
-import io
 import math
 import pathlib
 
 import numpy as np
-from PIL import Image
 from pycocotools import mask as coco_mask
 
+from pp.decode import open_image
 from tools.importers import records
 
 FLAT = ("point", "line", "linestrip", "points")
@@ -91,7 +90,7 @@ def _mask(shape, label, points, where, size):
   """The Annotation of a PNG in base64 between two corners, which both belong to it."""
   try:
     data = base64.b64decode(records.field(shape, "mask", where, str), validate=True)
-    with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+    with open_image(data, ("PNG",)) as image:
       if image.width > size[1] or image.height > size[0]:
         raise ValueError("it is larger than the image")
       part = np.asarray(image.convert("L")) > 0
