@@ -62,7 +62,7 @@ def inside(root, name):
   For every name that comes out of a file or from a server. Raises ValueError, which names both,
   for a name that is absolute or empty, has "..", a backslash or NUL, whose links lead elsewhere,
   or that is a folder, device, fifo or socket; nothing is opened. The links of a Hugging Face cache
-  lead from snapshots/REVISION to blobs/ beside it and stay. An object store has no links.
+  lead from snapshots/REVISION/... to blobs/ beside it and stay. An object store has no links.
   """
   check_name(root, name)
   if not is_local(root):
@@ -73,12 +73,26 @@ def inside(root, name):
     mode = path.stat().st_mode if path.exists() else stat.S_IFREG
   except (OSError, RuntimeError, ValueError) as e:  # too long, a circle of links, a surrogate
     raise _refused(root, name, f"cannot be resolved ({type(e).__name__})") from None
-  roots = [base, base.parents[1] / "blobs"] if base.parent.name == "snapshots" else [base]
+  roots = [base, *(p.parents[1] / "blobs" for p in (base, *base.parents)
+                   if p.parent.name == "snapshots")]
   if not any(path.is_relative_to(r) for r in roots):
     raise _refused(root, name, "leads outside of this folder")
   if not stat.S_ISREG(mode):
     raise _refused(root, name, "is not a regular file")
   return pathlib.Path(root) / name
+
+
+def sizes_inside(root):
+  """{name: bytes} of every file below a folder of this machine, for libraries that open them by
+  themselves. Raises ValueError where one, or a folder on the way, is none to open, as inside()."""
+  found = {}
+  for at, folders, names in os.walk(root):
+    place = os.path.relpath(at, root)
+    for name in (os.path.normpath(os.path.join(place, name)) for name in names):
+      found[name] = inside(root, name).stat().st_size
+    if links := [name for name in folders if os.path.islink(os.path.join(at, name))]:
+      raise _refused(root, os.path.normpath(os.path.join(place, links[0])), "is a link to a folder")
+  return found
 
 
 def check_name(root, name):

@@ -92,9 +92,27 @@ def test_a_name_stays_inside_its_folder(tmp_path):
     assert len(str(e.value)) < 500
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, lambda p: p.symlink_to("/dev/zero"),
+                                  lambda p: p.symlink_to("/etc"), lambda p: p.symlink_to("sub"),
+                                  lambda p: p.symlink_to("../outside")],
+                         ids=["fifo", "device", "folder outside", "folder", "file outside"])
+def test_a_folder_for_a_library_holds_nothing_that_leads_elsewhere(make, tmp_path):
+  root = tmp_path / "root"
+  (root / "sub").mkdir(parents=True)
+  (root / "sub/a").write_text("abc")
+  (tmp_path / "outside").write_text("x")
+  assert files.sizes_inside(root) == {"sub/a": 3}
+  make(root / "odd")
+  with pytest.raises(ValueError, match="root: the file name 'odd' .* and is refused"):
+    files.sizes_inside(root)
+
+
 def test_links_of_a_hugging_face_cache_stay(tmp_path):
   snapshot, blobs = tmp_path / "models--o--n/snapshots/1234", tmp_path / "models--o--n/blobs"
   snapshot.mkdir(parents=True), blobs.mkdir()
   (blobs / "sha").write_text("x")
   (snapshot / "config.json").symlink_to("../../blobs/sha")
   assert files.inside(snapshot, "config.json").read_text() == "x"
+  (snapshot / "params").mkdir()
+  (snapshot / "params/_METADATA").symlink_to("../../../blobs/sha")
+  assert files.sizes_inside(snapshot / "params") == {"_METADATA": 1}

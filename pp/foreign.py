@@ -11,7 +11,8 @@ import zlib
 
 from pp.printable import MOST_OF_LINE, printable_lines
 
-MAX_GROWTH, MAY_GROW = 100, 64 << 20  # times that gzip grows; text by 20, and bytes that it may
+# What is unpacked may be so many times as large (text is 20, weights 2), and so many bytes anyway.
+MAX_GROWTH, MAY_GROW = 100, 64 << 20
 MAX_VALUES = 4_000_000  # brackets, commas and colons of a JSON: twice those of Gemma 3's tokenizer
 
 
@@ -87,7 +88,7 @@ def parse_json(data, where):
 def gunzip(file, where):
   """The bytes of an open file of gzip. Raises ValueError for one that is damaged, or grows by more
   than MAX_GROWTH times."""
-  most = max(MAX_GROWTH * file.seek(0, os.SEEK_END), MAY_GROW)
+  most = most_unpacked(file.seek(0, os.SEEK_END))
   file.seek(0)
   try:
     with gzip.GzipFile(fileobj=file) as unpacked:
@@ -100,6 +101,11 @@ def gunzip(file, where):
     raise ValueError(f"{where} would grow to more than {most:,} bytes, {MAX_GROWTH} times its own "
                      "(a decompression bomb?): unpack it yourself.")
   return data
+
+
+def most_unpacked(stored):
+  """Bytes that `stored` bytes may grow to; what says that it is more is a decompression bomb."""
+  return max(MAX_GROWTH * stored, MAY_GROW)
 
 
 def read_bytes(path, most):

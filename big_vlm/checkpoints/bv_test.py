@@ -1,4 +1,5 @@
 """A work folder that big_vision wrote (tests/golden/bv): its numbers."""
+import json
 import pathlib
 import shutil
 import zipfile
@@ -64,3 +65,29 @@ def test_damage_is_named(workdir):
   (workdir / "checkpoint.bv-LAST").write_text("../../x")
   with pytest.raises(ValueError, match="LAST is damaged"):
     opened(f"{workdir}/checkpoint.bv")
+
+
+@pytest.mark.parametrize("changed,message", [
+    ({"shape": [10**9, 32], "chunks": [1, 32]}, "would grow from 8,002 to 128,000,000,000 bytes"),
+    ({"chunks": [10**12, 32]}, "would grow"), ({"dtype": ">f4"}, "dtype is >f4, not <f4"),
+    ({"dtype": "|O"}, "dtype"), ({"order": "F"}, "order is F"), ({"fill_value": 1}, "fill_value"),
+    ({"dimension_separator": "/../"}, "cannot be opened"), ({"shape": [1] * 5000}, "cannot be"),
+])
+def test_an_array_is_as_big_vision_writes_it(workdir, changed, message):
+  file = workdir / "checkpoint.bv-000000002/params~llm~embedder~input_embedding/.zarray"
+  file.write_text(json.dumps(json.loads(file.read_text()) | changed))
+  with pytest.raises(ValueError, match=f"array params~llm~embedder~input_embedding .*{message}"):
+    opened(f"{workdir}/checkpoint.bv-000000002")
+
+
+def test_links_lead_nowhere_else(workdir):
+  step = workdir / "checkpoint.bv-000000002"
+  chunk = step / "params~llm~final_norm~scale/0"
+  chunk.unlink()
+  chunk.symlink_to("/dev/zero")
+  with pytest.raises(ValueError, match="scale: the file name '0' leads outside of this folder"):
+    opened(step)
+  chunk.parent.rename(workdir / "elsewhere")
+  chunk.parent.symlink_to(workdir / "elsewhere")
+  with pytest.raises(ValueError, match="scale/.zarray' leads outside of this folder"):
+    opened(step)

@@ -8,6 +8,7 @@ There is no list of names: the folder is it. A chunk that is missing would read 
 error here.
 """
 import itertools
+import math
 import pathlib
 import re
 
@@ -16,7 +17,8 @@ from etils import epy
 
 from big_vlm import files
 from big_vlm.formats.lazy_array import LazyArray
-from pp.foreign import parse_json, read_bytes
+from pp.foreign import most_unpacked, parse_json, read_bytes
+from pp.printable import printable
 
 with epy.lazy_imports():  # slow to import
   import tensorstore
@@ -24,6 +26,9 @@ with epy.lazy_imports():  # slow to import
 SUFFIX, LAST, ARRAY = ".bv", "-LAST", ".zarray"
 MAX_BYTES = 1 << 20  # of a small file
 WORD = 64  # characters of a suffix
+# What big_vision writes of parameters; another value would be damage, and would change numbers.
+WRITTEN = {"dtype": ("<f4", "bfloat16", "<f2"), "order": ("C",), "filters": (None,),
+           "fill_value": (None,), "zarr_format": (2,)}
 
 
 def located(path):
@@ -68,22 +73,30 @@ def read_folder(folder, root=""):
 
 def _leaf(entry):
   where = f"{entry.parent}: the array {entry.name}"
+  file, sizes = files.inside(entry.parent, f"{entry.name}/{ARRAY}"), files.sizes_inside(entry)
   try:
-    described = parse_json(read_bytes(files.inside(entry, ARRAY), MAX_BYTES), entry / ARRAY)
+    described = parse_json(read_bytes(file, MAX_BYTES), file)
+    if odd := [key for key, known in WRITTEN.items() if described[key] not in known]:
+      raise ValueError(f"{odd[0]} is {printable(str(described[odd[0]]), 80)}, not "
+                       f"{' or '.join(map(str, WRITTEN[odd[0]]))}")
     shape, chunks = (tuple(int(n) for n in described[key]) for key in ("shape", "chunks"))
     separator = described.get("dimension_separator", ".")
     store = tensorstore.open(
         {"driver": "zarr", "kvstore": {"driver": "file", "path": f"{entry}/"}},
         open=True, read=True).result()
-    dtype = store.dtype.numpy_dtype
+    dtype = np.dtype(store.dtype.numpy_dtype)
   except Exception as e:  # tensorstore's own kinds among them
     line = str(e).splitlines()[0] if str(e) else type(e).__name__
     raise ValueError(f"{where} cannot be opened ({line[:200]}). Copy the checkpoint again.") from e
-  grid = [range(-(-n // c)) for n, c in zip(shape, chunks)]
-  for at in itertools.product(*grid):
-    if not (entry / (separator.join(map(str, at)) or "0")).is_file():
-      raise ValueError(f"{where} lacks its chunk {separator.join(map(str, at)) or '0'}, which "
-                       "would be read as zeros. Copy the checkpoint again.")
+  grid = [-(-n // c) for n, c in zip(shape, chunks)]
+  stored, count = sum(sizes.values()), math.prod(grid)
+  if (unpacked := count * math.prod(chunks) * dtype.itemsize) > most_unpacked(stored):
+    raise ValueError(f"{where} would grow from {stored:,} to {unpacked:,} bytes and is refused.")
+  lacking = (chunk for at in itertools.product(*map(range, grid))
+             if (chunk := separator.join(map(str, at)) or "0") not in sizes)
+  if (chunk := next(lacking, None)) is not None:
+    raise ValueError(f"{where} lacks its chunk {chunk}, which would be read as zeros. Copy the "
+                     "checkpoint again.")
 
   def read(index=()):
     try:
@@ -91,4 +104,4 @@ def _leaf(entry):
     except Exception as e:
       raise ValueError(f"{where} is damaged ({str(e).splitlines()[0][:200]}). Copy the checkpoint "
                        "again.") from e
-  return LazyArray(shape, np.dtype(dtype), read)
+  return LazyArray(shape, dtype, read)

@@ -14,9 +14,8 @@ import numpy as np
 
 from big_vlm import files
 from big_vlm.formats.lazy_array import LazyArray
-from pp.foreign import reading
+from pp.foreign import most_unpacked, reading
 
-MAX_GROWTH = 100  # of a compressed array above 64 MiB; weights shrink by half at most
 MAX_DIRECTORY = 4 << 20  # bytes of the list of members: over 20,000 of them
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
@@ -76,7 +75,7 @@ def _check_member(file, info, leaves):
       "is stored with another length than its own"
       if not packed and info.file_size != info.compress_size else
       f"would grow from {info.compress_size:,} to {info.file_size:,} bytes"
-      if packed and info.file_size > max(MAX_GROWTH * info.compress_size, 64 << 20) else "")
+      if packed and info.file_size > most_unpacked(info.compress_size) else "")
   if reason:
     raise ValueError(f"{file}: {name[:80]!r} {reason} and is refused.")
 

@@ -3,6 +3,7 @@
 It has no checksums of its own: an array that cannot be read is named when it is read.
 """
 import functools
+import math
 
 import jax
 import numpy as np
@@ -10,10 +11,13 @@ from etils import epath, epy
 
 from big_vlm import files, trees
 from big_vlm.formats.lazy_array import LazyArray
+from pp.foreign import most_unpacked
 from pp.printable import printable
 
 with epy.lazy_imports():  # slow to import
   import orbax.checkpoint as ocp
+
+NOTES, MAX_NOTE = ("_METADATA", "_sharding"), 2 << 20  # JSON of 300 bytes a leaf; bytes of each
 
 
 def read_folder(folder):
@@ -25,17 +29,29 @@ def read_folder(folder):
 
 
 def metadata(folder):
-  """{leaf's name: Orbax's metadata}. Raises ValueError for a folder that is not whole."""
+  """{leaf's name: Orbax's metadata}. Raises ValueError for a folder that is not whole, or that
+  would lead outside of it or take more memory than its files can fill."""
   try:
+    sizes = files.sizes_inside(folder) if files.is_local(folder) else {}  # stores have no links
+    if odd := [n for n in NOTES if sizes.get(n, 0) > MAX_NOTE]:
+      raise ValueError(f"{odd[0]} has {sizes[odd[0]]:,} bytes; at most {MAX_NOTE:,} are read")
     # None would ask for JAX's backend, and a config that opens a checkpoint is read before
     # jax.distributed starts.
     handler = ocp.PyTreeCheckpointHandler(enable_pinned_host_transfer=False)
     tree = handler.metadata(files.absolute(folder)).tree
-    list(map(lambda x: (tuple(x.shape), np.dtype(x.dtype)), jax.tree.leaves(tree)))
+    size = sum(map(_unpacked, jax.tree.leaves(tree)))
+    if sizes and size > most_unpacked(stored := sum(sizes.values())):
+      raise ValueError(f"it would grow from {stored:,} to {size:,} bytes")
   except Exception as e:  # Orbax's and tensorstore's own kinds among them
     raise ValueError(f"{epath.Path(folder).name} is not a complete item of Orbax: {first_line(e)}"
                      ) from e
   return dict(zip(trees.names(tree), jax.tree.leaves(tree)))
+
+
+def _unpacked(leaf):
+  """Bytes of a leaf's chunks, which may be larger than it."""
+  shape, chunk = tuple(leaf.shape), getattr(leaf.storage, "chunk_shape", None) or tuple(leaf.shape)
+  return math.prod(-(-n // c) * c for n, c in zip(shape, chunk)) * np.dtype(leaf.dtype).itemsize
 
 
 @functools.lru_cache(maxsize=1)  # a leaf is mostly read layer by layer
@@ -50,7 +66,7 @@ def restored(folder, name):
       tree = reader.restore(folder, args=ocp.args.PyTreeRestore(
           item=item, restore_args=how, partial_restore=True))
   except Exception as e:  # a damaged store raises tensorstore's and Orbax's own kinds
-    raise ValueError(f"{folder}: {name} cannot be read: {e}") from e
+    raise ValueError(f"{folder}: {name} cannot be read: {first_line(e)}") from e
   return jax.tree.leaves(tree)[0]
 
 
