@@ -22,15 +22,12 @@ def settings(**kw):
   return policy.Settings(**kw | ({"rewards": ()} if kw.get("algorithm") == "dpo" else {}))
 
 
-@pytest.fixture(scope="module")
-def model():
-  return paligemma.PaliGemma(paligemma.config(dict(variant="tiny"), dict(variant="tiny")))
-
-
-@functools.cache
-def params_of(seed):
-  made = paligemma.PaliGemma(paligemma.config(dict(variant="tiny"), dict(variant="tiny")))
-  return jax.jit(lambda: paligemma.init_params(made, jax.random.key(seed)))()
+MODEL = paligemma.PaliGemma(paligemma.config(dict(variant="tiny"), dict(variant="tiny")))
+params_of = functools.cache(jax.jit(
+    lambda seed: paligemma.init_params(MODEL, jax.random.key(seed))))
+# Compiled once for all algorithms: what differs between them is an argument.
+answer_logprobs = jax.jit(functools.partial(policy.answer_logprobs, MODEL),
+                          static_argnames="grad_accum_steps")
 
 
 @pytest.fixture(scope="module")
@@ -59,29 +56,23 @@ def test_advantages_by_hand():
     np.testing.assert_array_equal(of(np.full((2, 3), 0.1)), 0)
 
 
-def test_log_probabilities_are_those_of_score(model, batch, mesh1):
+def test_log_probabilities_are_those_of_score(batch, mesh1):
   params = params_of(0)
   at, real = policy.answer_places(batch["mask_loss"], NEW)
-  got = policy.answer_logprobs(model, params, batch, at)
-  parts = policy.answer_logprobs(model, params, batch, at, grad_accum_steps=2)
+  got = answer_logprobs(params, batch, at)
+  parts = answer_logprobs(params, batch, at, grad_accum_steps=2)
   np.testing.assert_allclose(got[real], parts[real], atol=2e-6)
   answers = [row[mask > 0].tolist() for row, mask in zip(batch["text"], batch["mask_loss"])]
   want = scoring.suffix_logprobs(
-      model, params, [row[:PROMPT].tolist() for row in batch["text"]], answers,
+      MODEL, params, [row[:PROMPT].tolist() for row in batch["text"]], answers,
       [[image] for image in batch["image"]], None, mesh1)
   for i, logprobs in enumerate(want):
     np.testing.assert_allclose(got[i, :LENGTHS[i]], logprobs, atol=2e-6)
 
 
-def by_hand(model, tune, batch, old, start, params):
-  """The loss of an algorithm as its paper writes it, from plain log-softmax."""
-  def logprobs(params):
-    hidden = model.apply({"params": params}, batch["text"][:, :-1], batch["mask_ar"][:, :-1],
-                         batch["image"])
-    logits = jax.nn.log_softmax(model.apply({"params": params}, hidden, method="logits"))
-    return jnp.take_along_axis(logits, batch["text"][:, 1:, None], axis=-1)[..., 0]
-  mask, now = batch["mask_loss"][:, 1:], logprobs(params)
-  old, start = logprobs(old), logprobs(start)
+def by_hand(tune, batch, now, old, start):
+  """The loss of an algorithm as its paper writes it, from log-probabilities [R, T - 1]."""
+  mask = batch["mask_loss"][:, 1:]
   if tune.algorithm == "dpo":
     gain = jnp.sum(mask * (now - start), axis=1)
     return -jnp.mean(jnp.log(jax.nn.sigmoid(tune.beta * (gain[::2] - gain[1::2]))))
@@ -96,24 +87,44 @@ def by_hand(model, tune, batch, old, start, params):
   return -jnp.sum(mask * each) / len(mask)
 
 
+def plain_logprobs(params, batch):
+  """Of every token from plain log-softmax, float32 [R, T - 1]."""
+  hidden = MODEL.apply({"params": params}, batch["text"][:, :-1], batch["mask_ar"][:, :-1],
+                       batch["image"])
+  logits = jax.nn.log_softmax(MODEL.apply({"params": params}, hidden, method="logits"))
+  return jnp.take_along_axis(logits, batch["text"][:, 1:, None], axis=-1)[..., 0]
+
+
+@jax.jit
+def pulled_back(params, batch, of_logprobs):
+  """The gradient to the parameters of a gradient to plain_logprobs."""
+  return jax.vjp(lambda p: plain_logprobs(p, batch), params)[1](of_logprobs)[0]
+
+
+@jax.jit
+def weighted_gradient(params, batch):
+  """That of the training step's loss."""
+  weights = losses.batch_weights(batch, "sequence")
+  return jax.grad(lambda p: next_token.loss_fn(MODEL, p, batch, weights, jax.random.key(0)))(params)
+
+
 @pytest.mark.parametrize("tune", [
     settings(kl=0.3), settings(algorithm="grpo", updates=2, clip=0.02, kl=0.3),
     settings(algorithm="dpo", beta=0.5)], ids=["reinforce", "grpo", "dpo"])
-def test_the_gradient_is_that_of_the_papers_loss(model, batch, tune):
+def test_the_gradient_is_that_of_the_papers_loss(batch, tune):
   start, old, params = params_of(0), moved(params_of(0), 1), moved(params_of(0), 2)
   share = losses.token_weights(batch["mask_loss"], "sequence")
   at, real = policy.answer_places(batch["mask_loss"], NEW)
-  of = lambda params: policy.answer_logprobs(model, params, batch, at)
+  of = lambda params: answer_logprobs(params, batch, at)
   weight, measured = policy.token_weights(
       tune, batch, of(params), of(old), of(start) if tune.has_reference else None, real,
       jnp.take_along_axis(share, at, axis=1))
   spread = jnp.zeros(share.shape).at[jnp.arange(len(at))[:, None], at].add(weight)
-  weights = losses.batch_weights(batch | {"loss_weight": spread}, "sequence")
-  loss = lambda p: next_token.loss_fn(model, p, batch, weights, jax.random.key(0))
-  hand = functools.partial(by_hand, model, tune, batch, old, start)
-  got = jax.jit(jax.grad(loss))(params)
-  hand = jax.jit(jax.value_and_grad(hand))
-  value, want = hand(params)
+  got = weighted_gradient(params, batch | {"loss_weight": spread})
+  plain = jax.jit(plain_logprobs)
+  hand = lambda now: by_hand(tune, batch, now, plain(old, batch), plain(start, batch))
+  value, of_logprobs = jax.value_and_grad(hand)(plain(params, batch))
+  want = pulled_back(params, batch, of_logprobs)
   for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want)):
     np.testing.assert_allclose(a, b, atol=2e-6 * max(1, float(jnp.abs(b).max())))
   if "loss" in measured:
@@ -123,21 +134,21 @@ def test_the_gradient_is_that_of_the_papers_loss(model, batch, tune):
   # ... and along the gradient the loss by hand changes as it says.
   size = float(optim.norm(got))
   step = lambda sign: jax.tree.map(lambda p, g: p + sign * 1e-3 / size * g, params, got)
-  assert abs((hand(step(1))[0] - hand(step(-1))[0]) / 2e-3 / size - 1) < 0.05
+  along = hand(plain(step(1), batch)) - hand(plain(step(-1), batch))
+  assert abs(along / 2e-3 / size - 1) < 0.05
 
 
 @functools.cache
 def build(devices, accum=1, **kw):
   tune = settings(**dict(kw))
   mesh = sharding.make_mesh(devices=jax.devices()[:devices])
-  model = paligemma.PaliGemma(paligemma.config(dict(variant="tiny"), dict(variant="tiny")))
-  shapes = jax.eval_shape(lambda: paligemma.init_params(model, jax.random.key(0)))
+  shapes = jax.eval_shape(lambda: paligemma.init_params(MODEL, jax.random.key(0)))
   optimizer = optim.make(shapes, schedules.TrainingHorizon(9), lr=1e-2, weight_decay=0.1,
                          schedule=dict(decay="constant"))
-  step = steps.make_train_step(model, optimizer, 0, grad_accum_steps=accum,
+  step = steps.make_train_step(MODEL, optimizer, 0, grad_accum_steps=accum,
                                loss_normalization="sequence")
-  step = policy.make_step(step, model, optimizer, tune, "sequence", accum)
-  fresh = lambda: steps.start(paligemma.init_params(model, jax.random.key(0)), optimizer)
+  step = policy.make_step(step, MODEL, optimizer, tune, "sequence", accum)
+  fresh = lambda: steps.start(paligemma.init_params(MODEL, jax.random.key(0)), optimizer)
   shardings = sharding.tree_sharding(mesh, jax.eval_shape(fresh), min_bytes=0,
                                      note=lambda line: None)
   return mesh, jax.jit(fresh, out_shardings=shardings), jax.jit(step)
