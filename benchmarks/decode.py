@@ -34,6 +34,7 @@ from benchmarks import libraries
 from benchmarks.libraries import SIZES
 
 PROMPT, NEW = 16, 32
+BYTES = {"float32": 4, "bfloat16": 2}
 RESULTS = pathlib.Path(__file__).parent / "results"
 
 
@@ -42,9 +43,14 @@ def bytes_per_step(size, batch):
   d = argparse.Namespace(**size.decoder)
   heads = 2 * d.heads * d.head_dim + 2 * d.kv_heads * d.head_dim
   weights = size.vocab * d.width + d.depth * d.width * (3 * d.mlp + heads)
+  return weights * BYTES[size.dtype] + cache_bytes(size, batch)
+
+
+def cache_bytes(size, batch):
+  """Bytes of the keys and values of `batch` requests half-way to the end."""
+  d = argparse.Namespace(**size.decoder)
   slots = size.image_tokens + PROMPT + NEW // 2
-  cache = batch * slots * 2 * d.depth * d.kv_heads * d.head_dim
-  return (weights + cache) * {"float32": 4, "bfloat16": 2}[size.dtype]
+  return batch * slots * 2 * d.depth * d.kv_heads * d.head_dim * BYTES[size.dtype]
 
 
 def inputs(size, batch):
@@ -54,8 +60,8 @@ def inputs(size, batch):
   return ids, rng.integers(0, 256, (batch, size.image_size, size.image_size, 3), np.uint8)
 
 
-def big_vlm(size):
-  """Returns (function (batch, new) -> ids [B, new], number of parameters), as all LIBRARIES do."""
+def our_model(size, weights=None):
+  """(function (batch, new) -> ids [B, new], VLM); weights: a row of quantize.KINDS, None: whole."""
   import jax
 
   from big_vlm import sharding, trees, vlm
@@ -69,11 +75,19 @@ def big_vlm(size):
     return trees.map_with_names(lambda name, x: x.astype(dtype_of(name, size.dtype)), tree)
   mesh = sharding.make_mesh(devices=jax.devices()[:1])
   ours = vlm.VLM(model, params(), None, mesh, None, "random")
+  ours = ours.quantize(weights) if weights else ours
 
   def run(batch, new):
     ids, images = inputs(size, batch)
     found = ours.generate(ids.tolist(), list(images), max_new_tokens=new, stop=())
     return np.array([g.tokens for g in found])
+  return run, ours
+
+
+def big_vlm(size):
+  """Returns (function (batch, new) -> ids [B, new], number of parameters), as all LIBRARIES do."""
+  import jax
+  run, ours = our_model(size)
   return run, sum(x.size for x in jax.tree.leaves(ours.params))
 
 
