@@ -90,7 +90,7 @@ def _of_function(name, **args):
   module, _, function = name.partition(":")
   try:
     call = getattr(importlib.import_module(module), function)
-  except (ImportError, AttributeError, ValueError) as e:
+  except (Exception, SystemExit) as e:  # the module runs as it is imported
     raise ValueError(f"The reward {name!r} cannot be imported: {e}. It is \"module:function\", of "
                      "a module that Python finds from here, such as my.rewards:brief in the file "
                      "my/rewards.py.") from e
@@ -107,7 +107,7 @@ def _of_function(name, **args):
 def _called(name, call, p):
   try:
     return call(p["prediction"], {k: v for k, v in p.items() if k not in _OF_ANSWER})
-  except Exception as e:
+  except (Exception, SystemExit) as e:  # an exit would end the run as if it were finished
     raise ValueError(f"The reward {name!r} failed for the example {p.get('id')!r}, with the answer "
                      f"{p['prediction']!r:.80}: {type(e).__name__}: {e}") from e
 

@@ -15,6 +15,7 @@ def mine(monkeypatch):
   module = types.ModuleType("mine")
   module.length = lambda answer, example, most=9: len(answer) / most
   module.fails = lambda answer, example: 1 / 0
+  module.exits = lambda answer, example: sys.exit(0)
   module.lacks = lambda answer, example: example["lenght"]
   module.many = lambda answer, example: np.zeros(3)
   module.nan = lambda answer, example: float("nan") if example["id"] == "b" else 1
@@ -71,6 +72,7 @@ def test_boxes_earn_by_how_tight_they_are():
 @pytest.mark.parametrize("reward, message", [
     (dict(name="mine:fails"), "'mine:fails' failed for the example 'a', with the answer '3': "
                               "ZeroDivisionError"),
+    (dict(name="mine:exits"), "'mine:exits' failed for the example 'a'.*SystemExit: 0"),
     (dict(name="mine:lacks"), "failed for the example 'a'.*KeyError: 'lenght'"),
     (dict(name="mine:many"), r"'mine:many' of the example 'a' is an array of shape \[3\], not a"),
     (dict(name="mine:nan"), "'mine:nan' of the example 'b' is nan, not a finite number"),

@@ -23,6 +23,7 @@ from big_vlm import building, cli
 from big_vlm.adapt import quantize
 from big_vlm.data import loader, mixture, packing
 from big_vlm.planning import memory
+from big_vlm.training import policy
 from pp import builder
 from tools.planning import child, generation, gpu
 
@@ -36,9 +37,16 @@ def plan(config, topology=None, device=None, devices=1, text_len=None, num_image
          max_compiles=3, dump_hlo=None):
   """Prints the plan of a config; returns [(change, result of measure.measure)]."""
   target = target_of(topology, device, devices)
-  sample = None if text_len or num_images or config.model.txt else sample_of(config)
+  tune = policy.Settings.of(config)
+  if tune and text_len:
+    raise ValueError(f"--text_len {text_len}: the rows of a tuning have config.tune.prompt_len + "
+                     f"max_new_tokens = {tune.length} tokens; change those.")
+  known = text_len or num_images or config.model.txt or tune
+  sample = None if known else sample_of(config)
   if sample and config.input.packing != "none":
     text_len, num_images = sample.text_len, sample.images
+  if tune:
+    text_len = tune.length - 1
   target |= dict(text_len=text_length(config) if text_len is None else text_len,
                  images=image_count(config) if num_images is None else num_images)
   config = without_epochs(config)
@@ -50,7 +58,9 @@ def plan(config, topology=None, device=None, devices=1, text_len=None, num_image
     began = time.perf_counter()
     number = f"{len(measured) + 1} of at most {max_compiles}"
     print(f"compiling {number}: {name} ...", flush=True)
-    measured.append((name, child.measure(changed, **target, save=None if measured else dump_hlo)))
+    found = child.run("tuning" if tune else "measure", config=changed.to_dict(), **target,
+                      save=None if measured else dump_hlo)
+    measured.append((name, found))
     print(f"  {short(measured[-1][1])} ({time.perf_counter() - began:.0f} s)", flush=True)
 
   run("as configured", config)
@@ -176,7 +186,7 @@ def other_mesh(result):
 
 def smaller(config, result):
   """Changes that need less memory than `result`, the least one first."""
-  rows = packing.rows(config) // max(result["mesh"]["data"] * result["mesh"]["fsdp"], 1)
+  rows = policy.rows(config) // max(result["mesh"]["data"] * result["mesh"]["fsdp"], 1)
   if any(config.model[key.split(".")[1]].get("remat", "full") != "full"
          for key in remat(config, "full")):
     yield remat(config, "full")
@@ -202,7 +212,7 @@ def smaller(config, result):
 
 def faster(config, result):
   """Changes that may make it faster and that the memory may have room for."""
-  rows = packing.rows(config) // (result["mesh"]["data"] * result["mesh"]["fsdp"])
+  rows = policy.rows(config) // (result["mesh"]["data"] * result["mesh"]["fsdp"])
   yield from other_mesh(result)
   if all(config.model[key.split(".")[1]].get("remat", "full") in ("full", "offload")
          for key in remat(config, "save_attn")):
@@ -226,16 +236,20 @@ def short(result):
 def describe(result, where):
   """The whole report of one measurement."""
   mesh = ", ".join(f"{axis}={n}" for axis, n in result["mesh"].items())
-  packed = result["rows"] < result["batch"]
+  packed, answered = result["rows"] < result["batch"], result["rows"] > result["batch"]
   lines = [f"{where} ({result['compiler'] or 'estimates'}): {result['devices']} devices, "
            f"mesh {mesh}",
            f"batch {result['batch']} in {result['grad_accum_steps']} microbatches, "
-           f"{result['tokens']} tokens {'a row' if packed else 'an example'}, of them "
-           f"{result['text_len']} text" + f", {result['rows']} rows" * packed,
+           f"{result['tokens']} tokens {'a row' if packed or answered else 'an example'}, of them "
+           f"{result['text_len']} text" + f", {result['rows']} rows" * (packed or answered),
            short(result), *result["notes"], "memory per device:",
            memory.table(result["static"], result["memory"]["total"], result["limit"])]
   if "step_seconds" not in result:
     return "\n".join([*lines, result["failed"]])
+  if answers := result.get("answers"):
+    lines.append(f"answers before each step, were all of full length: {answers['seconds']:.3g} s "
+                 f"(prefill {answers['prefill']:.3g} s, a token {answers['round']:.3g} s), "
+                 f"{memory.format_bytes(answers['memory'])} of memory; rewards are not in it")
   step = result["step_seconds"]
   share = lambda seconds: f"{seconds:8.3g} s  {seconds / max(step, 1e-12):6.1%}"
   lines += ["time of a step, by kind of work:"]
@@ -302,9 +316,6 @@ def main(argv=None):
   if args.purpose == "train":
     if not args.config:
       parser.error("a plan of training needs --config")
-    if args.config.get("tune"):
-      raise ValueError("This config tunes (config.tune): its steps write their own answers, which "
-                       "the plan does not know. Plan the training that it begins from.")
     plan(args.config, args.topology, args.device, args.devices, args.text_len, args.num_images,
          args.max_compiles, args.dump_hlo)
     return

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from big_vlm import scoring
+from big_vlm.data import packing
 from big_vlm.training import losses, optim, parts
 from pp.names import check_names, pick
 
@@ -74,7 +75,11 @@ class Settings:
       return None
     given = config.tune.to_dict()
     check_names(given, [f.name for f in dataclasses.fields(cls)], "config.tune")
-    return cls(**given | {"rewards": tuple(given.get("rewards", ()))})
+    rewards = given.get("rewards") or ()
+    if not isinstance(rewards, (list, tuple)):
+      raise ValueError(f"config.tune.rewards is {rewards!r:.60}: give a list of dicts, such as "
+                       "[dict(name='detection')].")
+    return cls(**given | {"rewards": tuple(rewards)})
 
   def __post_init__(self):
     pick(ALGORITHMS, self.algorithm, "config.tune.algorithm")
@@ -132,6 +137,12 @@ class Settings:
       raise ValueError("config.tune.algorithm='dpo' compares whole answers: "
                        "config.loss.loss_normalization is 'sequence' then, not "
                        f"{config.loss.loss_normalization!r}.")
+
+
+def rows(config):
+  """Rows of a step: those of the data, of a tuning one for each answer."""
+  settings = Settings.of(config)
+  return packing.rows(config) * (settings.group if settings else 1)
 
 
 def refuse(config, command):

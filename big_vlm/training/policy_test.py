@@ -205,5 +205,8 @@ def test_a_field_that_is_not_known():
   config = ml_collections.ConfigDict(dict(tune=dict(BASE, sample=3)))
   with pytest.raises(ValueError, match="Did you mean 'samples'"):
     policy.Settings.of(config)
+  config.tune = dict(BASE, rewards=dict(name="counting"))
+  with pytest.raises(ValueError, match="is {'name': 'counting'}: give a list of dicts"):
+    policy.Settings.of(config)
   assert policy.Settings.of(ml_collections.ConfigDict()) is None
   policy.refuse(types.SimpleNamespace(get=lambda name: None), "tools.plan")

@@ -11,7 +11,7 @@ import jax
 from big_vlm import sharding, trees
 from big_vlm.adapt import einsum_hook, lora, quantize
 from big_vlm.checkpoints import load
-from big_vlm.data import mixture, packing
+from big_vlm.data import mixture
 from big_vlm.families import paligemma
 from big_vlm.training import objectives, optim, policy, schedules
 from big_vlm.training import step as steps
@@ -44,10 +44,9 @@ def make(config, devices=None, note=print):
   if config.input.batch_size < 1:
     raise ValueError(f"config.input.batch_size={config.input.batch_size}: give 1 or more.")
   mesh, horizon = sharding.make_mesh(config.mesh.to_dict(), devices), horizon_of(config)
-  parts, rows = sharding.batch_rows(mesh) * config.grad_accum_steps, packing.rows(config)
   if tune := policy.Settings.of(config):
     tune.check(config)
-    rows *= tune.group
+  parts, rows = sharding.batch_rows(mesh) * config.grad_accum_steps, policy.rows(config)
   if rows % parts:
     packed = rows < config.input.batch_size
     raise ValueError(f"A batch of {rows}{' packed rows' * packed}{' answers' * bool(tune)} does "

@@ -52,10 +52,33 @@ def measure_decoding(model, batch, topology=None, device=None, count=1, dtype="b
   net = paligemma.PaliGemma(paligemma.config(**_model(model, image_size), dtype=dtype))
   mesh = sharding.make_mesh(mesh or {"fsdp": 1, "tensor": -1}, chips)
   params = _params(net, dtype, weights, mesh)
-  inputs = _inputs(net.config, batch, text_len, mesh)
-  like = lambda dtype, *shape: _array(shape, dtype, mesh)
-  request = Request(like(jnp.uint32, batch), like(jnp.int32, batch), like(jnp.int32, 1))
-  search = samplers.build("greedy")
+  inputs = inputs_of(net.config, batch, text_len, mesh)
+  request = request_of(batch, mesh)
+  prefill, step, carry = programs(
+      net, params, inputs, request, samplers.build("greedy"), mesh,
+      topology=topology, chip=chip, compiler=compiler, new=new, cache=cache or dtype, save=save)
+  work = batch * flops.of_prefill(net.config, text_len)
+  # Every weight of the decoder and the whole cache are read once.
+  floor = (quantize.nbytes(params["llm"]) + quantize.nbytes(carry)) / len(chips)
+  used = max(part["memory"]["total"] for part in (prefill, step))
+  return {
+      "chips": len(chips), "compiler": compiler, "limit": chip.memory * chip.usable,
+      "total": used, "fits": used <= chip.memory * chip.usable,
+      "weights": quantize.nbytes(params) / len(chips), "carry": quantize.nbytes(carry) / len(chips),
+      "prefill": prefill | {"mfu": work / len(chips) / prefill["seconds"] / chip.flops},
+      "round": step | {"floor_bytes": floor, "floor_seconds": floor / chip.bandwidth,
+                       "bandwidth_share": floor / chip.bandwidth / step["seconds"],
+                       "tokens_per_second": batch / step["seconds"]}}
+
+
+def programs(net, params, inputs, request, search, mesh, *, topology, chip, compiler, new, cache,
+             repeat=1, save=None):
+  """(costs of prefill, of a round, the carry): the programs of generate.decode(), compiled.
+
+  params, inputs, request: shapes with shardings. topology, chip, compiler: of measure.find_devices.
+  Costs have "seconds", "memory" and what _tpu_cost or _roofline_cost adds.
+  """
+  text_len = inputs["text"].shape[1]
 
   def result(name, lowered, rounds=1):
     began = time.process_time()
@@ -72,27 +95,17 @@ def measure_decoding(model, batch, topology=None, device=None, count=1, dtype="b
         "memory": program.memory(compiled)}
 
   with jax.set_mesh(mesh):
-    lowered = generate.prefill().lower(net, params, inputs, request, search, new=new, repeat=1,
-                                       cache_dtype=cache or dtype)
+    lowered = generate.prefill().lower(net, params, inputs, request, search, new=new, repeat=repeat,
+                                       cache_dtype=cache)
     compiled, prefill = result("prefill", lowered)
     state, carry = jax.tree.map(
         lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where),
         lowered.out_info, compiled.output_shardings)
+    like = lambda dtype, *shape: _array(shape, dtype, mesh)
     lowered = generate.advance().lower(net, params, request, search, state, carry,
-                                       like(bool, batch), like(jnp.int32))
+                                       like(bool, len(request.limit)), like(jnp.int32))
     _, step = result("rounds", lowered, new)
-  work = batch * flops.of_prefill(net.config, text_len)
-  # Every weight of the decoder and the whole cache are read once.
-  floor = (quantize.nbytes(params["llm"]) + quantize.nbytes(carry)) / len(chips)
-  used = max(part["memory"]["total"] for part in (prefill, step))
-  return {
-      "chips": len(chips), "compiler": compiler, "limit": chip.memory * chip.usable,
-      "total": used, "fits": used <= chip.memory * chip.usable,
-      "weights": quantize.nbytes(params) / len(chips), "carry": quantize.nbytes(carry) / len(chips),
-      "prefill": prefill | {"mfu": work / len(chips) / prefill["seconds"] / chip.flops},
-      "round": step | {"floor_bytes": floor, "floor_seconds": floor / chip.bandwidth,
-                       "bandwidth_share": floor / chip.bandwidth / step["seconds"],
-                       "tokens_per_second": batch / step["seconds"]}}
+  return prefill, step, carry
 
 
 def _tpu_cost(text, config, text_len, generation, chip, rounds):
@@ -148,14 +161,21 @@ def _params(net, dtype, weights, mesh):
                       params, where)
 
 
-def _inputs(config, batch, text_len, mesh):
+def inputs_of(config, batch, text_len, mesh):
   """What GenerationSession hands to decode()."""
-  side, text = config.img.image_size, (batch, text_len)
-  where = [sharding.BATCH_AXES]
-  return {**{key: _array(text, jnp.int32, mesh, where) for key in
-             ("text", "mask_ar", "mask_input")},
-          "image": _array((batch, side, side, 3), jnp.uint8, mesh, where),
-          "image_index": _array((batch, 1), jnp.int32, mesh, where)}
+  text, where = (batch, text_len), [sharding.BATCH_AXES]
+  found = {key: _array(text, jnp.int32, mesh, where) for key in ("text", "mask_ar", "mask_input")}
+  if not config.img:
+    return found
+  side = config.img.image_size
+  return found | {"image": _array((batch, side, side, 3), jnp.uint8, mesh, where),
+                  "image_index": _array((batch, 1), jnp.int32, mesh, where)}
+
+
+def request_of(batch, mesh):
+  """Of so many answers, with one stop token."""
+  like = lambda dtype, *shape: _array(shape, dtype, mesh)
+  return Request(like(jnp.uint32, batch), like(jnp.int32, batch), like(jnp.int32, 1))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import ml_collections
 from big_vlm import families, sharding
 from big_vlm.data import packing
 from big_vlm.planning import devices, flops, memory
-from big_vlm.training import losses, optim, setup, sigmoid
+from big_vlm.training import losses, optim, policy, setup, sigmoid
 from tools.planning import child, gpu, program, roofline
 
 # Hz of a generation's matrix units; they turn the compiler's cycles into seconds. The 4 units of a
@@ -59,7 +59,7 @@ def measure(config, topology=None, device=None, count=1, text_len=64, images=1, 
   batch = batch_shapes(config, s, text_len, images)
   state = jax.tree.map(lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where),
                        s.shapes, s.shardings)
-  rows = packing.rows(config)
+  each, rows = config.input.batch_size // packing.rows(config), policy.rows(config)
   out = {"compiler": compiler, "devices": s.mesh.size, "mesh": dict(s.mesh.shape),
          "batch": config.input.batch_size, "rows": rows,
          "grad_accum_steps": config.grad_accum_steps, "text_len": text_len, "images": images,
@@ -70,6 +70,9 @@ def measure(config, topology=None, device=None, count=1, text_len=64, images=1, 
     part = rows // config.grad_accum_steps
     trips = {rf"{losses.LOOP}\)*/while$": losses.most_iterations(part, text_len)}
     out["static"] = memory.static(s, batch, config.grad_accum_steps)
+    if (tune := policy.Settings.of(config)) and tune.has_reference:
+      batch["reference"] = optim.partition(state.params, s.optimizer.trainable)[0]
+      out["static"]["parameters of the start"] = out["static"]["gradients"]  # as many
     began = time.perf_counter()
     try:
       compiled = s.step.lower(state, batch).compile()
@@ -85,7 +88,7 @@ def measure(config, topology=None, device=None, count=1, text_len=64, images=1, 
   if topology:
     generation = topology.split(":")[0]
     kernels = kernel_cycles(s.model.config, text_len, images, row.flops, CLOCK[generation],
-                            packed=rows < config.input.batch_size)
+                            packed=each > 1)
     costs = program.costs(text, trips, kernels)
     seconds = lambda cost: cost.cycles / CLOCK[generation]
   else:
@@ -96,7 +99,7 @@ def measure(config, topology=None, device=None, count=1, text_len=64, images=1, 
     times = roofline.seconds(text, costs, row, row.tf32 if compiler else 1)
     seconds = lambda cost: times[cost.name]
   step = sum(map(seconds, costs))
-  per_device, each = rows / s.mesh.size, config.input.batch_size // rows
+  per_device = rows / s.mesh.size
   model_flops = per_device * each * flops.per_example(
       s.model.config, text_len / each, images / each, rows, optim.frozen_towers(s.optimizer))
   by_category = dict.fromkeys(program.CATEGORIES, 0.)
@@ -151,7 +154,7 @@ def tpu_devices(topology):
 def batch_shapes(config, s, text_len, images):
   """{key: ShapeDtypeStruct} of a training batch on the mesh; the model reads text_len text tokens
   of a row, and a row has `images` images."""
-  rows, where = packing.rows(config), sharding.batch_sharding(s.mesh)
+  rows, where = policy.rows(config), sharding.batch_sharding(s.mesh)
   like = lambda shape, dtype: jax.ShapeDtypeStruct((rows, *shape), dtype, sharding=where)
   packed, pairs = config.input.packing == "pack", s.model.config.llm is None
   keys = ("text",) if pairs else (*packing.TEXT_KEYS, *["segment"] * packed)
@@ -162,6 +165,8 @@ def batch_shapes(config, s, text_len, images):
     batch["image"] = like((*frames, side, side, 3), jnp.uint8)
     if packed:
       batch["image_segment"] = like((images,), jnp.int32)
+  if (tune := policy.Settings.of(config)) and tune.rewards:
+    batch["advantage"] = like((), jnp.float32)
   return batch
 
 
