@@ -1,42 +1,28 @@
-"""The bytes that each token of a vocabulary adds to a text."""
+"""The bytes that each token of a vocabulary adds to a text, and how pieces spell them."""
 import functools
-import json
 import re
-
-from pp.tokenizer import SentencePiece, Tokenizer
 
 BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
 @functools.lru_cache(maxsize=8)
-def token_bytes(tokenizer: Tokenizer) -> tuple:
+def token_bytes(tokenizer):
   """(bytes, ...) by id; b"" for control pieces and ids without a piece, which no text shows.
 
-  SentencePiece writes a space as "▁" and single bytes as "<0x0A>", byte-level BPE each byte as a
-  character of its own. Where a decoder drops the space at the start of a text, it is in here.
+  Where a decoder drops the space at the start of a text, it is in here.
   """
-  size = tokenizer.vocab_size
-  if isinstance(tokenizer, SentencePiece):
-    sp, ids = tokenizer._sp, list(range(size))
-    hidden = [a or b or c for a, b, c in zip(sp.is_control(ids), sp.is_unknown(ids),
-                                             sp.is_unused(ids))]
-    return tuple(b"" if skip else _sentencepiece(piece)
-                 for piece, skip in zip(sp.id_to_piece(ids), hidden))
-  fast = tokenizer._fast
-  added = {i: token.content for i, token in fast.get_added_tokens_decoder().items()}
-  read = _byte_level if '"ByteLevel"' in json.dumps(
-      json.loads(fast.to_str())["decoder"]) else _sentencepiece
-  return tuple(b"" if i in tokenizer._control else added[i].encode() if i in added
-               else read(tokenizer.piece(i)) for i in range(size))
+  return tuple(tokenizer.token_bytes())
 
 
-def _sentencepiece(piece):
+def of_sentencepiece(piece):
+  """The bytes of a piece that writes a space as "▁" and a single byte as "<0x0A>"."""
   if found := BYTE.fullmatch(piece):
     return bytes([int(found[1], 16)])
   return piece.replace("▁", " ").encode()
 
 
-def _byte_level(piece):
+def of_byte_level(piece):
+  """The bytes of a piece that writes each byte as a character of its own."""
   table = _characters()
   if not all(c in table for c in piece):
     return piece.encode()

@@ -28,6 +28,7 @@ from sentencepiece import sentencepiece_model_pb2
 
 from pp.foreign import read_bytes, reading
 from pp.registry import TOKENIZERS, TOKENSETS, parse_call
+from pp.token_bytes import of_sentencepiece
 
 MAX_BYTES = 128 << 20  # of a tokenizer file
 GEMMA_MODEL = "BIG_VLM_GEMMA_TOKENIZER"  # environment variable: where Gemma's model file lies
@@ -103,7 +104,7 @@ def seg_pieces(n=128):
 
 
 class Tokenizer:
-  """The interface of all tokenizers. A subclass gives _encode, _decode and _spelling.
+  """The interface of all tokenizers. A subclass gives _encode, _decode, _spelling and token_bytes.
 
   path: the file it was read from, for messages. A control token that it lacks is -1.
   """
@@ -150,6 +151,10 @@ class Tokenizer:
     if not 0 <= int(i) < self.vocab_size:
       raise ValueError(f"Token id {int(i)} is not in 0..{self.vocab_size - 1} of {self.path}.")
     return self._spelling(int(i))
+
+  def token_bytes(self) -> list:
+    """[bytes] by id of what each adds to a text; b"" for control pieces and ids without a piece."""
+    raise NotImplementedError
 
 
 def added_pieces(tokensets):
@@ -207,6 +212,12 @@ class SentencePiece(Tokenizer):
 
   def _spelling(self, i):
     return self._sp.id_to_piece(i)
+
+  def token_bytes(self):
+    sp, ids = self._sp, list(range(self.vocab_size))
+    hidden = map(any, zip(sp.is_control(ids), sp.is_unknown(ids), sp.is_unused(ids)))
+    return [b"" if skip else of_sentencepiece(piece)
+            for piece, skip in zip(sp.id_to_piece(ids), hidden)]
 
 
 def check_single_ids(tokenizer, pieces=("<loc0000>", "<loc1023>", "<seg000>", "<seg127>")):

@@ -10,6 +10,7 @@ however the file flags them.
 """
 
 import collections
+import contextlib
 import json
 import math
 import re
@@ -20,6 +21,7 @@ from tokenizers import decoders, models, pre_tokenizers
 from pp.foreign import parse_json, reading
 from pp.printable import printable
 from pp.registry import TOKENIZERS
+from pp.token_bytes import of_byte_level, of_sentencepiece
 from pp.tokenizer import Tokenizer, added_pieces, local_or_remote, read_file
 
 MATCHED = re.compile(r"<loc\d{4}>|<seg\d{3}>|<(start|end)_of_turn>")  # in text, whatever their flag
@@ -60,14 +62,37 @@ class _Fast(Tokenizer):
     self._fast.encode_special_tokens = True  # the one setting that does not travel in a pickle
 
   def _encode(self, text):
-    return self._fast.encode(text, add_special_tokens=False).ids
+    with _panics(self.path):
+      return self._fast.encode(text, add_special_tokens=False).ids
 
   def _decode(self, ids):
-    return self._fast.decode([i for i in ids if i not in self._control])
+    with _panics(self.path):
+      return self._fast.decode([i for i in ids if i not in self._control])
 
   def _spelling(self, i):
     piece = self._fast.id_to_token(i) or ""  # "": an id that the vocabulary skips
     return piece.removeprefix(MARK)
+
+  def token_bytes(self):
+    added = {i: token.content for i, token in self._fast.get_added_tokens_decoder().items()}
+    read = of_byte_level if '"ByteLevel"' in json.dumps(
+        json.loads(self._fast.to_str())["decoder"]) else of_sentencepiece
+    return [b"" if i in self._control else added[i].encode() if i in added
+            else read(self.piece(i)) for i in range(self.vocab_size)]
+
+
+@contextlib.contextmanager
+def _panics(path):
+  """A panic of Rust, which is no Exception, becomes a ValueError: a regular expression such as
+  (a+)+$ is given up after 0.1 s."""
+  try:
+    yield
+  except BaseException as e:
+    if type(e).__name__ != "PanicException":
+      raise
+    raise ValueError(f"The tokenizer file {path} has a regular expression that takes too long on "
+                     f"this text, or another fault ({printable(e, 300)}). Take the file of another "
+                     "tokenizer.") from None
 
 
 @TOKENIZERS.register("hf")

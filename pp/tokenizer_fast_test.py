@@ -258,3 +258,11 @@ def grow_texts(contents):
 def test_a_hostile_tokenizer_json(edited, change, message):
   with pytest.raises(ValueError, match=message):
     get_tokenizer(edited(change))
+
+
+def test_a_regular_expression_without_end_is_one_error(edited):
+  split = {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False}
+  tok = get_tokenizer(edited(lambda c: c.update(pre_tokenizer=split)))
+  assert tok.to_str(tok.to_int("a cat")) == "a cat"
+  with pytest.raises(ValueError, match="has a regular expression that takes too long on this text"):
+    tok.to_int("a" * 40 + "!")
