@@ -19,7 +19,7 @@ with epy.lazy_imports(error_callback="pip install 'big_vlm[train]'"):  # slow to
   import pyarrow.compute
 
 END = b"\xff\xff\xff\xff\0\0\0\0"  # of an Arrow stream that is whole
-MOST_JSON = 2**26  # bytes of state.json
+MOST_JSON, MOST_NAME = 2**26, 255  # bytes of state.json, characters of a split's name
 COMPRESSED = 2**20  # bytes that reading a batch may allocate; one that is only mapped needs few
 
 
@@ -102,11 +102,12 @@ def _folder(path, split):
   if (folder / "dataset_dict.json").is_file():
     names = _json(folder / "dataset_dict.json")
     names = names.get("splits") if isinstance(names, dict) else None
-    if not isinstance(names, list) or not names:
+    if not isinstance(names, list) or not names or not all(
+        isinstance(n, str) and len(n) <= MOST_NAME for n in names):
       raise ValueError(f"{folder / 'dataset_dict.json'} names no splits.")
     if split is None and len(names) > 1:
-      raise ValueError(f"{folder} has the splits {', '.join(map(str, names))}: choose with split=, "
-                       f"or name the folder of one, {folder / str(names[0])}.")
+      raise ValueError(f"{folder} has the splits {', '.join(names)}: choose with split=, "
+                       f"or name the folder of one, {folder / names[0]}.")
     name = pick({n: n for n in names}, split or names[0], f"split of {folder}")
     files.inside(folder, f"{name}/state.json")  # a name from a file leads nowhere else
     folder = folder / name
@@ -133,7 +134,8 @@ def _mapped(path, check):
       raise ValueError(f"{path} is cut off: it does not end as an Arrow stream does. Copy it "
                        "again.")
   found, before = [], pyarrow.total_allocated_bytes()
-  reader = pyarrow.ipc.open_stream(pyarrow.memory_map(str(path)))
+  mapped = pyarrow.memory_map(str(path))
+  reader = pyarrow.ipc.open_stream(mapped)
   for batch in reader:
     if pyarrow.total_allocated_bytes() - before > COMPRESSED:
       raise ValueError(f"{path} is compressed, so that its rows cannot be mapped: load it with "
@@ -141,6 +143,9 @@ def _mapped(path, check):
     if check:
       batch.validate(full=True)
     found.append(batch)
+  if mapped.tell() != mapped.size():
+    raise ValueError(f"{path} is damaged: the stream ends at byte {mapped.tell():,} of "
+                     f"{mapped.size():,}. Copy it again.")
   return pyarrow.Table.from_batches(found, reader.schema)
 
 

@@ -6,6 +6,7 @@ every example. They should therefore be small: `datasets` writes 100 rows of ima
 itself a million.
 """
 import collections
+import functools
 import hashlib
 import os
 import threading
@@ -15,7 +16,8 @@ from etils import epy
 
 from big_vlm.data import data_files
 from big_vlm.data.table import Table, python_row, state
-from pp.foreign import open_regular, reading
+from big_vlm.formats import survey
+from pp.foreign import most_unpacked, open_regular, reading
 
 with epy.lazy_imports(error_callback="pip install 'big_vlm[train]'"):  # slow to import
   from pyarrow import parquet
@@ -75,14 +77,12 @@ class Parquet(Table):
 
   def _nulls(self, path):
     """Rows in which a column is null, as far as the statistics of the files tell."""
-    leaves, found = {".".join(path), f"{path[0]}.bytes"}, 0
-    for footer in self._footers:
-      for g in range(footer.num_row_groups):
-        group = footer.row_group(g)
-        columns = (group.column(c) for c in range(group.num_columns))
-        found += sum(c.statistics.null_count for c in columns if c.path_in_schema in leaves
-                     and c.statistics and c.statistics.has_null_count)
-    return found
+    leaves = {".".join(path), f"{path[0]}.bytes"}
+    return sum(n for nulls in self._known_nulls for leaf, n in nulls.items() if leaf in leaves)
+
+  @functools.cached_property
+  def _known_nulls(self):
+    return list(map(survey.parquet, self._files))
 
   def _compare(self, file):
     """Takes the columns of the first file, and refuses another that has others."""
@@ -102,6 +102,10 @@ class Parquet(Table):
     again = ("Write it with smaller ones, pyarrow.parquet.write_table(table, path, "
              "row_group_size=100), or as Arrow: datasets.load_dataset('parquet', "
              f"data_files={str(file)!r}, split='train').save_to_disk('folder')")
+    for footer, path, (stored, _) in zip(self._footers, self._files, self._states):
+      unpacked = sum(footer.row_group(g).total_byte_size for g in range(footer.num_row_groups))
+      if unpacked > most_unpacked(stored):
+        raise ValueError(f"{path} would grow from {stored:,} to {unpacked:,} bytes and is refused.")
     if size > MOST:
       raise ValueError(f"{file} has a row group of {size >> 20:,} MiB; at most {MOST >> 20:,} are "
                        f"read at once. {again}.")
@@ -126,7 +130,8 @@ class Parquet(Table):
     path = self._files[file]
     if state(path) != self._states[file]:
       raise ValueError(f"{path} was changed after it was opened: start again.")
-    with reading(path), parquet.ParquetFile(path, metadata=self._footers[file]) as opened:
+    with reading(path), parquet.ParquetFile(
+        path, metadata=self._footers[file], page_checksum_verification=True) as opened:
       table = opened.read_row_group(group, columns=list(names), use_threads=False)
     with self._lock:
       if key not in self._groups:  # another thread may have been faster

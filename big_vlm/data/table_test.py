@@ -155,6 +155,26 @@ def test_damaged_changed_and_missing_files(write, tmp_path):
     Parquet([path, path])
 
 
+def test_a_footer_on_which_the_library_crashes_is_refused(tmp_path):
+  data = bytearray((GOLDEN / "hub/data/train-00000-of-00002.parquet").read_bytes())
+  data[2481] ^= 64  # found by mutating
+  (tmp_path / "x.parquet").write_bytes(data)
+  for _ in range(2):  # another child answers
+    with pytest.raises(ValueError, match="x.parquet is not a complete .parquet file: .*crashes"):
+      Parquet(tmp_path / "x.parquet")
+  assert len(Parquet(GOLDEN / "hub", split="train")) == len(ROWS)
+
+
+def test_checksums_are_compared_where_a_file_has_them(tmp_path):
+  pq.write_table(pyarrow.table({"q": ["a" * 100] * 9}), tmp_path / "x.parquet",
+                 write_page_checksum=True, use_dictionary=False, compression="none")
+  data = (tmp_path / "x.parquet").read_bytes()
+  at = data.index(b"d\0\0\0" + b"a" * 50) + 20  # a length and a text of the page
+  (tmp_path / "x.parquet").write_bytes(data[:at] + bytes(9) + data[at + 9:])
+  with pytest.raises(ValueError, match="x.parquet cannot be read: .*CRC"):
+    Parquet(tmp_path / "x.parquet")[0]
+
+
 def test_splits_and_shards_of_a_folder(tmp_path):
   hub = tmp_path / "hub"
   shutil.copytree(GOLDEN / "hub", hub)
@@ -201,6 +221,14 @@ def test_folders_of_save_to_disk_that_are_damaged(tmp_path):
   os.utime(file, (1, 1))
   with pytest.raises(ValueError, match="was changed after it was opened"):
     pickle.loads(before)
+  for names in ([{"a": 1}, "train"], ["x" * 10**6], {}):
+    (folder / "dataset_dict.json").write_text(json.dumps({"splits": names}))
+    with pytest.raises(ValueError, match="dataset_dict.json names no splits"):
+      HuggingFace(folder)
+  at = whole.rindex(b"\xff\xff\xff\xff", 0, len(whole) - 8)
+  file.write_bytes(whole[:at] + bytes(8) + whole[at + 8:])  # another end, before its rows
+  with pytest.raises(ValueError, match="is damaged: the stream ends at byte"):
+    HuggingFace(folder / "train")
   rng = np.random.default_rng(0)
   for _ in range(60):
     at = int(rng.integers(len(whole) - 16))

@@ -16,7 +16,7 @@ import numpy as np
 from etils import epy
 
 from big_vlm import files
-from big_vlm.formats import h5_survey, shards
+from big_vlm.formats import shards, survey
 from big_vlm.formats.lazy_array import LazyArray
 
 with epy.lazy_imports(error_callback="pip install 'big_vlm[keras]'"):  # slow to import
@@ -56,7 +56,7 @@ def read_file(path):
   h5py.version  # noqa: B018 - where it is missing, its import says what to install
   if pointer := shards.lfs_pointer(path):
     raise ValueError(f"{path} {pointer}")
-  return {name: _leaf(path, name, *what) for name, what in h5_survey.survey(path).items()}
+  return {name: _leaf(path, name, *what) for name, what in survey.h5(path).items()}
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from big_vlm.formats import h5, h5_survey, lazy_array
+from big_vlm.formats import h5, lazy_array, survey
 
 SHARDED = pathlib.Path(__file__).parents[2] / "tests" / "golden" / "keras_paligemma2"
 
@@ -73,7 +73,7 @@ def test_the_library_finds_no_end(tmp_path, monkeypatch):
   for at, byte in ((7606, 1), (7608, 0), (7609, 0), (8437, 1)):  # found by formats/fuzz_test.py
     data[at] = byte
   (tmp_path / h5.WEIGHTS).write_bytes(data)
-  monkeypatch.setattr(h5_survey, "SECONDS", 1)
+  monkeypatch.setattr(survey, "SECONDS", 1)
   with pytest.raises(ValueError, match="weights.h5 is not a complete .h5 file: .*finds no end"):
     h5.read_folder(tmp_path)
   h5.write_folder(tmp_path, {n: lazy_array.from_array(x) for n, x in tensors.items()})

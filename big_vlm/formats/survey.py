@@ -1,9 +1,9 @@
-"""What an .h5 file holds, told by a process of its own.
+"""What an .h5 or .parquet file holds, told by a process of its own.
 
-In some damaged files the HDF5 library finds no end, takes all memory or crashes, in C, where
-nothing interrupts it. So a child of this process looks first, within SECONDS of processor time and
-MEGABYTES; it answers further questions in milliseconds, and ends after IDLE seconds without one.
-This file runs as the child's script, which imports nothing else of the project.
+In some damaged files the libraries find no end, take all memory or crash, in C and C++, where
+nothing interrupts them. So a child of this process looks first, within SECONDS of processor time
+and MEGABYTES; it answers further questions in milliseconds, and ends after IDLE seconds without
+one. This file runs as the child's script, which imports nothing else of the project.
 """
 import json
 import math
@@ -19,11 +19,22 @@ MAX_DEPTH, MAX_ITEMS = 32, 100_000  # of groups, and of groups and datasets
 _lock, _child = threading.Lock(), None
 
 
-def survey(path):
+def h5(path):
   """{dataset name: (shape, numpy's dtype string, or "bfloat16")} of an .h5 file.
 
   Raises ValueError, which names the file, for a damaged one and for what Keras never writes.
   """
+  found = _ask("h5", path)
+  return {name: (tuple(shape), dtype) for name, (shape, dtype) in found["datasets"].items()}
+
+
+def parquet(path):
+  """{column's path, "image.bytes": rows that are null, as far as the statistics of a .parquet file
+  tell}. Raises ValueError, which names the file, for a damaged one."""
+  return _ask("parquet", path)["nulls"]
+
+
+def _ask(kind, path):
   global _child
   with _lock:
     if _child is None or _child.poll() is not None:
@@ -31,7 +42,7 @@ def survey(path):
       _child = subprocess.Popen([sys.executable, "-P", __file__], stdin=subprocess.PIPE,
                                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
-      _child.stdin.write(json.dumps([os.path.abspath(path), SECONDS]).encode() + b"\n")
+      _child.stdin.write(json.dumps([kind, os.path.abspath(path), SECONDS]).encode() + b"\n")
       _child.stdin.flush()
       answer = _child.stdout.readline()
     except OSError:  # it has just ended
@@ -41,18 +52,32 @@ def survey(path):
       _child.stdin.close()
       _child.stdout.close()
       _child = None
-      answer = b'{"damage": "the HDF5 library crashes on it, or finds no end"}'
+      answer = b'{"damage": "the library crashes on it, or finds no end"}'
   found = json.loads(answer)
   if "refused" in found:
     raise ValueError(f"{path}: {found['refused']}, which Keras never writes and which is refused.")
   if "damage" in found:
-    raise ValueError(f"{path} is not a complete .h5 file: it is cut short or corrupt "
+    raise ValueError(f"{path} is not a complete .{kind} file: it is cut short or corrupt "
                      f"({found['damage']}). Copy or download the file again.")
-  return {name: (tuple(shape), dtype) for name, (shape, dtype) in found["datasets"].items()}
+  return found
 
 
-def _answer(path, h5py):
-  """What the child finds: {"datasets": ...}, {"refused": ...} or {"damage": ...}."""
+def _answer_parquet(path):
+  """{"nulls": ...}."""
+  from pyarrow import parquet  # here and below: one child needs one of them
+  footer, nulls = parquet.read_metadata(path), {}
+  for g in range(footer.num_row_groups):
+    group = footer.row_group(g)
+    for column in map(group.column, range(group.num_columns)):
+      known = column.statistics and column.statistics.has_null_count
+      nulls[column.path_in_schema] = nulls.get(column.path_in_schema, 0) + (
+          column.statistics.null_count if known else 0)
+  return {"nulls": nulls}
+
+
+def _answer_h5(path):
+  """{"datasets": ...}, or {"refused": ...}."""
+  import h5py
   leaves, seen = {}, set()
 
   def visit(group, prefix, depth):
@@ -76,11 +101,8 @@ def _answer(path, h5py):
         bfloat16 = item.attrs.get("dtype") == "bfloat16"
         leaves[at] = (item.shape, "bfloat16" if bfloat16 else item.dtype.str)
     return None
-  try:
-    with h5py.File(path, "r") as f:
-      problem = visit(f, "", 0)
-  except Exception as e:  # h5py raises many kinds
-    return {"damage": " ".join(str(e).split())[:300]}
+  with h5py.File(path, "r") as f:
+    problem = visit(f, "", 0)
   return {"refused": problem} if problem else {"datasets": leaves}
 
 
@@ -105,16 +127,20 @@ def _problem(item):
 
 def _serve():
   signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to answer
-  import h5py  # here: the parent imports it when it reads
   resource.setrlimit(resource.RLIMIT_AS, (MEGABYTES << 20, MEGABYTES << 20))
   resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
   _, most = resource.getrlimit(resource.RLIMIT_CPU)
   signal.alarm(IDLE)
   for line in sys.stdin:
     signal.alarm(0)
-    (path, seconds), used = json.loads(line), sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+    (kind, path, seconds), used = json.loads(line), sum(
+        resource.getrusage(resource.RUSAGE_SELF)[:2])
     resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(used) + seconds, most))
-    print(json.dumps(_answer(path, h5py)), flush=True)
+    try:
+      found = {"h5": _answer_h5, "parquet": _answer_parquet}[kind](path)
+    except Exception as e:  # the libraries raise many kinds
+      found = {"damage": " ".join(str(e).split())[:300]}
+    print(json.dumps(found), flush=True)
     signal.alarm(IDLE)
 
 
