@@ -5,6 +5,7 @@ with the size and the time of the tar it is of: one of a tar that was changed is
 """
 import contextlib
 import hashlib
+import io
 import json
 import os
 import pathlib
@@ -24,6 +25,7 @@ VERSION = 1
 NAME = re.compile(r"((?:.*/|)[^./]+)[.]([^/]*)")  # key, extension: as webdataset splits a name
 META = re.compile(r"__[^/]*__($|/)")  # names that webdataset leaves out
 MOST_KEY = 1024  # bytes of a key
+MOST_HEADER = 1 << 20  # bytes
 BLOCK = 512
 
 
@@ -51,25 +53,37 @@ def open_index(path):
     return found
   if found:
     print(f"{path} was changed since it was read last: its index is made anew.", flush=True)
-  with reading(path):
-    found = _read(path, now)
+  with reading(path), _Headers(path) as file:
+    found = _read(file, path, now)
   with contextlib.suppress(OSError):  # a folder that cannot be written costs time alone
     _store(kept, found)
   return found
 
 
-def _read(path, now):
-  keys, extensions, seen, rows, others = {}, {}, set(), [], 0
+class _Headers(io.FileIO):
+  """A tar of which a header can be read, but not one of megabytes, as long names and pax may be."""
+
+  def read(self, size=-1):
+    if size > MOST_HEADER:
+      raise ValueError(f"it has a header of {size:,} bytes; at most {MOST_HEADER:,} are read")
+    return super().read(size)
+
+
+def _read(file, path, now):
+  keys, extensions, seen, rows, others, last = {}, {}, set(), [], 0, -1
   digest = hashlib.sha256()
   try:
-    tar = tarfile.open(path, "r:")
+    tar = tarfile.open(fileobj=file, mode="r:")
   except tarfile.ReadError:
-    with open(path, "rb") as file:
-      packed = file.read(6).startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"))
+    file.seek(0)
+    packed = file.read(6).startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"))
     raise ValueError(f"{path} is " + ("compressed, so that its members cannot be read one by one: "
                      "unpack it, e.g. with gunzip" if packed else "not a tar") + ".") from None
   with tar:
     for member in tar:
+      if tar.offset <= last:
+        raise ValueError(f"{path} is damaged: a member has a negative size.")
+      last = tar.offset
       if member.isdir() or META.match(member.name):
         continue
       if not member.isreg() or member.issparse():
@@ -91,11 +105,10 @@ def _read(path, now):
           errors="surrogateescape"))
       tar.members = []  # tarfile keeps all of them otherwise
     end = tar.offset
-  with open(path, "rb") as file:
-    file.seek(end)
-    if file.read(BLOCK) != bytes(BLOCK):  # where tarfile ends without a word
-      raise ValueError(f"{path} is cut off or damaged: after {len(rows):,} members there is "
-                       "neither another one nor the end of a tar. Copy it again.")
+  file.seek(end)
+  if file.read(BLOCK) != bytes(BLOCK):  # where tarfile ends without a word
+    raise ValueError(f"{path} is cut off or damaged: after {len(rows):,} members there is neither "
+                     "another one nor the end of a tar. Copy it again.")
   if state(path) != now:
     raise ValueError(f"{path} was changed while it was read: start again.")
   members = np.array(rows, np.int64).reshape(-1, 4)

@@ -134,6 +134,18 @@ def test_a_huge_member_is_refused(write, monkeypatch):
     WebDataset(write(PAIR))
 
 
+@pytest.mark.parametrize("fields,complaint", [
+    ({"comment": "x" * 2**21}, "it has a header of 2,097,[0-9]+ bytes"),
+    ({"path": "x" * 2**21}, "it has a header"), ({"size": "-2048"}, "has a negative size")])
+def test_a_header_without_end_is_refused(write, tmp_path, fields, complaint):
+  with tarfile.open(tmp_path / "x.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+    info = tarfile.TarInfo("README")
+    info.pax_headers = fields
+    tar.addfile(info)
+  with pytest.raises(ValueError, match=f"x.tar .*{complaint}"):
+    WebDataset(tmp_path / "x.tar")
+
+
 def test_truncated_and_compressed_tars(write):
   path = write({**PAIR, "3.jpg": bytes(3000), "3.txt": b"x"})
   whole = path.read_bytes()
