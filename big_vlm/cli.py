@@ -12,8 +12,6 @@ JAX is imported where it is needed alone: a command that does not use it shows i
 """
 import argparse
 import contextlib
-import glob
-import importlib.util
 import logging
 import os
 import re
@@ -23,9 +21,8 @@ import threading
 import traceback
 
 import absl.logging
-from absl import flags
 
-from big_vlm import cpu
+from big_vlm import config_flags, cpu
 from pp.names import near_miss, new_name
 from pp.printable import Printable, printable, printable_lines
 
@@ -140,7 +137,7 @@ class Parser(argparse.ArgumentParser):
 
   def parse_known_args(self, args=None, namespace=None):
     args = sys.argv[1:] if args is None else args
-    for name in _flag_names(args):
+    for name in config_flags.names(args):
       if new := new_name(name, self._known()):
         self.error(f"--{name} is now --{new}")
     self._given = args
@@ -150,7 +147,7 @@ class Parser(argparse.ArgumentParser):
     """Ends the command; what is missing may be there under another name, or without its flag."""
     if "arguments are required" in message:
       places = [a.dest for a in self._actions if not a.option_strings]
-      for name in _flag_names(self._given):
+      for name in config_flags.names(self._given):
         if name in places:
           message += f". {name.upper()} is given without --{name}"
         elif name not in self._known() and not name.startswith(("config.", "noconfig.")):
@@ -169,11 +166,11 @@ class Parser(argparse.ArgumentParser):
     args, rest = self.parse_known_args(argv)
     if getattr(args, "config", None):
       args.config_file = args.config
-      args.config, args.config_changes, rest = _read_config(args.config, rest)
+      args.config, args.config_changes, rest = config_flags.read(args.config, rest)
     if rest:
-      name = next(_flag_names(rest), rest[0])
+      name = next(config_flags.names(rest), rest[0])
       near = near_miss(name, self._known())
-      fields = _fields(args.config) if getattr(args, "config", None) else ()
+      fields = config_flags.fields(args.config) if getattr(args, "config", None) else ()
       if field := next((f for f in fields if f.rpartition(".")[2] == name), None):
         near = f" Did you mean --config.{field}?"
       self.error(f"unrecognized arguments: {' '.join(rest)}.{near}")
@@ -193,84 +190,3 @@ def start(args):
   from big_vlm import distributed  # here: it imports JAX
   distributed.start(args.coordinator_address, args.num_processes, args.process_id,
                     args.initialization_timeout)
-
-
-def _flag_names(args):
-  return (arg[2:].partition("=")[0] for arg in args if arg.startswith("--"))
-
-
-def _fields(config, place=""):
-  """"optimizer.lr", ...: the fields of a ConfigDict and of those in it."""
-  for name, value in config.items():
-    yield f"{place}{name}"
-    if hasattr(value, "items"):
-      yield from _fields(value, f"{place}{name}.")
-
-
-def _load(path):
-  """What get_config() of "FILE" or "FILE:ARGUMENTS" returns."""
-  file, colon, argument = path.partition(":")
-  if not os.path.isfile(file):
-    found = [*glob.glob(os.path.join(os.path.dirname(file), "*.py")),
-             *glob.glob("configs/**/*.py", recursive=True)]
-    name = os.path.basename(file).removesuffix(".py") + ".py"
-    same = [f for f in found if os.path.basename(f) == name]
-    near = f" Did you mean {same[0]!r}?" if same else near_miss(file, found)
-    raise FileNotFoundError(f"--config={path}: there is no file {file}.{near}")
-  spec = importlib.util.spec_from_file_location("config", file)
-  module = importlib.util.module_from_spec(spec)
-  try:
-    spec.loader.exec_module(module)
-    config = module.get_config(*([argument] if colon else []))
-  except (OSError, SyntaxError, TypeError, ValueError) as error:
-    raise ValueError(f"--config={path}: {error}") from error
-  if not hasattr(config, "unlocked"):
-    raise ValueError(f"--config={path}: get_config() returns a {type(config).__name__}, not a "
-                     "ConfigDict, as that of configs/common.py.")
-  return config
-
-
-def _read_config(path, rest):
-  """(config, {field: value changed}, what is left of the arguments `rest`)."""
-  from ml_collections import config_flags  # here: few commands have a config
-  config = _load(path)
-  for name in _flag_names(rest):
-    _check_field(config, name)
-  try:
-    values, rest = flags.FlagValues(), [_quoted(arg) for arg in rest]
-    config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=rest)
-    left = values(["", *rest], known_only=True)[1:]
-  except (flags.Error, AttributeError, LookupError, TypeError, ValueError) as error:
-    raise ValueError(error.args[0]) from error  # str() of a KeyError is a repr
-  return config, dict(values["config"].override_values), left
-
-
-def _quoted(arg):
-  """--config.evals.okvqa/val.steps=5 as ml_collections reads it, with evals["okvqa/val"]."""
-  name, *value = arg.split("=", 1)
-  if re.match(r"--(no)?config\.", name):
-    name = re.sub(r"\.([^.\[\]]*[^\w.\[\]][^.\[\]]*)", r'["\1"]', name)
-  return "=".join([name, *value])
-
-
-def _check_field(config, name):
-  """Raises ValueError if "config.a.b" names no field of the config. An entry of its evals gets
-  a new one, which can hold any literal: the evaluator knows what its type takes."""
-  place, *fields = re.sub(r"\[['\"](.*?)['\"]\]", r".\1", name).split(".")
-  for field in fields if place in ("config", "noconfig") else ():
-    field = field.partition("[")[0]
-    if not hasattr(config, "keys"):
-      return
-    known = list(config.keys())
-    if new := new_name(field, known):
-      raise ValueError(f"--{place}.{field} is now --{place}.{new}")
-    if field not in known and re.fullmatch(r"(no)?config\.evals\.[^.]+", place):
-      from ml_collections import config_dict  # here: few commands have a config
-      with config.unlocked():
-        config[field] = config_dict.placeholder(object)
-      return
-    if field not in known:
-      raise ValueError(
-          f"--{name}: the config has no field {place}.{field}.{near_miss(field, known)} Flags "
-          "change fields that the config file has; set others, such as model.img.remat, in it.")
-    place, config = f"{place}.{field}", config[field]

@@ -136,10 +136,24 @@ def test_flags_that_there_are_not(config, flags, said, capsys):
 @pytest.mark.parametrize("flag, said", [
     ("--config.microbatches=2", "--config.microbatches is now --config.grad_accum_steps"),
     ("--config.input.batchsize=2", "no field config.input.batchsize. Did you mean 'batch_size'?"),
-    ("--config.input.batch_size=x", "--config.input.batch_size=x: invalid literal for int"),
+    ("--config.input.batch_size=x", "--config.input.batch_size=x: the field is a whole number."),
+    ("--config.input.batch_size=2.5", "--config.input.batch_size=2.5: the field is a whole number"),
+    ("--config.input.batch_size=", "--config.input.batch_size=: the field is a whole number"),
+    ("--config.remat=maybe", "--config.remat=maybe: the field is true or false."),
+    ("--config.parts[0].weight=nan", "--config.parts[0].weight=nan: it is not a number."),
+    ("--config.input=3", "--config.input=3: it has fields of its own: change one of them, "
+                         "--config.input.FIELD=..."),
+    ("--config.parts=3", "entries of its own: change one of them, --config.parts[0]=..."),
+    ("--config.batch_size=3", "no field config.batch_size. Did you mean --config.input.batch_size"),
+    ("-config.remaat=true", "no field config.remaat. Did you mean 'remat'?"),
+    ("--config.parts[x]=2", "config.parts has 1 entries, from [0] on."),
+    ("--config.parts[0=2", "--config.parts[0 does not name a field"),
+    ("--config.parts[0].wight=2", "no field config.parts[0].wight. Did you mean 'weight'?"),
+    ("--config.input[0]=2", "config.input is not a list"),
+    ("--noconfig.input", "--noconfig.input: the field is not true or false"),
     ("--config.evals.a/c.type=vqa", "no field config.evals.a/c. Did you mean 'a/b'?"),
-    ("--config.parts[1].weight=2", "list index out of range"),
-    ("--config.input.batch_size.x=2", "Attribute <class 'int'>.x does not exist")])
+    ("--config.parts[1].weight=2", "config.parts has 1 entries, from [0] on."),
+    ("--config.input.batch_size.x=2", "config.input.batch_size is '2', which has no fields.")])
 def test_fields_that_there_are_not(config, flag, said):
   with pytest.raises(ValueError) as error:
     parse("--config", config, flag)
