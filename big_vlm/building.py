@@ -45,7 +45,7 @@ def load(opened, config, dtype, mesh, rules=sharding.RULES):
   """
   found, kind = loading.fit(opened, config), None
   if opened.quantized:
-    found = opened.stored
+    found = {name: found.get(name, leaf) for name, leaf in opened.stored.items()}
     kind = next(str(x.dtype) for name, x in found.items() if name.endswith("/q"))
   model, _, kinds = shapes(config, dtype, kind)
   return model, loading.params(found, sharding.tree_sharding(mesh, kinds, rules), dtype)

@@ -41,6 +41,7 @@ def model_limits(config):
 class RequestBatch:
   """Prompts and images as arrays; the first `count` rows are real, the others padding."""
   prompts: list  # [ids] of each real row
+  read: list  # [ids] of each: the prompt and the given suffix
   images: list  # [number of images] of each
   new: int  # room for new tokens, a bucket
   batch: dict  # text_layout.layout()'s keys [B, T], "image" [U, H, W, 3], "image_index" [B, F]
@@ -59,7 +60,7 @@ def pack_requests(prompts, images, tokenizer, limits, new=0, rows=1, suffixes=No
   Args:
     new: the most tokens that are to follow, as far as the model's limit allows.
     rows: B and U become multiples of it.
-    suffixes: [ids] of given answers, which then follow their prompts in the rows.
+    suffixes: [ids] of given answers, or starts of such, which follow their prompts in the rows.
     first: the number of the first prompt, for errors.
 
   Raises ValueError for a request that does not fit the model.
@@ -85,6 +86,7 @@ def pack_requests(prompts, images, tokenizer, limits, new=0, rows=1, suffixes=No
   laid_out = [text_layout.layout(prompt, suffix, length, image=bool(limits.image_size))
               for prompt, suffix in [*zip(prompt_ids, suffixes), *padding]]
   batch = {key: np.stack([row[key] for row in laid_out]) for key in laid_out[0]}
+  read = [[*p, *(s or ())] for p, s in zip(prompt_ids, suffixes)]
   if most:
     unique_rows = round_up(bucket(len(unique)), rows)
     batch["image"] = stack_images(
@@ -95,7 +97,7 @@ def pack_requests(prompts, images, tokenizer, limits, new=0, rows=1, suffixes=No
   digests = [hashlib.blake2b(np.asarray(row, np.int64).tobytes() + b"".join(
       hashlib.blake2b(unique[n].tobytes()).digest() for n in numbers[i])).digest()
              for i, row in enumerate(prompt_ids)]
-  return RequestBatch(prompt_ids, list(map(len, numbers)), new, batch, digests)
+  return RequestBatch(prompt_ids, read, list(map(len, numbers)), new, batch, digests)
 
 
 def _length(i, prompt, suffix, images, limits, pad):

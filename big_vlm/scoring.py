@@ -9,9 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from big_vlm import cpu, distributed, families, inputs, sharding
+from big_vlm import cpu, distributed, families, image_input, inputs, prompt_input, sharding
 from big_vlm.nn import layers
+from pp import text_layout
 
+MAX_ROWS = 64  # that are read side by side
 CHUNK, CHUNK_TOKENS = 16, 1024  # the most positions, and tokens of a device, whose logits coexist
 
 
@@ -56,6 +58,31 @@ def chunked_nll(logits_fn, hidden, targets, chunk):
     return jax.nn.logsumexp(logits, axis=-1) - jnp.take_along_axis(logits, targets, axis=-1)[..., 0]
   out = jax.lax.map(of_chunk, (split(hidden), split(targets)))
   return jnp.moveaxis(out, 0, 1).reshape(len(targets), -1)[:, :length]
+
+
+def score(model, params, prompts, suffixes, images, tokenizer, mesh):
+  """[[float]] of suffix_logprobs(), of prompts and suffixes as VLM.score takes them."""
+  prompts, suffixes = prompt_input.as_list(prompts), prompt_input.as_list(suffixes)
+  prompts = prompts * len(suffixes) if len(prompts) == 1 else prompts
+  if len(prompts) != len(suffixes):
+    raise ValueError(f"There are {len(prompts)} prompts and {len(suffixes)} suffixes: give one "
+                     "suffix for each prompt, or one prompt for all.")
+  image_input.check_seen(images, inputs.model_limits(model.config).image_size)
+  images = list(image_input.by_prompt(images, len(prompts)))
+  suffixes, rows = [_suffix(s, tokenizer) for s in suffixes], []
+  for at in range(0, len(prompts), MAX_ROWS):
+    part = slice(at, at + MAX_ROWS)
+    rows += suffix_logprobs(model, params, prompts[part], suffixes[part], images[part], tokenizer,
+                            mesh)
+  return rows
+
+
+def _suffix(suffix, tokenizer):
+  if isinstance(suffix, str) and tokenizer:
+    return text_layout.suffix_ids(tokenizer, suffix)
+  if ids := prompt_input.ids(suffix, tokenizer):
+    return ids
+  raise ValueError("A suffix has no tokens: there is nothing to score.")
 
 
 def suffix_logprobs(model, params, prompts, suffixes, images, tokenizer, mesh):

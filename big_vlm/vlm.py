@@ -30,17 +30,16 @@ from big_vlm.checkpoints import load, uris
 from big_vlm.checkpoints.checkpoint import Checkpoint
 from big_vlm.decode import choices, detections
 from big_vlm.decode.answers import Generation as Generation
-from big_vlm.decode.search import Search
-from big_vlm.decode.session import MAX_PROMPTS, GenerationConfig, GenerationSession
+from big_vlm.decode.samplers import Search
+from big_vlm.decode.session import GenerationConfig, GenerationSession
 from big_vlm.families import paligemma
-from pp import text_layout
 from pp.foreign import reading
 from pp.names import pick
 from pp.tokenizer import Tokenizer, get_tokenizer
 
 
 def from_preset(source: str | os.PathLike, *, dtype: str | DTypeLike = "float32",
-                load_weights: bool = True,
+                load_weights: bool = True, image_size: int | None = None,
                 mesh: jax.sharding.Mesh | None = None, rules: Sequence = sharding.RULES) -> "VLM":
   """The VLM of a preset's name, a URI (hf://, kaggle://, gs://) or a local checkpoint.
 
@@ -51,6 +50,7 @@ def from_preset(source: str | os.PathLike, *, dtype: str | DTypeLike = "float32"
     "auto": bfloat16 on TPU and GPU, float32 on a CPU. Quantized weights stay as they are stored.
   load_weights=False: parameters are randomly initialized from seed 0; a preset's name then needs no
     network, and has no tokenizer.
+  image_size: side in pixels, where it is not to be the checkpoint's: positions are resampled.
   mesh: a jax Mesh to shard the parameters over; default: all devices. rules: see sharding.py.
   Raises ValueError for an unknown name or a checkpoint that does not fit, and FileNotFoundError.
   """
@@ -62,6 +62,7 @@ def from_preset(source: str | os.PathLike, *, dtype: str | DTypeLike = "float32"
     opened = load.open_source(uris.fetch(preset.uri if preset else source))
   # With another model behind a preset's name, load.fit() is an error.
   config = paligemma.config(**preset.config) if preset else opened.config
+  config = paligemma.with_image_size(config, image_size)
   about = dict(source=opened.path, text_len=preset.text_len if preset else opened.text_len,
                prompts=preset.prompts if preset else ())
   if not load_weights:
@@ -140,7 +141,8 @@ class VLM:
                min_new_tokens: int = GenerationConfig.min_new_tokens,
                repetition_penalty: float = GenerationConfig.repetition_penalty,
                logit_bias: dict[str | int, float] | None = GenerationConfig.logit_bias,
-               logits_processor: Callable | None = None) -> list[Generation]:
+               logits_processor: Callable | None = None,
+               answer_start: str | Sequence | None = None) -> list[Generation]:
     """[Generation] of prompts about images; num_samples of the first prompt, then of the next.
 
     prompts: a string or several; lists of token ids are taken as they are, bos included, and have
@@ -154,10 +156,11 @@ class VLM:
       it is needed, 64 at a time. A model that sees needs images: [None] asks it about text alone.
     max_new_tokens: the limit of an answer; or max_length, of prompt and answer together, in text
       tokens, more than any prompt has. The model's own limit ends an answer too.
-    sampler: see decode/samplers.py, e.g. "top_p(.9)|temperature(.7)", "beam(n=4)", or in Python
-      big_vlm.samplers.top_p(.9); transformers' num_beams=4 is "beam(4)". num_samples above 1 needs
-      one that draws. A request draws from a key that is a function of the seed and of the request:
-      neither the batch nor its order changes a result. seed: an int, or one for each prompt.
+    sampler: see decode/samplers.py, e.g. "top_p(.9)|temperature(.7)", "beam(4)", or in Python
+      big_vlm.samplers.top_p(.9); transformers' num_beams=4 is "hf_beam(4)". num_samples above 1
+      needs one that draws, or hf_beam, whose best beams they are. A request draws from a key that
+      is a function of the seed and of the request: neither the batch nor its order changes a
+      result. seed: an int, or one for each prompt.
     stop: "eos" (also "auto", or the piece itself), other strings, token ids, or several of them.
       They replace the default: beside another stop, name "eos" as well. () decodes up to the limit.
     strip_prompt=False: the text begins with the prompt and its newline, tokens and logprobs do not.
@@ -169,19 +172,21 @@ class VLM:
       answer. logit_bias: {text of one token, or its id: what is added}; float("-inf") forbids it.
     logits_processor: a function, traced once, of int32 tokens [R, N], of which the first `length`
       [R] are written, and logits [R, V]; it returns new logits.
+    answer_start: what the answer begins with, text or ids, of all prompts or of each; what follows
+      it is returned. The prompt does not see it, as it sees no answer.
 
     Raises ValueError for requests that do not fit the model, and OSError for a missing image.
     """
     config = GenerationConfig(max_new_tokens, max_length, sampler, stop, seed, num_samples,
                               strip_prompt, grammar, no_repeat_ngram, cache_dtype, min_new_tokens,
-                              repetition_penalty, logit_bias, logits_processor)
+                              repetition_penalty, logit_bias, logits_processor, answer_start)
     prompts, images = prompt_input.from_dict(prompts, images)
     prompts, session = prompt_input.as_list(prompts), self._session(config)
     found = (choices.generate(self, prompts, images, config, session) if session.choices else
              session.answers(session.batches(prompts, images, self.mesh)))
     if strip_prompt:
       return found
-    return [dataclasses.replace(g, text=session.prompt_text(prompts[i // num_samples]) + g.text)
+    return [dataclasses.replace(g, text=session.lead(prompts, i) + g.text)
             for i, g in enumerate(found)]
 
   def stream(self, prompts: str | Sequence, images: Any = None, **options) -> Iterator:
@@ -196,7 +201,7 @@ class VLM:
     pieces = session.pieces(session.batches(prompts, images, self.mesh))
     if not config.strip_prompt:
       for i in range(count):
-        yield show(i, session.prompt_text(prompts[i // config.num_samples]))
+        yield show(i, session.lead(prompts, i))
     while True:
       try:
         yield show(*next(pieces))
@@ -277,19 +282,8 @@ class VLM:
     goes with all suffixes, which ranks answers. images: as in generate().
     """
     prompts, images = prompt_input.from_dict(prompts, images)
-    prompts, suffixes = prompt_input.as_list(prompts), prompt_input.as_list(suffixes)
-    prompts = prompts * len(suffixes) if len(prompts) == 1 else prompts
-    if len(prompts) != len(suffixes):
-      raise ValueError(f"There are {len(prompts)} prompts and {len(suffixes)} suffixes: give one "
-                       "suffix for each prompt, or one prompt for all.")
-    image_input.check_seen(images, inputs.model_limits(self.config).image_size)
-    images = list(image_input.by_prompt(images, len(prompts)))
-    suffixes = [self._suffix(s) for s in suffixes]
-    rows = []
-    for at in range(0, len(prompts), MAX_PROMPTS):
-      part = slice(at, at + MAX_PROMPTS)
-      rows += scoring.suffix_logprobs(self.model, self.params, prompts[part], suffixes[part],
-                                      images[part], self.tokenizer, self.mesh)
+    rows = scoring.score(self.model, self.params, prompts, suffixes, images, self.tokenizer,
+                         self.mesh)
     return np.array([sum(row) for row in rows]), rows
 
   def score_tokens(self, tokens: ArrayLike, images: Any = None, *,
@@ -491,10 +485,3 @@ class VLM:
 
   def _mask_ar(self, tokens, mask_ar):
     return np.full(np.shape(tokens), 0 if self.config.img else 1) if mask_ar is None else mask_ar
-
-  def _suffix(self, suffix):
-    if isinstance(suffix, str) and self.tokenizer:
-      return text_layout.suffix_ids(self.tokenizer, suffix)
-    if ids := prompt_input.ids(suffix, self.tokenizer):
-      return ids
-    raise ValueError("A suffix has no tokens: there is nothing to score.")

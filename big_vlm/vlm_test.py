@@ -84,6 +84,33 @@ def test_the_stream_is_the_answer(vlm, images):
   assert pieces[0] == "ocr\n" and "".join(pieces[1:]) == want[0].text and len(pieces) > 3
 
 
+def test_an_answer_that_was_started_is_continued(vlm, images):
+  ask = dict(max_new_tokens=8, stop=())
+  whole = vlm.generate(PROMPTS[:3], images[:3], **ask)
+  starts = [g.tokens[:n] for g, n in zip(whole, (3, 1, 0))]
+  rest = vlm.generate(PROMPTS[:3], images[:3], answer_start=starts, **ask)
+  for g, start, more in zip(whole, starts, rest):
+    count = len(g.tokens) - len(start)
+    assert more.tokens[:count] == g.tokens[len(start):]
+    np.testing.assert_allclose(more.logprobs[:count], g.logprobs[len(start):], atol=2e-5)
+  shown = vlm.generate("ocr", images[0], answer_start="12", strip_prompt=False, **ask)[0]
+  assert shown.text.startswith("ocr\n12")
+  assert "".join(vlm.stream("ocr", images[0], answer_start="12", strip_prompt=False,
+                            **ask)) == shown.text
+
+
+def test_images_of_another_size_by_resampled_positions(source, vlm, mesh1, tmp_path, image):
+  vlm.export(tmp_path / "model", format="native")
+  larger = big_vlm.from_preset(tmp_path / "model", image_size=24, mesh=mesh1)
+  assert larger.image_size == 24 and larger.preprocess(image).shape == (24, 24, 3)
+  shapes = [v.params["img"]["pos_embedding"].shape for v in (vlm, larger)]
+  assert shapes == [(1, 4, 32), (1, 9, 32)]
+  assert big_vlm.from_preset(source, image_size=8, load_weights=False, mesh=mesh1).image_size == 8
+  for size, message in ((0, "less than a patch"), (7, "less than a patch"), ("8", "image_size")):
+    with pytest.raises(ValueError, match=message):
+      big_vlm.from_preset(source, image_size=size, load_weights=False)
+
+
 def test_stops_by_token_and_by_string(vlm, image):
   free, = vlm.generate("ocr", image, max_new_tokens=20, stop=())
   assert len(free.tokens) == 20 and free.finish_reason == "length"
@@ -338,6 +365,10 @@ def test_prompts_are_laid_out_as_in_training(vlm):
     (dict(prompts="a", images="/"), "Cannot read the image /: Is a directory"),
     (dict(prompts=[2, 5, 6, 7], max_length=4), "prompt 0 has 4 tokens. max_new_tokens"),
     (dict(prompts="a", num_samples=3, sampler="beam(3)"), "would be one answer again and again"),
+    (dict(prompts="a", num_samples=3, sampler="hf_beam(2)"), "there are 2 beams"),
+    (dict(prompts="a", answer_start=["b", "c"]), "1 prompts and 2 starts of answers"),
+    (dict(prompts="detect a", answer_start="b", grammar="auto"), "a grammar is of whole answers"),
+    (dict(prompts="a", answer_start="b", grammar=["b", "c"]), "leave answer_start out"),
     (dict(prompts="a", sampler="temperature('hot')"), "a finite number of 1e-09 or more"),
     (dict(prompts="a", sampler="temperature(1e999)"), "a finite number of 1e-09 or more"),
     (dict(prompts="a", sampler="top_k(2.5)"), "k is a number of tokens"),

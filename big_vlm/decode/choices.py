@@ -21,6 +21,8 @@ def generate(vlm, prompts, images, config, session):
                      "take 'greedy' or a sampler that draws.")
   if session.stops.ids or session.stops.texts or session.stops.eos is None:
     raise ValueError("Choices end where they end: leave stop at its default.")
+  if config.answer_start is not None:
+    raise ValueError("Choices are whole answers: leave answer_start out.")
   choices = session.choices
   ids = [text_layout.suffix_ids(vlm.tokenizer, choice) for choice in choices]
   if (most := max(map(len, ids))) > config.max_new_tokens:

@@ -113,6 +113,17 @@ def test_beam_search_equals_its_definition(model_and_params, forward, rng, n, st
     np.testing.assert_allclose(got.logprobs[i].sum(), score, atol=1e-4)
 
 
+def test_the_best_beams_come_best_first(vlm, image):
+  ask = lambda prompts, n: vlm.generate(prompts, image, sampler="hf_beam(3, length_penalty=.5)",
+                                        num_samples=n, stop=(17, 40), max_new_tokens=6)
+  beams = ask(["ocr", "caption en"], 3)
+  for of_prompt in (beams[:3], beams[3:]):
+    scores = [sum(g.logprobs) / len(g.tokens)**.5 for g in of_prompt]
+    assert scores == sorted(scores, reverse=True)
+    assert len({tuple(g.tokens) for g in of_prompt}) == 3
+  assert [g.tokens for g in ask("caption en", 1)] == [beams[3].tokens]
+
+
 def test_a_beam_of_one_without_stops_is_greedy(model_and_params, rng):
   batch = prompts(rng, [3, 6])
   np.testing.assert_array_equal(run(model_and_params, batch, sampler="beam(1)").tokens,

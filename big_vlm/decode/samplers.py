@@ -2,6 +2,7 @@
 
   "greedy"   "temperature(0.7)"   "top_k(k=5, t=1.)"   "top_k(40)|top_p(.9)|temperature(.7)"
   "best_of(n=4, sampler='top_p(.9)')"   "beam(n=4)"   "contrastive(k=5, alpha=.6)"
+  "hf_beam(n=4, length_penalty=1.)"   "prompt_lookup(drafts=8)"
 
 In Python the functions of these names make the same: big_vlm.samplers.top_k(40) | top_p(.9).
 A sampler is a pytree: its numbers are traced, so a new temperature does not recompile.
@@ -14,10 +15,12 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from big_vlm.decode import search
+from big_vlm.decode import beams, search
+from big_vlm.decode.prompt_lookup import PromptLookup
 from pp.builder import split_pipeline
 from pp.registry import Registry
 
+Search = search.Sample | search.Contrastive | beams.Beam | beams.HFBeam  # what build() returns
 SAMPLERS = Registry("sampler")
 LEAST = 1e-9  # of temperatures and probabilities: far smaller ones are 0 as float32
 
@@ -27,7 +30,7 @@ def build(sampler):
 
   Raises ValueError for an unknown name, a wrong argument, and anything else.
   """
-  if isinstance(sampler, search.Search):
+  if isinstance(sampler, Search):
     return sampler
   if not isinstance(sampler, str):
     raise ValueError(f"A sampler is a string such as 'top_p(.9)|temperature(.7)', or what "
@@ -135,9 +138,27 @@ def best_of(n=4, sampler="temperature(1.)"):
 
 @SAMPLERS.register("beam")
 def beam(n=4):
-  """Beam search of n beams, exact stop, no length penalty."""
+  """big_vision's beam search of n beams: exact stop, no length penalty."""
   _check(_whole(n), f"beam({n!r})", "n is a number of beams, 1 or more")
-  return search.Beam(n)
+  return beams.Beam(n)
+
+
+@SAMPLERS.register("hf_beam")
+def hf_beam(n=4, length_penalty=1.0, early_stopping=False):
+  """transformers' beam search (num_beams=n), with num_samples=m the m <= n best of its beams."""
+  _check(_whole(n), f"hf_beam({n!r})", "n is a number of beams, 1 or more")
+  _check(_number(length_penalty), f"hf_beam(length_penalty={length_penalty!r})",
+         "it is a finite number; above 0 favours long answers")
+  _check(isinstance(early_stopping, bool) or early_stopping == "never",
+         f"hf_beam(early_stopping={early_stopping!r})", "it is False, True or 'never'")
+  return beams.HFBeam(n, float(length_penalty), early_stopping)
+
+
+@SAMPLERS.register("prompt_lookup")
+def prompt_lookup(drafts=8):
+  """The tokens of "greedy", several at a time where the answer repeats the prompt or itself."""
+  _check(_whole(drafts), f"prompt_lookup({drafts!r})", "drafts is a number of tokens, 1 or more")
+  return PromptLookup(drafts=drafts)
 
 
 @SAMPLERS.register("contrastive")

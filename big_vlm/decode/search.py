@@ -1,12 +1,12 @@
-"""Searches pick the next token of every request from its logits: Sample, Beam, Contrastive.
+"""Searches pick the next token of every request from its logits: Sample, Contrastive; beams.py has
+more.
 
-R requests, N most new tokens, V vocabulary, S cache positions, D width, n beams. A search has
+R requests, N most new tokens, V vocabulary, S cache positions, D width. A search has
   init(request, state, logits, hidden, cache) -> (state, carry)    after the prefill
   step(request, state, carry, extend) -> (state, carry)            one token more
 The carry holds what a step needs besides the answers; extend(tokens, cache) -> (logits, hidden,
 cache) calls the model. A request's answer depends on that request alone.
 """
-from typing import Any
 
 import flax.struct
 import jax
@@ -15,7 +15,6 @@ import jax.numpy as jnp
 from big_vlm.decode import token_selection
 from big_vlm.decode.grammar import Grammar, Masks, repeated_ngrams
 from big_vlm.decode.logit_rules import LogitRules
-from big_vlm.nn.kv_cache import KVCache
 
 
 @flax.struct.dataclass
@@ -27,6 +26,7 @@ class Request:
   grammar: Grammar | Masks | None = None  # of R rows
   no_repeat_ngram: int = flax.struct.field(pytree_node=False, default=0)  # 0: off
   logit_rules: LogitRules | None = None
+  prompt: jax.Array | None = None  # int32 [R, T], -1 where it has ended; for PromptLookup alone
 
 
 @flax.struct.dataclass
@@ -89,11 +89,13 @@ def constrain(request, logits, fsm_state, tokens, length):
   return logits
 
 
-def _init_fsm(request, rows):
+def init_fsm(request, rows):
+  """int32 [rows]: the grammar's state before the first token; None without a grammar."""
   return None if request.grammar is None else jnp.zeros(rows, jnp.int32)
 
 
-def _next_fsm(request, fsm_state, token):
+def next_fsm(request, fsm_state, token):
+  """int32 [R]: the grammar's state after one token [R] more; None without a grammar."""
   return None if request.grammar is None else request.grammar.step(fsm_state, token)
 
 
@@ -109,7 +111,7 @@ class TokenByToken:
 
   def init(self, request, state, logits, hidden, cache):
     del hidden
-    return self._write(request, state, logits, cache, _init_fsm(request, len(logits)))
+    return self._write(request, state, logits, cache, init_fsm(request, len(logits)))
 
   def step(self, request, state, carry, extend):
     cache, fsm_state = carry
@@ -122,7 +124,7 @@ class TokenByToken:
     if request.logit_rules is not None:  # what a function made NaN is an error in the end
       odd = jnp.any(jnp.isnan(left), axis=1, keepdims=True)
       logits = jnp.where(odd, jnp.nan, logits)
-    return state.write(request, token, logits), (cache, _next_fsm(request, fsm_state, token))
+    return state.write(request, token, logits), (cache, next_fsm(request, fsm_state, token))
 
 
 @flax.struct.dataclass
@@ -163,101 +165,6 @@ def join(first, second):
 
 
 @flax.struct.dataclass
-class Beams:
-  """n live beams of each request, and its best closed answer."""
-  tokens: jax.Array  # [R, n, N]
-  logprobs: jax.Array  # [R, n, N]
-  score: jax.Array  # [R, n]: sum of log-probabilities
-  fsm_state: Any  # int32 [R * n] of the grammar, or None
-  best: dict  # {"tokens": [R, N], "logprobs": [R, N], "length": [R], "score": [R]}
-  cache: KVCache  # of R * n rows
-
-
-@flax.struct.dataclass
-class Beam:
-  """Beam search with big_vision's exact stop: every beam is also closed by a stop at each step; the
-  best closed one is kept, and it is the answer once no beam, whose score can only fall, beats it.
-  """
-  n: int = flax.struct.field(pytree_node=False)
-
-  def init(self, request, state, logits, hidden, cache):
-    del hidden
-    rows, new = state.tokens.shape
-    shape = (rows, self.n, new)
-    best = {"tokens": jnp.zeros((rows, new), jnp.int32), "logprobs": jnp.zeros((rows, new)),
-            "length": jnp.zeros(rows, jnp.int32), "score": jnp.full(rows, -jnp.inf)}
-    # All beams are equal before the first token: only the first of them stays live.
-    score = jnp.tile(jnp.where(jnp.arange(self.n) == 0, 0., -jnp.inf), (rows, 1))
-    beams = Beams(jnp.zeros(shape, jnp.int32), jnp.zeros(shape), score,
-                  _init_fsm(request, rows * self.n), best, cache.repeat(self.n))
-    return self._grow(request, state, beams, jnp.repeat(logits, self.n, axis=0))
-
-  def step(self, request, state, carry, extend):
-    logits, _, cache = extend(carry.tokens[:, :, state.step - 1].reshape(-1), carry.cache)
-    return self._grow(request, state, carry.replace(cache=cache), logits)
-
-  def _grow(self, request, state, beams, logits):
-    rows, n, new = beams.tokens.shape
-    each = request.replace(grammar=jax.tree.map(
-        lambda x: jnp.repeat(x, n, axis=0), request.grammar))
-    flat = beams.tokens.reshape(-1, new)
-    logprobs = constrain(each, jax.nn.log_softmax(logits), beams.fsm_state, flat, state.step)
-    logprobs = logprobs.reshape(rows, n, -1)
-    vocab = logprobs.shape[-1]
-
-    # Close every beam with its likeliest stop; the best of the closed ones may be a new best.
-    closing = jnp.where((request.stops < 0)[None, None], -jnp.inf, logprobs[..., request.stops])
-    stop = jnp.argmax(closing, axis=-1)  # [R, n]
-    closing = jnp.max(closing, axis=-1)
-    first = jnp.argmax(beams.score + closing, axis=1)
-    closed = self._append(beams, state.step, first[:, None], _at(closing, first)[:, None],
-                          request.stops[_at(stop, first)][:, None])
-    length = state.step + 1
-    first_of = lambda found: {**{k: v[:, 0] for k, v in found.items()},
-                              "length": jnp.full(rows, length, jnp.int32)}
-    closed = first_of(closed)
-    best = _where(closed["score"] > beams.best["score"], closed, beams.best)
-
-    # The n best live continuations are among each beam's own n best.
-    stops = jnp.where(request.stops < 0, vocab, request.stops)
-    top, token = jax.lax.top_k(logprobs.at[..., stops].set(-jnp.inf, mode="drop"), n)
-    _, picked = jax.lax.top_k((beams.score[..., None] + top).reshape(rows, -1), n)
-    parent = picked // n  # [R, n]
-    token = jnp.take_along_axis(token.reshape(rows, -1), picked, axis=1)
-    live = self._append(beams, state.step, parent,
-                        jnp.take_along_axis(top.reshape(rows, -1), picked, axis=1), token)
-    row = (jnp.arange(rows)[:, None] * n + parent).reshape(-1)
-    fsm_state = (None if beams.fsm_state is None else
-                 _next_fsm(each, beams.fsm_state[row], token.reshape(-1)))
-    beams = Beams(**live, fsm_state=fsm_state, best=best, cache=beams.cache.take(row))
-
-    # The answer so far: the best closed one, or the best beam where none could be closed.
-    answer = _where(jnp.isneginf(best["score"]), first_of(live), best)
-    ended = (best["score"] > live["score"][:, 0]) | (length >= request.limit)
-    kept = {k: getattr(state, k) for k in ("tokens", "logprobs", "length")}
-    return state.replace(step=length, finished=state.finished | ended,
-                         **_where(~state.finished, answer, kept)), beams
-
-  @staticmethod
-  def _append(beams, step, parent, logprob, token):
-    """{"tokens", "logprobs", "score"} of beams parent [R, m] with a token [R, m] more."""
-    of = lambda x: jnp.take_along_axis(x, parent[..., None], axis=1)
-    return {"tokens": of(beams.tokens).at[:, :, step].set(token),
-            "logprobs": of(beams.logprobs).at[:, :, step].set(logprob),
-            "score": jnp.take_along_axis(beams.score, parent, axis=1) + logprob}
-
-
-def _at(x, index):
-  return jnp.take_along_axis(x, index[:, None], axis=1)[:, 0]
-
-
-def _where(condition, new, old):
-  """Row by row; condition [R], leaves [R, ...] under the same keys."""
-  return {k: jnp.where(condition.reshape((-1,) + (1,) * (v.ndim - 1)), new[k], v)
-          for k, v in old.items()}
-
-
-@flax.struct.dataclass
 class Contrastive:
   """Contrastive search (arXiv 2202.06417): likely, but unlike what stands before.
 
@@ -269,7 +176,7 @@ class Contrastive:
   def init(self, request, state, logits, hidden, cache):
     positions = cache.tokens.valid.shape[1]
     history = jnp.pad(_unit(hidden), ((0, 0), (0, positions - hidden.shape[1]), (0, 0)))
-    return state, (cache, history, logits, _init_fsm(request, len(logits)))
+    return state, (cache, history, logits, init_fsm(request, len(logits)))
 
   def step(self, request, state, carry, extend):
     cache, history, logits, fsm_state = carry
@@ -282,11 +189,11 @@ class Contrastive:
     likeness = jnp.max(jnp.where(cache.tokens.valid[:, None], cosine, -1), axis=-1)
     score = (1 - self.alpha) * jnp.exp(top) - self.alpha * likeness
     best = jnp.argmax(jnp.where(jnp.isneginf(top), -jnp.inf, score), axis=1)
-    row, chosen = jnp.arange(rows) * self.k + best, _at(token, best).astype(jnp.int32)
+    row, chosen = jnp.arange(rows) * self.k + best, at_index(token, best).astype(jnp.int32)
     history = jax.lax.dynamic_update_slice(
         history, jnp.take_along_axis(hidden, best[:, None, None], axis=1), (0, cache.length, 0))
     state = state.write(request, chosen, logits)
-    return state, (wide.take(row), history, next_logits[row], _next_fsm(request, fsm_state, chosen))
+    return state, (wide.take(row), history, next_logits[row], next_fsm(request, fsm_state, chosen))
 
 
 def _unit(x):
@@ -294,4 +201,6 @@ def _unit(x):
   return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-6)
 
 
-Search = Sample | Beam | Contrastive  # what samplers.build() returns
+def at_index(x, index):
+  """x[r, index[r]] of each row r."""
+  return jnp.take_along_axis(x, index[:, None], axis=1)[:, 0]

@@ -2,14 +2,18 @@
 import dataclasses
 import functools
 import itertools
+import math
 from collections.abc import Callable
 
+import jax.numpy as jnp
 import numpy as np
 
-from big_vlm import image_input, inputs, sharding
+from big_vlm import image_input, inputs, prompt_input, sharding
 from big_vlm.decode import answers, grammar, logit_rules, samplers, structured
+from big_vlm.decode.beams import HFBeam
 from big_vlm.decode.generate import decode, decode_by_masks
 from big_vlm.decode.logit_rules import LogitRules
+from big_vlm.decode.prompt_lookup import PromptLookup
 from big_vlm.decode.search import Request, Sample, TokenByToken
 from pp import text_layout
 from pp.names import pick
@@ -35,6 +39,7 @@ class GenerationConfig:
   repetition_penalty: float = 1.
   logit_bias: dict | None = None
   logits_processor: Callable | None = None
+  answer_start: str | list | tuple | None = None
 
   def __post_init__(self):
     for name, least in (("max_new_tokens", 0), ("max_length", 1), ("num_samples", 1),
@@ -71,10 +76,15 @@ class GenerationSession:
     self._model, self._params, self._tokenizer, self._config = model, params, tokenizer, config
     self._limits = inputs.model_limits(model.config)
     self.search = samplers.build(config.sampler)
-    if config.num_samples > 1 and not getattr(self.search, "draw", False):
+    self._ranks = isinstance(self.search, HFBeam)  # has several answers from one row of the cache
+    most = self.search.n if self._ranks else math.inf if getattr(self.search, "draw", False) else 1
+    if 1 == most < config.num_samples:
       raise ValueError(f"num_samples={config.num_samples} of {config.sampler!r} would be one "
                        "answer again and again, since it draws nothing: leave num_samples out, or "
                        "take a sampler that draws, such as 'temperature(1.)'.")
+    if config.num_samples > most:
+      raise ValueError(f"num_samples={config.num_samples} of {config.sampler!r}: there are {most} "
+                       "beams.")
     # Draws for one answer: the best of them counts.
     self._draws = self.search.n if isinstance(self.search, Sample) else 1
     self.samples = config.num_samples * self._draws
@@ -98,8 +108,8 @@ class GenerationSession:
                        "repetition_penalty, logit_bias and logits_processor out.")
     if not self._tokenizer:
       raise ValueError("A grammar is of texts, but the model came without a tokenizer.")
-    if not isinstance(self.search, TokenByToken):
-      raise ValueError(f"{self._config.sampler!r} looks at several answers at once, and a grammar "
+    if not isinstance(self.search, TokenByToken) or isinstance(self.search, PromptLookup):
+      raise ValueError(f"{self._config.sampler!r} looks at several tokens at once, and a grammar "
                        "of this kind follows one: take 'greedy' or a sampler that draws.")
     if self.stops.eos is None:
       raise ValueError("An answer of a grammar ends with the eos: name 'eos' among the stops.")
@@ -121,7 +131,7 @@ class GenerationSession:
     """Yields the Batch of a user's prompts [str or ids] and images, MAX_PROMPTS after another: the
     pixels of one batch are in memory at a time. See image_input.by_prompt for the images. room:
     for new tokens, where batches of other limits are to have the same."""
-    config = self._config
+    config, starts = self._config, self._answer_starts(len(prompts))
     image_input.check_seen(images, self._limits.image_size)
     images = iter(image_input.by_prompt(images, len(prompts)))
     given = inputs.seed_of_each(config.seed, len(prompts))
@@ -130,14 +140,31 @@ class GenerationSession:
       packed = inputs.pack_requests(
           part, list(itertools.islice(images, len(part))), self._tokenizer, self._limits,
           room or config.max_length or config.max_new_tokens, sharding.batch_rows(mesh),
-          first=first)
+          starts and starts[first:first + MAX_PROMPTS], first)
       seeds = inputs.seeds(packed.digests, given[first:first + MAX_PROMPTS], self.samples)
       yield self._batch(packed, part, seeds, mesh, first)
+
+  def _answer_starts(self, count):
+    """[ids] of the answers that so many prompts begin with, or None."""
+    if self._config.answer_start is None:
+      return None
+    if self._config.grammar:
+      raise ValueError("answer_start and a grammar: a grammar is of whole answers, leave either.")
+    starts = prompt_input.as_list(self._config.answer_start, "answer_start")
+    if len(starts) not in (1, count):
+      raise ValueError(f"There are {count} prompts and {len(starts)} starts of answers: give one, "
+                       "or one for each.")
+    if self._tokenizer is None and any(isinstance(s, str) for s in starts):
+      raise ValueError("answer_start is a string, but the model came without a tokenizer: give "
+                       "token ids.")
+    ids = [self._tokenizer.to_int(s) if isinstance(s, str) else
+           prompt_input.check_ids(s, "answer_start") for s in starts]
+    return ids * (count // len(ids))
 
   def _batch(self, packed, prompts, seeds, mesh, first):
     limits, rows, config = self._limits, len(packed.batch["text"]), self._config
     limit = np.zeros(rows, np.int32)
-    for i, (ids, images) in enumerate(zip(packed.prompts, packed.images)):
+    for i, (ids, images) in enumerate(zip(packed.read, packed.images)):
       wanted = (config.max_new_tokens if config.max_length is None else
                 config.max_length - len(ids))
       if wanted < 0 or (config.max_length and not wanted):
@@ -146,8 +173,12 @@ class GenerationSession:
                          "alone.")
       limit[i] = min(wanted, limits.tokens - images * limits.image_tokens - len(ids), packed.new)
       self.check_room(limit[i], f"prompt {first + i}")
-    own = logit_rules.of(config, packed.prompts, rows, self._tokenizer, limits.vocab_size)
-    return Batch(packed.count, sharding.make_global_array(mesh, packed.batch), limit,
+    own = logit_rules.of(config, packed.read, rows, self._tokenizer, limits.vocab_size)
+    arrays = {k: x for k, x in packed.batch.items() if k != "mask_loss"}
+    lengths = np.pad([len(ids) for ids in packed.read], (0, rows - packed.count))
+    place = np.arange(arrays["text"].shape[1])[None]
+    arrays["mask_input"] = (place < lengths[:, None]).astype(np.int32)  # with a given start
+    return Batch(packed.count, sharding.make_global_array(mesh, arrays), limit,
                  np.resize(seeds, rows * self.samples), packed.new, self.grammar(prompts, rows),
                  own)
 
@@ -165,6 +196,13 @@ class GenerationSession:
     if limit < least:
       raise ValueError(f"The shortest answer of the grammar has {least} tokens, its end included, "
                        f"and {what} has room for {limit}: raise max_new_tokens.")
+
+  def lead(self, prompts, i):
+    """The text before answer i where prompts are shown: the prompt, and the answer's start."""
+    prompt = i // self._config.num_samples
+    starts = self._answer_starts(len(prompts))
+    start = answers.text_of(self._tokenizer, starts[prompt]) if starts else ""
+    return self.prompt_text(prompts[prompt]) + start
 
   def prompt_text(self, prompt):
     """A prompt, str or ids, as text, with the separator that the model read."""
@@ -213,10 +251,14 @@ class GenerationSession:
     stops[:len(ids)] = ids
     fsm = batch.fsm and grammar.Grammar(np.repeat(batch.fsm.edges, self.samples, axis=0))
     own = batch.logit_rules and batch.logit_rules.repeat(self.samples)
+    prompt = None
+    if isinstance(self.search, PromptLookup):
+      prompt = jnp.where(batch.arrays["mask_input"] != 0, batch.arrays["text"], -1)
     request = Request(seed=batch.seeds, limit=np.repeat(batch.limit, self.samples), stops=stops,
-                      grammar=fsm, no_repeat_ngram=self._config.no_repeat_ngram, logit_rules=own)
+                      grammar=fsm, no_repeat_ngram=self._config.no_repeat_ngram, logit_rules=own,
+                      prompt=prompt)
     args = (self._model, self._params, batch.arrays, request, self.search)
-    sizes = dict(new=batch.new, repeat=self.samples,
+    sizes = dict(new=batch.new, repeat=1 if self._ranks else self.samples,
                  cache_dtype=self._config.cache_dtype or self._model.config.llm.dtype)
     if self.automaton:
       rows = structured.BatchMatcher(len(request.limit), self._limits.vocab_size)

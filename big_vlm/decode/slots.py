@@ -57,7 +57,7 @@ def _of_some(f, rows, default, *args):
 def row_numbers(sampler):
   """(temperature, top_p) of a search.Sample for RowSample; ValueError for another search."""
   t, p = samplers.Temperature, samplers.TopP
-  if isinstance(sampler, search.Sample) and sampler.n == 1:
+  if type(sampler) is search.Sample and sampler.n == 1:
     kinds = [type(keep) for keep in sampler.filters]
     if not sampler.draw:
       return 0., 1.

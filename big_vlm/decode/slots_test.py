@@ -114,7 +114,8 @@ def test_devices_share_the_slots(source, stirred):
   assert [tokens for tokens, _ in found] == [alone(vlm, r).tokens for r in requests]
 
 
-@pytest.mark.parametrize("sampler", ["beam(2)", "top_k(3)", "best_of(2)", "contrastive()"])
+@pytest.mark.parametrize(
+    "sampler", ["beam(2)", "top_k(3)", "best_of(2)", "contrastive()", "prompt_lookup()"])
 def test_other_samplers_are_refused_by_name(sampler):
   with pytest.raises(ValueError, match="share a batch are sampled by"):
     slots.row_numbers(samplers.build(sampler))

@@ -111,7 +111,7 @@ def test_grammars_that_are_none(grammar, names):
 
 
 @pytest.mark.parametrize("ask, names", [
-    (dict(sampler="beam(2)"), "several answers"), (dict(stop=()), "'eos' among the stops"),
+    (dict(sampler="beam(2)"), "several tokens"), (dict(stop=()), "'eos' among the stops"),
     (dict(max_new_tokens=3), "shortest answer of the grammar has .* prompt 0 has room for 3"),
     (dict(grammar=["a"], stop=("eos", "b")), "stop"),
     (dict(grammar=["a"], max_new_tokens=1), "longest"),

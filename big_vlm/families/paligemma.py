@@ -107,6 +107,18 @@ def with_dtype(config, dtype):
   return PaliGemmaConfig(change(config.img), change(config.llm), change(config.txt))
 
 
+def with_image_size(config, side):
+  """The config with images of another side in pixels, None for its own; ValueError for no image."""
+  if side is None:
+    return config
+  if not config.img:
+    raise ValueError(f"image_size={side!r}: this model has no image tower.")
+  config_json.check_sizes({"img": {"image_size": side}}, "from_preset()")
+  if side < config.img.patch:
+    raise ValueError(f"image_size={side} is less than a patch of {config.img.patch} pixels.")
+  return dataclasses.replace(config, img=dataclasses.replace(config.img, image_size=side))
+
+
 def init_params(model, rng):
   """Random parameters {"img": ..., "llm": ...}; wrap in jax.eval_shape to have shapes only."""
   c = model.config
@@ -265,14 +277,16 @@ class PaliGemma(nn.Module):
     return self.llm.logits(last), hidden, cache
 
   def extend(self, text, cache):
-    """One token per row, int32 [B] -> (logits of the one after it [B, V], hidden states [B, D],
-    KVCache)."""
-    position = jnp.max(jnp.where(cache.tokens.valid, cache.tokens.position, -1), axis=1) + 1
-    block = jnp.max(cache.tokens.block, axis=1) + 1
-    valid = jnp.ones((len(text), 1), bool)
-    tokens = attention.AttentionMetadata(position[:, None], block[:, None], valid)
-    hidden, cache = self.llm(self.llm.embed(text[:, None]), tokens, cache)
-    return self.llm.logits(hidden[:, 0]), hidden[:, 0], cache
+    """The next token of each row, int32 [B], or several, [B, T] -> (logits of the one after each
+    [B, (T,) V], hidden states [B, (T,) D], KVCache)."""
+    rows = text.reshape(len(text), -1)
+    after = lambda last: last[:, None] + 1 + jnp.arange(rows.shape[1])[None]
+    position = jnp.max(jnp.where(cache.tokens.valid, cache.tokens.position, -1), axis=1)
+    block = jnp.max(cache.tokens.block, axis=1)
+    tokens = attention.AttentionMetadata(after(position), after(block), jnp.ones(rows.shape, bool))
+    hidden, cache = self.llm(self.llm.embed(rows), tokens, cache)
+    hidden = hidden.reshape(*text.shape, -1)
+    return self.llm.logits(hidden), hidden, cache
 
 
 def normalized(x):

@@ -47,6 +47,18 @@ class KVCache:
     of_layer = lambda x: jax.lax.dynamic_index_in_dim(x, layer, keepdims=False).swapaxes(1, 2)
     return [_unpack(jax.tree.map(of_layer, store), dtype) for store in (self.k, self.v)]
 
+  def grow(self, n):
+    """The cache with n free positions more."""
+    pad = lambda x, axis: jnp.pad(x, [(0, n if i == axis else 0) for i in range(x.ndim)])
+    k, v = jax.tree.map(lambda x: pad(x, 3), (self.k, self.v))
+    return self.replace(k=k, v=v, tokens=jax.tree.map(lambda x: pad(x, 1), self.tokens))
+
+  def rewind(self, length):
+    """The cache as it was when so many positions, int32 [], were written."""
+    tokens = self.tokens
+    kept = jnp.arange(tokens.valid.shape[1])[None] < length
+    return self.replace(tokens=tokens.replace(valid=tokens.valid & kept), length=length)
+
   def repeat(self, n):
     """Each row n times: B * n rows."""
     return self._rows(lambda x, axis: jnp.repeat(x, n, axis=axis))

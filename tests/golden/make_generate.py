@@ -40,6 +40,7 @@ jax.config.update("jax_default_matmul_precision", "highest")
 HERE = pathlib.Path(__file__).parent
 LENGTHS = (3, 5, 8, 2, 6, 4)
 NEW, BEAMS = 14, 4
+DEFAULTS = dict(length_penalty=1., early_stopping=False)  # of num_beams in transformers
 HF = ("hf_gemma", "hf_gemma2", "hf_opt", "hf_paligemma", "hf_paligemma2")
 KERAS = {"keras_gemma": "GemmaCausalLM", "keras_gemma2": "GemmaCausalLM",
          "keras_opt": "OPTCausalLM", "keras_paligemma": "PaliGemmaCausalLM",
@@ -53,6 +54,12 @@ def prompts_and_images(name, vocab, seed):
   images = arrays["image"] if "image" in arrays else None
   return prompts, [None if images is None else images[i % len(images)]
                    for i in range(len(prompts))]
+
+
+def until_stop(ids, stop):
+  """ids up to the first of the stops; what follows is padding."""
+  ends = np.flatnonzero(np.isin(ids, stop))
+  return ids[:ends[0] + 1] if len(ends) else ids
 
 
 def case(answers, sampler="greedy", stop=(), **more):
@@ -103,21 +110,29 @@ class Transformers:
     return self.known[key]
 
   def generate(self, prompt, image, stop=(), beams=1, more=()):
-    """(new tokens, their summed log-probability); more: arguments of transformers' generate()."""
+    """(new tokens, their summed log-probability), of the best beam; more: arguments of
+    transformers' generate()."""
+    return self.generate_all(prompt, image, stop, beams, more)[0]
+
+  def generate_all(self, prompt, image, stop=(), beams=1, more=()):
+    """[(new tokens, their summed log-probability)] of all that are returned."""
     inputs = self.inputs(prompt, len(prompt), image)
     more = dict(more)
     if beams > 1:
-      more |= dict(num_beams=beams, length_penalty=0., early_stopping="never")
+      more = dict(num_beams=beams, length_penalty=0., early_stopping="never") | more
     with torch.no_grad():
       out = self.model.generate(
           **inputs, **more, do_sample=False, max_new_tokens=NEW, pad_token_id=0,
           eos_token_id=list(stop) or None, renormalize_logits=True,
           return_dict_in_generate=True, output_scores=True,
           suppress_tokens=list(range(self.vocab, self.rows)) or None)
-    new = out.sequences[0, inputs["input_ids"].shape[1]:].numpy()
+    answers = out.sequences[:, inputs["input_ids"].shape[1]:].numpy()
     if beams > 1:
-      return new, out.sequences_scores[0].item()
-    return new, sum(torch.log_softmax(s[0], -1)[t].item() for s, t in zip(out.scores, new))
+      answers = [until_stop(row, stop) for row in answers]
+      return [(row, score.item() * len(row) ** more["length_penalty"])
+              for row, score in zip(answers, out.sequences_scores)]
+    new = answers[0]
+    return [(new, sum(torch.log_softmax(s[0], -1)[t].item() for s, t in zip(out.scores, new)))]
 
   def exact_beam(self, prompt, image, stop):
     """Beam search by the definition of big_vlm, see the top."""
@@ -152,8 +167,7 @@ class KerasHub:
       inputs["images"] = image[None]
     out = self.model.generate(inputs, stop_token_ids=list(stop) or None)
     ids = np.asarray(out["token_ids"])[0, length:length + NEW]
-    ends = np.flatnonzero(np.isin(ids, stop))
-    return ids[:ends[0] + 1] if len(ends) else ids, None
+    return until_stop(ids, stop), None
 
 
 def hf(name, seed):
@@ -180,7 +194,9 @@ def hf(name, seed):
   return prompts, [
       case(greedy), case(each(model.generate, stop=[stop]), stop=[stop]), case(beam, sampler),
       case(theirs, sampler, [stop], exact=[[int(t) for t in row] for row, _ in exact],
-           exact_scores=[round(float(s), 5) for _, s in exact])]
+           exact_scores=[round(float(s), 5) for _, s in exact]),
+      case(each(model.generate, stop=[stop], beams=BEAMS, more=DEFAULTS), f"hf_beam(n={BEAMS})",
+           [stop])]
 
 
 def keras(name, seed):

@@ -1,4 +1,5 @@
 """Live comparison of what is generated: other prompts than those of tests/golden/generate."""
+import itertools
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
@@ -48,6 +49,23 @@ def test_transformers(name):
           more={"sequence_bias": {(t,): x for t, x in bias.items()}})
   for n in (2, 5):
     compare(name, reference, f"beam(n={n})", beams=n)
+  several_beams(name, reference, stop)
+
+
+def several_beams(name, reference, stop):
+  """The three best of five beams, for each length penalty and way to stop."""
+  prompts, images = references.prompts_and_images(name, min(reference.vocab, 128), 50)
+  vlm = big_vlm.from_preset(str(references.HERE / name))
+  for penalty, early in itertools.product((-1., 1.), (False, True, "never")):
+    more = dict(length_penalty=penalty, early_stopping=early, num_return_sequences=3)
+    wanted = [x for p, image in zip(prompts, images)
+              for x in reference.generate_all(p, image, (stop,), 5, more)]
+    got = vlm.generate([p.tolist() for p in prompts], images, stop=(stop,), num_samples=3,
+                       sampler=f"hf_beam(5, {penalty}, {early!r})",
+                       max_new_tokens=references.NEW)
+    assert [g.tokens for g in got] == [tokens.tolist() for tokens, _ in wanted]
+    np.testing.assert_allclose([sum(g.logprobs) for g in got], [score for _, score in wanted],
+                               rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", references.KERAS)
