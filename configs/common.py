@@ -19,7 +19,8 @@ def train(**changes):
       model=dict(img={}, llm={}, txt={}, dtype="auto"),
       # Initial parameters, as big_vlm.from_preset takes them: a whole model, or img, llm and txt
       # separately (SigLIP and Gemma; the projector is randomly initialized). Empty: from the seed.
-      init=dict(model="", img="", llm="", txt=""),
+      init=dict(model="", img="", llm="", txt="",
+                dont_load=()),  # regexes of names of parameters that are not taken
       resume="",  # workdir of another run, to resume with its optimizer state and step
       tokenizer="",  # of all pipelines, e.g. "gemma(tokensets=('loc', 'seg'))"
       # tokens of prompt and answer that the model reads; evals may have a prompt_len of their own

@@ -39,7 +39,9 @@ RENAMED = {
     "percent": "fraction",
     "mean": "loss_normalization",
     "stair": "piecewise_constant",
-    # fields of models
+    # fields of models, the first two of big_vision
+    "pool_type": "pool",
+    "posemb": "positions",
     "window_rule": "sliding_window_mode",
     "two_sided": "symmetric",
     "prefix_exempt": "prefix_bidirectional",

@@ -7,6 +7,7 @@ Every other difference is listed in one error.
 import dataclasses
 import math
 import pathlib
+import re
 
 import jax
 import numpy as np
@@ -24,7 +25,8 @@ from pp.foreign import reading
 # The first that can read a folder does: LeRobot's, too, has a config.json and safetensors.
 FORMATS = {"native": native, "openpi": openpi, "hf": hf, "keras": keras, "npz": npz}
 NEW_ROWS_STD = 0.02  # of added vocabulary rows
-HEADS = ("img/MAPHead_0/", "img/head/", "txt/head/")  # that a part may have or not
+# That a part may have or not.
+HEADS = ("img/MAPHead_0/", "img/cls", "img/pre_logits/", "img/head/", "txt/head/")
 
 
 def open_source(path):
@@ -49,18 +51,24 @@ def open_source(path):
       f"{', '.join(inside) or 'nothing'}.")
 
 
-def fit(source, config):
-  """source.leaves as the model of `config` takes them: {name: LazyArray}.
+def fit(source, config, dont_load=()):
+  """source.leaves as the model of `config` takes them: {name: LazyArray}; but for those whose names
+  a regex of dont_load matches.
 
   Raises ValueError for what does not fit, and FileNotFoundError for a training that has not saved
   yet.
   """
   if not source.leaves:
     raise FileNotFoundError(f"{source.path} holds no finished checkpoint yet.")
-  wanted = shapes(config)
-  leaves = _adapted(source.leaves, wanted, source.config)
+  wanted = _without(dont_load, shapes(config))
+  leaves = _adapted(_without(dont_load, source.leaves), wanted, source.config)
   _check(leaves, wanted, source, config)
   return leaves
+
+
+def _without(patterns, leaves):
+  """Of {name: leaf} those of which no regex matches all of the name."""
+  return {n: x for n, x in leaves.items() if not any(re.fullmatch(p, n) for p in patterns)}
 
 
 def _adapted(leaves, wanted, config):
@@ -160,20 +168,20 @@ def _no_part(source, part):
                     f"{presets.describe(source.config)}.")
 
 
-def parts(sources, config):
+def parts(sources, config, dont_load=()):
   """{name: LazyArray} for a model from {"img": Checkpoint, "txt": Checkpoint, "llm": Checkpoint}.
 
   Of each the named part is taken. What none has, such as the projector img/head of a new PaliGemma
   or the pooling head of a SigLIP from a PaliGemma's tower, is left out and is randomly initialized.
   A pooling head or a projector that the model lacks is dropped.
   """
-  wanted = shapes(config)
-  found = {}
+  wanted, found = _without(dont_load, shapes(config)), {}
   for tower, source in sources.items():
     mine = {n: x for n, x in source.leaves.items() if n.startswith(tower + "/")}
     if not mine:
       raise _no_part(source, tower)
-    mine = {n: x for n, x in mine.items() if not n.startswith(HEADS) or n in wanted}
+    mine = {n: x for n, x in _without(dont_load, mine).items()
+            if not n.startswith(HEADS) or n in wanted}
     heads = tuple(head for head in HEADS if not any(n.startswith(head) for n in mine))
     need = {n: s for n, s in wanted.items()
             if n.startswith(tower + "/") and not n.startswith(heads)}
@@ -186,7 +194,12 @@ def parts(sources, config):
 def start_from(init, params, config):
   """params with what the sources of {"model": ..., "img": ..., "txt": ..., "llm": ...} hold, each
   what big_vlm.from_preset takes or empty; "model" excludes the others. Dtypes and shardings stay.
+  init may have "dont_load", regexes of whole names that stay as they are; ValueError for one that
+  matches none.
   """
+  init = dict(init)
+  dont_load = init.pop("dont_load", ())
+  dont_load = (dont_load,) if isinstance(dont_load, str) else dont_load
   named = {part: source for part, source in init.items() if source}
   if "model" in named and len(named) > 1:
     raise ValueError(f"init names both a whole model ({named['model']}) and "
@@ -194,7 +207,12 @@ def start_from(init, params, config):
   sources = {part: open_source(uris.fetch(presets.uri(s))) for part, s in named.items()}
   if not sources:
     return params
-  leaves = fit(sources["model"], config) if "model" in sources else parts(sources, config)
+  names = {*shapes(config), *(name for source in sources.values() for name in source.leaves)}
+  if idle := [p for p in dont_load if not any(re.fullmatch(p, name) for name in names)]:
+    raise ValueError(f"init.dont_load: {idle[0]!r} matches no parameter. Names look like "
+                     f"{', '.join(sorted(names)[:3])}; the regex must match all of the name.")
+  leaves = (fit(sources["model"], config, dont_load) if "model" in sources else
+            parts(sources, config, dont_load))
   for part, source in sources.items():
     print(f"init: {part} from {source.path} ({presets.describe(source.config)})")
   print(f"init: {len(leaves)} parameters loaded, {len(trees.names(params)) - len(leaves)} fresh")

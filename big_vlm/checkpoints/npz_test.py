@@ -4,7 +4,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from big_vlm.checkpoints import npz
+from big_vlm.checkpoints import load, npz
 from big_vlm.checkpoints.checkpoint import Checkpoint, from_array
 from big_vlm.families import paligemma
 from big_vlm.formats import npz as npz_format
@@ -63,6 +63,24 @@ def test_two_towers(tmp_path, siglip2):
   for part, mark in ("img", "MAPHead_0/probe"), ("txt", "head/bias"):
     alone = npz.open_source(f"{tmp_path}/x.npz:{part}")
     assert set(alone.config.parts) == {f"{part}/"} and f"{part}/{mark}" in alone.leaves
+
+
+def test_a_class_token_with_a_position_as_before_2022(tmp_path):
+  config = paligemma.config(dict(variant="tiny", pool="tok", rep_size=24, out_width=5))
+  want = arrays(config)
+  row = np.full((1, 1, 32), .5, np.float32)
+  old = want | {"img/pos_embedding": np.concatenate([row, want["img/pos_embedding"]], axis=1),
+                "img/cls": want["img/cls"] - row}
+  np.savez(tmp_path / "x.npz", **{f"opt/target/{n.removeprefix('img/')}": x
+                                  for n, x in old.items()})
+  opened = npz.open_source(tmp_path / "x.npz")
+  assert opened.config == config
+  for name, x in want.items():
+    np.testing.assert_allclose(opened.leaves[name].read(()), x, atol=1e-6)
+  with pytest.raises(ValueError, match=r"img/head/bias \[5\], not \[32\]"):
+    load.parts({"img": opened}, CONFIG)
+  tower = load.parts({"img": opened}, CONFIG, ["img/head/.*"])  # of a PaliGemma, without the token
+  assert not {"img/cls", "img/pre_logits/kernel", "img/head/kernel"} & set(tower)
 
 
 def test_a_naflex_tower_is_flat_in_the_file(tmp_path):

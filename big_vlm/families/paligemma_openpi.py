@@ -154,7 +154,8 @@ def cast(leaf, dtype):
 def check_export(config):
   """Raises ValueError for a model that openpi's PaliGemma, a Gemma 1 below So400m/14, is not."""
   img, llm = config.img, config.llm
-  if not (img and llm and hasattr(llm, "post_norms")) or img.pool != "none":
+  if not (img and llm and hasattr(llm, "post_norms")) or img.pool != "none" or img.rep_size or (
+      img.positions != "learn"):
     raise ValueError("openpi holds a PaliGemma: a tower and a decoder. Give such a model.")
   odd = [name for name in ("post_norms", "attn_softcap", "final_softcap", "window", "query_scale")
          if getattr(llm, name)]

@@ -21,7 +21,7 @@ FREE = re.compile(r"(log|checkpoint|keep_period)_\w+|max_to_keep|(evals|publishe
                   r"|mesh|sharding)\b.*|input\.(workers|threads|memory_gb|on_error|packing"
                   r"|row_examples)|grad_accum_steps|model\.\w+\.(remat|unroll)")
 # Fields of later versions, with the value that earlier runs had.
-LATER = {"lora.dropout": 0., "loss.name": "next_token", "init.txt": ""}
+LATER = {"lora.dropout": 0., "loss.name": "next_token", "init.txt": "", "init.dont_load": ()}
 TOTAL = re.compile(r"total_\w+")
 # Where data and tokenizers lie: free where the fingerprint of the content is the same.
 PLACE = re.compile(r"(input\.mixture\[\d+\]\.data)\.(?:path|root|data_dir|check|allow)\b.*"

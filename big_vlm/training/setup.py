@@ -164,14 +164,14 @@ def start(config, setup):
 def _check_random(config, optimizer, names):
   """Raises ValueError where a part comes from a checkpoint that lacks some of its leaves, `names`,
   which are then random, and these are frozen."""
-  taken = tuple(f"{part}/" for part, source in config.init.items() if source)
+  taken = tuple(f"{part}/" for part in ("img", "txt", "llm") if config.init[part])
   stuck = sorted(n for n in names if n.startswith(taken) and not optimizer.groups[n].schedule)
   if stuck and not config.lora.rank:
     group = "/".join(stuck[0].split("/")[:2])
     raise ValueError(
         f"{stuck[0]} and {len(stuck) - 1} more would stay random: the checkpoint "
-        f"{config.init[stuck[0][:3]]} has no {group}, and optimizer.schedule freezes it. Let it "
-        f"train, by a rule ('{group}/.*', {{...}}) before the one that freezes, or take another "
+        f"{config.init[stuck[0][:3]]} has no {group}, or init.dont_load names it, and "
+        f"optimizer.schedule freezes it. Let it train, by a rule ('{group}/.*', {{...}}) before the one that freezes, or take another "
         "checkpoint.")
 
 

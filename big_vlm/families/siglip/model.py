@@ -1,7 +1,7 @@
 """The vision transformer, and its parameters; the text tower shares its blocks.
 
 B batch, T queries, P patches in h rows and w columns, p x q pixels of a patch with C channels,
-D width, N heads, H head dim, F mlp width, E width of the output.
+D width, N heads, H head dim, F mlp width, E width of the output, R of what its head reads.
 """
 import flax.linen as nn
 import jax.numpy as jnp
@@ -31,7 +31,8 @@ _POOLED = lambda config: config.pool == "map"
 PARAMS = {
     "embedding/kernel": ParamSpec("p q C D", "patch", ins="pqC"),
     "embedding/bias": ParamSpec("D", "bias"),
-    "pos_embedding": ParamSpec("1 P D", "position"),
+    "pos_embedding": ParamSpec("1 P D", "position", when=lambda c: c.positions == "learn"),
+    "cls": ParamSpec("1 1 D", "probe", when=lambda c: c.pool == "tok"),
     **layer_norm("Transformer/encoderblock/LayerNorm_0", "L D"),
     **layer_norm("Transformer/encoderblock/LayerNorm_1", "L D"),
     **block_rows("Transformer/encoderblock", "L "),
@@ -39,7 +40,8 @@ PARAMS = {
     "MAPHead_0/probe": ParamSpec("1 1 D", "probe", when=_POOLED),
     **layer_norm("MAPHead_0/LayerNorm_0", "D", when=_POOLED),
     **block_rows("MAPHead_0", when=_POOLED),
-    **dense("head", "D E", "D", when=lambda config: bool(config.out_width)),
+    **dense("pre_logits", "D R", "D", when=lambda config: bool(config.rep_size)),
+    **dense("head", "R E", "R", when=lambda config: bool(config.out_width)),
 }
 # Parts of the model in a profile, by the names of operations; the first that matches counts.
 PLACES = (
@@ -50,7 +52,17 @@ PLACES = (
 
 def axis_sizes(config):
   return dict(p=config.patch, q=config.patch, C=3, P=config.patches, L=config.depth,
-              D=config.width, N=config.heads, H=config.head_dim, F=config.mlp, E=config.out_width)
+              D=config.width, N=config.heads, H=config.head_dim, F=config.mlp, E=config.out_width,
+              R=config.rep_size or config.width)
+
+
+def sincos2d(side, width):
+  """float32 [1, side * side, width]: sines and cosines of the column, then of the row, at width / 4
+  frequencies from 1 down to 1 / 10,000 (arXiv 2104.02057, as big_vision's ViT has them)."""
+  rates = 10_000. ** -(jnp.arange(width // 4) / (width // 4 - 1))
+  row, column = (x.reshape(-1, 1) * rates[None] for x in jnp.mgrid[:side, :side])
+  waves = [jnp.sin(column), jnp.cos(column), jnp.sin(row), jnp.cos(row)]
+  return jnp.concatenate(waves, axis=1)[None]
 
 
 class Attention(nn.Module):
@@ -146,20 +158,31 @@ class ViT(nn.Module):
                          (c.patch, c.patch, 3), (c.width,), nn.initializers.lecun_normal(),
                          name="embedding")
     x = embed(patches).reshape(len(image), -1, c.width)
-    table = self.param("pos_embedding", nn.initializers.normal(c.width**-0.5),
-                       (1, c.patches, c.width), jnp.float32)
+    if c.positions == "sincos2d":
+      table = sincos2d(c.image_size // c.patch, c.width)
+    else:
+      table = self.param("pos_embedding", nn.initializers.normal(c.width**-0.5),
+                         (1, c.patches, c.width), jnp.float32)
     if c.naflex:
       table = naflex.positions(table[0], grid, x.shape[1])
       valid = naflex.valid(grid, x.shape[1])
-    x = nn.Dropout(c.dropout, deterministic=not train)(x + table)
+    x = x + table
+    if c.pool == "tok":
+      token = self.param("cls", nn.initializers.zeros, (1, 1, c.width), jnp.float32)
+      x = jnp.concatenate([jnp.broadcast_to(token, (len(x), 1, c.width)), x], axis=1)
+    x = nn.Dropout(c.dropout, deterministic=not train)(x)
     x = partitioning.shard_activations(x.astype(c.dtype))
     self.sow("intermediates", "embedded", x)
     x = Encoder(c, name="Transformer")(x, train, valid)
     self.sow("intermediates", "encoded", x)
     if c.pool == "map":
       x = MAPHead(c, train, name="MAPHead_0")(x, valid)
+    elif c.pool != "none":
+      x = x[:, 0] if c.pool == "tok" else jnp.mean(x, axis=1)
+    if c.rep_size:
+      x = nn.tanh(layers.Dense("...D,DR->...R", (c.width,), (c.rep_size,), name="pre_logits")(x))
     if c.out_width:
-      x = layers.Dense("...D,DE->...E", (c.width,), (c.out_width,),
+      x = layers.Dense("...R,RE->...E", (x.shape[-1],), (c.out_width,),
                        nn.initializers.zeros if c.zero_head else nn.initializers.lecun_normal(),
                        name="head")(x)
     self.sow("intermediates", "features", x)

@@ -55,6 +55,41 @@ def test_map_head_pools_what_the_plain_tower_gives(image):
       pooled, map_head_by_loops(params["img"]["MAPHead_0"], embed(plain, rest, image)), atol=1e-5)
 
 
+@pytest.mark.parametrize("pool", ["gap", "tok"])
+def test_other_pools_and_what_comes_after(pool, image):
+  """A tanh layer and a head read what the pool leaves of the tower's last norm."""
+  model, params = build(pool=pool, rep_size=24, out_width=5)
+  _, found = model.apply({"params": params}, image, method="embed_image", mutable="intermediates")
+  encoded = found["intermediates"]["img"]["encoded"][0]
+  assert encoded.shape == (3, 4 + (pool == "tok"), 32)
+  p = params["img"]
+  x = encoded[:, 0] if pool == "tok" else encoded.mean(1)
+  x = np.tanh(x @ p["pre_logits"]["kernel"] + p["pre_logits"]["bias"][None])
+  np.testing.assert_allclose(embed(model, params, image),
+                             x @ p["head"]["kernel"] + p["head"]["bias"][None], atol=1e-5)
+  assert ("cls" in p) == (pool == "tok")
+
+
+def test_positions_of_sines_and_cosines():
+  wanted = [[f(at / 10_000**(k / 7)) for at in (x, y) for f in (np.sin, np.cos) for k in range(8)]
+            for y in range(3) for x in range(3)]
+  np.testing.assert_allclose(vit.model.sincos2d(3, 32)[0], wanted, atol=1e-6)
+  assert "pos_embedding" not in build(positions="sincos2d")[1]["img"]
+  with pytest.raises(ValueError, match="a width that 4 divides"):
+    vit.config("tiny", width=30, heads=2, positions="sincos2d")
+
+
+def test_a_row_for_each_size_of_big_vision():
+  count = lambda name: sum(np.prod(x.shape) for x in paligemma.param_shapes(
+      paligemma.config(dict(variant=name))).values())
+  # Millions, without a head: arXiv 2010.11929 (B to H), 2106.04560 (g, G), 2305.13035 (So400m).
+  published = {"B/16": 86, "B/32": 87, "L/16": 303, "H/14": 631, "g/14": 1011, "G/14": 1843,
+               "So400m/14": 412}
+  assert {name: round(count(name) / 1e6) for name in published} == pytest.approx(published, rel=.01)
+  assert {f"{s}/32" for s in ("mu", "Ti", "S", "M", "B", "L", "So400m", "H", "g", "g-opt", "G",
+                              "G-opt", "e")} <= set(vit.VARIANTS)
+
+
 def test_leaf_names_of_the_map_head():
   shapes = paligemma.param_shapes(paligemma.config(dict(variant="So400m/14", pool="map")))
   head, attention = "img/MAPHead_0", "img/MAPHead_0/MultiHeadDotProductAttention_0"

@@ -22,8 +22,22 @@ def import_names(leaves, path):
   mappings = [unstacked(n.replace("/encoderblock_0/", "/encoderblock/"), depths)
               for n in blocks if "/encoderblock_0/" in n]
   shapes = {m.name: (len(m.axes[0]), *leaves[m.external.format(0)].shape) for m in mappings}
-  rest = {n: x for n, x in leaves.items() if n not in blocks}
+  rest = _without_class_position({n: x for n, x in leaves.items() if n not in blocks})
   return rest | import_(mappings, blocks, shapes, path)
+
+
+def _without_class_position(leaves):
+  """leaves with the position of the class token, a row before those of the patches until 2022, in
+  the token itself, which has it added."""
+  table, token = leaves.get("img/pos_embedding"), leaves.get("img/cls")
+  if token is None or table is None or math.isqrt(table.shape[1]) ** 2 == table.shape[1]:
+    return leaves
+  rows = lambda part: lambda index=(): table.read(())[:, part][tuple(index)]
+  return leaves | {
+      "img/cls": LazyArray(token.shape, token.dtype, lambda index=(): (
+          token.read(()) + rows(slice(1))())[tuple(index)]),
+      "img/pos_embedding": LazyArray((1, table.shape[1] - 1, table.shape[2]), table.dtype,
+                                     rows(slice(1, None)))}
 
 
 def unstacked(name, depths):
@@ -62,14 +76,18 @@ def _reshape(leaf, shape):
 
 
 def config_from_shapes(shapes, multimodal):
+  """The ViTConfig; nothing in a file tells pool="gap" from "none", nor the size without a table."""
   *patch, width = shapes["img/embedding/kernel"]
   naflex = len(patch) == 1
   patch = math.isqrt(patch[0] // 3) if naflex else patch[0]
   block = "img/Transformer/encoderblock"
   depth, _, heads, _ = shapes[f"{block}/MultiHeadDotProductAttention_0/query/kernel"]
-  side = shapes["img/pos_embedding"][0] if naflex else math.isqrt(shapes["img/pos_embedding"][1])
+  table = shapes.get("img/pos_embedding")
+  side = table and (table[0] if naflex else math.isqrt(table[1]))
+  size = next((s for s in IMAGE_SIZES if s // patch == side), side * patch) if table else 224
+  last = lambda name: shapes[name][-1] if name in shapes else None
   return ViTConfig(
       width=width, depth=depth, mlp=shapes[f"{block}/MlpBlock_0/Dense_0/kernel"][2], heads=heads,
-      patch=patch, image_size=next((s for s in IMAGE_SIZES if s // patch == side), side * patch),
-      pool="map" if "img/MAPHead_0/probe" in shapes else "none", naflex=naflex,
-      out_width=shapes["img/head/kernel"][1] if "img/head/kernel" in shapes else None)
+      patch=patch, image_size=size, naflex=naflex, positions="learn" if table else "sincos2d",
+      pool="map" if "img/MAPHead_0/probe" in shapes else "tok" if "img/cls" in shapes else "none",
+      rep_size=last("img/pre_logits/kernel"), out_width=last("img/head/kernel"))
