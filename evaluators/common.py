@@ -126,22 +126,23 @@ def check_arguments(name, *, type, **given):
 class Evaluator:
   """One entry of a config's `evals`: decodes its data with some parameters and scores the answers.
 
-  The first run opens the data. sampler, max_new_tokens, grammar, cache_dtype: as VLM.generate takes
-  them.
+  The first run opens the data. sampler, max_new_tokens, grammar, cache_dtype, logit_bias: as
+  VLM.generate takes them.
   limit: evaluate so many of the examples, a fixed sample of them; None: all.
   steps, examples, epochs or fraction: how often a training (run: its
   schedules.TrainingHorizon) evaluates, by default at the end only; self.steps is that in steps.
+  at_start: before its first step too.
   context: the config's fields; its text_len is the default of prompt_len and max_new_tokens. Other
   arguments go to the type's score().
   """
 
   def __init__(self, name, model, tokenizer, mesh, *, type, data, pp, batch_size,
                limit=None, context=None, prompt_len=None, max_new_tokens=None, sampler="greedy",
-               grammar=None, cache_dtype=None, run=None, steps=None, examples=None, epochs=None,
-               fraction=None, **score_args):
+               grammar=None, cache_dtype=None, logit_bias=None, at_start=False, run=None,
+               steps=None, examples=None, epochs=None, fraction=None, **score_args):
     every = dict(eval_steps=steps, eval_examples=examples, eval_epochs=epochs,
                  eval_fraction=fraction)
-    self.name, self.type = name, type
+    self.name, self.type, self.at_start = name, type, at_start
     self.steps = run.steps("eval", every, 0) if run else 0
     self.last = None  # (step, metrics) of the last run()
     check_arguments(name, type=type, data=data, pp=pp, batch_size=batch_size, **score_args)
@@ -155,7 +156,7 @@ class Evaluator:
                        "resize or central_crop for crops.")
     samplers.build(sampler)  # an error in it shows now
     self._decode = GenerationConfig(max_new_tokens or 0, sampler=sampler, grammar=grammar,
-                                    cache_dtype=cache_dtype)
+                                    cache_dtype=cache_dtype, logit_bias=logit_bias)
     if "choices" in (structured.normalized(grammar) or ()):
       raise ValueError(f"The eval {name!r} has choices as its grammar, which generate() alone "
                        "weighs: give {'regex': 'yes|no'}.")

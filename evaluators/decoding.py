@@ -11,6 +11,7 @@ import numpy as np
 
 from big_vlm import distributed, sharding
 from big_vlm.data import loader
+from big_vlm.decode import logit_rules
 from big_vlm.decode.session import Batch, GenerationSession
 from evaluators.predictions import gather_in_order, to_display, to_json, whole_picture
 
@@ -60,12 +61,13 @@ class Decoder:
     if config.grammar:  # by the prompts as the model reads them, on every process all
       texts, inside = distributed.fetch((arrays["text"], arrays["mask_input"]))
       rules = session.grammar([t[i > 0] for t, i in zip(texts[real], inside[real])], len(at))
+    bias = logit_rules.of(config, [], len(at), self._tokenizer, self._model.config.llm.vocab_size)
     # The seed of a draw is a function of the example: neither batch size nor mesh changes it.
     seeds = at[:, None] * session.samples + np.arange(session.samples) + config.seed * STRIDE
     found = session.answers([Batch(
         len(at), arrays, limit=np.where(real, config.max_new_tokens, 0).astype(np.int32),
         seeds=(seeds.reshape(-1) % 2**32).astype(np.uint32), new=max(config.max_new_tokens, 1),
-        fsm=rules)])
+        fsm=rules, logit_rules=bias)])
 
     def fields(j, place):
       del j

@@ -13,6 +13,7 @@ class Mean:
       raise ValueError(f"The eval {name!r} is the mean of no evals: give evals=(...).")
     self.name, self.parts, self.metric = name, parts, metric
     self.steps = math.lcm(*(part.steps for part in parts))  # 0, at the end only, if one has 0
+    self.at_start = all(part.at_start for part in parts)
 
   def score(self, values):
     """{"name/metric": mean} of {"eval/metric": value}, which may hold other values too.

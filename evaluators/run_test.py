@@ -117,6 +117,16 @@ def test_a_killed_run_goes_on_with_the_same_figures(done, make_config, init, tmp
     np.testing.assert_allclose(result["interval"] or 0, results[key]["interval"] or 0, atol=1e-6)
 
 
+def test_tokens_that_an_eval_forbids(done, make_config, init, tmp_path):
+  config, said = make_config(), {t for p in predictions(done[0])["ocr"] for t in p["tokens"]}
+  piece = big_vlm.from_preset(init, load_weights=False).tokenizer.piece(max(said))
+  with config.unlocked():
+    config.evals["ocr"]["logit_bias"] = {piece: float("-inf")}
+  run.run(config, init, tmp_path, evals="ocr", limit=20)
+  rows = [json.loads(x) for x in (tmp_path / "predictions/ocr.jsonl").read_text().splitlines()]
+  assert max(said) not in {t for p in rows for t in p["tokens"]}
+
+
 def test_a_part_of_the_examples(done, make_config, init, tmp_path):
   """Drawn from all of the split, the same for every model, and within those of a larger part."""
   whole, some = done[0], {}

@@ -55,6 +55,39 @@ RENAMED = {
     "sure": "confidence",
 }
 
+# Fields and arguments of big_vision that have no place of the same name here -> what has.
+BIG_VISION = {
+    "lr": "optimizer.lr", "wd": "optimizer.weight_decay", "lr_mults": "optimizer.lr_mults",
+    "wd_mults": "optimizer.weight_decay_mults",
+    "schedule": "optimizer.schedule", "grad_clip_norm": "optimizer.clip_norm",
+    "optax_name": "optimizer.name", "optax": "optimizer.args, of optax's own names",
+    "momentum": "optimizer.args: mu_dtype='bfloat16' of adamw, momentum=0.9 of adafactor, which "
+                "keeps it in bfloat16",
+    "scale_with_batchsize": "nothing: give optimizer.lr the rate that you want",
+    "grad_clip_per_example": "nothing: a step has the gradient of the batch, not of each example; "
+                             "optimizer.clip_norm clips that",
+    "label_smoothing": "loss.label_smoothing", "model_init": "init",
+    "model_load": "init.dont_load, a tuple of regexes", "dont_load": "init.dont_load",
+    "model_name": "model.img.variant and model.llm.variant",
+    "sharding_strategy": "sharding", "sharding_rules": "nothing: activations follow the batch",
+    "mesh_allow_split_physical_axes": "nothing: it is always allowed",
+    "prefetch_to_device": "nothing: the next batch is there before the step ends",
+    **{f"log_training_{unit}": f"log_{unit}" for unit in ("steps", "examples", "epochs")},
+    **{f"ckpt_{unit}": f"checkpoint_{unit}" for unit in ("steps", "examples", "epochs")},
+    **{f"keep_ckpt_{unit}": f"keep_period_{unit}" for unit in ("steps", "examples", "epochs")},
+    "log_percent": "fraction", "ckpt_percent": "checkpoint_fraction",
+    # of evals, and of their data
+    "skip_first": "at_start=True where an eval is to run before the first step too",
+    "pred": "the type, which knows what it asks the model",
+    "pred_kw": "max_new_tokens and sampler of the eval", "max_decode_len": "max_new_tokens",
+    "pp_fn": "pp", "mask_logits": "logit_bias={'piece': float('-inf')} of the eval",
+    "cache": "nothing: a pipeline is opened once, and files are mapped, not read",
+    "cache_raw": "nothing: files are mapped, and the system keeps in memory what it has room for",
+    "pre_filter_fn": "filter of the source", "post_filter_fn": "filter of the source",
+    "outfile": "nothing: predictions are in workdir/predictions/NAME-STEP.jsonl",
+    "randaug": "the random ops that `python -m pp` lists: flip_lr, inception_crop, random_jpeg",
+}
+
 
 def new_name(old, known):
   """The name in `known` that an old spelling has now, or None."""
@@ -63,10 +96,12 @@ def new_name(old, known):
 
 
 def near_miss(name, names):
-  """" Did you mean 'x'?" if one of `names` is close to `name`, else ""."""
+  """" Did you mean 'x'?" if one of `names` is close to `name`, else ""; what big_vision's are."""
   names = [str(n) for n in names]
   if new := new_name(name, names):
     return f" {name!r} is now {new!r}."
+  if name in BIG_VISION:
+    return f" In the place of big_vision's {name!r} is {BIG_VISION[name]}."
   near = difflib.get_close_matches(str(name), names, n=1)
   return f" Did you mean {near[0]!r}?" if near else ""
 

@@ -20,3 +20,8 @@ def test_errors_name_the_new_spelling_or_the_nearest_one():
     names.pick({"paligemma": 1}, "paligema", "model")
   with pytest.raises(ValueError, match=r"Unknown model \['paligemma'\]"):
     names.pick({"paligemma": 1}, ["paligemma"], "model")
+
+
+def test_what_stands_in_the_place_of_big_visions_fields():
+  with pytest.raises(ValueError, match="In the place of big_vision's 'wd' is optimizer.weight_"):
+    names.check_names(["wd"], ["size"], "The config")

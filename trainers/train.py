@@ -101,6 +101,10 @@ def train(config, workdir, profile_steps=None, resume_changed=False, answers_of=
       if first:  # evaluations that a kill after the save has cut off
         best.resume(first, steps.ema_params(state, s.optimizer))
         evaluate(first, state, [e for e in evaluators if not writer.has(e.name + "/")])
+      for evaluator in evaluators if not first else ():
+        if evaluator.at_start and not writer.has(evaluator.name + "/"):
+          with progress.paused():
+            writer.write(0, evaluator.run(steps.ema_params(state, s.optimizer), workdir, 0))
       total = first if best.exhausted else total
       finished = loop.run(s, state, batches, progress, guard, first=first, total=total,
                           layout=layout, around=around, answers=answers)

@@ -113,9 +113,9 @@ def with_image_size(config, side):
     return config
   if not config.img:
     raise ValueError(f"image_size={side!r}: this model has no image tower.")
-  config_json.check_sizes({"img": {"image_size": side}}, "from_preset()")
-  if side < config.img.patch:
-    raise ValueError(f"image_size={side} is less than a patch of {config.img.patch} pixels.")
+  if isinstance(side, bool) or not isinstance(side, int) or side < config.img.patch:
+    raise ValueError(f"image_size={side!r} is not a whole number of {config.img.patch} pixels, a "
+                     "patch, or more.")
   return dataclasses.replace(config, img=dataclasses.replace(config.img, image_size=side))
 
 

@@ -119,11 +119,11 @@ class Best:
       self._kept.__exit__(*error)
 
   def _rows(self, first):
-    """[[step, value]] of the evaluations up to a step."""
+    """[[step, value]] of the evaluations up to a step, but for that of the start."""
     path = self._workdir / "metrics.jsonl"
     return [[row["step"], row[self._settings.metric]]
             for row in (metric_writer.read_metrics(path) if path.exists() else ())
-            if row["step"] <= first and self._settings.metric in row]
+            if 0 < row["step"] <= first and self._settings.metric in row]
 
   def _note(self, step, value):
     """Whether a value is the best so far. Of equal ones the first is."""

@@ -15,7 +15,7 @@ from big_vlm.data import mixture
 from big_vlm.families import paligemma
 from big_vlm.training import objectives, optim, policy, schedules
 from big_vlm.training import step as steps
-from pp.names import check_names, new_name
+from pp.names import BIG_VISION, check_names, near_miss, new_name
 
 # A TPU gathers weights before it multiplies, instead of multiplying the pieces as they arrive: with
 # fsdp=16 those pieces are 128 wide, and adding up their matmuls takes two thirds of the step.
@@ -40,6 +40,8 @@ def make(config, devices=None, note=print):
   """
   if old := [name for name in config if new_name(name, config)]:
     raise ValueError(f"config.{old[0]} is now config.{new_name(old[0], config)}.")
+  if odd := sorted(BIG_VISION.keys() & config.keys()):
+    raise ValueError(f"config.{odd[0]} is not read.{near_miss(odd[0], config)}")
   objectives.check(config)
   if config.input.batch_size < 1:
     raise ValueError(f"config.input.batch_size={config.input.batch_size}: give 1 or more.")
@@ -171,7 +173,8 @@ def _check_random(config, optimizer, names):
     raise ValueError(
         f"{stuck[0]} and {len(stuck) - 1} more would stay random: the checkpoint "
         f"{config.init[stuck[0][:3]]} has no {group}, or init.dont_load names it, and "
-        f"optimizer.schedule freezes it. Let it train, by a rule ('{group}/.*', {{...}}) before the one that freezes, or take another "
+        "optimizer.schedule freezes it. Let it train, by a rule "
+        f"('{group}/.*', {{...}}) before the one that freezes, or take another "
         "checkpoint.")
 
 

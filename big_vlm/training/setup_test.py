@@ -1,3 +1,5 @@
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +13,7 @@ from big_vlm.checkpoints.steps import Checkpoints
 from big_vlm.families import paligemma
 from big_vlm.training import setup
 from configs import common
+from pp import names
 from trainers import train
 
 
@@ -113,6 +116,16 @@ def test_errors_name_the_mend(config, change, message):
     config.input.mixture = [dict(data=dict(name="memory", examples=[{"prefix": ""}]), pp="")]
   with pytest.raises(ValueError, match=message):
     setup.make(config, jax.devices()[:1])
+
+
+def test_a_field_of_big_vision_is_refused_and_its_place_is_a_field_of_ours(config):
+  config.grad_clip_norm = 1.0
+  with pytest.raises(ValueError, match="grad_clip_norm is not read. .* is optimizer.clip_norm"):
+    setup.make(config, jax.devices()[:1])
+  known = common.train()
+  for place in names.BIG_VISION.values():
+    for field in re.findall(r"^(\w+)\.(\w+)", place):
+      assert field[0] == "model" or field[1] in known[field[0]], place
 
 
 def test_adapters_take_one_schedule(config):
