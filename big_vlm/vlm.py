@@ -25,7 +25,7 @@ from big_vlm import (
   scoring,
   sharding,
 )
-from big_vlm.adapt import lora, peft, quantize
+from big_vlm.adapt import keras_lora, lora, peft, quantize
 from big_vlm.checkpoints import load, uris
 from big_vlm.checkpoints.checkpoint import Checkpoint
 from big_vlm.decode import choices, detections
@@ -397,11 +397,13 @@ class VLM:
     return adapted
 
   def load_adapter(self, path: str | os.PathLike) -> "VLM":
-    """The VLM with the adapters of a folder of PEFT, or of a file of adapt.lora.save().
+    """The VLM with the adapters of a folder of PEFT, or of a file: KerasHub's .lora.h5, or that of
+    adapt.lora.save().
 
     Raises ValueError for adapters of another model, and for a model that has some already.
     """
-    read = lora.load if os.path.isfile(path) else peft.load
+    file, keras = os.path.isfile(path), str(path).endswith(".h5")
+    read = keras_lora.load if file and keras else lora.load if file else peft.load
     with reading(path):
       return self._replace(read(self.model, self.params, path))
 

@@ -259,7 +259,7 @@ def test_a_type_names_the_arguments_that_it_needs():
 
 class Part:
   """An Evaluator that has its metrics already."""
-  type, last = "vqa", None
+  type, last, at_start = "vqa", None, False
 
   def __init__(self, name, steps, value):
     self.name, self.steps, self.value, self.runs = name, steps, value, 0

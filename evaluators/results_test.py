@@ -61,7 +61,7 @@ class Warnings:
 def evaluator(name, total=None, **metrics):
   score = lambda rows: {f"{name}/{k}": v for k, v in metrics.items()}
   return types.SimpleNamespace(
-      name=name, type="vqa", steps=0, total=total, score=score, baseline=score,
+      name=name, type="vqa", steps=0, at_start=False, total=total, score=score, baseline=score,
       undefined=lambda metric: "there is one image", of_sample=lambda: "",
       in_percent=lambda metric: metric.startswith(("acc", "cider")))
 
