@@ -100,7 +100,7 @@ def near_miss(name, names):
   names = [str(n) for n in names]
   if new := new_name(name, names):
     return f" {name!r} is now {new!r}."
-  if name in BIG_VISION:
+  if isinstance(name, str) and name in BIG_VISION:
     return f" In the place of big_vision's {name!r} is {BIG_VISION[name]}."
   near = difflib.get_close_matches(str(name), names, n=1)
   return f" Did you mean {near[0]!r}?" if near else ""
