@@ -19,10 +19,12 @@ all); every row is written as it comes. Stopped and typed again on the same comm
 the sections that are not done. --size tiny tries all of it on a CPU.
 """
 import argparse
+import contextlib
 import json
 import os
 import pathlib
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -42,6 +44,7 @@ WEIGHTS, BATCHES, NEW, ROUNDS = (None, "int8", "int4"), (1, 8, 32), 32, 3
 LENGTHS = {"tower": (256, 1024, 4096), "decoder": (320, 384, 768, 1088, 1536, 4160)}
 TOKENS = 16_384  # of a timed call of attention
 CHECKED = 640  # tokens where kernels are compared: more than a tile
+DONE = "done"
 NEAR = 0.03  # the largest difference that is rounding to bfloat16, over the largest value
 PROMPTS = ["caption en", "ocr", "answer en how many digits are there?", "detect 3 ; 7"]
 
@@ -52,6 +55,7 @@ def right(size):
   import jax.numpy as jnp
 
   import big_vlm
+  from big_vlm import sharding
   from big_vlm.nn import layer_matmul
   for part in LENGTHS:
     want, inputs = attention(size, part, "einsum", CHECKED, batch=2)
@@ -68,13 +72,14 @@ def right(size):
       layer.einsum("BTD,XDF->BTXF", x, jnp.float32),
       jnp.einsum("BTD,XDF->BTXF", x, stack[1], preferred_element_type=jnp.float32))))
   image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
-  answers = {}
+  answers = []
   for place in (jax.devices()[0], jax.devices("cpu")[0]):
-    with jax.default_device(place):
-      vlm = big_vlm.from_preset("digits")
-      answers[place] = [g.tokens for g in vlm.generate(PROMPTS, [image] * len(PROMPTS),
-                                                       max_new_tokens=16)]
-  here, there = answers.values() if len(answers) == 2 else 2 * list(answers.values())
+    mesh = sharding.make_mesh(devices=[place])
+    with jax.set_mesh(mesh):
+      vlm = big_vlm.from_preset("digits", mesh=mesh)
+      answers.append([g.tokens for g in vlm.generate(PROMPTS, [image] * len(PROMPTS),
+                                                     max_new_tokens=16)])
+  here, there = answers
   equal = sum(a == b for a, b in zip(here, there))
   yield dict(what="answers of digits in float32, of those of the CPU", equal=equal,
              of=len(PROMPTS), ok=equal == len(PROMPTS))
@@ -174,7 +179,8 @@ def decoding(size):
       floor = stored + decode.cache_bytes(size, batch)
       yield dict(weights=weights or size.dtype, batch=batch, **attempt(measured),
                  floor_ms=chip and 1e3 * floor / chip.bandwidth,
-                 promised_ms=promised(chip, weights or size.dtype, batch))
+                 promised_ms=(promised(chip, weights or size.dtype, batch)
+                              if size == SIZES["3b"] else None))
     del run, vlm
 
 
@@ -213,17 +219,19 @@ def near(got, want):
   """How far arrays are apart at most, over the largest of theirs, and whether that is rounding."""
   import jax
   got, want = ([np.asarray(x, np.float32) for x in jax.tree.leaves(tree)] for tree in (got, want))
-  off = max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip(got, want))
-  return dict(off=off, ok=off <= NEAR)
+  off = float(np.max([np.abs(a - b).max() / np.abs(b).max() for a, b in zip(got, want)]))
+  return dict(off=off, ok=off <= NEAR)  # a NaN is not
 
 
 def run_section(name, size, section, save):
-  """Fills the section's "rows" as its process prints them, and "ended": None, or why too early."""
+  """Fills the section's "rows" as its process prints them, and "ended": DONE, or why too early."""
   with tempfile.TemporaryFile("w+") as log:
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.accelerator", "--child", name, "--size", size],
-        stdout=subprocess.PIPE, stderr=log, text=True)
-    timer = threading.Timer(LIMITS[name], process.kill)
+        stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
+    # Processes that the section started hold the device too.
+    end = lambda: os.killpg(process.pid, signal.SIGKILL)
+    timer = threading.Timer(LIMITS[name], end)
     timer.start()
     try:
       for line in process.stdout:
@@ -233,10 +241,11 @@ def run_section(name, size, section, save):
       status, late = process.wait(), not timer.is_alive()
     finally:
       timer.cancel()
-      process.kill()
+      with contextlib.suppress(ProcessLookupError):
+        end()
     log.seek(0)
-    section["ended"] = (f"not done after {LIMITS[name]} s" if late else status and
-                        f"ended with status {status}: {log.read()[-500:].strip()}") or None
+    section["ended"] = (f"not done after {LIMITS[name]} s" if late else DONE if not status else
+                        f"ended with status {status}: {log.read()[-500:].strip()}")
     save()
 
 
@@ -247,7 +256,7 @@ def page(result):
   lines = [f"# {result['device']}, {result['date']}, commit {result['commit']}", "",
            f"`make bench-accelerator`, size {result['size']}, jax {result['versions']['jax']}"]
   for name, section in result["sections"].items():
-    lines += ["", f"## {name}" + (f": {section['ended']}" if section.get("ended") else ""), ""]
+    lines += ["", f"## {name}: {section.get('ended', 'not done')}", ""]
     kinds = {}
     for row in section["rows"]:
       shown = {k: v for k, v in row.items() if not isinstance(v, list | dict)}
@@ -285,7 +294,7 @@ def main():
     path.write_text(json.dumps(result, indent=1) + "\n")
     path.with_suffix(".md").write_text(page(result))
   for name in args.sections:
-    if "ended" in result["sections"].get(name, {}):
+    if result["sections"].get(name, {}).get("ended") == DONE:
       print(f"{name}: done before", flush=True)
       continue
     section = result["sections"][name] = {"rows": []}

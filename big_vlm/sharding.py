@@ -21,6 +21,7 @@ from big_vlm.nn.partitioning import BATCH_AXES, batch_rows
 
 AXES = ("data", "fsdp", "tensor")
 RULES = ((".*", "fsdp"),)
+WOULD_SHARD = "fsdp={} would shard it"  # of a mesh in a note; tools.plan tries it
 
 # A TPU stores an array in tiles of 8 x 128 over its last two dimensions; a part of a tile takes as
 # many bytes as a whole one.
@@ -135,7 +136,7 @@ def _fsdp(name, leaf, axes, min_bytes, note):
   if not fits:
     fewer = max((math.gcd(n, axes["fsdp"]) for n in part), default=1)
     note(f"replicated: {name} {leaf.shape}, no dimension divides over {axes['fsdp']} devices"
-         + f"; fsdp={fewer} would shard it" * (fewer > 1))
+         + f"; {WOULD_SHARD.format(fewer)}" * (fewer > 1))
     return spec if "tensor" in spec else ()
 
   def stored(d):

@@ -19,7 +19,7 @@ Arguments, as in configs/forkme.py:res=448,model=paligemma2_3b,data=my/train.jso
   task         answer: right or wrong; classify: accuracy, also balanced, and a confusion matrix;
                labels: F1 of "cat, dog"; number: how far off; caption: CIDEr; detect: average
                precision
-  model        paligemma_3b, paligemma2_3b, paligemma2_10b or paligemma2_28b
+  model        paligemma_3b (if nothing else is said), paligemma2_3b, _10b or _28b
   res          224, 448 or 896 pixels
   decoder      gemma3_270m, gemma3_1b, ...: a new PaliGemma of SigLIP and this decoder, with a
                randomly initialized projector; give its tokenizer.model too
@@ -55,17 +55,21 @@ TASKS = {"answer": ("exact_match", ()), "caption": ("caption", ()),
          "detect": ("detection", ("objects/bbox", "objects/label"))}
 FROZEN = {"": (), "vit": (("img/.*", None),), "llm": (("llm/.*", None),)}
 
+RELEASED = "paligemma_3b"
 SIGLIP = "google/siglip-so400m-patch14-224"
 GEMMA3_VOCABULARY = 262_144 + 1024 + 128  # its pieces, then <loc> and <seg>
 
 
 def get_config(arg=None):
-  a = transfers.parse(arg, res=0, data="my/train.jsonl", val="my/val.jsonl", task="answer",
-                      init="", decoder="", tokenizer="", epochs=0., steps=0, text_len=0,
-                      freeze="", lora=0, prompt="", image="", prefix="", suffix="")
+  a = transfers.parse(arg, res=0, model="", data="my/train.jsonl", val="my/val.jsonl",
+                      task="answer", init="", decoder="", tokenizer="", epochs=0., steps=0,
+                      text_len=0, freeze="", lora=0, prompt="", image="", prefix="", suffix="")
   for name in ("res", "epochs", "steps", "text_len", "lora"):
     if getattr(a, name) < 0:
       raise ValueError(f"{name}={getattr(a, name)} is below 0.")
+  given = [f"{n}={getattr(a, n)}" for n in ("model", "init", "decoder") if getattr(a, n)]
+  if len(given) > 1:
+    raise ValueError(f"{' and '.join(given)}: each says which model begins. Give one of them.")
   # The defaults of a run; configs/common.py lists all fields.
   c = common.train()
 
@@ -86,7 +90,7 @@ def get_config(arg=None):
     c.model.llm = dict(variant=a.decoder, vocab_size=GEMMA3_VOCABULARY)
     c.init.img, c.init.llm = SIGLIP, a.decoder  # or what big_vlm.from_preset takes
   else:
-    decoder, name = pick(transfers.MODELS, a.model, "model")
+    decoder, name = pick(transfers.MODELS, a.model or RELEASED, "model")
     c.model.img = dict(variant="So400m/14", image_size=a.res or defaults.RESOLUTION.value)
     c.model.llm = dict(decoder)
     c.init.model = name.format(c.model.img.image_size)  # or any source of big_vlm.from_preset

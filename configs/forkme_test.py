@@ -86,6 +86,7 @@ def test_how_long():
 
 @pytest.mark.parametrize("arg, complaint", [
     ("task=vqa", "Unknown task 'vqa'. Known: answer, caption, classify, detect"),
+    ("init=digits,decoder=gemma3_1b", "init=digits and decoder=gemma3_1b: each says which model"),
     ("model=7b", "Unknown model '7b'"), ("size=3b", "'size' is now 'model'"),
     ("model=3b", "'3b' is now 'paligemma2_3b'"),
     ("final_split", "'final_split' is now 'train_on_val'"), ("freze=vit", "Did you mean 'freeze'"),

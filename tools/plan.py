@@ -19,7 +19,7 @@ import re
 import time
 from typing import NamedTuple
 
-from big_vlm import building, cli
+from big_vlm import building, cli, sharding
 from big_vlm.adapt import quantize
 from big_vlm.data import loader, mixture, packing
 from big_vlm.planning import memory
@@ -178,7 +178,7 @@ def remat(config, row):
 def other_mesh(result):
   """A mesh that cuts the leaves that stay whole on this one, if any."""
   devices = result["mesh"]["data"] * result["mesh"]["fsdp"]
-  sizes = re.findall(r"fsdp=(\d+) would cut it", " ".join(result["notes"]))
+  sizes = re.findall(sharding.WOULD_SHARD.format(r"(\d+)"), " ".join(result["notes"]))
   if sizes:
     fsdp = min(map(int, sizes))
     yield {"mesh.data": devices // fsdp, "mesh.fsdp": fsdp}

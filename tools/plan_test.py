@@ -1,7 +1,9 @@
 import types
 
+import jax
 import pytest
 
+from big_vlm import sharding
 from big_vlm.planning import memory
 from configs import common, digits
 from tests import commands
@@ -113,10 +115,12 @@ def test_what_is_tried_where_it_does_not_fit(config):
 
 
 def test_leaves_that_nothing_divides_suggest_another_mesh(config):
-  note = "replicated: w (12, 12), no dimension divides over 8 devices; fsdp=4 would cut it"
+  notes = []
+  sharding.tree_sharding(sharding.make_mesh(), {"w": jax.ShapeDtypeStruct((12, 12), "float32")},
+                         min_bytes=0, note=notes.append)
   wanted = {"mesh.data": 2, "mesh.fsdp": 4}
-  assert wanted in plan.smaller(config, result(34, notes=[note]))
-  assert next(plan.faster(config, result(4, notes=[note]))) == wanted
+  assert wanted in plan.smaller(config, result(34, notes=notes))
+  assert next(plan.faster(config, result(4, notes=notes))) == wanted
 
 
 def test_what_is_tried_to_be_faster(config):

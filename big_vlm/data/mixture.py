@@ -78,10 +78,11 @@ class Mixture:
       check_names(component, ("name", "data", "pp", "weight"), "A mixture component")
     names, self._numbers = _names(components), [n for n, _ in switched_on(components)]
     for number, component in switched_on(components):
-      if repr(component["data"]) not in opened:
-        opened[repr(component["data"])] = source.get(**component["data"])
+      key = _key(component["data"])
+      if key not in opened:
+        opened[key] = source.get(**component["data"])
       self._streams.append(_Stream(
-          number, names[number], seed, opened[repr(component["data"])],
+          number, names[number], seed, opened[key],
           builder.get_preprocess_fn(component["pp"], context), on_error))
     self.names = tuple(names[number] for number in self._numbers)
     self.sizes = tuple(len(stream.examples) for stream in self._streams)
@@ -100,6 +101,11 @@ class Mixture:
   def counts(self, index):
     """{name: how many of the first `index` elements are of this component}."""
     return dict(zip(self.names, self._order.counts(index).tolist()))
+
+
+def _key(data):
+  """Equal for the same data. Examples in memory count as themselves: an array's repr is partial."""
+  return tuple(sorted((k, id(v) if k == "examples" else repr(v)) for k, v in data.items()))
 
 
 class _Stream:

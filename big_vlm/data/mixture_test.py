@@ -170,3 +170,12 @@ def test_skipping_all_is_an_error(tmp_path):
     mixture.Mixture(parts, 0, "skip")[0]
   with pytest.raises(ValueError, match="Unknown on_error 'skp'. Did you mean 'skip'"):
     mixture.Mixture(parts, 0, "skp")
+
+
+def test_large_arrays_that_print_alike_are_not_the_same_data():
+  zeros, ones = np.zeros((1, 2000)), np.zeros((1, 2000))
+  ones[0, 1000] = 1
+  assert repr(zeros) == repr(ones)  # numpy writes the corners
+  component = lambda x: dict(data=dict(name="memory", examples=[dict(x=x)]), pp="")
+  stream = mixture.Mixture([component(zeros), component(ones)], 0)
+  assert sorted(stream[i]["x"].sum() for i in range(2)) == [0, 1]

@@ -56,6 +56,10 @@ class Subset:
   def where(self, index):
     return where(self._examples, self._at(index))
 
+  def class_names(self, key):
+    """[name] of the classes that the source numbers under a key, or None."""
+    return getattr(self._examples, "class_names", lambda key: None)(key)
+
   def fingerprint(self):
     """That of the whole source: what is taken of it, the config says."""
     return self._examples.fingerprint()

@@ -73,6 +73,7 @@ def test_a_slice_of_tfds(data_dir):
   data = dict(name="digits/tiny", split="train", data_dir=data_dir, start=-2)
   examples = source.get(**data, filter=(("id", "==", "train-000511"),))
   assert len(examples) == 1 and examples[0]["_id"] == "digits/tiny/train:511"
+  assert examples.class_names("objects/label") == list("0123456789")
 
 
 def test_files_by_their_names(tmp_path):

@@ -6,7 +6,7 @@ A family is a package with
   Model         its Flax module, Model(config)      config(name, **changes)
   PARAMS        {leaf's name: spec.ParamSpec}       axis_sizes(config)  {letter: int}
   PLACES        ((part in a profile, regex), ...)
-  hf, keras, presets      how other formats name its leaves, and what is released
+  hf, keras, npz, presets how other formats name its leaves, and what is released
 
 of a decoder (nn/decoder.py has the interface of its Model) or of a vision tower:
 

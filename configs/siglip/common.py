@@ -83,4 +83,5 @@ def pp(a, several, image="decode(exif=True)|resize"):
 
 def loss(c, data, pp, **often):
   """An eval of the loss on pairs that the training does not see; often: fraction=0.1."""
-  return dict(type="sigmoid", data=data, pp=pp, batch_size=c.input.batch_size, **often)
+  return dict(type="sigmoid", data=data, pp=pp, batch_size=c.input.get_oneway_ref("batch_size"),
+              **often)
