@@ -3,8 +3,9 @@
 6 per weight and token (2 forward, 4 backward: Kaplan et al. 2020, section 2.1), by the tokens that
 pass a weight: the tower's by patches, the decoder's by all tokens, the head's by text tokens; plus
 the two matmuls of attention over all pairs. Two towers add those of a vector with the batch's
-others. Nothing goes back through a tower that does not train: 2 of 6. Rematerialization and the
-optimizer are left out: a utilization by this count is the MFU of PaLM (appendix B).
+others. A weight that does not train has no gradient of its own: 4 of 6; where nothing goes back
+through it either, 2. Rematerialization, adapters and the optimizer are left out: a utilization by
+this count is the MFU of PaLM (appendix B).
 """
 from big_vlm import families
 from big_vlm.families import spec
@@ -12,27 +13,27 @@ from big_vlm.families import spec
 LOOKED_UP = {"embedding", "table", "position"}  # roles of tables
 
 
-def per_example(config, text_len, images=1, pairs=0, frozen=()):
+def per_example(config, text_len, images=1, pairs=0, per_weight=None):
   """FLOPs of training on one example, of a PaliGemmaConfig; text_len tokens enter the decoder.
 
-  pairs: of two towers, texts with which an image is compared. frozen: of "img/" and "txt/", the
-  towers none of whose parameters train.
+  pairs: of two towers, texts with which an image is compared. per_weight: optim.weight_flops() of
+  what trains; None: all does.
   """
-  flops, forward = 0, {prefix: 3 if prefix in frozen else 1 for prefix in config.parts}
+  flops, each = 0, dict.fromkeys(config.parts, 6) | (per_weight or {})
+  attention = {prefix: 12 if n > 2 else 4 for prefix, n in each.items()}
   if c := config.img:
     patches = images * c.patches
-    tower = 6 * spec.count(families.of(c), c) * patches
-    tower += 12 * c.depth * c.heads * c.head_dim * patches * c.patches
-    flops += tower // forward["img/"]
+    flops += each["img/"] * spec.count(families.of(c), c) * patches
+    flops += attention["img/"] * c.depth * c.heads * c.head_dim * patches * c.patches
   if c := config.txt:
-    tower = 6 * spec.count(families.of(c), c, spec.ROLES.keys() - LOOKED_UP) * c.length
-    tower += 12 * c.depth * c.heads * c.head_dim * c.length**2
-    flops += tower // forward["txt/"] + 6 * pairs * (c.out_width or c.width)
+    flops += each["txt/"] * spec.count(families.of(c), c, spec.ROLES.keys() - LOOKED_UP) * c.length
+    flops += attention["txt/"] * c.depth * c.heads * c.head_dim * c.length**2
+    flops += 6 * pairs * (c.out_width or c.width)
   if c := config.llm:
     total = tokens(config, text_len, images)
-    flops += 6 * spec.count(families.of(c), c, spec.ROLES.keys() - LOOKED_UP) * total
-    flops += 6 * c.vocab_size * c.width * text_len
-    flops += 12 * c.depth * c.heads * c.head_dim * total**2
+    flops += each["llm/"] * spec.count(families.of(c), c, spec.ROLES.keys() - LOOKED_UP) * total
+    flops += each["llm/"] * c.vocab_size * c.width * text_len
+    flops += attention["llm/"] * c.depth * c.heads * c.head_dim * total**2
   return flops
 
 

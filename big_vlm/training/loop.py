@@ -79,5 +79,5 @@ def _work(setup, batch, layout):
   length, images = (batch["text"].shape[1] - 1) / each, packing.image_slots(batch) / each
   device = devices.of_kind(jax.devices()[0].device_kind)
   example = flops.per_example(setup.model.config, length, images, layout.batch_size,
-                              optim.frozen_towers(setup.optimizer))
+                              optim.weight_flops(setup.optimizer))
   return dict(flops=layout.batch_size * example, peak=device and device.flops * setup.mesh.size)

@@ -207,10 +207,17 @@ def _decay_and_scale(groups):
       lambda params: optax.ScaleByScheduleState(jnp.zeros((), jnp.int32)), update)
 
 
-def frozen_towers(optimizer):
-  """Those of "img/" and "txt/" none of whose parameters train: nothing goes back through them."""
-  return tuple(prefix for prefix in ("img/", "txt/")
-               if not any(name.startswith(prefix) for name in optimizer.trainable))
+def weight_flops(optimizer):
+  """{"img/", "txt/", "llm/": FLOPs of a step per weight and token}: 6 where weights train, 4 where
+  a gradient only passes, to adapters or on from the decoder to the tower, 2 where none does."""
+  weights = {name for name in optimizer.trainable if not name.endswith(("/lora_a", "/lora_b"))}
+
+  def of(prefix, behind):
+    if any(name.startswith(prefix) for name in weights):
+      return 6
+    return 4 if any(name.startswith(behind) for name in optimizer.trainable) else 2
+  return {"img/": of("img/", "img/"), "txt/": of("txt/", "txt/"),
+          "llm/": of("llm/", ("llm/", "img/"))}
 
 
 def table(params, optimizer):

@@ -101,7 +101,7 @@ def measure(config, topology=None, device=None, count=1, text_len=64, images=1, 
   step = sum(map(seconds, costs))
   per_device = rows / s.mesh.size
   model_flops = per_device * each * flops.per_example(
-      s.model.config, text_len / each, images / each, rows, optim.frozen_towers(s.optimizer))
+      s.model.config, text_len / each, images / each, rows, optim.weight_flops(s.optimizer))
   by_category = dict.fromkeys(program.CATEGORIES, 0.)
   by_place, parts = {}, places(s.model.config)
   for cost in costs:
