@@ -74,6 +74,11 @@ def local(url, most):
   return path
 
 
+def is_copy(path):
+  """Whether local() made the file."""
+  return os.path.dirname(path) == str(cache.folder() / "files")
+
+
 def store(url):
   """The fsspec file system of a URL in an object store; ValueError where its package is missing."""
   import fsspec  # here: few need it

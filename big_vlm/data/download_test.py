@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pathlib
+import pickle
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ import fsspec
 import pytest
 from PIL import Image
 
-from big_vlm.data import cache, download
+from big_vlm.data import cache, download, source
 from big_vlm.data.jsonl import Jsonl
 
 DATA = b"\x89PNG" + bytes(1000)
@@ -213,6 +214,34 @@ def test_a_store_is_read_by_fsspec(tmp_path, monkeypatch):
   local.write_text('{"image": "file:///etc/passwd"}')
   with pytest.raises(ValueError, match="begins with 'file://'; what can be read begins with http"):
     Jsonl(local, allow=["urls"])
+
+
+def test_parquet_and_tars_of_a_store(tmp_path, monkeypatch, capsys):
+  """They are read from copies; a new version at the same address is seen by the next start."""
+  monkeypatch.setenv("BIG_VLM_CACHE", str(tmp_path / "cache"))
+  monkeypatch.setattr(download, "WAITS", ())
+  monkeypatch.setitem(download.STORES, "memory", ("none", "pip install none"))
+  memory, golden = fsspec.filesystem("memory"), pathlib.Path(__file__).parent / "golden"
+  tars, hub = golden / "tars", golden / "hub/data"
+  memory.pipe({f"/d/{path.name}": path.read_bytes() for path in (*tars.iterdir(), *hub.iterdir())})
+  for name, here, there in (
+      ("webdataset", tars, "memory://d/train-{000000..000001}.tar"),
+      ("parquet", [str(p) for p in sorted(hub.glob("train*"))],
+       [f"memory://d/train-0000{i}-of-00002.parquet" for i in (0, 1)])):
+    wanted, found = source.get(name, path=here), source.get(name, path=there)
+    assert len(found) == len(wanted) and found.fingerprint() == wanted.fingerprint()
+    assert [x["_id"] for x in found] == [x["_id"] for x in wanted]
+    assert pickle.loads(pickle.dumps(found))[1].keys() == wanted[1].keys()
+    assert found.where(0).startswith("memory://d/train-0000")
+    with pytest.raises(ValueError, match="folders and splits are looked up on a disk alone"):
+      source.get(name, path="memory://d", split="train")
+  memory.pipe({"/d/train-000000.tar": (tars / "train-000001.tar").read_bytes(),
+               "/d/train-000001.tar": b"no tar"})
+  assert len(source.get("webdataset", path="memory://d/train-000000.tar")) == 2
+  with pytest.raises(ValueError, match="memory://d/train-000001.tar is not a tar"):
+    source.get("webdataset", path="memory://d/train-000001.tar")
+  with pytest.raises(FileNotFoundError, match="Cannot read memory://d/no.parquet: there is no su"):
+    source.get("parquet", path="memory://d/no.parquet")
 
 
 def test_a_package_that_is_missing_is_named(monkeypatch):

@@ -15,7 +15,7 @@ import numpy as np
 from etils import epy
 
 from big_vlm.data import data_files
-from big_vlm.data.table import Table, python_row, state
+from big_vlm.data.table import Table, check_unchanged, python_row, state
 from big_vlm.formats import survey
 from pp.foreign import most_unpacked, open_regular, reading
 
@@ -31,8 +31,9 @@ class Parquet(Table):
   """Random access to the rows of one file or several.
 
   Args:
-    path: of a file, or a pattern with * in it, or a list of these; or a folder as the hub has it,
-      with data/train-00000-of-00002.parquet and so on.
+    path: of a file, or a pattern with * in it, or a list of these, also behind https:// or in an
+      object store, see data_files.py; or a folder as the hub has it, with
+      data/train-00000-of-00002.parquet and so on.
     split: of a folder; None where it has only one.
     check: refuse files now whose statistics say that a text or an image is null.
     image, video, prefix, suffix, id: names of columns, see fields.py.
@@ -46,13 +47,14 @@ class Parquet(Table):
   def __init__(self, path, split=None, check=True, **fields):
     super().__init__(fields)
     self._files = data_files.matching(path, ".parquet", split)
+    self._copies = data_files.copies(self._files)
     self._groups, self._held = collections.OrderedDict(), 0  # bytes
     self._lock = threading.Lock()
     self._states, self._footers, rows = [], [], []
-    for file in self._files:
-      self._states.append(state(file))
+    for file, copy in zip(self._files, self._copies):
+      self._states.append(state(copy))
       with reading(file):
-        self._footers.append(parquet.read_metadata(file))
+        self._footers.append(parquet.read_metadata(copy))
       self._compare(file)
       rows.append([self._footers[-1].row_group(g).num_rows
                    for g in range(self._footers[-1].num_row_groups)])
@@ -67,8 +69,8 @@ class Parquet(Table):
   def fingerprint(self):
     """SHA-256 of the files' footers: names, places and sizes of all columns, and their extremes."""
     found = hashlib.sha256()
-    for file in self._files:
-      with open_regular(file) as opened:
+    for copy in self._copies:
+      with open_regular(copy) as opened:
         opened.seek(-8, os.SEEK_END)
         length = int.from_bytes(opened.read(4), "little")
         opened.seek(-8 - length, os.SEEK_END)
@@ -82,7 +84,7 @@ class Parquet(Table):
 
   @functools.cached_property
   def _known_nulls(self):
-    return list(map(survey.parquet, self._files))
+    return list(map(survey.parquet, self._copies))
 
   def _compare(self, file):
     """Takes the columns of the first file, and refuses another that has others."""
@@ -127,11 +129,10 @@ class Parquet(Table):
       if key in self._groups:
         self._groups.move_to_end(key)
         return self._groups[key]
-    path = self._files[file]
-    if state(path) != self._states[file]:
-      raise ValueError(f"{path} was changed after it was opened: start again.")
+    path, copy = self._files[file], self._copies[file]
+    check_unchanged(copy, self._states[file], path)
     with reading(path), parquet.ParquetFile(
-        path, metadata=self._footers[file], page_checksum_verification=True) as opened:
+        copy, metadata=self._footers[file], page_checksum_verification=True) as opened:
       table = opened.read_row_group(group, columns=list(names), use_threads=False)
     with self._lock:
       if key not in self._groups:  # another thread may have been faster

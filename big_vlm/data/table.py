@@ -3,6 +3,7 @@ import os
 
 from etils import epy
 
+from big_vlm.data import cache, download
 from big_vlm.data.fields import FILES, TEXTS, Fields, leave_out
 from pp.foreign import parse_json
 
@@ -67,7 +68,7 @@ class Table:
   def id(self, index):
     """The "_id" of an example: "train.parquet:3"."""
     file, row = self._place(index)
-    return f"{os.path.basename(self._files[file])}:{row}"
+    return f"{self._files[file].name}:{row}"
 
 
 def python_row(table, row, names):
@@ -76,9 +77,18 @@ def python_row(table, row, names):
 
 
 def state(path):
-  """What shows that a file was changed: its size and time."""
+  """What shows that a file was changed: its size and time; of a copy in the cache, whose time is
+  that of its last use, the name says which version it is of."""
   found = os.stat(path)
-  return found.st_size, found.st_mtime_ns
+  return found.st_size, 0 if download.is_copy(path) else found.st_mtime_ns
+
+
+def check_unchanged(copy, was, file):
+  """Raises ValueError where `copy`, as state() had it before, is another now; file: its name."""
+  if state(copy) != tuple(was):
+    raise ValueError(f"{file} was changed after it was opened: start again.")
+  if download.is_copy(copy):
+    cache.touch(copy)  # it stays while it is read
 
 
 def _holds_bytes(type):

@@ -193,7 +193,7 @@ def test_splits_and_shards_of_a_folder(tmp_path):
   (hub / "data/train-00001-of-00002.parquet").rename(hub / "data/train-00000-of-00003.parquet")
   with pytest.raises(FileNotFoundError, match="has 2 of the 3 shards of 'train': train-00002-of-0"):
     Parquet(hub, split="train")
-  for path, complaint in (("gs://x/a.parquet", "are read from a disk. Copy"),
+  for path, complaint in (("gs://x/a", "folders and splits are looked up on a disk alone"),
                           (str(tmp_path / "no*.parquet"), "No file matches")):
     with pytest.raises((ValueError, OSError), match=complaint):
       Parquet(path)

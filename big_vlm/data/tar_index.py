@@ -39,8 +39,8 @@ class TarIndex(NamedTuple):
   others: int  # files whose names have no key and extension, such as README
 
 
-def open_index(path):
-  """The TarIndex of a tar, from the cache or made now.
+def open_index(path, name):
+  """The TarIndex of a tar, from the cache or made now. name: that it has in messages.
 
   Raises ValueError for what is no tar, is cut off or compressed, holds links, or has a member
   twice.
@@ -52,9 +52,9 @@ def open_index(path):
   if found and found.state == now:
     return found
   if found:
-    print(f"{path} was changed since it was read last: its index is made anew.", flush=True)
-  with reading(path), _Headers(path) as file:
-    found = _read(file, path, now)
+    print(f"{name} was changed since it was read last: its index is made anew.", flush=True)
+  with reading(name), _Headers(path) as file:
+    found = _read(file, path, now, name)
   with contextlib.suppress(OSError):  # a folder that cannot be written costs time alone
     _store(kept, found)
   return found
@@ -69,7 +69,7 @@ class _Headers(io.FileIO):
     return super().read(size)
 
 
-def _read(file, path, now):
+def _read(file, path, now, name):
   keys, extensions, seen, rows, others, last = {}, {}, set(), [], 0, -1
   digest = hashlib.sha256()
   try:
@@ -77,28 +77,28 @@ def _read(file, path, now):
   except tarfile.ReadError:
     file.seek(0)
     packed = file.read(6).startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"))
-    raise ValueError(f"{path} is " + ("compressed, so that its members cannot be read one by one: "
+    raise ValueError(f"{name} is " + ("compressed, so that its members cannot be read one by one: "
                      "unpack it, e.g. with gunzip" if packed else "not a tar") + ".") from None
   with tar:
     for member in tar:
       if tar.offset <= last:
-        raise ValueError(f"{path} is damaged: a member has a negative size.")
+        raise ValueError(f"{name} is damaged: a member has a negative size.")
       last = tar.offset
       if member.isdir() or META.match(member.name):
         continue
       if not member.isreg() or member.issparse():
-        raise ValueError(f"{path}: the member {member.name!r} is a link, a sparse file or a device:"
+        raise ValueError(f"{name}: the member {member.name!r} is a link, a sparse file or a device:"
                          " pack plain files (tar --dereference).")
-      if not (name := NAME.fullmatch(member.name)):
+      if not (parts := NAME.fullmatch(member.name)):
         others += 1
         continue
-      key = name[1].encode(errors="surrogateescape")
+      key = parts[1].encode(errors="surrogateescape")
       if len(key) > MOST_KEY:
-        raise ValueError(f"{path}: the name {member.name[:60]!r}... is longer than {MOST_KEY}.")
+        raise ValueError(f"{name}: the name {member.name[:60]!r}... is longer than {MOST_KEY}.")
       row = (keys.setdefault(key, len(keys)),
-             extensions.setdefault(name[2].lower(), len(extensions)))
+             extensions.setdefault(parts[2].lower(), len(extensions)))
       if row in seen:
-        raise ValueError(f"{path} has the member {member.name!r} twice.")
+        raise ValueError(f"{name} has the member {member.name!r} twice.")
       seen.add(row)
       rows.append((*row, member.offset_data, member.size))
       digest.update(repr((member.name, member.offset_data, member.size, member.mtime)).encode(
@@ -107,10 +107,10 @@ def _read(file, path, now):
     end = tar.offset
   file.seek(end)
   if file.read(BLOCK) != bytes(BLOCK):  # where tarfile ends without a word
-    raise ValueError(f"{path} is cut off or damaged: after {len(rows):,} members there is neither "
+    raise ValueError(f"{name} is cut off or damaged: after {len(rows):,} members there is neither "
                      "another one nor the end of a tar. Copy it again.")
   if state(path) != now:
-    raise ValueError(f"{path} was changed while it was read: start again.")
+    raise ValueError(f"{name} was changed while it was read: start again.")
   members = np.array(rows, np.int64).reshape(-1, 4)
   members = members[np.argsort(members[:, 0], kind="stable")]
   names = np.array(list(keys) or [b""], "S")[:len(keys)]

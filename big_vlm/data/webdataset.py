@@ -16,7 +16,7 @@ import numpy as np
 from big_vlm.data import data_files, tar_index
 from big_vlm.data.fields import Fields
 from big_vlm.data.jsonl import MAX_FILE, MAX_LINE
-from big_vlm.data.table import state
+from big_vlm.data.table import check_unchanged
 from pp.foreign import open_regular, parse_json
 from pp.names import pick
 
@@ -30,7 +30,8 @@ class WebDataset:
   """Random access to the samples of one tar or several.
 
   Args:
-    path: of a tar, or a pattern, or a list of these; also train-{000000..000099}.tar; or a folder.
+    path: of a tar, or a pattern, or a list of these; also train-{000000..000099}.tar; these also
+      behind https:// or in an object store, see data_files.py; or a folder.
     split: of a folder: the first part of the tars' names.
     members: what every sample must have, e.g. ("image", "txt"); None: what most samples have.
     incomplete: "raise", or "skip", which leaves samples out that lack a member, and says how many.
@@ -47,7 +48,8 @@ class WebDataset:
     pick(dict.fromkeys(INCOMPLETE), incomplete, "incomplete of a WebDataset source")
     self._fields, self._own = Fields(**fields), {key for key in fields if fields[key]}
     self._files = data_files.matching(path, ".tar", split)
-    self._indices = [tar_index.open_index(file) for file in self._files]
+    self._copies = data_files.copies(self._files)
+    self._indices = [tar_index.open_index(*pair) for pair in zip(self._copies, self._files)]
     self._rows = np.concatenate([self._rows_of(i) for i in range(len(self._files))])
     names = self._names_of_samples()
     self._fields.check(sorted(set().union(*names)), self._files[0])
@@ -85,7 +87,7 @@ class WebDataset:
   def id(self, index):
     """The "_id" of an example: "train.tar:0001"."""
     file, key = self._place(index)
-    return f"{os.path.basename(self._files[file])}:{key}"
+    return f"{self._files[file].name}:{key}"
 
   def _rows_of(self, file):
     """int64 [N, 4] of a tar: file, sample, its first member, its last + 1."""
@@ -151,10 +153,9 @@ class WebDataset:
     """{name: value} of the members of a sample whose names are wanted."""
     where = self.where(index)
     file, _, begin, end = self._rows[index].tolist()
-    tar, path, found = self._indices[file], self._files[file], {}
-    with open_regular(path) as opened:
-      if state(path) != tar.state:
-        raise ValueError(f"{path} was changed after it was opened: start again.")
+    tar, copy, found = self._indices[file], self._copies[file], {}
+    with open_regular(copy) as opened:
+      check_unchanged(copy, tar.state, self._files[file])
       for _, extension, at, size in tar.members[begin:end].tolist():
         extension = tar.extensions[extension]
         if wanted(name := self._name(extension)):
