@@ -9,14 +9,15 @@ RENAMED = {"img_per_s": "examples_per_s"}  # in files of earlier versions
 
 
 class MetricWriter:
-  """Appends rows {"step": ..., name: float} to metrics.jsonl and to TensorBoard event files.
+  """Appends rows {"step": ..., name: float} to metrics.jsonl, to TensorBoard event files and to
+  what big_vlm/trackers.py starts.
 
   Rows after start_step, left by a run that was killed, are dropped: a resumed run leaves the same
   file as an uninterrupted one. Process 0 writes, others do nothing.
   """
 
-  def __init__(self, workdir, start_step):
-    self._file = self._events = None
+  def __init__(self, workdir, start_step, trackers=()):
+    self._file, self._events, self._trackers = None, None, trackers
     self._last = set()  # names that the rows of start_step have
     if not distributed.is_primary_process():
       return
@@ -41,6 +42,8 @@ class MetricWriter:
     self._file.write(json.dumps({"step": step, **metrics}) + "\n")
     for name, value in metrics.items():
       self._events.add_scalar(name, value, step)
+    for tracker in self._trackers:
+      tracker.write(step, metrics)
 
   def sync(self):
     """Stores all rows: before a checkpoint, from which a run resumes without writing them again."""
@@ -54,6 +57,8 @@ class MetricWriter:
     if self._file:
       self._file.close()
       self._events.close()
+    for tracker in self._trackers:
+      tracker.close(failed=error[0] is not None)
 
 
 class _EventFiles:

@@ -61,6 +61,8 @@ def train(**changes):
       # it. mode: "max" or "min". patience: stop after so many evaluations without a better one.
       best=dict(metric="", mode="max", patience=0),
       **durations("keep_period"),  # checkpoints that are kept for good
+      # "wandb" and "mlflow" get the metrics too, see big_vlm/trackers.py
+      trackers=(),
       # name: dict(type="vqa", data={...}, pp="...", batch_size=.., steps=.., prompt_len=..,
       # max_new_tokens=..), the last two by default text_len; type="my.metrics" is a module of
       # yours, see evaluators/common.py

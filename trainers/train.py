@@ -6,6 +6,7 @@ data that would make it another run it is refused (big_vlm/training/same_run.py)
 saves and ends it after the step under way (big_vlm/stopping.py).
 """
 import contextlib
+import json
 import sys
 
 import jax
@@ -22,6 +23,7 @@ from big_vlm import (
   reporting,
   sharding,
   stopping,
+  trackers,
   workdir_lock,
 )
 from big_vlm.checkpoints import native
@@ -41,7 +43,8 @@ def train(config, workdir, profile_steps=None, resume_changed=False, answers_of=
   config that tunes, (config, TrainSetup) -> Answers (trainers/answers.py).
   """
   distributed.assert_same(config.to_json_best_effort(), "configs")
-  wanted = best_lib.Settings.of(config)
+  wanted, tracked = best_lib.Settings.of(config), config.get("trackers") or ()
+  trackers.check(tracked)
   stream = mixture.from_config(config)
   s = setup.make(config)
   distributed.broadcast_from_primary(lambda: make_workdir(workdir))
@@ -96,7 +99,9 @@ def train(config, workdir, profile_steps=None, resume_changed=False, answers_of=
           writer.write(step, row := evaluator.run(params, workdir, step))
           best.saw(step, row, params)
 
-    with (metric_writer.MetricWriter(workdir, first) as writer, contextlib.closing(batches),
+    sinks = trackers.start(tracked, workdir, json.loads(config.to_json_best_effort())) if (
+        distributed.is_primary_process()) else []
+    with (metric_writer.MetricWriter(workdir, first, sinks) as writer, contextlib.closing(batches),
           best_lib.Best(workdir, wanted, checkpoints, first) as best):
       if first:  # evaluations that a kill after the save has cut off
         best.resume(first, steps.ema_params(state, s.optimizer))

@@ -18,7 +18,7 @@ from pp.printable import printable
 
 # Fields that change nothing that a step computes, up to rounding and the masks of dropout.
 FREE = re.compile(r"(log|checkpoint|keep_period)_\w+|max_to_keep|(evals|published|defaults|best"
-                  r"|mesh|sharding)\b.*|input\.(workers|threads|memory_gb|on_error|packing"
+                  r"|trackers|mesh|sharding)\b.*|input\.(workers|threads|memory_gb|on_error|packing"
                   r"|row_examples)|grad_accum_steps|model\.\w+\.(remat|unroll)")
 # Fields of later versions, with the value that earlier runs had.
 LATER = {"lora.dropout": 0., "loss.name": "next_token", "init.txt": "", "init.dont_load": ()}
