@@ -14,6 +14,15 @@ import sys
 
 def main():
   folder, dtype = pathlib.Path(sys.argv[1]), sys.argv[2]
+  model, reader, about = read(folder, dtype)
+  print(json.dumps(about), flush=True)
+  with open(folder / "probes.jsonl", encoding="utf-8") as lines:
+    for line in filter(str.strip, lines):
+      print(json.dumps(answer(json.loads(line), model, reader)), flush=True)
+
+
+def read(folder, dtype):
+  """(the model, its processor or tokenizer, {"versions", "missing"}) of a folder."""
   import torch
   import transformers
   transformers.logging.set_verbosity_error()
@@ -24,20 +33,17 @@ def main():
   named = "dtype" if (major, minor) >= (4, 56) else "torch_dtype"
   model, info = kind.from_pretrained(folder, local_files_only=True, output_loading_info=True,
                                      **{named: getattr(torch, dtype)})
-  model.eval()
   reader = (transformers.AutoProcessor if sees else transformers.AutoTokenizer).from_pretrained(
       folder, local_files_only=True)
-  print(json.dumps({
+  return model.eval(), reader, {
       "versions": f"transformers {transformers.__version__}, torch {torch.__version__}, {dtype}",
-      "missing": sorted(map(str, info["missing_keys"]))}), flush=True)
-  with open(folder / "probes.jsonl", encoding="utf-8") as lines:
-    for line in filter(str.strip, lines):
-      print(json.dumps(answer(json.loads(line), model, reader, sees)), flush=True)
+      "missing": sorted(map(str, info["missing_keys"]))}
 
 
-def answer(probe, model, reader, sees):
+def answer(probe, model, reader):
   import torch
   from PIL import Image
+  sees = "image" in probe
   if sees:
     image = Image.open(io.BytesIO(base64.b64decode(probe["image"].partition(",")[2])))
     inputs = reader(images=image.convert("RGB"), text="<image>" + probe["prompt"],

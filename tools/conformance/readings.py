@@ -19,6 +19,7 @@ from big_vlm.nn import attention
 from pp import ops_image, text_layout
 
 MORE = 16  # tokens that a prompt may have under another reading
+RELEASED_WINDOW = 4096  # of Gemma 2, whose layers PaliGemma 2 has without a window
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,11 +161,10 @@ def _windows(llm, longest):
             *(Reading("window", f"the sliding window of {llm.window} is {mode}",
                       config={"sliding_window_mode": mode}) for mode in other)
             ] if longest > llm.window else []
-  released = 4096  # of Gemma 2, whose layers PaliGemma 2 has without a window
-  if not llm.post_norms or longest <= released:
+  if not llm.post_norms or longest <= RELEASED_WINDOW:
     return []
-  return [Reading("window", f"there is a sliding window of {released}, {mode}",
-                  config={"window": released, "sliding_window_mode": mode})
+  return [Reading("window", f"there is a sliding window of {RELEASED_WINDOW}, {mode}",
+                  config={"window": RELEASED_WINDOW, "sliding_window_mode": mode})
           for mode in attention.SLIDING_WINDOW_MODES]
 
 
@@ -221,6 +221,14 @@ class Scorer:
                      reading.mask == "causal")
     at = np.arange(len(tokens)) + len(ids) - 1
     return jax.device_get(_of_tokens(logits[0, at], np.asarray(tokens)))
+
+  def moved_by_rounding(self, reading, probe, tokens, found):
+    """How far the log-probabilities `found` are from those of a resize that rounds otherwise."""
+    if reading.pixels or reading.blind or not probe.image:
+      return 0.
+    other, _ = self.logprobs(dataclasses.replace(reading, pixels=_squashed("pil_bilinear")), probe,
+                             tokens)
+    return float(np.abs(other - found).max())
 
   def _model(self, reading):
     config = paligemma.with_dtype(self._vlm.config, reading.dtype)

@@ -77,7 +77,11 @@ class Explainer:
       reading = dataclasses.replace(reading, ids=lambda *_: reply.prompt_ids)
     found, best = self._scorer.logprobs(reading, probe, reply.tokens)
     off = np.maximum(np.abs(found - reply.logprobs), best - found).max()
-    return float(off / probe.tolerance) if np.isfinite(off) else np.inf
+    if not np.isfinite(off) or off <= probe.tolerance:
+      return float(off / probe.tolerance) if np.isfinite(off) else np.inf
+    # A prompt that the model was not trained on makes it less sure of what it sees.
+    moved = self._scorer.moved_by_rounding(reading, probe, reply.tokens, found)
+    return float(off / max(probe.tolerance, NOISE * moved))
 
   def worst(self, reading, stop=np.inf):
     """Of all replies; above `stop` only that it is more."""
