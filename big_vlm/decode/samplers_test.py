@@ -55,12 +55,16 @@ def test_filters_apply_from_left_to_right():
 
 
 def test_draws_follow_the_distribution():
+  """Of a vocabulary of one block of draw(), and of one that ends within its third."""
   temperature, = samplers.build("temperature(2.)").filters
-  logits = np.tile(np.log(np.float32([.64, .16, .16, .04])), (4000, 1))
-  keys = jax.random.split(jax.random.key(0), 4000)
-  drawn = jax.jit(jax.vmap(jax.random.categorical))(keys, temperature(logits))
-  share = np.bincount(drawn, minlength=4) / 4000
-  np.testing.assert_allclose(share, [4 / 9, 2 / 9, 2 / 9, 1 / 9], atol=0.03)
+  place = np.zeros(4000, np.int32)
+  for at in ([0, 1, 2, 3], [5, 127, 128, 299]):
+    logits = np.full((1, at[-1] + 1), -np.inf, np.float32)
+    logits[0, at] = np.log([.64, .16, .16, .04])
+    drawn = jax.jit(search.draw)(np.arange(4000, dtype=np.uint32), place, np.tile(
+        temperature(logits), (4000, 1)))
+    share = np.bincount(drawn, minlength=at[-1] + 1)[at] / 4000
+    np.testing.assert_allclose(share, [4 / 9, 2 / 9, 2 / 9, 1 / 9], atol=0.03)
 
 
 def test_what_the_names_build():

@@ -16,6 +16,8 @@ from big_vlm.decode import token_selection
 from big_vlm.decode.grammar import Grammar, Masks, repeated_ngrams
 from big_vlm.decode.logit_rules import LogitRules
 
+BLOCK = 128  # tokens that draw() draws together at first
+
 
 @flax.struct.dataclass
 class Request:
@@ -150,8 +152,21 @@ class Sample(TokenByToken):
 
 def draw(seed, place, logits):
   """int32 [R]: a token of each row, drawn from softmax(logits [R, V]) with a key that is a function
-  of the request's seed, uint32 [R], and the token's place in its answer, int32 [R]."""
-  keys = jax.vmap(lambda s, n: jax.random.fold_in(jax.random.key(s), n))(seed, place)
+  of the request's seed, uint32 [R], and the token's place in its answer, int32 [R].
+
+  A block of BLOCK tokens is drawn by their probability together, then one of them by its own: of
+  257,152 tokens eight rows take 2 ms instead of 42, which as many random numbers take.
+  """
+  keys = jax.vmap(lambda s, n: jax.random.split(jax.random.fold_in(jax.random.key(s), n)))(
+      seed, place)
+  blocks = jnp.pad(logits, ((0, 0), (0, -logits.shape[1] % BLOCK)), constant_values=-jnp.inf)
+  blocks = blocks.reshape(len(logits), -1, BLOCK)
+  block = _categorical(keys[:, 0], jax.nn.logsumexp(blocks, axis=-1))
+  token = _categorical(keys[:, 1], jnp.take_along_axis(blocks, block[:, None, None], axis=1)[:, 0])
+  return block * BLOCK + token
+
+
+def _categorical(keys, logits):
   return jax.vmap(jax.random.categorical)(keys, logits).astype(jnp.int32)
 
 
