@@ -2,21 +2,25 @@
 
   .venv/bin/python -m benchmarks.serve [--size small] [--requests 1000] [--clients 16]
 
-The model is the one of benchmarks/decode.py with random weights, on 2 cores. Requests are mixed:
-two of three have an image (of 40), answers have 16 to 64 tokens, half are greedy, the others drawn;
-one of four is streamed. Clients and server are one process, over HTTP on the loopback.
+The model is the one of benchmarks/decode.py with random weights, or `digits`, on 2 cores. Requests
+are mixed: two of three have an image (of 40), answers have up to 16 to 64 tokens, half are greedy,
+the others drawn; one of four is streamed. The clients, OpenAI's, are a process of their own that
+asks over HTTP on the loopback.
 
   lost        requests without an answer
   different   answers whose tokens differ in number or log-probability (1e-3) from vlm.generate's
-  speedup     the time of vlm.generate for every 25th request, one after the other, for as many
-              tokens, divided by the server's
-  memory      of the process, MiB, after each fifth of the requests
+  alone       vlm.generate for every 25th request, one after the other, before and after
+  one_client  a client that asks the server for every 10th request, one after the other
+  cpu         seconds of the processor for a token, with those of the server's process alone: what
+              others do on the machine changes these less
+  memory      of the server's process, MiB, after each fifth of the requests
 """
 import argparse
 import base64
 import concurrent.futures
 import io
 import json
+import multiprocessing
 import os
 import pathlib
 import tempfile
@@ -32,28 +36,35 @@ from PIL import Image
 from benchmarks import libraries, vocabulary
 
 RESULTS = pathlib.Path(__file__).parent / "results"
-IMAGES, EACH = 40, 25
+IMAGES, EACH, EACH_OF_ONE = 40, 25, 10
+PROMPTS = {"digits": ("ocr", "caption en", "answer en how many digits are there?", "detect 3 ; 8")}
 
 
-def model(size, folder):
-  """The VLM of a libraries.Size with random weights."""
+def model(name):
+  """The VLM `digits`, or that of a libraries.Size with random weights."""
   import big_vlm
-  vocabulary.write(folder / "large.model", size.vocab - 1152)
-  return big_vlm.VLM.from_config(libraries.our_config(size),
-                                 f"sp('{folder / 'large.model'}', tokensets=('loc', 'seg'))")
+  if name == "digits":
+    return big_vlm.from_preset(name)
+  size = libraries.SIZES[name]
+  with tempfile.TemporaryDirectory() as folder:
+    vocabulary.write(f"{folder}/large.model", size.vocab - 1152)
+    return big_vlm.VLM.from_config(libraries.our_config(size),
+                                   f"sp('{folder}/large.model', tokensets=('loc', 'seg'))")
 
 
-def requests(count, size):
+def requests(count, name, image_size):
   """[dict] of the fields that differ, and PNGs."""
   rng = np.random.default_rng(0)
   pictures = []
   for _ in range(IMAGES):
     data = io.BytesIO()
     pixels = rng.integers(0, 256, (16, 16, 3)).astype(np.uint8)
-    Image.fromarray(pixels).resize((size.image_size,) * 2).save(data, "PNG")
+    Image.fromarray(pixels).resize((image_size,) * 2).save(data, "PNG")
     pictures.append(data.getvalue())
   samplers = ({}, {}, {"temperature": .8}, {"temperature": 1., "top_p": .9})
-  return [dict(prompt=f"answer en question {i}", image=int(rng.integers(IMAGES)) if i % 3 else None,
+  prompts = PROMPTS.get(name, ())
+  prompt = lambda i: prompts[i % len(prompts)] if prompts else f"answer en question {i}"
+  return [dict(prompt=prompt(i), image=int(rng.integers(IMAGES)) if i % 3 else None,
                max_tokens=int(rng.integers(16, 65)), seed=i, stream=i % 4 == 1,
                sampler=samplers[i // 4 % 4]) for i in range(count)], pictures
 
@@ -78,49 +89,73 @@ def send(client, ask, urls):
           for x in c.logprobs.content]
 
 
-def served(vlm, asks, urls, clients):
-  """({number: log-probabilities}, seconds, MiB after each fifth)."""
-  from big_vlm.serving import app, engine
-  running = engine.Engine(vlm, engine.Sizes(slots=clients, prompt_tokens=32, new_tokens=64))
-  running.warm_up()
-  running.start()
-  http = uvicorn.Server(uvicorn.Config(
-      app.Server(vlm, running, "m", app.Limits(seconds=3600)).app, port=0, log_level="error"))
-  thread = threading.Thread(target=http.run)
-  thread.start()
-  while not http.started:
-    time.sleep(.1)
-  port = http.servers[0].sockets[0].getsockname()[1]
+def drive(port, asks, urls, clients, answers):
+  """The process of the clients: puts (number, log-probabilities) of each answer into a queue, then
+  (None, seconds)."""
   client = openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", timeout=3600,
                          max_retries=0)
-  found, memory, began = {}, [], time.perf_counter()
+  send(client, asks[0], urls)  # imports
+  began = time.perf_counter()
   with concurrent.futures.ThreadPoolExecutor(clients) as pool:
     futures = {pool.submit(send, client, ask, urls): i for i, ask in enumerate(asks)}
     for future in concurrent.futures.as_completed(futures):
-      if not future.exception():
-        found[futures[future]] = future.result()
-      if len(found) % max(len(asks) // 5, 1) == 0:
-        memory.append(round(psutil.Process().memory_info().rss / 2**20))
-        print(f"{len(found)} answers, {time.perf_counter() - began:.0f} s, {memory[-1]} MiB, "
-              f"{dict(running.stats)}", flush=True)
-  seconds = time.perf_counter() - began
-  http.should_exit = True
-  thread.join()
-  running.close()
-  return found, seconds, memory
+      if error := future.exception():
+        print(f"lost: {error}", flush=True)
+      answers.put((futures[future], None if error else future.result()))
+  answers.put((None, time.perf_counter() - began))
+
+
+def ask_all(port, asks, urls, clients):
+  """({number: log-probabilities}, seconds, MiB of this process after each fifth)."""
+  spawn = multiprocessing.get_context("spawn")
+  answers = spawn.SimpleQueue()
+  process = spawn.Process(target=drive, args=(port, asks, urls, clients, answers))
+  process.start()
+  found, memory = {}, []
+  while (got := answers.get())[0] is not None:
+    number, logprobs = got
+    found |= {} if logprobs is None else {number: logprobs}
+    if len(found) % max(len(asks) // 5, 1) == 0:
+      memory.append(round(psutil.Process().memory_info().rss / 2**20))
+      print(f"{len(found)} answers, {memory[-1]} MiB", flush=True)
+  process.join()
+  return found, got[1], memory
+
+
+class Served:
+  """A server of a model, in threads of this process."""
+
+  def __init__(self, vlm, slots):
+    from big_vlm.serving import app, engine
+    self.engine = engine.Engine(vlm, engine.Sizes(slots=slots, prompt_tokens=32, new_tokens=64))
+    self.engine.warm_up()
+    self.engine.start()
+    self._http = uvicorn.Server(uvicorn.Config(
+        app.Server(vlm, self.engine, "m", app.Limits(seconds=3600)).app, port=0,
+        log_level="error", access_log=False))
+    self._thread = threading.Thread(target=self._http.run)
+    self._thread.start()
+    while not self._http.started:
+      time.sleep(.1)
+    self.port = self._http.servers[0].sockets[0].getsockname()[1]
+
+  def close(self):
+    self._http.should_exit = True
+    self._thread.join()
+    self.engine.close()
 
 
 def alone(vlm, asks, pictures):
-  """Seconds of a token, one request after another."""
+  """(seconds, processor's seconds) of a token, one request after another."""
   part = asks[::EACH]
   one = lambda ask: vlm.generate(
-      ask["prompt"], [None if ask["image"] is None else pictures[ask["image"]]], stop=(),
+      ask["prompt"], [None if ask["image"] is None else pictures[ask["image"]]],
       **generate_args(ask))
   for ask in part[:24]:
     one(ask)  # compiles
-  began = time.perf_counter()
+  began, cpu = time.perf_counter(), time.process_time()
   tokens = sum(len(one(ask)[0].tokens) for ask in part)
-  return (time.perf_counter() - began) / tokens
+  return (time.perf_counter() - began) / tokens, (time.process_time() - cpu) / tokens
 
 
 def different(vlm, asks, pictures, found):
@@ -143,33 +178,39 @@ def different(vlm, asks, pictures, found):
 
 def main():
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-  parser.add_argument("--size", choices=libraries.SIZES, default="small")
+  parser.add_argument("--size", choices=["digits", *libraries.SIZES], default="small")
   parser.add_argument("--requests", type=int, default=1000)
   parser.add_argument("--clients", type=int, default=16)
   parser.add_argument("--out", type=pathlib.Path)
   args = parser.parse_args()
-  size = libraries.SIZES[args.size]
-  libraries.pin_cores(size)
+  libraries.pin_cores(libraries.SIZES["small"])
   load = [round(x, 2) for x in os.getloadavg()]
-  asks, pictures = requests(args.requests, size)
+  vlm = model(args.size)
+  asks, pictures = requests(args.requests, args.size, vlm.image_size)
   urls = ["data:image/png;base64," + base64.b64encode(data).decode() for data in pictures]
-  with tempfile.TemporaryDirectory() as folder:
-    vlm = model(size, pathlib.Path(folder))
-  before = alone(vlm, asks, pictures)
+  before, cpu_before = alone(vlm, asks, pictures)
   print(f"one after the other: {1 / before:.1f} tokens/s", flush=True)
-  found, seconds, memory = served(vlm, asks, urls, args.clients)
+  server = Served(vlm, args.clients)
+  one, one_seconds, _ = ask_all(server.port, asks[::EACH_OF_ONE], urls, 1)
+  one_rate = sum(map(len, one.values())) / one_seconds
+  print(f"one client: {one_rate:.1f} tokens/s", flush=True)
+  cpu = time.process_time()
+  found, seconds, memory = ask_all(server.port, asks, urls, args.clients)
   tokens = sum(map(len, found.values()))
-  after = alone(vlm, asks, pictures)  # before and after: others use the machine too
-  print(f"served: {tokens / seconds:.1f} tokens/s, one after the other: {1 / after:.1f}",
-        flush=True)
+  cpu, stats = (time.process_time() - cpu) / tokens, dict(server.engine.stats)
+  server.close()
+  after, cpu_after = alone(vlm, asks, pictures)  # before and after: others use the machine too
   odd = different(vlm, asks, pictures, found)
   result = {**libraries.circumstances(args.size, "cpu", load), "requests": args.requests,
             "clients": args.clients, "lost": args.requests - len(found), "different": odd,
             "tokens": tokens, "seconds": round(seconds, 1),
             "tokens_per_s": round(tokens / seconds, 1),
+            "one_client_tokens_per_s": round(one_rate, 1),
             "alone_tokens_per_s": [round(1 / before, 1), round(1 / after, 1)],
-            "speedup": [round(x * tokens / seconds, 2) for x in (before, after)],
-            "memory_MiB": memory}
+            "speedup": [round(x * tokens / seconds, 2) for x in (1 / one_rate, before, after)],
+            "cpu_ms_per_token": [round(1e3 * x, 2) for x in (cpu, cpu_before, cpu_after)],
+            "cpu_speedup": [round(x / cpu, 2) for x in (cpu_before, cpu_after)],
+            "memory_MiB": memory, "engine": stats}
   print(json.dumps(result, indent=1))
   out = args.out or RESULTS / f"serve_{args.size}.json"
   out.write_text(json.dumps(result, indent=1) + "\n")

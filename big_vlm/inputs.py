@@ -46,6 +46,7 @@ class RequestBatch:
   new: int  # room for new tokens, a bucket
   batch: dict  # text_layout.layout()'s keys [B, T], "image" [U, H, W, 3], "image_index" [B, F]
   digests: list  # bytes of each real row: a hash of the request, whatever stands beside it
+  image_digests: list  # bytes of each unique image: a hash of its pixels
 
   @property
   def count(self):
@@ -94,10 +95,10 @@ def pack_requests(prompts, images, tokenizer, limits, new=0, rows=1, suffixes=No
     batch["image_index"] = np.full((size, most), -1, np.int32)
     for i, row in enumerate(numbers):
       batch["image_index"][i, :len(row)] = row
+  of_image = [hashlib.blake2b(x.tobytes()).digest() for x in unique]
   digests = [hashlib.blake2b(np.asarray(row, np.int64).tobytes() + b"".join(
-      hashlib.blake2b(unique[n].tobytes()).digest() for n in numbers[i])).digest()
-             for i, row in enumerate(prompt_ids)]
-  return RequestBatch(prompt_ids, read, list(map(len, numbers)), new, batch, digests)
+      of_image[n] for n in numbers[i])).digest() for i, row in enumerate(prompt_ids)]
+  return RequestBatch(prompt_ids, read, list(map(len, numbers)), new, batch, digests, of_image)
 
 
 def _length(i, prompt, suffix, images, limits, pad):

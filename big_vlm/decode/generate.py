@@ -14,19 +14,22 @@ from big_vlm import cpu, distributed, tpu
 from big_vlm.decode.search import State
 
 
+def read_prompts(model, params, batch, request, search, *, new, repeat, cache_dtype):
+  """(State, carry) after the first token of each request."""
+  logits, hidden, cache = model.apply(
+      {"params": params}, batch["text"], batch["mask_ar"], batch.get("image"),
+      batch["mask_input"], image_index=batch.get("image_index"), max_new_tokens=new,
+      cache_dtype=cache_dtype, method="prefill")
+  if repeat > 1:
+    logits, hidden = (jnp.repeat(x, repeat, axis=0) for x in (logits, hidden))
+    cache = cache.repeat(repeat)
+  return search.init(request, State.init(request, new), logits, hidden, cache)
+
+
 @functools.cache
 def prefill():
-  """(model, params, batch, request, search, *, new, repeat, cache_dtype) -> (State, carry)."""
-  def prefill(model, params, batch, request, search, *, new, repeat, cache_dtype):
-    logits, hidden, cache = model.apply(
-        {"params": params}, batch["text"], batch["mask_ar"], batch.get("image"),
-        batch["mask_input"], image_index=batch.get("image_index"), max_new_tokens=new,
-        cache_dtype=cache_dtype, method="prefill")
-    if repeat > 1:
-      logits, hidden = (jnp.repeat(x, repeat, axis=0) for x in (logits, hidden))
-      cache = cache.repeat(repeat)
-    return search.init(request, State.init(request, new), logits, hidden, cache)
-  return jax.jit(prefill, static_argnames=("model", "new", "repeat", "cache_dtype"),
+  """read_prompts(), compiled."""
+  return jax.jit(read_prompts, static_argnames=("model", "new", "repeat", "cache_dtype"),
                  compiler_options=cpu.lean_options())
 
 

@@ -66,6 +66,7 @@ class Batch:
   new: int  # room for new tokens, at least all limits
   fsm: grammar.Grammar | None = None  # of B rows
   logit_rules: LogitRules | None = None  # likewise
+  image_digests: tuple = ()  # bytes of each image, a hash of its pixels
 
 
 class GenerationSession:
@@ -127,10 +128,15 @@ class GenerationSession:
     return structured.compile(self.structure, self._tokenizer, self.stops.eos,
                               self._limits.vocab_size)
 
-  def batches(self, prompts, images, mesh, room=None):
+  def batches(self, prompts, images, mesh):
     """Yields the Batch of a user's prompts [str or ids] and images, MAX_PROMPTS after another: the
-    pixels of one batch are in memory at a time. See image_input.by_prompt for the images. room:
-    for new tokens, where batches of other limits are to have the same."""
+    pixels of one batch are in memory at a time. See image_input.by_prompt for the images."""
+    for batch in self.host_batches(prompts, images, sharding.batch_rows(mesh)):
+      yield dataclasses.replace(batch, arrays=sharding.make_global_array(mesh, batch.arrays))
+
+  def host_batches(self, prompts, images, rows=1, room=None):
+    """batches() whose arrays are numpy. rows: of which their numbers are multiples. room: for new
+    tokens, where batches of other limits are to have the same."""
     config, starts = self._config, self._answer_starts(len(prompts))
     image_input.check_seen(images, self._limits.image_size)
     images = iter(image_input.by_prompt(images, len(prompts)))
@@ -139,10 +145,10 @@ class GenerationSession:
       part = prompts[first:first + MAX_PROMPTS]
       packed = inputs.pack_requests(
           part, list(itertools.islice(images, len(part))), self._tokenizer, self._limits,
-          room or config.max_length or config.max_new_tokens, sharding.batch_rows(mesh),
+          room or config.max_length or config.max_new_tokens, rows,
           starts and starts[first:first + MAX_PROMPTS], first)
       seeds = inputs.seeds(packed.digests, given[first:first + MAX_PROMPTS], self.samples)
-      yield self._batch(packed, part, seeds, mesh, first)
+      yield self._batch(packed, part, seeds, first)
 
   def _answer_starts(self, count):
     """[ids] of the answers that so many prompts begin with, or None."""
@@ -161,7 +167,7 @@ class GenerationSession:
            prompt_input.check_ids(s, "answer_start") for s in starts]
     return ids * (count // len(ids))
 
-  def _batch(self, packed, prompts, seeds, mesh, first):
+  def _batch(self, packed, prompts, seeds, first):
     limits, rows, config = self._limits, len(packed.batch["text"]), self._config
     limit = np.zeros(rows, np.int32)
     for i, (ids, images) in enumerate(zip(packed.read, packed.images)):
@@ -178,9 +184,8 @@ class GenerationSession:
     lengths = np.pad([len(ids) for ids in packed.read], (0, rows - packed.count))
     place = np.arange(arrays["text"].shape[1])[None]
     arrays["mask_input"] = (place < lengths[:, None]).astype(np.int32)  # with a given start
-    return Batch(packed.count, sharding.make_global_array(mesh, arrays), limit,
-                 np.resize(seeds, rows * self.samples), packed.new, self.grammar(prompts, rows),
-                 own)
+    return Batch(packed.count, arrays, limit, np.resize(seeds, rows * self.samples), packed.new,
+                 self.grammar(prompts, rows), own, tuple(packed.image_digests))
 
   def grammar(self, prompts, rows):
     """The Grammar of prompts [str or ids] and padding rows after them; None without one."""

@@ -10,7 +10,9 @@ A row whose answer begins in the middle of the ring continues at its start. It h
 so it never overwrites itself. Attention does not depend on where a key lies: the cache holds the
 place of each token in its text, and whether it is this row's.
 """
+import dataclasses
 import functools
+from typing import Any
 
 import flax.struct
 import jax
@@ -19,7 +21,10 @@ import numpy as np
 
 from big_vlm import cpu, distributed, inputs, sharding
 from big_vlm.decode import generate, samplers, search, structured, token_selection
+from big_vlm.decode.image_features import ImageFeatures
 from big_vlm.decode.search import Request, State
+
+GROUP = 4  # prompts that are read, and images that are encoded, at once; else one by one
 
 
 @flax.struct.dataclass
@@ -67,26 +72,51 @@ def row_numbers(sampler):
                    f"'top_p(p, t)', not by {sampler}.")
 
 
-@functools.cache
-def _insert():
-  """(state, cache, slot, state of a prefill, its cache) -> (state, cache): the first row of the
-  prefill is in the slot, and nothing of the request before."""
-  def put(old, new, slot, axis):
-    new = jax.lax.slice_in_dim(new, 0, 1, axis=axis)
-    new = jnp.pad(new, [(0, a - b if i != axis else 0) for i, (a, b) in
-                        enumerate(zip(old.shape, new.shape))])
-    return jax.lax.dynamic_update_slice_in_dim(old, new.astype(old.dtype), slot, axis)
+@dataclasses.dataclass(frozen=True)
+class Entry:
+  """A request that gets a slot."""
+  slot: int
+  batch: Any  # a session.Batch of this request alone, of numpy arrays
+  sampler: Any  # as row_numbers() takes it
+  automaton: Any = None  # of its grammar
 
-  def insert(state, cache, slot, new_state, new_cache):
-    rows = lambda axis: lambda old, new: put(old, new, slot, axis)
+  @property
+  def shape(self):
+    """Entries of one shape are read together: (length, most images) of the prompt."""
+    arrays = self.batch.arrays
+    return arrays["text"].shape[1], arrays["image_index"].shape[1] if "image" in arrays else 0
+
+
+@functools.cache
+def _admit():
+  """(model, params, batch, features, request, search, state, cache, slots [R'], *, new,
+  cache_dtype) -> (state, cache): the first R' prompts of the batch are read and in their slots, and
+  nothing of the requests before. features: of each image of the batch."""
+  def put_at(row, slot, axis):
+    def put(old, new):
+      new = jax.lax.slice_in_dim(new, row, row + 1, axis=axis)
+      new = jnp.pad(new, [(0, a - b if i != axis else 0) for i, (a, b) in
+                          enumerate(zip(old.shape, new.shape))])
+      return jax.lax.dynamic_update_slice_in_dim(old, new.astype(old.dtype), slot, axis)
+    return put
+
+  def admit(model, params, batch, features, request, search, state, cache, slots, *, new,
+            cache_dtype):
+    if features:
+      batch = batch | {"image": jnp.stack(features)}
+    new_state, (new_cache, _) = generate.read_prompts(
+        model, params, batch, request, search, new=new, repeat=1, cache_dtype=cache_dtype)
     fields = ("tokens", "logprobs", "length", "finished")
-    state = state.replace(**{f: put(getattr(state, f), getattr(new_state, f), slot, 0)
-                             for f in fields})
-    return state, cache.replace(
-        k=jax.tree.map(rows(1), cache.k, new_cache.k),
-        v=jax.tree.map(rows(1), cache.v, new_cache.v),
-        tokens=jax.tree.map(rows(0), cache.tokens, new_cache.tokens))
-  return jax.jit(insert, donate_argnums=(0, 1), compiler_options=cpu.lean_options())
+    for row in range(len(slots)):
+      put_row = functools.partial(put_at, row, slots[row])
+      state = state.replace(**{f: put_row(0)(getattr(state, f), getattr(new_state, f))
+                               for f in fields})
+      cache = cache.replace(k=jax.tree.map(put_row(1), cache.k, new_cache.k),
+                            v=jax.tree.map(put_row(1), cache.v, new_cache.v),
+                            tokens=jax.tree.map(put_row(0), cache.tokens, new_cache.tokens))
+    return state, cache
+  return jax.jit(admit, static_argnames=("model", "new", "cache_dtype"),
+                 donate_argnames=("state", "cache"), compiler_options=cpu.lean_options())
 
 
 class Slots:
@@ -107,6 +137,7 @@ class Slots:
     self._stops = np.full(inputs.bucket(max(len(stops), 1)), -1, np.int32)
     self._stops[:len(stops)] = stops
     self._mesh = mesh
+    self._features = ImageFeatures(model, params, mesh, GROUP)
     self.reset()
 
   def reset(self):
@@ -126,41 +157,79 @@ class Slots:
     everywhere = jax.sharding.NamedSharding(self._mesh, jax.sharding.PartitionSpec())
     self._state, self._cache = jax.jit(empty, out_shardings=everywhere)()
 
-  def admit(self, slot, batch, sampler, automaton=None):
-    """Prefills a session.Batch of one request, whose room for new tokens is N, into a slot; its
-    first token is there afterwards. sampler: as row_numbers() takes it. automaton: that of its
-    grammar. Raises ValueError for another room."""
-    if batch.new != self._new:
-      raise ValueError(f"The batch has room for {batch.new} new tokens, the slots for {self._new}.")
-    temperature, p = row_numbers(sampler)
-    each = lambda x: np.full(self._rows, x, np.float32)
-    first = structured.BatchMatcher(self._rows, self._model.config.llm.vocab_size)
-    first.put(0, automaton, batch.limit[0])
-    request = Request(np.resize(batch.seeds, self._rows), batch.limit, self._stops, first.masks())
-    state, (cache, _) = generate.prefill()(
-        self._model, self._params, batch.arrays, request, RowSample(each(temperature), each(p)),
-        new=self._new, repeat=1, cache_dtype=self._cache_dtype)
-    self._state, self._cache = _insert()(self._state, self._cache, np.int32(slot), state, cache)
-    self._seed[slot], self._limit[slot] = batch.seeds[0], batch.limit[0]
-    self._temperature[slot], self._p[slot] = temperature, p
-    self._grammars.put(slot, automaton, batch.limit[0])
+  def admit(self, entries):
+    """Reads the prompts of [Entry] of one shape; their first tokens are there afterwards. Raises
+    ValueError for a batch with another room for new tokens than N."""
+    batches, count = [e.batch for e in entries], len(entries)
+    if odd := next((b.new for b in batches if b.new != self._new), None):
+      raise ValueError(f"The batch has room for {odd} new tokens, the slots for {self._new}.")
+    rows = inputs.round_up(count, self._rows)
+    numbers = [row_numbers(e.sampler) for e in entries]
+    each = lambda values, dtype: np.resize(np.asarray(values, dtype), rows)  # padding repeats them
+    seeds, limits = each([b.seeds[0] for b in batches], np.uint32), each(
+        [b.limit[0] for b in batches], np.int32)
+    temperatures, ps = each([t for t, _ in numbers], np.float32), each(
+        [p for _, p in numbers], np.float32)
+    first = structured.BatchMatcher(rows, self._model.config.llm.vocab_size)
+    for row, (entry, limit) in enumerate(zip(entries, limits)):
+      first.put(row, entry.automaton, limit)
+      self._grammars.put(entry.slot, entry.automaton, limit)
+    arrays, features = self._joined(batches, rows)
+    slots = np.array([e.slot for e in entries], np.int32)
+    self._state, self._cache = _admit()(
+        self._model, self._params, arrays, features,
+        Request(seeds, limits, self._stops, first.masks()), RowSample(temperatures, ps),
+        self._state.replace(step=np.int32(0)), self._cache.replace(length=np.int32(self._ring)),
+        slots, new=self._new, cache_dtype=self._cache_dtype)
+    for of_slots, of_rows in ((self._seed, seeds), (self._limit, limits),
+                              (self._temperature, temperatures), (self._p, ps)):
+      of_slots[slots] = of_rows[:count]
 
-  def advance(self, finished, masked=False):
-    """One token more of each answer; finished: bool [R], answers that end here. masked: by the
-    program for answers with a grammar, which is taken where one has."""
+  def _joined(self, batches, rows):
+    """(arrays of so many rows, features of their images) of batches of one request each."""
+    names = [name for name in batches[0].arrays if name != "image"]
+    joined = {name: np.concatenate([b.arrays[name] for b in batches]) for name in names}
+    features = ()
+    if "image_index" in joined:
+      of_image = self._features.of({digest: image for b in batches for digest, image in
+                                    zip(b.image_digests, b.arrays["image"])})
+      seen = [b.image_digests[max(i, 0)] for b in batches for i in b.arrays["image_index"][0]]
+      features = tuple(of_image[digest] for digest in seen)
+      index = np.arange(len(seen), dtype=np.int32).reshape(joined["image_index"].shape)
+      joined["image_index"] = np.where(joined["image_index"] < 0, -1, index)
+    return sharding.make_global_array(self._mesh, {
+        name: np.resize(x, (rows, *x.shape[1:])) for name, x in joined.items()}), features
+
+  def advance(self, finished, masked=False, most=1):
+    """Up to `most` tokens more of each answer, one where an answer has a grammar; returns how many.
+
+    finished: bool [R], answers that end here. masked: by the program for answers with a grammar,
+    which is taken where one has."""
     masks = None
     if self._grammars or masked:
-      state = self.fetch()
+      state, most = self.fetch(), 1
       masks = self._grammars.masks(state.replace(finished=state.finished | finished))
     request = Request(self._seed.copy(), self._limit.copy(), self._stops, masks)
     sample = RowSample(self._temperature.copy(), self._p.copy())
     state = self._state.replace(step=np.int32(0))
     cache = self._cache.replace(length=np.int32(self._ring))
     self._state, (self._cache, _) = generate.advance()(
-        self._model, self._params, request, sample, state, (cache, None), finished, 1)
-    self._ring += 1
+        self._model, self._params, request, sample, state, (cache, None), finished,
+        min(most, self._size - self._ring))
+    steps = int(self._state.step)
+    self._ring += steps
     if self._ring == self._size:
       self._ring = self._first
+    return steps
+
+  def wait(self):
+    """Until the device has done what it was told."""
+    jax.block_until_ready(self._state)
+
+  @property
+  def images_encoded(self):
+    """How many images so far; one whose features are still there is not again."""
+    return self._features.encoded
 
   def fetch(self):
     """The State, numpy, of R rows."""

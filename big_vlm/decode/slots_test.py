@@ -17,29 +17,34 @@ def engine(vlm, count=3):
 
 
 def batch_of(vlm, prompt, image, **config):
-  """(session, Batch) of one request."""
+  """(session, numpy Batch) of one request."""
   session = GenerationSession(vlm.model, vlm.params, vlm.tokenizer, GenerationConfig(**config))
-  batch, = session.batches([prompt], [image], vlm.mesh, room=NEW)
+  batch, = session.host_batches([prompt], [image], room=NEW)
   return session, batch
 
 
-def decode(vlm, requests, order, count=3):
-  """[(tokens, logprobs)] of requests [(prompt, image, config)] that join in some order, at most one
-  between two tokens."""
+def entry(vlm, slot, prompt, image, config):
+  session, batch = batch_of(vlm, prompt, image, **config)
+  return slots.Entry(slot, batch, session.search, session.automaton)
+
+
+def decode(vlm, requests, order, count=3, together=1, most=1):
+  """[(tokens, logprobs)] of requests [(prompt, image, config)] that join in some order, at most
+  `together` between two rounds of `most` tokens."""
   running, found, at = {}, {}, engine(vlm, count)
   waiting = list(order)
   while waiting or running:
-    if waiting and len(running) < count:
-      slot = next(i for i in range(count) if i not in running)
-      prompt, image, config = requests[waiting[0]]
-      session, batch = batch_of(vlm, prompt, image, **config)
-      at.admit(slot, batch, session.search, session.automaton)
-      running[slot] = waiting.pop(0)
+    free = [slot for slot in range(count) if slot not in running][:together]
+    entries = {i: entry(vlm, slot, *requests[i]) for slot, i in zip(free, waiting)}
+    if alike := [i for i, e in entries.items() if e.shape == entries[waiting[0]].shape]:
+      at.admit([entries[i] for i in alike])
+      running |= {entries[i].slot: i for i in alike}
+      waiting = [i for i in waiting if i not in alike]
     state = at.fetch()
     for slot in [s for s in running if state.finished[s]]:
       n = state.length[slot]
       found[running.pop(slot)] = (state.tokens[slot, :n].tolist(), state.logprobs[slot, :n])
-    at.advance(np.isin(np.arange(at.count), list(running), invert=True))
+    at.advance(np.isin(np.arange(at.count), list(running), invert=True), most=most)
   return [found[i] for i in range(len(requests))]
 
 
@@ -61,8 +66,8 @@ def alone(vlm, request):
 
 def test_answers_are_those_of_generate_in_any_order(vlm, requests):
   wanted = [alone(vlm, r) for r in requests]
-  for order in (range(12), range(11, -1, -1)):
-    for (tokens, logprobs), answer in zip(decode(vlm, requests, order), wanted):
+  for order, more in ((range(12), {}), (range(11, -1, -1), dict(together=3, most=5))):
+    for (tokens, logprobs), answer in zip(decode(vlm, requests, order, **more), wanted):
       assert tokens == answer.tokens
       np.testing.assert_allclose(logprobs, answer.logprobs, atol=1e-5)
 
@@ -80,8 +85,7 @@ def test_nothing_compiles_twice(vlm, requests):
   """One step, and for each size of prompts (here with or without an image) one prefill."""
   jax.clear_caches()
   decode(vlm, requests, range(12))
-  assert [p._cache_size() for p in (generate.advance(), generate.prefill(), slots._insert())] == [
-      1, 2, 2]
+  assert [p._cache_size() for p in (generate.advance(), slots._admit())] == [1, 2]
 
 
 @pytest.mark.parametrize("name", ["gemma3_tiny", "opt_tiny"])
@@ -95,9 +99,8 @@ def test_other_decoders(name, mesh1):
   found = []
   for first in range(0, 5, 2):
     part = requests[first:first + 2]
-    for slot, (prompt, image, config) in enumerate(part):
-      session, batch = batch_of(small, prompt, image, **config)
-      at.admit(slot, batch, session.search)
+    for slot, request in enumerate(part):
+      at.admit([entry(small, slot, *request)])
     for _ in range(NEW):
       at.advance(np.arange(2) >= len(part))
     state = at.fetch()
@@ -105,12 +108,12 @@ def test_other_decoders(name, mesh1):
   assert found == [alone(small, r).tokens for r in requests]
 
 
-def test_devices_share_the_slots(source, stirred):
+def test_devices_share_the_slots(source, stirred, image):
   import big_vlm
   vlm = stirred(big_vlm.from_preset(source, load_weights=False))
   assert vlm.mesh.size == jax.device_count() > 1
-  requests = [(f"ocr {i}", None, dict(max_new_tokens=4)) for i in range(3)]
-  found = decode(vlm, requests, range(3), count=8)
+  requests = [(f"ocr {i}", image, dict(max_new_tokens=4)) for i in range(3)]
+  found = decode(vlm, requests, range(3), count=8, together=2)
   assert [tokens for tokens, _ in found] == [alone(vlm, r).tokens for r in requests]
 
 
@@ -130,4 +133,4 @@ def test_numbers_of_samplers():
 def test_another_room_is_refused(vlm):
   session, batch = batch_of(vlm, "ocr", None, max_new_tokens=4)
   with pytest.raises(ValueError, match="room for 32"):
-    engine(vlm).admit(0, dataclasses.replace(batch, new=32), session.search)
+    engine(vlm).admit([slots.Entry(0, dataclasses.replace(batch, new=32), session.search)])

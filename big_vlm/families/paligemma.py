@@ -211,12 +211,14 @@ class PaliGemma(nn.Module):
     """Embeddings [B, (F *) P + T, D] of image and text, and their attention.AttentionMetadata.
 
     With image_index [B, F] the images [U, H, W, 3] are embedded once each, and an example has
-    those of its row; -1 is none, so examples may have different numbers of images.
+    those of its row; -1 is none, so examples may have different numbers of images. What
+    embed_image() gives, [U, P, D], may stand in the place of images.
     """
     x = self.llm.embed(text)
     valid = jnp.ones(text.shape, bool) if valid is None else valid.astype(bool)
     if image is not None:
-      image, seen = self.embed_image(image, train).astype(x.dtype), True
+      image = self.embed_image(image, train) if image.ndim > 3 else image
+      image, seen = image.astype(x.dtype), True
       if image_index is not None:
         image = image.reshape(len(image), -1, x.shape[-1])  # a pooled tower has one vector
         seen = jnp.repeat(image_index >= 0, image.shape[1], axis=1)

@@ -195,7 +195,7 @@ def test_health_and_metrics(server):
 def test_a_client_that_leaves_frees_its_slot(server, monkeypatch, stream):
   gate, real = threading.Event(), server.engine._slots.advance
 
-  def slow(finished):  # a token comes only when the test says so, or after a moment
+  def slow(finished, most):  # a token comes only when the test says so, or after a moment
     gate.wait(.3)
     return real(finished)
   monkeypatch.setattr(server.engine._slots, "advance", slow)
@@ -289,7 +289,7 @@ def test_a_full_queue_and_a_late_answer(vlm, monkeypatch):
   running = Running(vlm, engine.Sizes(slots=1, prompt_tokens=32, images=1, new_tokens=16, queue=1),
                     limits=app.Limits(seconds=1.5))
   gate, real = threading.Event(), running.engine._slots.advance
-  monkeypatch.setattr(running.engine._slots, "advance", lambda f: (gate.wait(60), real(f)))
+  monkeypatch.setattr(running.engine._slots, "advance", lambda f, most: gate.wait(60) and real(f))
   try:
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
       first = pool.submit(running.post, body(max_tokens=9))

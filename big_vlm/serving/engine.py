@@ -11,15 +11,15 @@ import collections
 import dataclasses
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 import numpy as np
 
 from big_vlm import inputs, prompt_input
-from big_vlm.decode import answers, logit_rules
+from big_vlm.decode import answers, image_features, logit_rules, slots
 from big_vlm.decode.answers import Generation
 from big_vlm.decode.session import Batch, GenerationConfig, GenerationSession
-from big_vlm.decode.slots import Slots, row_numbers
 from pp import text_layout
 
 _log = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ class Sizes:
   images: int = 1  # of a prompt
   new_tokens: int = 256  # of an answer
   queue: int = 256  # requests that wait for a slot
+  round_seconds: float = .02  # between two looks at the answers: a small model writes some tokens
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,11 +83,11 @@ class Engine:
           "max_prompt_tokens, max_tokens or max_images.")
     self._images, self._image_tokens = images, limits.image_tokens
     eos = GenerationSession(vlm.model, vlm.params, vlm.tokenizer, GenerationConfig()).stops.all_ids
-    self._slots = Slots(vlm.model, vlm.params, vlm.mesh, slots=sizes.slots, stops=eos,
-                        prompt=image_tokens + self._prompt, new=self._new)
+    self._slots = slots.Slots(vlm.model, vlm.params, vlm.mesh, slots=sizes.slots, stops=eos,
+                              prompt=image_tokens + self._prompt, new=self._new)
     self._running = [None] * self._slots.count  # Job of each slot
     self._waiting, self._wake = collections.deque(), threading.Condition()
-    self._closing = False
+    self._closing, self._step_seconds = False, sizes.round_seconds or 1.
     self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
     self.stats = collections.Counter()
 
@@ -140,11 +141,11 @@ class Engine:
                        "that share a batch.")
     vlm, tokens = self._vlm, self.prompt_tokens(prompt, images)
     session = GenerationSession(vlm.model, vlm.params, vlm.tokenizer, config)
-    row_numbers(session.search)
+    slots.row_numbers(session.search)
     if config.grammar and not session.automaton:
       raise ValueError(f"The grammar {config.grammar!r:.60} is not for requests that share a "
                        "batch: a JSON schema or a regex is.")
-    batch, = session.batches([prompt], [list(images)], vlm.mesh, room=self._new)
+    batch, = session.host_batches([prompt], [list(images)], room=self._new)
     return Job(tokens, batch, session, show, every)
 
   def prompt_tokens(self, prompt, images):
@@ -175,17 +176,22 @@ class Engine:
         self._waiting.remove(job)
 
   def warm_up(self, note=lambda done, total: None):
-    """Compiles all programs, before start(): prefills of each size of prompt and number of images,
-    and the step. note: told how many are done."""
+    """Compiles all programs, before start(): of one prompt and of slots.GROUP, of each size and
+    number of images, and the step. note: told how many are done."""
     pad = text_layout.PAD if self._vlm.tokenizer is None else self._vlm.tokenizer.pad_token
     size = self._vlm.image_size
     lengths = [n for n in (16 << i for i in range(32)) if n < 2 * max(self._prompt, 16)]
     counts = sorted({0, *(inputs.bucket(n) for n in range(1, self._images + 1))})
-    all_ = [(min(n, self._prompt), count) for n in lengths for count in counts]
-    for done, (length, count) in enumerate(all_, 1):
-      images = [np.full((size, size, 3), i, np.uint8) for i in range(min(count, self._images))]
-      job = self.job([pad + 1] * length, images, GenerationConfig(max_new_tokens=2), print)
-      self._slots.admit(0, job.batch, job.session.search)
+    groups = [n for n in (1, slots.GROUP) if n <= self.slots]
+    all_ = [(min(n, self._prompt), count, group) for n in lengths for count in counts
+            for group in groups]
+    for done, (length, count, group) in enumerate(all_, 1):
+      jobs = []
+      for i in range(group):  # whose images are new: these programs too
+        images = [np.full((size, size, 3), (done, i, j), np.uint8)
+                  for j in range(min(count, self._images))]
+        jobs.append(self.job([pad + 1] * length, images, GenerationConfig(max_new_tokens=2), print))
+      self._slots.admit([_entry(slot, job) for slot, job in enumerate(jobs)])
       self._slots.advance(np.arange(self._slots.count) > 0)
       note(done, len(all_))
     self._slots.advance(np.ones(self._slots.count, bool), masked=True)
@@ -195,8 +201,7 @@ class Engine:
     while self._wait():
       try:
         self._admit()
-        finished = np.array([job is None for job in self._running])
-        self._slots.advance(finished)
+        self._advance()
         self._deliver()
       except Exception as error:  # of the device: what the slots hold is lost
         _log.exception("the answers that were decoded are lost")
@@ -213,30 +218,50 @@ class Engine:
         self._wake.wait()
     return True
 
-  def _next(self):
-    """The request that waits longest, or None."""
+  def _next(self, most):
+    """The request that waits longest, or slots.GROUP that are read together with it, or none."""
     with self._wake:
-      return self._waiting.popleft() if self._waiting else None
+      if not self._waiting or not most:
+        return []
+      shape = _entry(0, self._waiting[0]).shape
+      alike = [job for job in self._waiting if _entry(0, job).shape == shape][:most]
+      found = next(image_features.in_groups(alike, slots.GROUP))
+      for job in found:
+        self._waiting.remove(job)
+      return found
 
   def _admit(self):
-    """Puts one request into a free slot: those that run wait for one prefill, not for many."""
+    """Puts requests into free slots: those that run wait for one prefill, not for many."""
     for slot, job in enumerate(self._running):
       if job and job.cancelled:
         self._running[slot] = None
         self.stats["cancelled"] += 1
-    free = next((slot for slot, job in enumerate(self._running) if job is None), None)
-    if free is None or (job := self._next()) is None:
+    free = [slot for slot, job in enumerate(self._running) if job is None]
+    if not (jobs := self._next(len(free))):
       return
-    self._running[free] = job
-    self._slots.admit(free, job.batch, job.session.search, job.session.automaton)
-    job.batch = None  # its pixels
-    self.stats["prefills"] += 1
-    self.stats["prompt_tokens"] += job.prompt_tokens
+    for slot, job in zip(free, jobs):
+      self._running[slot] = job
+    self._slots.admit([_entry(slot, job) for slot, job in zip(free, jobs)])
+    for job in jobs:
+      job.batch = None  # its pixels
+      self.stats["prompt_tokens"] += job.prompt_tokens
+    self.stats["prefills"] += len(jobs)
+    self.stats["images"] = self._slots.images_encoded
+
+  def _advance(self):
+    """Writes as many tokens of each answer as take the time of a round, at least one."""
+    finished = np.array([job is None for job in self._running])
+    self._slots.wait()
+    began = time.perf_counter()
+    steps = self._slots.advance(finished, most=max(
+        int(self.sizes.round_seconds / self._step_seconds), 1))
+    self.stats["steps"] += steps
+    if steps:
+      self._step_seconds = (time.perf_counter() - began) / steps
 
   def _deliver(self):
     """Shows what is new of each answer."""
     state = self._slots.fetch()
-    self.stats["steps"] += 1
     for slot, job in enumerate(self._running):
       finished, n = state.finished[slot], state.length[slot]
       if job is None or not (finished or job.every or job.session.stops.texts):
@@ -262,3 +287,7 @@ class Engine:
     job, self._running[slot] = self._running[slot], None
     if job and not job.cancelled:
       job.show(update)
+
+
+def _entry(slot, job):
+  return slots.Entry(slot, job.batch, job.session.search, job.session.automaton)

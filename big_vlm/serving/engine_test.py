@@ -1,3 +1,4 @@
+import dataclasses
 import queue
 import threading
 
@@ -8,7 +9,7 @@ from big_vlm.decode.session import GenerationConfig
 from big_vlm.serving import engine as engines
 from big_vlm.serving.engine import Engine, Sizes
 
-SIZES = Sizes(slots=4, prompt_tokens=32, images=1, new_tokens=16, queue=12)
+SIZES = Sizes(slots=4, prompt_tokens=32, images=1, new_tokens=16, queue=12, round_seconds=0)
 
 
 @pytest.fixture(scope="module")
@@ -21,10 +22,14 @@ def engine(vlm):
 
 def ask(engine, prompt, images=(), every=True, **config):
   """(Job, queue of its Updates), submitted."""
-  updates = queue.SimpleQueue()
-  job = engine.job(prompt, images, GenerationConfig(**config), updates.put, every)
+  job, updates = ask_later(engine, prompt, images, every, **config)
   engine.submit(job)
   return job, updates
+
+
+def ask_later(engine, prompt, images=(), every=True, **config):
+  updates = queue.SimpleQueue()
+  return engine.job(prompt, images, GenerationConfig(**config), updates.put, every), updates
 
 
 def whole(updates):
@@ -59,7 +64,7 @@ def test_stop_texts(vlm, engine):
 
 
 def test_many_at_once_are_each_alone(vlm, engine, rng):
-  images = rng.integers(0, 256, (3, 20, 30, 3)).astype(np.uint8)
+  images, before = rng.integers(0, 256, (3, 20, 30, 3)).astype(np.uint8), engine.stats["images"]
   rows = [(f"ocr {i}", images[i % 3], dict(max_new_tokens=1 + i % 16, seed=i,
                                            sampler=("greedy", "top_p(.8, t=2.)")[i % 2]))
           for i in range(12)]
@@ -67,6 +72,25 @@ def test_many_at_once_are_each_alone(vlm, engine, rng):
   for (prompt, image, config), (_, updates) in zip(rows, asked):
     wanted, = vlm.generate(prompt, image, **config)
     assert whole(updates)[-1].generation.tokens == wanted.tokens
+  assert engine.stats["images"] <= before + 3  # each was encoded once at most
+
+
+def test_rounds_of_several_tokens(vlm, rng):
+  """Nobody looks at each token; requests that wait are read together."""
+  engine = Engine(vlm, dataclasses.replace(SIZES, round_seconds=9))
+  rows = [(f"ocr {i}", dict(max_new_tokens=2 + i, seed=i, sampler="temperature(2.)"))
+          for i in range(9)]
+  asked = [ask_later(engine, prompt, **config) for prompt, config in rows]
+  engine.start()
+  for job, _ in asked:
+    engine.submit(job)
+  found = [whole(updates) for _, updates in asked]
+  for (prompt, config), updates in zip(rows, found):
+    wanted, = vlm.generate(prompt, [None], **config)
+    assert updates[-1].generation.tokens == wanted.tokens
+    assert "".join(u.text for u in updates) == wanted.text
+  assert engine.stats["prefills"] == 9 and sum(map(len, found)) < 40  # of 54 tokens
+  engine.close()
 
 
 def test_a_cancelled_request_frees_its_slot(vlm, engine):
@@ -113,7 +137,7 @@ def test_a_full_queue_and_a_closed_engine(vlm):
 def test_an_error_of_the_device_is_each_requests_error(vlm, monkeypatch):
   engine = Engine(vlm, SIZES)
   real = engine._slots.advance
-  monkeypatch.setattr(engine._slots, "advance", lambda finished: 1 / 0)
+  monkeypatch.setattr(engine._slots, "advance", lambda finished, most: 1 / 0)
   engine.start()
   assert isinstance(whole(ask(engine, "ocr", max_new_tokens=3)[1])[-1].error, ZeroDivisionError)
   monkeypatch.setattr(engine._slots, "advance", real)

@@ -2,7 +2,9 @@
 import prometheus_client
 from prometheus_client import core
 
-COUNTERS = {"prefills": "Requests whose prompt was read", "steps": "Tokens that all slots advanced",
+COUNTERS = {"prefills": "Requests whose prompt was read",
+            "images": "Images that were encoded; one that came before mostly was not again",
+            "steps": "Tokens that all slots advanced",
             "tokens": "Tokens of finished answers", "prompt_tokens": "Tokens of prompts and images",
             "cancelled": "Requests whose client left while they ran"}
 SECONDS = (.01, .03, .1, .3, 1, 3, 10, 30, 100)
