@@ -45,7 +45,9 @@ def serve(source, port, decoder=None):
 
 
 def check_port(port):
-  """ValueError if something is served there already."""
+  """ValueError for no port, and if something is served there already."""
+  if not 0 <= port < 2**16:
+    raise ValueError(f"--port {port} is not between 0 and {2**16 - 1}.")
   with socket.socket() as probe:
     if probe.connect_ex(("127.0.0.1", port)) == 0:
       raise ValueError(f"Port {port} is taken, perhaps by this command, started before: "
