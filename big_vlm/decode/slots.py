@@ -137,12 +137,12 @@ class Slots:
     self._stops = np.full(inputs.bucket(max(len(stops), 1)), -1, np.int32)
     self._stops[:len(stops)] = stops
     self._mesh = mesh
-    self._features = ImageFeatures(model, params, mesh, GROUP)
     self.reset()
 
   def reset(self):
-    """All slots empty."""
+    """All slots empty, and no image known."""
     rows, new = self.count, self._new
+    self._features = ImageFeatures(self._model, self._params, self._mesh, GROUP)
     self._seed, self._limit = np.zeros(rows, np.uint32), np.zeros(rows, np.int32)
     self._temperature, self._p = np.zeros(rows, np.float32), np.ones(rows, np.float32)
     self._grammars = structured.BatchMatcher(rows, self._model.config.llm.vocab_size)
