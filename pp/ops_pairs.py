@@ -35,7 +35,10 @@ def pair_layout(tokenizer, length, pad_token, key="text", several="refuse", spel
   pick(dict.fromkeys(SEVERAL), several, "several")
 
   def one_of(texts, example):
-    if several == "refuse" or not len(texts):
+    if not len(texts):
+      raise ValueError(f"{key!r} is an empty list: two towers learn from pairs of an image and a "
+                       "text")
+    if several == "refuse":
       raise ValueError(f"{key!r} is a list of {len(texts)} texts: several='draw' takes one of them "
                        "at each visit, several='first' the first")
     return texts[int(rng_of(example, "pair_layout").integers(len(texts)))
@@ -47,7 +50,7 @@ def pair_layout(tokenizer, length, pad_token, key="text", several="refuse", spel
                        "text")
     if example.get(key) is None:
       raise ValueError(f"the example has no {key!r}: two towers learn from pairs of an image and a "
-                       f"text; there are {', '.join(sorted(example))}")
+                       f"text; it has {', '.join(sorted(filled(example)))}")
     text = example[key]
     if isinstance(text, (list, tuple)) or np.ndim(text):
       text = one_of(text, example)
@@ -59,3 +62,8 @@ def pair_layout(tokenizer, length, pad_token, key="text", several="refuse", spel
     return rest | {"text": fit_length(ids, length, pad_token, sticky_end=True),
                    "_cut": len(ids) > length}
   return op
+
+
+def filled(example):
+  """The keys of an example that have a value, without those of the loader."""
+  return [k for k, v in example.items() if v is not None and not is_private(k)]
