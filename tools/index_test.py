@@ -119,7 +119,7 @@ def test_a_model_without_a_text_tower_searches_by_image(photos, tmp_path, capsys
 
 @pytest.mark.parametrize("args, words", [
     (["INDEX"], "give queries"), (["INDEX", "a", "--image", "b.png"], "give queries"),
-    (["INDEX", "a", "--count", "0"], "not 1 or more")])
+    (["INDEX", "a", " "], "a query is empty"), (["INDEX", "a", "--count", "0"], "not 1 or more")])
 def test_arguments_of_search(args, words, capsys):
   with pytest.raises(SystemExit):
     search.main(args)

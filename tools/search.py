@@ -40,6 +40,8 @@ def main(argv=None):
   queries = args.queries or args.image
   if not queries or args.queries and args.image:
     parser.error("give queries, or --image with images")
+  if not all(query.strip() for query in queries):
+    parser.error("a query is empty")
   if args.count < 1:
     parser.error(f"--count {args.count} is not 1 or more")
   if args.ann:
