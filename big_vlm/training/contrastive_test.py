@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import big_vlm
 from big_vlm import trees
+from big_vlm.adapt import einsum_hook, lora
 from big_vlm.training import contrastive, nan_guard, objectives, optim, setup
 from configs import common
 
@@ -152,6 +154,32 @@ def test_what_a_checkpoint_lacks_is_not_frozen_at_random(towers):
     setup.start(c, s)
   c.optimizer.schedule = (("img/MAPHead_0/.*", FLAT), *c.optimizer.schedule)
   setup.start(c, setup.make(c, jax.devices()[:1]))
+  c = make_config(**{"lora.rank": 2, "lora.targets": "txt/.*kernel",
+                     "init.img": str(towers / "bare.npz")})
+  with pytest.raises(ValueError, match="img/MAPHead_0/.* config.lora freezes it. Train without"):
+    setup.start(c, setup.make(c, jax.devices()[:1]))
+
+
+def test_adapters_over_towers_of_other_frameworks(made, state, batch, tmp_path):
+  """The image tower from Hugging Face's files, the text tower from KerasHub's."""
+  vlm = big_vlm.VLM(made.model, state.params, None, made.mesh, None, "memory")
+  for format in ("hf", "keras"):
+    vlm.export(tmp_path / format, format)
+  c = make_config(**{"lora.rank": 2, "lora.targets": "(img|txt)/.*MlpBlock_0/.*kernel",
+                     "init.img": str(tmp_path / "hf"), "init.txt": str(tmp_path / "keras")})
+  s = setup.make(c, jax.devices()[:1])
+  begun = setup.start(c, s)
+  base = lambda params: jax.tree.leaves(jax.tree.map(
+      lambda w: getattr(w, "base", w), params, is_leaf=einsum_hook.is_wrapper))
+  with jax.set_mesh(s.mesh):
+    after, metrics = s.step(jax.tree.map(jnp.copy, begun), batch)
+    _, want = made.step(jax.tree.map(jnp.copy, state), batch)
+  np.testing.assert_allclose(metrics["loss"], want["loss"], rtol=1e-6)
+  for x, y, z in zip(base(begun.params), base(after.params), jax.tree.leaves(state.params)):
+    np.testing.assert_array_equal(x, z)
+    np.testing.assert_array_equal(y, z)
+  for name, weight in lora.adapters(after.params).items():
+    assert weight.lora_b.any(), name
 
 
 def test_objectives_know_their_arguments(made):

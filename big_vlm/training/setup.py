@@ -167,15 +167,18 @@ def _check_random(config, optimizer, names):
   """Raises ValueError where a part comes from a checkpoint that lacks some of its leaves, `names`,
   which are then random, and these are frozen."""
   taken = tuple(f"{part}/" for part in ("img", "txt", "llm") if config.init[part])
-  stuck = sorted(n for n in names if n.startswith(taken) and not optimizer.groups[n].schedule)
-  if stuck and not config.lora.rank:
+  adapters = config.lora.rank
+  stuck = sorted(n for n in names
+                 if n.startswith(taken) and (adapters or not optimizer.groups[n].schedule))
+  if stuck:
     group = "/".join(stuck[0].split("/")[:2])
+    freezes, mend = ("config.lora", "Train without adapters") if adapters else (
+        "optimizer.schedule",
+        f"Let it train, by a rule ('{group}/.*', {{...}}) before the one that freezes")
     raise ValueError(
         f"{stuck[0]} and {len(stuck) - 1} more would stay random: the checkpoint "
-        f"{config.init[stuck[0][:3]]} has no {group}, or init.dont_load names it, and "
-        "optimizer.schedule freezes it. Let it train, by a rule "
-        f"('{group}/.*', {{...}}) before the one that freezes, or take another "
-        "checkpoint.")
+        f"{config.init[stuck[0][:3]]} has no {group}, or init.dont_load names it, and {freezes} "
+        f"freezes it. {mend}, or take another checkpoint.")
 
 
 def _of_base(wrapper):
