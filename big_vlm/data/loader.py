@@ -118,8 +118,9 @@ def size_of(example):
 def _stack(key, examples):
   if (bare := next((e for e in examples if key not in e), None)) is not None:
     has = next(e for e in examples if key in e)
+    both = "; config.input.packing='pack' trains on both" * (key == "image")
     raise ValueError(f"Example {has.get('_id')} has {key!r} but {bare.get('_id')} has not; all "
-                     "examples of a batch need it, or none.")
+                     f"examples of a batch need it, or none{both}.")
   values = [np.asarray(e[key]) for e in examples]
   odd = next((i for i, v in enumerate(values) if v.shape != values[0].shape), None)
   if odd is not None:
