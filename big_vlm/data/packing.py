@@ -22,7 +22,7 @@ from pp.names import pick
 from pp.text_layout import PAD
 
 MODES = ("none", "buckets", "pack")
-GROUP_ROWS = 4  # rows whose examples are shared out among them: the more, the more even they get
+GROUP_ROWS = 8  # rows whose examples are shared out among them: the more, the more even they get
 TEXT_KEYS = ("text", "mask_ar", "mask_loss")
 # Parts of the longest row that rows may have: a third of the padding at most, in eight programs.
 BUCKETS = tuple(part / 2**k for k in range(4) for part in (1, 3 / 4))

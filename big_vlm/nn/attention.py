@@ -120,7 +120,7 @@ def kv_ranges(kernel, tokens, window=None, mode="symmetric"):
       first = jnp.minimum(first, until(tokens.block, tokens.block - 1))
     if start is not None:
       first = jnp.maximum(first, start)
-  return kernels.KVRanges(kernel, first, last, tokens.valid)
+  return kernels.KVRanges(kernel, first, last, tokens.valid, tokens.segment is not None)
 
 
 def masks(kernel, query, key, window=None, mode="symmetric"):

@@ -5,8 +5,9 @@ and scaled, k and v are [B,S,K,H], the result is [B,T,N,H] in q's dtype; query h
 n // G. Logits, soft-cap (None or 0: none) and softmax are float32 everywhere.
 
 All but `einsum` are for whole sequences, T = S, whose [T, T] logits would fill the memory. Their
-mask is a KVRanges. Tiles of the logits that no query sees are computed all the same: with 4,096
-image tokens, a prefix of 256 and a suffix of 256 they are 5 % of it.
+mask is a KVRanges. Tiles of the logits that no query sees are computed all the same (with 4,096
+image tokens, a prefix of 256 and a suffix of 256 they are 5 %), but for packed rows in `splash`:
+with four examples in a row they are more than half.
 """
 import functools
 import math
@@ -43,6 +44,8 @@ class KVRanges:
   first: jax.Array | None = None  # int32: index of a key
   last: jax.Array | None = None  # int32, itself seen
   valid: jax.Array | None = None  # bool: not padding
+  # Whether rows hold several examples: most tiles of the logits are then seen by no query.
+  packed: bool = flax.struct.field(pytree_node=False, default=False)
 
 
 def einsum(q, k, v, mask=None, logits_softcap=None, capture=None):
@@ -98,43 +101,84 @@ def splash(q, k, v, ranges, logits_softcap=None):
   """The Pallas kernel for TPUs that ships with JAX; on other devices it is interpreted, slowly.
 
   KVRanges go in as the numbers of the queries, which it hands to a function with the indices of the
-  keys (made for causal masks of shuffled queries); padding goes in as segments. Batch and heads are
-  sharded as on the mesh that is set.
+  keys (made for causal masks of shuffled queries); padding goes in as segments. Of packed rows,
+  tiles beyond all ranges of their queries are left out; the rows of a device then go through one
+  after the other, as each has tiles of its own. Batch and heads are sharded as on the mesh that is
+  set.
   """
   length = q.shape[1]
   if length > MAX_TOKENS:
     raise ValueError(f"attention='splash' takes {MAX_TOKENS:,} tokens at most, not {length:,}.")
-  tile = min(TILES, key=lambda tile: -length % tile)
+  tile = tile_of(length)
   q, k, v, ranges = _padded(q, k, v, ranges, -length % tile)
   sees, bounds = None, ranges.last
   if ranges.first is not None:
     sees, bounds = _within, ranges.first << _BITS | ranges.last
   elif bounds is not None:
     sees = _up_to
-  kernel = functools.partial(_splash_one, tile=tile, sees=sees, cap=logits_softcap or None,
-                             interpret=platform() != "tpu")
+  kernel = functools.partial(_splash_one, tile=tile, sees=sees, packed=ranges.packed,
+                             cap=logits_softcap or None, interpret=platform() != "tpu")
   call = lambda q, k, v, bounds, valid: jnp.moveaxis(jax.vmap(kernel)(
       *(jnp.moveaxis(x, 2, 1) for x in (q, k, v)), bounds, valid), 1, 2)
   return _per_device(call, q, k, v, bounds, ranges.valid)[:, :length]
 
 
-def _splash_one(q, k, v, bounds, valid, *, tile, sees, cap, interpret):
+def _splash_one(q, k, v, bounds, valid, *, tile, sees, packed, cap, interpret):
   """One example, heads first: [N,T,H] -> [N,T,H]."""
-  # The backward kernel makes the gradient of q once for each stretch of keys, then adds them up:
-  # stretches are as long as fits into a TPU's vector memory.
-  lanes = -(-q.shape[-1] // 128) * 128
-  most = 2**20 // (lanes * q.dtype.itemsize)
-  stretch = max(n for n in range(tile, max(most, tile) + 1, tile) if q.shape[1] % n == 0)
-  mask = mask_info.MaskInfo(None, None, None, None, bounds)
+  length, dim = q.shape[1:]
+  if packed:
+    stretch = tile
+    ahead, back = tiles_to_run(bounds >> _BITS, bounds & (MAX_TOKENS - 1), valid, tile)
+  else:
+    stretch, ahead, back = stretch_of(length, tile, dim, q.dtype), (None, None), (None, None)
+  forward, backward = (mask_info.MaskInfo(next_tile, None, runs, None, bounds)
+                       for next_tile, runs in (ahead, back))
   segments = None if valid is None else splash_ops.SegmentIds(*(valid.astype(jnp.int32),) * 2)
   with jax.numpy_rank_promotion("allow"):
     return splash_ops.SplashAttentionKernel(
-        mask, None, mask, is_mqa=False, save_residuals=False, mask_function=sees,
+        forward, None, backward, is_mqa=False, save_residuals=False, mask_function=sees,
         mask_value=splash_ops.DEFAULT_MASK_VALUE, attn_logits_soft_cap=cap,
         residual_checkpoint_name=MODEL_WIDTH, interpret=interpret,
         block_sizes=splash_ops.BlockSizes(
             block_q=tile, block_kv=tile, block_q_dkv=tile, block_kv_dkv=stretch,
             block_kv_dkv_compute=tile, use_fused_bwd_kernel=True))(q, k, v, segments)
+
+
+def tile_of(length):
+  """Rows and columns of a tile for so many tokens: the largest with 3 % of padding at most, or else
+  with the least."""
+  return min(TILES, key=lambda tile: max(-length % tile, length // 32))
+
+
+def stretch_of(length, tile, dim, dtype):
+  """Keys that the backward kernel takes at a time. It makes the gradient of q once for each
+  stretch, then adds them up: stretches are as long as fits into a TPU's vector memory."""
+  lanes = -(-dim // 128) * 128
+  most = 2**20 // (lanes * jnp.dtype(dtype).itemsize)
+  return max(n for n in range(tile, max(most, tile) + 1, tile) if length % n == 0)
+
+
+def tiles_to_run(first, last, valid, tile):
+  """Which tiles of the logits any query sees, of T queries: KVRanges' fields, [T] each.
+
+  Returns ((next, runs), (next, runs)), int32 [1, T / tile, T / tile] each, as splash's MaskInfo
+  has them, for the forward and the backward kernel. runs: 1 where a tile of queries (rows) and of
+  keys is computed. next: the tile of keys, for the backward kernel that of queries, that is read:
+  one that is left out moves no data.
+  """
+  at = jnp.arange(len(first) // tile, dtype=jnp.int32)
+  real = lambda x, other: x if valid is None else jnp.where(valid, x, other)
+  low = real(first, MAX_TOKENS).reshape(-1, tile).min(axis=1) // tile
+  high = real(last, -1).reshape(-1, tile).max(axis=1) // tile
+  low, high = jnp.minimum(low, at), jnp.maximum(high, at)  # padding sees itself: no sum is empty
+  runs = (low[:, None] <= at[None]) & (at[None] <= high[:, None])
+
+  def ahead(axis):
+    here = jnp.where(runs, at[:, None] if axis == 0 else at[None], len(at))
+    later = jax.lax.cummin(here, axis, reverse=True)
+    most = jnp.max(jnp.where(runs, here, 0), axis, keepdims=True)  # there is none later
+    return jnp.minimum(later, most)[None]
+  return tuple((ahead(axis), runs[None].astype(jnp.int32)) for axis in (1, 0))
 
 
 def _up_to(last, key):

@@ -17,9 +17,11 @@ import time
 import jax
 import jax.numpy as jnp
 import ml_collections
+import numpy as np
 
 from big_vlm import families, sharding
 from big_vlm.data import packing
+from big_vlm.nn import kernels
 from big_vlm.planning import devices, flops, memory
 from big_vlm.training import losses, optim, policy, setup, sigmoid
 from tools.planning import child, gpu, program, roofline
@@ -87,9 +89,8 @@ def measure(config, topology=None, device=None, count=1, text_len=64, images=1, 
     pathlib.Path(save).write_text(text)
   if topology:
     generation = topology.split(":")[0]
-    kernels = kernel_cycles(s.model.config, text_len, images, row.flops, CLOCK[generation],
-                            packed=each > 1)
-    costs = program.costs(text, trips, kernels)
+    prices = kernel_cycles(s.model.config, text_len, images, row.flops, CLOCK[generation], each)
+    costs = program.costs(text, trips, prices)
     seconds = lambda cost: cost.cycles / CLOCK[generation]
   else:
     costs = program.costs(text, trips)
@@ -170,17 +171,17 @@ def batch_shapes(config, s, text_len, images):
   return batch
 
 
-def kernel_cycles(config, text_len, images, peak, clock, packed=False):
+def kernel_cycles(config, text_len, images, peak, clock, examples=1):
   """Returns a function Cost -> cycles that prices a Pallas attention kernel, for program.costs.
 
   A forward kernel takes 4 x batch x heads x visible pairs x head dim FLOPs. A backward kernel takes
   2.5 times that, because it computes the logits again. Both run at KERNEL_RATE of the peak. In the
-  image tower all pairs are visible; in the decoder, the pairs of a text that is all suffix. Packed
-  rows count all their pairs: the kernel computes those of two examples too.
+  image tower all pairs are visible; in the decoder, the pairs of a text that is all suffix. Of a
+  row of several examples, taken to be of one length, the pairs of the tiles that splash computes.
   """
   total = flops.tokens(config, text_len, images)
   seen = (total - text_len) * total + text_len * (text_len + 1) // 2
-  seen = total * total if packed else seen
+  seen = seen if examples == 1 else tiles_of_row(total, examples)
 
   def cycles(cost):
     # The first operand is the queries, [B, N, T, H], or [N, T, H] for a batch of 1.
@@ -190,6 +191,15 @@ def kernel_cycles(config, text_len, images, peak, clock, packed=False):
     return (2.5 if backward else 1) * 4 * math.prod(many) * pairs * dim / (
         KERNEL_RATE * peak) * clock
   return cycles
+
+
+def tiles_of_row(total, examples):
+  """Pairs in the tiles that splash computes of a row of `total` tokens."""
+  tile, number = kernels.tile_of(total), np.arange(total) * examples // total
+  edge = lambda number: -(-number * total // examples)
+  columns = edge(number), edge(number + 1) - 1, np.ones(total, bool)
+  (_, runs), _ = kernels.tiles_to_run(*(np.pad(x, (0, -total % tile)) for x in columns), tile)
+  return int(runs.sum()) * tile * tile
 
 
 def places(config):

@@ -26,6 +26,13 @@ def test_kernels_cost_their_visible_pairs_at_half_of_the_peak(config, name, sour
   assert price(cost) == pytest.approx(flops / (PEAK / 2) * CLOCK)
 
 
+def test_of_packed_rows_tiles_are_counted():
+  # Four examples over nine tiles of 512: most tiles of queries see two or three others.
+  assert measure.tiles_of_row(4608, 4) == 33 * 512**2
+  assert measure.tiles_of_row(4480, 4) == 33 * 512**2  # 128 tokens of padding
+  assert measure.tiles_of_row(1024, 2) == 2 * 512**2 and measure.tiles_of_row(100, 2) == 128**2
+
+
 @pytest.mark.parametrize("source, part", [
     ("jit(train_step)/jvp(PaliGemma)/embed_image/img/Transformer/encoderblock/MlpBlock_0/Dense_0/"
      "dot", "tower: MLP"),
