@@ -22,6 +22,7 @@ from PIL import Image
 from big_vlm import building, image_input, scoring, sharding
 from big_vlm.decode.session import GenerationConfig, GenerationSession
 from pp import text_layout
+from pp.decode import decode_image
 from pp.foreign import parse_json, read_bytes
 from pp.tokenizer import get_tokenizer
 
@@ -31,6 +32,9 @@ MOST_PARAMETERS = 500_000_000  # of a model that gets probes unasked: 2 GB, and 
 NEW_TOKENS = 16
 TOLERANCE = 2e-3  # float32 on two frameworks: 1e-5 for a small model, up to 1e-3 over 28 B
 MAX_BYTES = 256 << 20
+MOST_IDS = 10_000_000
+LONGEST = 8192  # characters of a prompt, tokens of it and of an answer
+MOST_TOLERANCE = 10.  # of a log-probability: beyond it anything would agree
 PROMPTS = ("caption en", "ocr", "answer en what is this ?", "detect cat ; dog")
 TEXTS = ("The capital of France is", "One, two, three,", "Once upon a time", "def add(a, b):")
 URL = "data:image/png;base64,"
@@ -152,24 +156,32 @@ def read(folder):
       found.append(_probe(parse_json(line, where := f"{path}, line {number}"), where))
   if not found:
     raise ValueError(f"{path} is empty. Export the model again.")
+  if len(found) > MOST:
+    raise ValueError(f"{path} has {len(found):,} probes; at most {MOST:,} are asked.")
   return found
 
 
 def _probe(row, where):
   kinds = {"id": int, "prompt": str, "text": str, "max_new_tokens": int, "dtype": str,
            "tolerance": (int, float), "tokens": list, "logprobs": list, "prompt_ids": list}
-  ids = lambda name: all(type(i) is int and i >= 0 for i in row[name])
+  ids = lambda x: len(x) <= LONGEST and all(type(i) is int and 0 <= i < MOST_IDS for i in x)
+  number = lambda x: type(x) in (int, float) and abs(x) < 1e9  # not NaN
   if not (isinstance(row, dict) and row.keys() - {"image"} == kinds.keys()
-          and all(isinstance(row[name], kind) for name, kind in kinds.items())
-          and ids("tokens") and ids("prompt_ids") and row["tokens"]
-          and len(row["logprobs"]) == len(row["tokens"])
-          and all(isinstance(x, (int, float)) and np.isfinite(x) for x in row["logprobs"])
+          and all(isinstance(row[name], kind) and not isinstance(row[name], bool)
+                  for name, kind in kinds.items())
+          and ids(row["prompt_ids"]) and row["tokens"] and ids(row["tokens"])
+          and len(row["logprobs"]) == len(row["tokens"]) and all(map(number, row["logprobs"]))
+          and len(row["tokens"]) <= row["max_new_tokens"] <= LONGEST >= len(row["prompt"])
+          and 0 < row["tolerance"] <= MOST_TOLERANCE and row["dtype"] in building.DTYPES
           and isinstance(image := row.get("image", URL), str) and image.startswith(URL)):
     raise ValueError(f"{where} is not a probe as an export writes them: {', '.join(kinds)}, with a "
                      "log-probability for each token, and for a model that sees an image as a data "
                      "URL. Export the model again.")
   try:
     image = base64.b64decode(row["image"][len(URL):], validate=True) if "image" in row else None
-  except ValueError:
-    raise ValueError(f"{where}: the image is not base64. Export the model again.") from None
+    if image is not None:
+      decode_image(image)
+  except ValueError as e:
+    raise ValueError(f"{where}: the image is not one in base64 ({e}). Export the model again."
+                     ) from None
   return Probe(**row | {"image": image})

@@ -29,7 +29,7 @@ from etils import epath
 
 from big_vlm import distributed, embedding, files, inputs, sharding
 from big_vlm.batch import check_batch
-from big_vlm.data import mixture, source
+from big_vlm.data import loader, mixture, source
 from big_vlm.decode import samplers, structured
 from big_vlm.decode.session import GenerationConfig
 from evaluators import decoding, vectors
@@ -68,6 +68,20 @@ def evaluators(config, model, tokenizer, mesh, run=None):
   means = [mean_of(name, made, **entry) for name, entry in entries.items()
            if entry["type"] == "mean"]
   return [*made.values(), *means]
+
+
+def check_first(evaluators):
+  """Looks at the first examples of each Evaluator, so that a training whose last step evaluates
+  does not find out then that their data, pp or labels are not as they should be.
+
+  Raises ValueError or OSError that names the eval.
+  """
+  for evaluator in evaluators:
+    if isinstance(evaluator, Evaluator):
+      try:
+        evaluator.check_first()
+      except (ValueError, OSError) as e:
+        raise ValueError(f"The eval {evaluator.name!r} would fail when it is due: {e}") from e
 
 
 def mean_of(name, made, *, evals=(), metric="", **others):
@@ -252,9 +266,7 @@ class Evaluator:
     if self._limit:
       examples = source.Sample(examples, self._limit)
     if self._compares:
-      self._vectors = vectors.Vectors(
-          self.name, self._module, self._score_args, self.data, self._model, params,
-          self._tokenizer, self._mesh, self._batch_size, preprocess)
+      self._vectors = self._vectors_of(params)
       self._vectors.begin(examples)
     file = self._open(kept, params, examples) if kept else None
     predictions = list(file.predictions) if file else []
@@ -278,6 +290,24 @@ class Evaluator:
       self._vectors.finish(predictions)
       self._show_neighbours(predictions[:images], examples)
     return predictions
+
+  def check_first(self):
+    """Raises what is wrong with the first examples, without parameters and without a look at all.
+    """
+    cheap = {"check": False} if self.data.get("name") in source.CHECKED else {}
+    examples = source.get(**{**self.data, **cheap})
+    if "train" in self._score_args:
+      return  # few_shot, which first reads all labels of another data set
+    if self._compares:
+      self._vectors_of(None).look(examples)
+    else:
+      first = {**self.preprocess(examples[0]), "_mask": np.bool_(True)}
+      self._check_batch(*loader.split_batch(loader.collate([first])))
+
+  def _vectors_of(self, params):
+    return vectors.Vectors(
+        self.name, self._module, self._score_args, self.data, self._model, params, self._tokenizer,
+        self._mesh, self._batch_size, self.preprocess)
 
   def _answer(self, params):
     """The answer() of decoding.predictions()."""

@@ -300,3 +300,14 @@ def test_means_come_last_and_know_their_parts(config):
   evals["a/mean"]["evals"] = ("b", "d")
   with pytest.raises(ValueError, match="has no 'd'"):
     common.evaluators(asked, None, "nowhere", None)
+
+
+@pytest.mark.parametrize("changes,said", [
+    ({"data": dict(name="jsonl", path="nowhere.jsonl")}, "nowhere.jsonl"),
+    ({"pp": "copy('caption', 'prefix')"}, "copy"), ({"pp": "decode|resize(32)"}, "'text'")])
+def test_what_is_wrong_with_the_first_example_shows_before_the_training(
+    config, model_and_params, mesh1, changes, said):
+  model, _ = model_and_params
+  common.check_first([evaluator(config, model, "ocr", mesh1)])
+  with pytest.raises(ValueError, match=f"(?s)The eval 'ocr'.*{said}"):
+    common.check_first([evaluator(config, model, "ocr", mesh1, **changes)])

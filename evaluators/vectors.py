@@ -43,8 +43,12 @@ class Vectors:
     self._known = self._prepared = None
 
   def begin(self, examples):
-    """Looks at the first examples of a Source, and then prepares. Raises ValueError for examples
-    that cannot be compared."""
+    """Looks at the first examples of a Source, and then prepares."""
+    self.look(examples)
+    self._prepared = self._module.prepare(self, self._options, self._known)
+
+  def look(self, examples):
+    """Raises ValueError where the first examples of a Source cannot be compared."""
     self._known = self._module.begin(self, self._options)
     first = range(min(LOOKED_AT, self._batch_size, len(examples)))
     device, host = loader.split_batch(loader.collate(
@@ -54,7 +58,6 @@ class Vectors:
                        "'image' of each example, of the model's size: 'decode|resize'.")
     for j in first:
       self._check_example(decoding.known_of(device, host, j))
-    self._prepared = self._module.prepare(self, self._options, self._known)
 
   def identity(self):
     """A JSON value: on what the predictions depend beside data and model."""

@@ -27,6 +27,10 @@ def conform(folder, side, dtype=probes.DTYPE, note=lambda text: None):
   """
   asked, vlm = probes.read(folder), big_vlm.from_preset(folder)
   model_flags.check_tokenizer(vlm, folder)
+  size = vlm.config.llm.vocab_size
+  if odd := next((p for p in asked if max(p.tokens + p.prompt_ids) >= size), None):
+    raise ValueError(f"{folder}: the probe {odd.id} has tokens beyond the {size:,} of the model, "
+                     "as another export may.")
   name, replies = side(asked, vlm.tokenizer)
   scorer = readings.Scorer(vlm, asked)
   if dtype != probes.DTYPE:

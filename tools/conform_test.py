@@ -1,7 +1,9 @@
 import dataclasses
+import http.server
 import json
 import pathlib
 import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -110,6 +112,41 @@ def test_flags(folder, capsys, args, message):
   with pytest.raises((SystemExit, ValueError)) as error:
     conform.main([str(folder), *args])
   assert message in capsys.readouterr().err + str(error.value)
+
+
+@pytest.mark.parametrize("changed, message", [
+    ({"tolerance": 1e9}, "is not a probe"), ({"tolerance": 0}, "is not a probe"),
+    ({"max_new_tokens": 10**9}, "is not a probe"), ({"dtype": "int5"}, "is not a probe"),
+    ({"prompt": "x" * 10**5}, "is not a probe"), ({"logprobs": [float("1e400")] * 3}, "not valid"),
+    ({"tokens": [10**6] * 3, "logprobs": [0, 0, 0]}, "has tokens beyond the"),
+    ({"image": probes.URL + "AAAA"}, "the image is not one in base64")])
+def test_probes_of_others(folder, tmp_path, changed, message):
+  there = shutil.copytree(folder, tmp_path / "there")
+  row, *rows = [json.loads(line) for line in (there / probes.FILE).read_text().splitlines()]
+  (there / probes.FILE).write_text("".join(json.dumps(r) + "\n" for r in [row | changed, *rows]))
+  with pytest.raises(ValueError, match=message):
+    conform.conform(there, None)
+
+
+@pytest.mark.parametrize("status, body, message", [
+    (302, b"", "answers 302"), (200, b"[" * 10**5, "nested too deeply"),
+    (200, b"{}", "names no model"), (200, b'{"data": [7]}', "names no model")])
+def test_a_server_that_answers_something_else(status, body, message):
+  class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+      self.send_response(status)
+      self.send_header("Location", f"http://localhost:{server.server_port}/v1/elsewhere")
+      self.end_headers()
+      self.wfile.write(body)
+
+    def log_message(self, *args):
+      pass
+
+  with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with pytest.raises(ValueError, match=message):
+      sides.server(f"http://127.0.0.1:{server.server_port}")([], None)
+    server.shutdown()
 
 
 @pytest.mark.parametrize("llm, kinds", [

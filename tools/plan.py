@@ -15,6 +15,7 @@ the run fit, or else what makes it faster.
 """
 import contextlib
 import dataclasses
+import pathlib
 import re
 import time
 from typing import NamedTuple
@@ -30,6 +31,11 @@ from tools.planning import child, generation, gpu
 # Of the memory, what a guess from a program that did not fit may fill: the bytes that it is said to
 # want are those to which the compiler, making things anew, got it down.
 ROOM = 0.6
+# {flag: (least, most)}: what a program can be compiled for; XLA ends where sizes overflow.
+RANGES = {"devices": (1, 100_000), "text_len": (1, 1 << 18), "max_compiles": (1, 100),
+          "num_images": (0, 1000), "batch": (1, 1 << 16), "image_size": (1, 8192),
+          "max_new_tokens": (1, 1 << 18)}
+CPUS = 512  # devices that one CPU can stand for
 SAMPLE = 64  # examples of the data from which the share of padding is told
 
 
@@ -294,25 +300,34 @@ def main(argv=None):
                            "of a prompt (default: 16)")
   parser.add_argument("--max_compiles", type=int, default=3,
                       help="how many programs to compile at most (default: 3)")
-  train = parser.add_argument_group("--for train, with --config")
-  train.add_argument("--num_images", type=int, help="images of a row (default: the config's)")
-  train.add_argument("--dump_hlo", metavar="FILE", help="writes the text of the first program")
-  generate = parser.add_argument_group("--for generate, with --model or --config")
-  generate.add_argument("--model", help="the name of a released model")
-  generate.add_argument("--batch", type=int, help="prompts with an image each (default: 1)")
-  generate.add_argument("--image_size", type=int, help="in pixels (default: the model's)")
-  generate.add_argument("--dtype", choices=building.DTYPES,
-                        help="of activations and weights (default: bfloat16; on a CPU float32, on "
-                             "a T4, which has no bfloat16, float16)")
-  generate.add_argument("--weights", choices=quantize.KINDS, help="quantized weights")
-  generate.add_argument("--cache", choices=("float32", "bfloat16", "int8"),
-                        help="of keys and values (default: the dtype)")
-  generate.add_argument("--max_new_tokens", type=int, help="of an answer (default: 64)")
+  group = parser.add_argument_group("--for train, with --config")
+  train = [
+      group.add_argument("--num_images", type=int, help="images of a row (default: the config's)"),
+      group.add_argument("--dump_hlo", metavar="FILE", help="writes the text of the first program")]
+  group = parser.add_argument_group("--for generate, with --model or --config")
+  generate = [
+      group.add_argument("--model", help="the name of a released model"),
+      group.add_argument("--batch", type=int, help="prompts with an image each (default: 1)"),
+      group.add_argument("--image_size", type=int, help="in pixels (default: the model's)"),
+      group.add_argument("--dtype", choices=building.DTYPES,
+                         help="of activations and weights (default: bfloat16; on a CPU float32, on "
+                              "a T4, which has no bfloat16, float16)"),
+      group.add_argument("--weights", choices=quantize.KINDS, help="quantized weights"),
+      group.add_argument("--cache", choices=("float32", "bfloat16", "int8"),
+                         help="of keys and values (default: the dtype)"),
+      group.add_argument("--max_new_tokens", type=int, help="of an answer (default: 64)")]
   args = parser.parse_args(argv)
-  given = lambda group: [a.dest for a in group._group_actions if getattr(args, a.dest) is not None]
-  other, group = (train, generate) if args.purpose == "generate" else (generate, train)
+  given = lambda flags: [a.dest for a in flags if getattr(args, a.dest) is not None]
+  other, whose = ((train, "--for train, with --config") if args.purpose == "generate" else
+                  (generate, "--for generate, with --model or --config"))
   if wrong := given(other):
-    parser.error(f"--{wrong[0]} is of a plan {other.title}, not --for {args.purpose}")
+    parser.error(f"--{wrong[0]} is of a plan {whose}, not --for {args.purpose}")
+  for name, (low, high) in RANGES.items():
+    high = CPUS if name == "devices" and args.device == "cpu" else high
+    if (value := getattr(args, name)) is not None and not low <= value <= high:
+      parser.error(f"--{name} {value} is not from {low} to {high:,}")
+  if args.dump_hlo and not pathlib.Path(args.dump_hlo).absolute().parent.is_dir():
+    parser.error(f"--dump_hlo {args.dump_hlo}: there is no such folder")
   if args.purpose == "train":
     if not args.config:
       parser.error("a plan of training needs --config")
@@ -326,8 +341,6 @@ def main(argv=None):
     value = options.pop(name, value)
     if value is not None:
       options["new" if name == "max_new_tokens" else name] = value
-  if low := next((n for n, v in options.items() if isinstance(v, int) and v < 1), None):
-    parser.error(f"--{low} is 1 or more")
   model = args.model or {key: args.config.model[key].to_dict() for key in ("img", "llm")}
   dtype = {"cpu": "float32", "t4": "float16"}.get(args.device, "bfloat16")
   generation.plan(model, target_of(args.topology, args.device, args.devices), args.max_compiles,

@@ -166,3 +166,16 @@ def test_memory_that_a_program_requires(message, gib):
 
 def test_another_error_is_not_explained():
   assert memory.explain(ValueError("shapes differ"), types.SimpleNamespace(), {}) is None
+
+
+@pytest.mark.parametrize("flags, said", [
+    (["--devices", "0"], "--devices 0 is not from 1 to 512"),
+    (["--devices", "1000000000"], "--devices 1000000000 is not from 1 to 512"),
+    (["--batch", "1000000000000"], "--batch 1000000000000 is not from 1 to 65,536"),
+    (["--text_len", "-4"], "--text_len -4 is not from 1"), (["--max_compiles", "0"], "is not from"),
+    (["--max_new_tokens", "1000000000"], "is not from"), (["--image_size", "0"], "is not from"),
+    (["--num_images", "1"], "--num_images is of a plan --for train, with --config, not --for gen")])
+def test_numbers_for_which_nothing_can_be_compiled(flags, said, capsys):
+  with pytest.raises(SystemExit):
+    plan.main(["--for", "generate", "--model", "digits", "--device", "cpu", *flags])
+  assert said in capsys.readouterr().err

@@ -57,6 +57,7 @@ def train(config, workdir, profile_steps=None, resume_changed=False, answers_of=
   log, save, keep = (s.horizon.steps(name, config, default) for name, default in
                      (("log", 50), ("checkpoint", 1000), ("keep_period", 0)))
   evaluators = common.evaluators(config, s.model, config.tokenizer, s.mesh, s.horizon)
+  common.check_first(evaluators)
   if wanted.metric:
     metric_names.check(wanted.metric, evaluators)
   guard = nan_guard.NaNGuard(s, config.seed, config.loss.to_dict())

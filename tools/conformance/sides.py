@@ -15,6 +15,7 @@ import urllib.parse
 import urllib.request
 
 from big_vlm import probes
+from pp.foreign import parse_json
 from pp.printable import printable
 from pp.token_bytes import token_bytes
 
@@ -24,6 +25,17 @@ SCRIPT = pathlib.Path(__file__).with_name("ask_transformers.py")
 INSTALL = "make .venv-parity/installed"
 TOKENS = ("BIG_VLM_SERVE_TOKEN", "OPENAI_API_KEY")  # environment variables: the bearer token
 SECONDS = 600  # of an answer
+MAX_ANSWER = 16 << 20  # bytes
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+  """Follows no redirect, which would take the token to another server."""
+
+  def redirect_request(self, *args):
+    return None
+
+
+_NO_REDIRECTS = urllib.request.build_opener(_Stay)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,10 +93,18 @@ def server(url, model=None):
   url += "" if urllib.parse.urlsplit(url).path else "/v1"
 
   def ask(asked, tokenizer):
-    name = model or _get(url, "/models")["data"][0]["id"]
+    name = model or _first_model(_get(url, "/models"), url)
     at = {data: i for i, data in reversed([*enumerate(token_bytes(tokenizer))]) if data}
     return f"{name} at {url}", [_reply(url, name, probe, tokenizer, at) for probe in asked]
   return ask
+
+
+def _first_model(found, url):
+  try:
+    return str(found["data"][0]["id"])
+  except (KeyError, IndexError, TypeError):
+    raise ValueError(f"{url}/models names no model: {printable(found)[:200]}. Give --model."
+                     ) from None
 
 
 def _reply(url, model, probe, tokenizer, at):
@@ -116,8 +136,8 @@ def _get(url, path, body=None):
     headers["Authorization"] = f"Bearer {token}"
   request = urllib.request.Request(url + path, body and json.dumps(body).encode(), headers)
   try:
-    with urllib.request.urlopen(request, timeout=SECONDS) as answer:
-      return json.load(answer)
+    with _NO_REDIRECTS.open(request, timeout=SECONDS) as answer:
+      return parse_json(answer.read(MAX_ANSWER), f"{url}{path}")
   except urllib.error.HTTPError as e:
     more = f" Its token goes into the environment variable {TOKENS[0]}." * (e.code == 401)
     raise ValueError(f"{url}{path} answers {e.code}: "

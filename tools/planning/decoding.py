@@ -50,6 +50,8 @@ def measure_decoding(model, batch, topology=None, device=None, count=1, dtype="b
   """
   chip, chips, compiler = measure.find_devices(topology, device, count)
   net = paligemma.PaliGemma(paligemma.config(**_model(model, image_size), dtype=dtype))
+  if (img := net.config.img) and img.image_size < img.patch:
+    raise ValueError(f"An image of {img.image_size} pixels has no patch of {img.patch}.")
   mesh = sharding.make_mesh(mesh or {"fsdp": 1, "tensor": -1}, chips)
   params = _params(net, dtype, weights, mesh)
   inputs = inputs_of(net.config, batch, text_len, mesh)
