@@ -9,10 +9,12 @@ import zlib
 from etils import epath
 
 from big_vlm import files
+from pp.foreign import parse_json, read_bytes
 
 NAME = "manifest.json"
 # Written before the manifest and once more after it, with the time of the commit.
 CHANGING = "_CHECKPOINT_METADATA"
+MAX_BYTES = 64 << 20  # of a manifest; a file takes 100
 PIECE = 2**24  # bytes read at once
 THREADS = 4
 
@@ -37,7 +39,7 @@ def validation_error(folder, only=""):
   """
   folder = epath.Path(folder)
   try:
-    listed = json.loads(files.inside(folder, NAME).read_text())["files"]
+    listed = parse_json(read_bytes(files.inside(folder, NAME), MAX_BYTES), NAME)["files"]
     names = [n for n in listed.keys() if n.startswith(only) or "/" not in n]
     paths = {name: epath.Path(files.inside(folder, name)) for name in names}
   except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:

@@ -20,6 +20,7 @@ import shutil
 import sys
 
 from big_vlm import files, presets
+from big_vlm.checkpoints import manifest
 from big_vlm.families import paligemma_presets
 from big_vlm.formats.parts import split_part
 from pp.printable import raw
@@ -309,7 +310,10 @@ def _broke_off(uri, e):
 
 
 def _package(uri, note):
-  return str(pathlib.Path(__file__).parents[1] / uri.partition("://")[2])
+  folder = pathlib.Path(__file__).parents[1] / uri.partition("://")[2]
+  if damage := manifest.validation_error(folder):
+    raise FetchError(f"{folder}: {damage}. Install the package again.")
+  return str(folder)
 
 
 _FETCHERS = {"hf": _hugging_face, "kaggle": _kaggle, "gs": _google_storage, "npz": _npz_folder,

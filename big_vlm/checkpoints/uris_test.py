@@ -2,6 +2,7 @@ import errno
 import io
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -373,3 +374,14 @@ def test_npz_folder(monkeypatch, tmp_path):
   (tmp_path / "pt_3b_224.bf16.npz").touch()  # big_vision's own name comes first
   assert fetch("npz://pt_3b_224") == f"{tmp_path}/pt_3b_224.bf16.npz"
   assert "Did you mean 'pt_3b_224'?" in error("npz://pt_3b_22")
+
+
+def test_the_model_in_the_package_is_whole(tmp_path, monkeypatch):
+  folder = shutil.copytree(uris.fetch("package://digits"), tmp_path / "digits")
+  monkeypatch.setattr(uris, "__file__", str(tmp_path / "checkpoints" / "uris.py"))
+  assert uris.fetch("package://digits") == str(folder)
+  data = bytearray((folder / "model.safetensors").read_bytes())
+  data[10**6] ^= 1
+  (folder / "model.safetensors").write_bytes(data)
+  with pytest.raises(uris.FetchError, match="digits: model.safetensors is corrupt: .* Install the"):
+    uris.fetch("package://digits")

@@ -35,7 +35,11 @@ def scheme(name):
   found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", name)
   if not found:
     return None
-  if (known := found[1].lower()) in (*WEB, *STORES):
+  if (known := found[1].lower()) in WEB and "@" in re.match(
+      r"[^/?#]*", name[found.end():])[0]:
+    raise ValueError(f"{found[0]}...@...: a user name or password in a URL is not sent, and would "
+                     "be printed in logs: leave it out.")
+  if known in (*WEB, *STORES):
     return known
   raise ValueError(f"{name[:200]!r} begins with {found[0]!r}; what can be read begins with "
                    f"{', '.join(f'{s}://' for s in (*WEB, *STORES))}.")
@@ -111,6 +115,15 @@ def _again(read):
     time.sleep(wait)
 
 
+# Of the schemes in WEB alone: urlopen() would follow a redirect to ftp://.
+_OPENER = urllib.request.OpenerDirector()
+for _handler in (urllib.request.ProxyHandler, urllib.request.HTTPHandler,
+                 urllib.request.HTTPSHandler, urllib.request.HTTPDefaultErrorHandler,
+                 urllib.request.HTTPRedirectHandler, urllib.request.HTTPErrorProcessor,
+                 urllib.request.UnknownHandler):
+  _OPENER.add_handler(_handler())
+
+
 class _Wrong(OSError):
   """An answer that is not what was asked for."""
 
@@ -130,7 +143,7 @@ def _image(url, most):
 def _parts(url, most):
   """(iterator over the bytes, MIME type or None); OSError where they are too many or too few."""
   if scheme(url) in WEB:
-    answer = urllib.request.urlopen(_quoted(url), timeout=TIMEOUT)
+    answer = _OPENER.open(_quoted(url), timeout=TIMEOUT)
     kind, expected = answer.headers.get_content_type(), answer.length
   else:
     answer, kind = store(url).open(url, "rb", cache_type="readahead", block_size=CHUNK), None
@@ -154,7 +167,7 @@ def _version(url):
   if scheme(url) in WEB:
     request = urllib.request.Request(_quoted(url), method="HEAD")
     try:
-      with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+      with _OPENER.open(request, timeout=TIMEOUT) as answer:
         found = [answer.headers.get(k) for k in ("ETag", "Last-Modified", "Content-Length")]
       return found if any(found[:2]) else None
     except urllib.error.HTTPError as e:

@@ -28,6 +28,7 @@ ANSWERS = {  # path: (headers, body), at the first request; DATA is what comes l
     "/many": ({"Content-Length": 5000}, bytes(5000)),
     "/length": ({"Content-Length": "x"}, b"a"),
     "/gone": None,
+    "/ftp": "ftp://127.0.0.1:1/x", "/file": "file:///etc/passwd", "/data": "data:,x",
     "/busy": 503, "/absent": 404}
 
 
@@ -44,6 +45,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
       return
     if isinstance(answer, int):
       return self.send_error(answer)
+    if isinstance(answer, str):
+      self.send_response(302)
+      self.send_header("Location", answer)
+      return self.end_headers()
     self.send_response(200)
     for name, value in answer[0].items():
       self.send_header(name, value)
@@ -88,6 +93,14 @@ def test_urls_as_people_write_them(url, kept, path):
 def test_urls_that_lead_nowhere(kept, bad):
   with pytest.raises(OSError):
     download.fetch(bad, 2000)
+
+
+def test_passwords_in_urls_are_refused_and_not_shown(kept):
+  for url in ("http://me:secret@127.0.0.1:1/a.png", "HTTPS://secret@host", "http://secret@a#/"):
+    with pytest.raises((OSError, ValueError), match="a user name or password") as e:
+      download.fetch(url, 2000)
+    assert "secret" not in str(e.value)
+  assert download.scheme("http://host/a@b.png") == "http"
 
 
 @pytest.mark.parametrize("path", ["/busy", "/cut", "/gone"])
