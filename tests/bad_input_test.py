@@ -87,7 +87,7 @@ def test_unknown_op(tmp_path, own_data):
 
 @pytest.mark.parametrize("flag,message", [
     ("--config.totalsteps=3", "no field config.totalsteps. Did you mean 'total_steps'?"),
-    ("--config.total_steps=many", "total_steps=many: could not convert string to float"),
+    ("--config.total_steps=many", "total_steps=many: the field is a number"),
     ("--config.optimizer.name=adamx", "Unknown optimizer 'adamx'. Did you mean 'adamw'"),
 ])
 def test_wrong_config_flag(tmp_path, config, flag, message):

@@ -5,12 +5,13 @@ all of them have, then examples of each eval to which their answers differ, with
 boxes are in the reports. Then how far each is from the first: the difference of each metric with
 its 95 % interval, by the bootstrap over images, and how likely chance gives such a difference.
 """
+import itertools
 import json
 from typing import NamedTuple
 
 from etils import epath
 
-from big_vlm import cli
+from big_vlm import cli, files
 from big_vlm.data import source
 from big_vlm.reporting import columns
 from evaluators import paired, report, results
@@ -47,8 +48,9 @@ def read_evaluations(folders):
 def common_metrics(evaluations):
   """{"eval/metric": eval} that all of them have."""
   first = evaluations[0]
-  return {key: max((t for t in first.evals if key.startswith(f"{t}/")), key=len)
-          for key in first.metrics if all(key in e.metrics for e in evaluations)}
+  of = {key: max((t for t in first.evals if key.startswith(f"{t}/")), key=len, default=None)
+        for key in first.metrics if all(key in e.metrics for e in evaluations)}
+  return {key: task for key, task in of.items() if task}
 
 
 def compare(evaluations, predictions, examples=5):
@@ -99,9 +101,34 @@ def read_metrics(folder):
     raise FileNotFoundError(f"{folder} holds no finished evaluation: there is no {path}. Give the "
                             "--workdir of an evaluators.run.")
   found = parse_json(read_bytes(path, MAX_BYTES), path)
-  if not isinstance(found, dict) or not found.keys() >= {"metrics", "evals"}:
+  told = found if isinstance(found, dict) else {}
+  metrics, evals, entries = (told.get(key) for key in ("metrics", "evals", "entries"))
+  if not (isinstance(metrics, dict) and all(map(_is_result, metrics.values()))
+          and isinstance(evals, list) and all(isinstance(e, str) and e for e in evals)
+          and isinstance(entries, dict | None)):
     raise ValueError(f"{path} is not the metrics.json of an evaluators.run.")
   return found
+
+
+def _is_result(found):
+  return (isinstance(found, dict) and found.keys() >= {"value", "n", "percent"}
+          and _is_number(found["value"]))
+
+
+def _is_number(x):
+  return x is None or isinstance(x, int | float) and not abs(x) > 1e300  # NaN is one
+
+
+def _is_prediction(found):
+  """Whether a line of predictions has what is compared here and in evaluators/paired.py."""
+  kinds = {"_id": str | int, "prediction": str, "prefix": str | None, "suffix": str | None,
+           "references": list | None, "counts": dict | None}
+  if not (isinstance(found, dict) and found.keys() >= {"_id", "prediction"} and all(
+      isinstance(found.get(key), kind) for key, kind in kinds.items())):
+    return False
+  pairs = list((found.get("counts") or {}).values())
+  return all(isinstance(x, list) and len(x) == 2 and None not in x for x in pairs) and all(
+      map(_is_number, [found.get("score"), found.get("correct"), *itertools.chain(*pairs)]))
 
 
 def short_names(folders):
@@ -124,15 +151,17 @@ def read_predictions(evaluations, task):
 
   Raises ValueError where they are of different examples.
   """
-  paths = [e.folder / "predictions" / f"{task}.jsonl" for e in evaluations]
+  paths = [epath.Path(files.inside(e.folder, f"predictions/{task}.jsonl")) for e in evaluations]
   if not all(path.exists() for path in paths):
     return []
   found = []
   for path in paths:
     with reading(path):  # lines of bytes: an answer may have U+2028, where str.splitlines cuts
       rows = [json.loads(line) for line in read_bytes(path, MAX_BYTES).splitlines()]
+      if odd := next((n for n, row in enumerate(rows, 1) if not _is_prediction(row)), None):
+        raise ValueError(f"{path}, line {odd}, is not a prediction of an evaluators.run.")
       found.append({p["_id"]: p for p in rows})
-    if alone := sorted(found[0].keys() ^ found[-1].keys()):
+    if alone := sorted(found[0].keys() ^ found[-1].keys(), key=str):
       raise ValueError(f"These are evaluations of different examples: only one of {paths[0]} and "
                        f"{path} has {alone[0]}. Evaluate both on the same data and --split.")
     asked = lambda p: (p.get("prefix"), reference(p))

@@ -162,3 +162,22 @@ def test_how_many_folders(flags, complaint, capsys):
   with pytest.raises(SystemExit):
     compare.main(flags)
   assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name, change, message", [
+    ("metrics.json", lambda c: c | {"metrics": {"answer/acc": 1}}, "is not the metrics.json"),
+    ("metrics.json", lambda c: c | {"evals": [["answer"]]}, "is not the metrics.json"),
+    ("metrics.json", lambda c: c | {"metrics": {"answer/acc": {"value": 10**400}}}, "is not the"),
+    ("metrics.json", lambda c: c | {"evals": []}, "have no metric in common"),
+    ("metrics.json", lambda c: c | {"evals": ["../x"], "metrics": {"../x/acc": c["metrics"][
+        "answer/acc"]}}, "'predictions/../x.jsonl' is absolute or has"),
+    ("predictions/answer.jsonl", lambda c: [c], "line 1, is not a prediction"),
+    ("predictions/answer.jsonl", lambda c: c | {"prediction": 3}, "line 1, is not a prediction"),
+    ("predictions/answer.jsonl", lambda c: c | {"score": "1"}, "line 1, is not a prediction"),
+    ("predictions/answer.jsonl", lambda c: c | {"counts": {"a": [1]}}, "line 1, is not a pred")])
+def test_files_of_others(tmp_path, name, change, message):
+  folder = evaluation(tmp_path / "a", 1., ["2"])
+  content = json.loads((folder / name).read_text())
+  (folder / name).write_text(json.dumps(change(content)))
+  with pytest.raises(ValueError, match=message):
+    said(folder, folder)
