@@ -54,6 +54,8 @@ def run(setup, state, batches, progress, guard, *, first, total, layout, answers
     new = shape not in work
     if new:
       work[shape] = _work(setup, batch, layout)
+      if answers:  # whose making is in the time, and not in the FLOPs: no MFU
+        work[shape]["peak"] = None
     progress.work(*layout.tokens(batch), **work[shape])
     batch, compiled = sharding.make_global_array(setup.mesh, batch, layout.rows), None
     with around(step, batch) as results:

@@ -180,7 +180,8 @@ def make_step(train_step, model, optimizer, settings, normalization, grad_accum_
       if update + 1 < settings.updates:  # the learning rate is that of the step
         state = state.replace(opt_state=(*state.opt_state[:-1], first.opt_state[-1]))
     value = metrics["loss"]
-    metrics |= {"weighted_likelihood": -value, **measured, "loss": measured.get("loss", value)}
+    metrics |= {"weighted_likelihood": -value, **measured, "loss": measured.get("loss", value),
+                **optimizer.rates(first.step)}
     return state.replace(step=first.step + 1), metrics
   return policy_step
 

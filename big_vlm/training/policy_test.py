@@ -144,7 +144,7 @@ def build(devices, accum=1, **kw):
   mesh = sharding.make_mesh(devices=jax.devices()[:devices])
   shapes = jax.eval_shape(lambda: paligemma.init_params(MODEL, jax.random.key(0)))
   optimizer = optim.make(shapes, schedules.TrainingHorizon(9), lr=1e-2, weight_decay=0.1,
-                         schedule=dict(decay="constant"))
+                         schedule=dict(decay="constant", warmup_steps=4))
   step = steps.make_train_step(MODEL, optimizer, 0, grad_accum_steps=accum,
                                loss_normalization="sequence")
   step = policy.make_step(step, MODEL, optimizer, tune, "sequence", accum)
@@ -186,7 +186,8 @@ def test_devices_and_microbatches_change_nothing(batch):
   (one, metrics), (_, others) = take(batch, 1, **kw), take(batch, 4, accum=2, **kw)
   for name in ("loss", "kl", "weighted_likelihood", "l2_grads"):
     np.testing.assert_allclose(others[name], metrics[name], rtol=1e-3, atol=1e-5)
-  # The rate is the step's: its count moves once for both updates.
+  # The rate is the step's, as the metric says it: its count moves once for both updates.
+  assert float(metrics["lr"]) == pytest.approx(1e-2 / 4)  # of a warm-up of 4
   assert int(one.opt_state[-1].count) == 1 and int(one.step) == 1
 
 
