@@ -47,9 +47,10 @@ def model(name):
     return big_vlm.from_preset(name)
   size = libraries.SIZES[name]
   with tempfile.TemporaryDirectory() as folder:
-    vocabulary.write(f"{folder}/large.model", size.vocab - 1152)
+    path = pathlib.Path(folder) / "large.model"
+    vocabulary.write(path, size.vocab - 1152)
     return big_vlm.VLM.from_config(libraries.our_config(size),
-                                   f"sp('{folder}/large.model', tokensets=('loc', 'seg'))")
+                                   f"sp('{path}', tokensets=('loc', 'seg'))")
 
 
 def requests(count, name, image_size):
