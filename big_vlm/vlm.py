@@ -16,6 +16,7 @@ from jax.typing import ArrayLike, DTypeLike
 from big_vlm import (
   activations,
   building,
+  chat,
   embedding,
   exporting,
   image_input,
@@ -147,7 +148,8 @@ class VLM:
 
     prompts: a string or several; lists of token ids are taken as they are, bos included, and have
       no padding. A string gets a newline at its end, the separator of prompt and answer, unless it
-      ends in one; a text-only model has none. Also transformers' "<image>caption en", KerasHub's
+      ends in one; a text-only model has none. A Gemma "-it" also takes a conversation, [{"role":
+      "user", "content": "hi"}]. Also transformers' "<image>caption en", KerasHub's
       {"images", "prompts"}, and what its preprocessor makes of it, {"images", "token_ids",
       "padding_mask"}.
     images: one for all prompts, or a list with one for each: an image, a list of several, or None.
@@ -180,8 +182,7 @@ class VLM:
     config = GenerationConfig(max_new_tokens, max_length, sampler, stop, seed, num_samples,
                               strip_prompt, grammar, no_repeat_ngram, cache_dtype, min_new_tokens,
                               repetition_penalty, logit_bias, logits_processor, answer_start)
-    prompts, images = prompt_input.from_dict(prompts, images)
-    prompts, session = prompt_input.as_list(prompts), self._session(config)
+    prompts, images, session = self._requests(prompts, images, config)
     found = (choices.generate(self, prompts, images, config, session) if session.choices else
              session.answers(session.batches(prompts, images, self.mesh)))
     if strip_prompt:
@@ -194,8 +195,7 @@ class VLM:
     decoded; pairs (answer, piece) where there are several answers. The value of the generator, as
     `yield from` gives it, is the [Generation]; their text is without the prompt."""
     config = GenerationConfig(**options)
-    prompts, images = prompt_input.from_dict(prompts, images)
-    prompts, session = prompt_input.as_list(prompts), self._session(config)
+    prompts, images, session = self._requests(prompts, images, config)
     count = len(prompts) * config.num_samples
     show = lambda i, piece: piece if count == 1 else (i, piece)
     pieces = session.pieces(session.batches(prompts, images, self.mesh))
@@ -470,8 +470,12 @@ class VLM:
   def _replace(self, params):
     return dataclasses.replace(self, params=params)
 
-  def _session(self, config):
-    return GenerationSession(self.model, self.params, self.tokenizer, config)
+  def _requests(self, prompts, images, config):
+    """([str or ids], images, GenerationSession) of what generate() takes."""
+    prompts, images = prompt_input.from_dict(prompts, images)
+    prompts, config = chat.expand(prompts, config, self.config, self.tokenizer)
+    session = GenerationSession(self.model, self.params, self.tokenizer, config)
+    return prompt_input.as_list(prompts), images, session
 
   def _batch(self, tokens, images, mask_ar):
     """{"text", "mask_ar", "image" if there is one} on the device; checks their shapes."""

@@ -5,11 +5,12 @@
     hub.kaggle["owner/model/keras/variation"] = {"config.json": b"{}"}               # version 3
     hub.refuse["org/name"] = (403, "GatedRepo")         # its files; the page about it stays open
     hub.cut["model.safetensors"] = 1                    # closes the connection halfway, once
-    ... hub.url ...
+    ... hub.url ...                                     # huggingface_hub may upload to it too
     hub.ranges["model.safetensors"]                     # the Range headers that were asked for
 
 Requests are listed in hub.log as "GET /path".
 """
+import base64
 import collections
 import contextlib
 import hashlib
@@ -25,7 +26,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 class Hub:
   def __init__(self):
     self.repos, self.kaggle, self.refuse, self.cut = {}, {}, {}, {}
-    self.log, self.ranges = [], collections.defaultdict(list)
+    self.log, self.ranges, self.uploads = [], collections.defaultdict(list), {}
     self.url = None
 
 
@@ -67,9 +68,47 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return answer(*found.groups())
     return self.fail(404)
 
+  def do_PUT(self):
+    """A large file of an upload, under its sha256."""
+    data = self.rfile.read(int(self.headers["Content-Length"]))
+    self.hub.uploads[self.path.rpartition("/")[2]] = data
+    self.send(200 if hashlib.sha256(data).hexdigest() in self.path else 400, {})
+
+  def upload(self, path, body):
+    """The steps of an upload, until commit() puts the files into hub.repos."""
+    if path.endswith("/commit/main"):
+      return self.commit(path.split("/")[3:5], list(map(json.loads, body.splitlines())))
+    request = json.loads(body)
+    if path == "/api/repos/create":
+      name = f"{request['organization']}/{request['name']}"
+      self.hub.repos.setdefault(name, {})
+      return self.json({"url": f"{self.hub.url}/{name}", "name": name})
+    if path == "/api/validate-yaml":  # of the model card
+      card = request["content"]
+      fine = card.startswith("---\n") and "\n---\n" in card
+      return self.json({"errors": [] if fine else [{"message": "no metadata"}], "warnings": []})
+    if path.endswith("/preupload/main"):
+      large = lambda name: "lfs" if name.endswith((".safetensors", ".model")) else "regular"
+      return self.json({"files": [{"path": f["path"], "uploadMode": large(f["path"]),
+                                   "shouldIgnore": False} for f in request["files"]]})
+    return self.json({"transfer": "basic", "objects": [
+        {**x, "actions": {"upload": {"href": f"{self.hub.url}/lfs/{x['oid']}"}}}
+        for x in request["objects"]]})
+
+  def commit(self, name, lines):
+    files = {x["value"]["path"]: x["value"] for x in lines if x["key"] in ("file", "lfsFile")}
+    self.hub.repos["/".join(name)] |= {
+        path: self.hub.uploads[x["oid"]] if "oid" in x else base64.b64decode(x["content"])
+        for path, x in files.items()}
+    return self.json({"commitUrl": f"{self.hub.url}/{'/'.join(name)}/commit/{COMMIT}",
+                      "commitOid": COMMIT, "hookOutput": ""})
+
   def do_POST(self):
     self.hub.log.append(f"{self.command} {self.path}")
-    request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+    body = self.rfile.read(int(self.headers["Content-Length"]))
+    if re.match(r"/api/(repos|models|validate-yaml)\b|.*/info/lfs/", self.path):
+      return self.upload(self.path, body)
+    request = json.loads(body)
     name = "/".join([request["ownerSlug"], request["modelSlug"],
                      request["framework"].removeprefix("MODEL_FRAMEWORK_").lower(),
                      request["instanceSlug"]])

@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 
+import huggingface_hub
+import jax
 import numpy as np
 import pytest
 from etils.epath import backend
@@ -13,6 +15,7 @@ from fsspec.implementations import memory
 from huggingface_hub import constants, file_download
 from kagglesdk import kaggle_env
 
+import big_vlm
 from big_vlm.checkpoints import uris
 from tests import hub_server
 
@@ -72,6 +75,21 @@ def test_hugging_face_folder_without_pickles(hub):
                              ("pytorch_model.bin", "model.gguf")}
   assert len(lines) == 1 and "hf://org/name" in lines[0]
   assert fetch(f"hf://org/name@{hub_server.COMMIT}") == folder
+
+
+def test_an_export_is_uploaded_by_huggingface_hub_and_read_back(hub, tmp_path, monkeypatch, mesh1):
+  monkeypatch.setenv("HF_TOKEN", "a token")
+  monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # the server has Git LFS
+  vlm = big_vlm.from_preset("digits", mesh=mesh1)
+  folder = vlm.export(tmp_path / "export", probes=0)
+  api = huggingface_hub.HfApi(endpoint=hub.url)
+  api.create_repo("me/digits")
+  api.upload_folder(repo_id="me/digits", folder_path=folder)
+  assert b"pipeline_tag: image-text-to-text" in hub.repos["me/digits"]["README.md"]
+  again = big_vlm.from_preset("hf://me/digits", mesh=mesh1)
+  assert again.tokenize("caption en")["text"].tolist() == vlm.tokenize("caption en")[
+      "text"].tolist()
+  jax.tree.map(np.testing.assert_array_equal, again.params, vlm.params)
 
 
 def test_hugging_face_npz(hub):
