@@ -29,9 +29,10 @@ from big_vlm import (
 from big_vlm.checkpoints import native
 from big_vlm.checkpoints.steps import Checkpoints
 from big_vlm.data import counters, loader, mixture, packing
+from big_vlm.formats import bv
 from big_vlm.planning import memory
 from big_vlm.training import best as best_lib
-from big_vlm.training import defaults, loop, nan_guard, optim, policy, same_run, setup
+from big_vlm.training import defaults, loop, nan_guard, optim, policy, resume_bv, same_run, setup
 from big_vlm.training import step as steps
 from evaluators import common, metric_names
 
@@ -200,6 +201,8 @@ def begin(config, s):
   config.resume."""
   if not config.resume:
     return setup.start(config, s)
+  if bv.is_folder(bv.located(config.resume)):
+    return resume_bv.start(config, s)
   like = as_items(native.with_sharding(s.shapes, s.shardings), s.optimizer)
   with Checkpoints(config.resume) as other:
     newest = other.newest(aside=False)

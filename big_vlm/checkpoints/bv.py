@@ -1,4 +1,5 @@
-"""big_vision's folders of a training, checkpoint.bv-000001000: their parameters, read alone.
+"""big_vision's folders of a training, checkpoint.bv-000001000: their parameters, and the arrays
+of the optimizer, for training/resume_bv.py.
 
 The tree is that of its .npz files, and so is how the model is told.
 """
@@ -17,3 +18,14 @@ def open_source(path):
   folder, part = bv.split_part(path)
   arrays = bv.read_folder(folder, "params/")
   return npz.described(arrays, part, path, pathlib.Path(folder))
+
+
+def optimizer_arrays(path):
+  """{"opt/1/0/1/llm/final_norm/scale": LazyArray, ...} of a folder, or of the newest that "W/x.bv"
+  means. Raises ValueError for a damaged array, naming it, and where there are none."""
+  folder = bv.located(path)
+  arrays = bv.read_folder(folder, "opt/")
+  if not arrays:
+    raise ValueError(f"{folder} has parameters and no optimizer state: config.init.model={path} "
+                     "starts from these.")
+  return arrays

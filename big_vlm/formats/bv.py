@@ -30,6 +30,8 @@ WORD = 64  # characters of a suffix
 WRITTEN = {"dtype": ("<f4", "bfloat16", "<f2"), "order": ("C",), "filters": (None,),
            "fill_value": (None,), "zarr_format": (2,)}
 
+COUNT = "<i4"  # of an optimizer's updates
+
 
 def located(path):
   """The folder of a step that "W/checkpoint.bv" or its "-LAST" means; other paths unchanged.
@@ -76,7 +78,9 @@ def _leaf(entry):
   file, sizes = files.inside(entry.parent, f"{entry.name}/{ARRAY}"), files.sizes_inside(entry)
   try:
     described = parse_json(read_bytes(file, MAX_BYTES), file)
-    if odd := [key for key, known in WRITTEN.items() if described[key] not in known]:
+    counts = (COUNT,) * entry.name.startswith("opt~")
+    if odd := [key for key, known in WRITTEN.items() if described[key] not in known + (
+        counts if key == "dtype" else ())]:
       raise ValueError(f"{odd[0]} is {printable(str(described[odd[0]]), 80)}, not "
                        f"{' or '.join(map(str, WRITTEN[odd[0]]))}")
     shape, chunks = (tuple(int(n) for n in described[key]) for key in ("shape", "chunks"))
