@@ -125,6 +125,9 @@ def token_losses(model, params, batch, targets, intercept=None):
 def _intercepted(model, params, batch, intercept):
   """hidden_states(), one layer after another, so that `intercept`, an ordinary function with its
   own closures, stands between compiled parts."""
+  if getattr(model.config.llm, "embed_width", None):
+    raise ValueError("layer_intercept_fn: this OPT projects its embeddings, which are narrower "
+                     "than its layers, so one function cannot see both.")
   x, metadata = _apply(_embed, model, params, batch)
   x = _apply(_positioned, model, params, intercept(x, -1), batch["text"], metadata)
   config = model.config.llm

@@ -19,7 +19,7 @@ from pp.tokenizer import get_tokenizer
 
 GOLDEN = pathlib.Path(__file__).parents[2] / "tests" / "golden"
 TEXT = ["hf_paligemma", "hf_paligemma_old", "hf_paligemma2", "hf_gemma", "hf_gemma_mha", "hf_opt",
-        "hf_vaultgemma", "hf_gemma_bf16", "hf_gemma3"]
+        "hf_opt_350m", "hf_vaultgemma", "hf_gemma_bf16", "hf_gemma3"]
 SIGLIP = ["hf_siglip", "hf_siglip_pair"]
 ALL = [*TEXT, "hf_gemma2", *SIGLIP, "hf_siglip2", "hf_siglip2_naflex"]
 CLOSE = dict(rtol=0, atol=5e-5)  # float32 noise is 2e-5 of logits up to 10; 1e-4 is promised

@@ -115,13 +115,13 @@ class LayerNorm(nn.Module):
     return (y * to_rank(scale, y) + to_rank(bias, y)).astype(x.dtype)
 
 
-def tied_head(x, table):
-  """Logits float32 [..., V] of x [..., D] by the embedding table [V, D]."""
+def tied_head(x, table, width="D"):
+  """Logits float32 [..., V] of x [..., D] by the embedding table [V, D]; width: D's letter."""
   if x.ndim == 2 and not hasattr(table, "einsum") and cpu.tuned():
     return cpu.tied_head(x, table)
   if not hasattr(table, "einsum") and layer_matmul.serves_head(x, table):
     return layer_matmul.head(x, table)
-  return einsum("...D,VD->...V", x, table, jnp.float32)
+  return einsum(f"...{width},V{width}->...V", x, table, jnp.float32)
 
 
 # Names that blocks give their activations by checkpoint_name: those about as wide as the model

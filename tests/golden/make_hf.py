@@ -196,6 +196,8 @@ def main():
   siglip()
   siglip_pair()
   decoder(transformers.OPTForCausalLM, transformers.OPTConfig(**OPT), "hf_opt", 8)
+  decoder(transformers.OPTForCausalLM, transformers.OPTConfig(**dict(
+      OPT, word_embed_proj_dim=16, do_layer_norm_before=False)), "hf_opt_350m", 11)
   decoder(transformers.VaultGemmaForCausalLM, transformers.VaultGemmaConfig(**GEMMA2),
           "hf_vaultgemma", 10)
   decoder(transformers.Gemma3ForCausalLM, transformers.Gemma3TextConfig(**GEMMA3), "hf_gemma3", 11)

@@ -17,6 +17,8 @@ def import_config(c, where):
 
 
 def export_config(c):
+  if c.post_norm or c.embed_width:
+    raise ValueError("an OPT that is post-norm or projects its embeddings, as OPT-350m")
   return config_json.export_fields(FIELDS, c) | dict(dropout=0)
 
 

@@ -1,6 +1,7 @@
 """OPT's decoder, and its parameters.
 
-B batch, T tokens, S keys, D width, N heads, H head dim, F mlp width, V vocabulary.
+B batch, T tokens, S keys, D width, N heads, H head dim, F mlp width, V vocabulary, E width of the
+embedding table.
 """
 import flax.linen as nn
 import jax.numpy as jnp
@@ -10,8 +11,11 @@ from big_vlm.families.opt.variants import OPTConfig
 from big_vlm.families.spec import ParamSpec, dense, layer_norm
 from big_vlm.nn import attention, decoder, layers, partitioning
 
+_PROJECTED = lambda config: bool(config.embed_width)
+
 PARAMS = {
-    "embedder/input_embedding": ParamSpec("V D", "embedding", ins="D"),
+    "embedder/input_embedding": ParamSpec("V E", "embedding", ins="E"),
+    "embedder/project_in": ParamSpec("E D", "projection", ins="E", when=_PROJECTED),
     "embedder/pos_embedding": ParamSpec("P D", "position"),
     **layer_norm("layers/attn_norm", "L D"),
     **dense("layers/attn/query", "L D N H", ins="D"),
@@ -21,7 +25,8 @@ PARAMS = {
     **layer_norm("layers/mlp_norm", "L D"),
     **dense("layers/mlp/Dense_0", "L D F", ins="D"),
     **dense("layers/mlp/Dense_1", "L F D", ins="F"),
-    **layer_norm("final_norm", "D"),
+    **layer_norm("final_norm", "D", when=lambda config: not config.post_norm),
+    "embedder/project_out": ParamSpec("D E", "projection", ins="D", when=_PROJECTED),
 }
 
 # Parts of the model in a profile, by the names of operations; the first that matches counts.
@@ -32,7 +37,8 @@ PLACES = (
 
 def axis_sizes(config):
   return dict(V=config.vocab_size, P=config.max_positions, L=config.depth, D=config.width,
-              N=config.heads, H=config.head_dim, F=config.mlp)
+              N=config.heads, H=config.head_dim, F=config.mlp,
+              E=config.embed_width or config.width)
 
 
 _INIT = nn.initializers.normal(0.006)  # section 2.2
@@ -84,9 +90,13 @@ class Block(nn.Module):
   def __call__(self, carry, layer, mask):
     c, (x, cache) = self.config, carry
     drop = nn.Dropout(c.dropout, deterministic=not self.train)
-    y, cache = Attention(c, name="attn")(_norm("attn_norm")(x), mask, layer, cache)
-    x = partitioning.shard_activations(x + drop(y))
-    x = partitioning.shard_activations(x + drop(Mlp(c, name="mlp")(_norm("mlp_norm")(x))))
+    same = lambda x: x
+    norm, mlp_norm = _norm("attn_norm"), _norm("mlp_norm")
+    before, after = (same, norm) if c.post_norm else (norm, same)
+    y, cache = Attention(c, name="attn")(before(x), mask, layer, cache)
+    x = partitioning.shard_activations(after(x + drop(y)))
+    before, after = (same, mlp_norm) if c.post_norm else (mlp_norm, same)
+    x = partitioning.shard_activations(after(x + drop(Mlp(c, name="mlp")(before(x)))))
     self.sow("intermediates", "hidden", x)
     return (x, cache), None
 
@@ -96,22 +106,28 @@ class Embedder(nn.Module):
 
   def setup(self):
     c = self.config
-    self.input_embedding = self.param("input_embedding", _INIT, (c.vocab_size, c.width))
+    width = c.embed_width or c.width
+    self.input_embedding = self.param("input_embedding", _INIT, (c.vocab_size, width))
+    if c.embed_width:
+      self.project_in = self.param("project_in", _INIT, (width, c.width))
+      self.project_out = self.param("project_out", _INIT, (c.width, width))
     self.pos_embedding = self.param("pos_embedding", _INIT, (c.max_positions, c.width))
 
   def encode(self, text):
-    return layers.lookup(self.input_embedding, text).astype(self.config.dtype)
+    return self.scale(layers.lookup(self.input_embedding, text).astype(self.config.dtype))
 
   def scale(self, x):
     """Rows of the table -> what the first block reads, but for positions."""
-    return x
+    return layers.einsum("...E,ED->...D", x, self.project_in) if self.config.embed_width else x
 
   def add_position(self, x, position):
     """x [B, T, D] plus a row of the table each; padding before the first token has position -1."""
     return (x.astype(jnp.float32) + self.pos_embedding[jnp.maximum(position, 0)]).astype(x.dtype)
 
   def decode(self, x):
-    return layers.tied_head(x, self.input_embedding)
+    if self.config.embed_width:
+      x = layers.einsum("...D,DE->...E", x, self.project_out)
+    return layers.tied_head(x, self.input_embedding, "E")
 
 
 class OPT(decoder.Decoder):
@@ -122,7 +138,7 @@ class OPT(decoder.Decoder):
 
   def setup(self):
     self.embedder = Embedder(self.config)
-    self.final_norm = layers.LayerNorm(eps=1e-5)
+    self.final_norm = (lambda x: x) if self.config.post_norm else layers.LayerNorm(eps=1e-5)
 
   def positioned(self, x, tokens):
     self._check_length(x.shape[1])

@@ -7,6 +7,7 @@ import pytest
 
 from big_vlm.families import opt, paligemma
 from big_vlm.families.opt.model import Embedder
+from big_vlm.vlm import VLM
 
 B, T = 2, 7
 
@@ -26,8 +27,8 @@ def logits(model, params, text, mask_ar, valid=None):
 
 
 @pytest.mark.parametrize("variant,count", [  # with 2,048 rows of positions
-    ("opt_125m", 125_237_760), ("opt_1.3b", 1_315_753_984), ("opt_2.7b", 2_651_591_680),
-    ("opt_6.7b", 6_658_465_792)])
+    ("opt_125m", 125_237_760), ("opt_350m", 331_194_368), ("opt_1.3b", 1_315_753_984),
+    ("opt_2.7b", 2_651_591_680), ("opt_6.7b", 6_658_465_792)])
 def test_full_size_parameter_counts(variant, count):
   shapes = paligemma.param_shapes(paligemma.config(llm=dict(variant=variant)))
   assert sum(int(np.prod(x.shape, dtype=np.int64)) for x in shapes.values()) == count
@@ -101,3 +102,11 @@ def test_bfloat16_adds_positions_in_float32():
   params["params"]["pos_embedding"] = jnp.full((64, 32), 0.04)
   got = embedder.apply(params, x, text, method="add_position")
   assert got.dtype == jnp.bfloat16 and (got == 8.0625).all()
+
+
+def test_projected_embeddings_are_not_intercepted(mesh1):
+  config = {"llm": dict(variant="opt_tiny", embed_width=16, post_norm=True)}
+  vlm = VLM.from_config(config, mesh=mesh1)
+  assert vlm.score_tokens([[5, 6]]).shape == (1, 2, 128)
+  with pytest.raises(ValueError, match="projects its embeddings"):
+    vlm.score_tokens([[5, 6]], layer_intercept_fn=lambda x, i: x)
