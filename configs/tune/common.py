@@ -32,8 +32,8 @@ def tune(arg, type, digits, *, keep=(), **fields):
   digits: pp that writes "prefix" and "suffix" of a scene of the data set `digits`; "": there is
   none. keep: keys of the example that rewards and evals read. fields: of config.tune.
   """
-  a = transfers.parse(arg, init="digits", data="", val="", data_dir="", size="small", steps=300,
-                      lora=0)
+  a = transfers.arguments(arg, dict(init="digits", data="", val="", data_dir="", size="small",
+                                    steps=300, lora=0))
   if not (a.data or digits):
     a.data = "my/pairs.jsonl"
   # All of config.tune, so that --config.tune.kl=0.1 sets what a config leaves out.
@@ -42,7 +42,8 @@ def tune(arg, type, digits, *, keep=(), **fields):
   c.init.model = a.init
   c.model.img, c.model.llm, c.tokenizer = forkme.model_of(a.init)
   c.lora.rank = a.lora
-  c.text_len = fields["prompt_len"] + fields["max_new_tokens"]
+  prompt, new = (c.tune.get_oneway_ref(name) for name in ("prompt_len", "max_new_tokens"))
+  c.text_len = prompt + new  # whatever the command line makes of them
   c.loss.loss_normalization = "sequence"
   c.input.batch_size = 32  # prompts
   size = presets.parameters({"img": dict(c.model.img) or None, "llm": dict(c.model.llm)})
@@ -60,5 +61,5 @@ def tune(arg, type, digits, *, keep=(), **fields):
   c.input.mixture = [dict(data=data(train), pp=pp)]
   if val and type:
     c.evals.val = dict(type=type, data=data(val), pp=pp, batch_size=256, fraction=0.2,
-                       prompt_len=fields["prompt_len"], max_new_tokens=fields["max_new_tokens"])
+                       prompt_len=prompt, max_new_tokens=new)
   return c

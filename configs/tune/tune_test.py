@@ -29,3 +29,16 @@ def test_a_text_only_model_reads_no_image(monkeypatch):
   monkeypatch.setattr(forkme, "model_of", lambda init: model)
   c = detect.get_config("data=my/a.jsonl")
   assert c.input.mixture[0]["pp"].startswith("flatten|text_layout(")
+
+
+def test_what_the_command_line_changes_changes_all_that_follows():
+  c = detect.get_config("init=digits")
+  c.tune.max_new_tokens = 64  # --config.tune.max_new_tokens=64
+  assert c.text_len == c.tune.prompt_len + 64
+  assert c.evals.val.to_dict()["max_new_tokens"] == 64
+
+
+@pytest.mark.parametrize("arg", ["448", "model=paligemma_3b", "train_on_val"])
+def test_arguments_of_other_configs(arg):
+  with pytest.raises(ValueError, match="The config has no"):
+    detect.get_config(arg)
