@@ -6,15 +6,18 @@ the answers of an undisturbed one.
 """
 import dataclasses
 import hashlib
+import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from big_vlm import distributed, inputs, sharding
+from big_vlm import distributed, files, inputs, sharding
 from big_vlm.data import packing
 from big_vlm.decode.session import Batch, GenerationConfig, GenerationSession
 from big_vlm.training import optim, policy
-from evaluators import decoding, report
+from evaluators import common, decoding, report
 from evaluators.predictions import gather_in_order, write_predictions
 from evaluators.rewards import Rewards
 from pp import text_layout
@@ -22,6 +25,7 @@ from pp.text_utils import to_text
 from pp.tokenizer import get_tokenizer
 
 SAMPLER = "temperature(1.)"  # the policy itself: others would draw what the step does not weigh
+REFERENCE = "reference.json"  # in the workdir
 PICTURES = 16  # prompts with pictures in the page of samples
 
 
@@ -49,12 +53,18 @@ class Answers:
     self._layout = dataclasses.replace(packing.of_config(config),
                                        batch_size=self._size * settings.group)
 
-  def ready(self, start):
-    """(TrainSetup, packing.Layout) of the steps. start: makes the parameters of the run's start,
-    with which some steps compare."""
+  def prepare(self, workdir, first, start):
+    """(TrainSetup, packing.Layout) of the steps from `first` on.
+
+    start: makes the parameters of the run's start, with which some steps compare. Raises ValueError
+    where those of a resumed run are others than at its beginning.
+    """
     if not self._settings.has_reference:
       return self._s, self._layout
-    reference = optim.partition(start(), self._s.optimizer.trainable)[0]
+    # A copy: the first step donates the parameters.
+    reference = jax.tree.map(jnp.copy, optim.partition(start(), self._s.optimizer.trainable)[0])
+    found = common.fingerprint(reference)
+    distributed.broadcast_from_primary(lambda: check_reference(workdir, first, found))
     step = policy.WithReference(self._s.step, reference)
     return self._s._replace(step=step), self._layout
 
@@ -80,6 +90,18 @@ class Answers:
 
   def write(self, workdir, step):
     """Writes what there is to show of the last step."""
+
+
+def check_reference(workdir, first, found):
+  """Keeps the fingerprint of the parameters that a run compares with, and compares it."""
+  path = epath.Path(workdir) / REFERENCE
+  if first and path.exists():
+    if json.loads(path.read_text()) != found:
+      raise ValueError("config.init has other parameters than when this run began, and the run "
+                       "compares with those: give them back (name a step, W/checkpoints/300), or "
+                       "begin anew in another --workdir.")
+  else:
+    files.write_atomic(path, json.dumps(found))
 
 
 class Pairs(Answers):

@@ -78,7 +78,8 @@ def train(config, workdir, profile_steps=None, resume_changed=False, answers_of=
         memory_gb=config.input.memory_gb, reader=layout.reader)
     progress = reporting.Progress(first, total, size, answers.shows if answers else "loss")
     if answers:
-      s, layout = answers.ready(lambda: begin(config, s).params)
+      s, layout = answers.prepare(
+          workdir, first, lambda: (begin(config, s) if first else state).params)
 
     @contextlib.contextmanager
     def around(step, batch):

@@ -164,3 +164,10 @@ def test_the_commands_know_their_configs(tmp_path):
     tune.main(["--config", "configs/digits.py:tiny", "--workdir", str(tmp_path)])
   with pytest.raises(ValueError, match="Take python -m trainers.tune"):
     train.main(["--config", "configs/tune/detect.py", "--workdir", str(tmp_path)])
+
+
+def test_the_start_to_compare_with_stays_that_of_the_beginning(tmp_path):
+  answers.check_reference(tmp_path, 0, 7)
+  answers.check_reference(tmp_path, 2, 7)
+  with pytest.raises(ValueError, match="config.init has other parameters than when this run began"):
+    answers.check_reference(tmp_path, 2, 8)
