@@ -10,7 +10,7 @@ import pytest
 from big_vlm import embedding, vector_index
 from big_vlm.vlm import VLM
 from configs import common as defaults
-from evaluators import common, few_shot, retrieval, run, vectors
+from evaluators import common, few_shot, retrieval, run, vectors, zero_shot_classification
 from evaluators.metrics import least_squares
 from evaluators.metrics.golden import make_vectors
 from evaluators.predictions import MissingKey
@@ -129,6 +129,20 @@ def test_classes_of_a_model(evaluator, siglip):
     ask(class_names=None, label="ocr").predict(siglip.params)
   with pytest.raises(MissingKey, match="has no 'label'"):
     ask(label="label").predict(siglip.params)
+
+
+@pytest.mark.parametrize("data, found", [
+    ("\ufeffcat\ndog\n", ["cat", "dog"]), ("a\u2028b\r\nc\n\n", ["a\u2028b", "c"]),
+    ("cat\n\ndog", "line 2 is blank"), ("\ncat", "line 1 is blank"), ("", "one or more strings"),
+    ("café".encode("latin-1"), "is not UTF-8"), ("café".encode("utf-16"), "is not UTF-8")])
+def test_a_file_of_names_has_the_numbers_of_its_lines(tmp_path, data, found):
+  path = tmp_path / "names.txt"
+  path.write_bytes(data if isinstance(data, bytes) else data.encode())
+  if isinstance(found, list):
+    assert zero_shot_classification.read_names(str(path)) == found
+  else:
+    with pytest.raises(ValueError, match=f"names.txt.*{found}"):
+      zero_shot_classification.read_names(str(path))
 
 
 def test_few_shots_of_a_model(evaluator, siglip, data_dir, capsys):

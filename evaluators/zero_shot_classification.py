@@ -14,11 +14,13 @@ from evaluators.metrics import groups
 from evaluators.predictions import MissingKey, require_keys
 from evaluators.prompts import TEMPLATES
 from pp.canonical import canonical
+from pp.foreign import read_bytes
 from pp.names import near_miss, pick
 
 PERCENT = ("accuracy", "top5_accuracy", "class_accuracy")
 TOWERS = 2
 SHOWN = 5
+MAX_BYTES = 16 << 20  # of a file of names
 UNDEFINED = dict.fromkeys(PERCENT, "no image has a label")
 
 
@@ -48,8 +50,15 @@ def read_names(given):
   if not path.is_file():
     raise FileNotFoundError(f"class_names={given!r} is no file: give one with a name on each line, "
                             "in the order of the labels' numbers, or a list of names.")
-  lines = path.read_text(encoding="utf-8").splitlines()
-  return embedding.strings([line.strip() for line in lines if line.strip()], f"names in {given}")
+  try:
+    text = read_bytes(path, MAX_BYTES).decode("utf-8-sig")
+  except UnicodeDecodeError as e:
+    raise ValueError(f"class_names={given!r} is not UTF-8 ({e}): save it as UTF-8.") from None
+  names = [line.strip() for line in text.rstrip().split("\n")]  # a name may have U+2028
+  if "" in names and text.strip():
+    raise ValueError(f"class_names={given!r}: line {names.index('') + 1} is blank. Is a name "
+                     "lost? The line says a class's number: remove it if there is none.")
+  return embedding.strings([name for name in names if name], f"names in {given}")
 
 
 def prompts_of(names, templates, same_names):
@@ -94,7 +103,7 @@ def number(given, names, p):
   if isinstance(given, int) and not isinstance(given, bool) and 0 <= given < len(names):
     return given
   near = near_miss(given, names) if isinstance(given, str) else ""
-  raise ValueError(f"The example {p.get('id')!r} has the label {given!r}, which is none of the "
+  raise ValueError(f"The example {p.get('id')!r} has the label {given!r:.80}, which is none of the "
                    f"{len(names)} classes.{near} Labels are names in class_names, or their numbers "
                    "from 0 on.")
 

@@ -98,3 +98,10 @@ def test_no_damage_breaks_a_reader_or_changes_numbers(make, count, tmp_path, cap
     return "same" if got == wanted else "other"
   done = mutations.attack(attempt, count, capsys, request.node.callspec.id)
   assert read() == wanted and done["refused"] > 0
+
+
+def test_a_step_without_checksums_says_so(tmp_path, capsys):
+  work_folder(tmp_path, manifest=False)
+  for folder in ("work", "work/checkpoints/0"):
+    leaves_of(tmp_path / folder)
+    assert "checkpoint 0 has no manifest.json: damage in its" in capsys.readouterr().out

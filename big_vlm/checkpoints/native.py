@@ -120,6 +120,8 @@ def open_source(path):
   elif error := steps.validation_error(folder / "checkpoints" / str(step), only="params/"):
     raise ValueError(f"{path}: {error}. Give another step, or {folder} for its newest complete "
                      "one.")
+  else:
+    steps.note_unsealed(folder / "checkpoints" / str(step))
   if step is None:
     return Checkpoint(str(folder), config, {}, tokenizer, text_len)
   step_folder = folder / "checkpoints" / str(step)

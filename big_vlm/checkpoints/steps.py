@@ -199,8 +199,7 @@ def newest(folder, only="", note=print):
     path = epath.Path(folder) / str(step)
     errors[step] = validation_error(path, only)
     if errors[step] is None:
-      if not manifest.exists(path):
-        note(f"checkpoint {step} has no {manifest.NAME}: damage in its files would go unnoticed")
+      note_unsealed(path, note)
       return step
     note(f"skipping checkpoint {step}: {errors[step]}")
   if errors:
@@ -209,6 +208,13 @@ def newest(folder, only="", note=print):
         + "; ".join(f"step {step}: {words}" for step, words in errors.items())
         + ". Restore one from a backup, or remove the folder to start from the beginning.")
   return None
+
+
+def note_unsealed(folder, note=print):
+  """Says of the folder of a step that it has no manifest."""
+  if not manifest.exists(folder):
+    note(f"checkpoint {epath.Path(folder).name} has no {manifest.NAME}: damage in its files would "
+         "go unnoticed")
 
 
 def validation_error(folder, only=""):
