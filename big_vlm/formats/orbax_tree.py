@@ -23,14 +23,19 @@ NOTES, MAX_NOTE = ("_METADATA", "_sharding"), 2 << 20  # JSON of 300 bytes a lea
 def read_folder(folder):
   """{name: LazyArray} of all leaves. Raises ValueError for a folder that is not whole."""
   folder = files.absolute(folder)
+  leaves = metadata(folder)
+  size = sum(map(_unpacked, leaves.values()))
+  stored = sum(files.sizes_inside(folder).values()) if files.is_local(folder) else size
+  if size > most_unpacked(stored):
+    raise ValueError(f"{folder.name} is refused: it would grow from {stored:,} to {size:,} bytes.")
   read = lambda name: lambda index=(): restored(folder, name)[tuple(index)]
   return {name: LazyArray(tuple(x.shape), np.dtype(x.dtype), read(name))
-          for name, x in metadata(folder).items()}
+          for name, x in leaves.items()}
 
 
 def metadata(folder):
   """{leaf's name: Orbax's metadata}. Raises ValueError for a folder that is not whole, or that
-  would lead outside of it or take more memory than its files can fill."""
+  would lead outside of it."""
   try:
     sizes = files.sizes_inside(folder) if files.is_local(folder) else {}  # stores have no links
     if odd := [n for n in NOTES if sizes.get(n, 0) > MAX_NOTE]:
@@ -39,9 +44,7 @@ def metadata(folder):
     # jax.distributed starts.
     handler = ocp.PyTreeCheckpointHandler(enable_pinned_host_transfer=False)
     tree = handler.metadata(files.absolute(folder)).tree
-    size = sum(map(_unpacked, jax.tree.leaves(tree)))
-    if sizes and size > most_unpacked(stored := sum(sizes.values())):
-      raise ValueError(f"it would grow from {stored:,} to {size:,} bytes")
+    list(map(_unpacked, jax.tree.leaves(tree)))
   except Exception as e:  # Orbax's and tensorstore's own kinds among them
     raise ValueError(f"{epath.Path(folder).name} is not a complete item of Orbax: {first_line(e)}"
                      ) from e
