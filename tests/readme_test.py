@@ -1,4 +1,5 @@
 """Every command and code block of README.md and docs/ runs, in a size for tests."""
+import contextlib
 import inspect
 import json
 import os
@@ -199,26 +200,55 @@ def test_is_it_better(project):
   assert (project / "workdirs/compare.html").exists()
 
 
-def test_serve(project):
-  """The server as a user starts it, on a port that is free, and its two clients."""
+@contextlib.contextmanager
+def served(start, folder):
+  """Starts a server as a user does, on a port that is free; gives what puts the port into a text.
+  It ends with status 0."""
   with socket.create_server(("127.0.0.1", 0)) as free:
     port = str(free.getsockname()[1])
   there = lambda text: text.replace("8000", port)
-  (project / "client.py").write_text(there(*blocks("serve", "python")))
-  start, ask, conform = blocks("serve", "bash")
   small = " --max_prompt_tokens 16 --slots 2"
-  server = subprocess.Popen(["bash", "-euc", f"exec {there(start).strip()}{small}"], cwd=project,
+  server = subprocess.Popen(["bash", "-euc", f"exec {there(start).strip()}{small}"], cwd=folder,
                             text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
   try:
     assert any(f":{port}/v1" in line for line in server.stdout)
-    assert "three digits: 3, 8 and 6" in bash(".venv/bin/python client.py", project)
-    printed = bash(there(ask), project)
-    assert "data: [DONE]" in printed and "\nok\n" in printed and "big_vlm_steps_total" in printed
-    assert "all agree" in bash(there(conform), project)
+    yield there
     server.terminate()
     assert server.wait(timeout=60) == 0
   finally:
     server.kill()
+
+
+def test_serve(project):
+  """The server and its two clients."""
+  start, ask, conform = blocks("serve", "bash")
+  with served(start, project) as there:
+    (project / "client.py").write_text(there(*blocks("serve", "python")))
+    assert "three digits: 3, 8 and 6" in bash(".venv/bin/python client.py", project)
+    printed = bash(there(ask), project)
+    assert "data: [DONE]" in printed and "\nok\n" in printed and "big_vlm_steps_total" in printed
+    assert "all agree" in bash(there(conform), project)
+
+
+def test_journey(project):
+  """16 pictures, 2 steps, and 4 examples of each evaluation."""
+  pictures, client = blocks("journey", "python")
+  look, train, better, hand_on = blocks("journey", "bash")
+  (project / "pictures.py").write_text(pictures.replace("300", "16"))
+  printed = bash(look, project)
+  assert "annotated upright; lines are of upright ones: 10" in printed and "sheet.html" in printed
+  own = train.splitlines()[0].replace("=detect", "=detect,steps=2")
+  printed = bash("\n".join([own, *train.splitlines()[1:]]), project)
+  assert "batch.html" in printed and "trained to step 2:" in printed
+  few = better.replace("--config $OWN", "--config $OWN --limit 4")
+  assert re.search(r"^val/AP +[+-].* permutation$", bash(f"{own}\n{few}", project), re.M)
+  convert, conform, start = hand_on.splitlines()
+  assert "phone-hf written" in bash(convert, project)
+  printed = bash(f"({conform}) 2>&1 || true", project)
+  assert "all agree" in printed or "This installs it" in printed
+  with served(start, project) as there:
+    (project / "client.py").write_text(there(client).replace("0003", "0000"))
+    assert bash(".venv/bin/python client.py", project)  # of two steps, so anything
 
 
 def test_before_a_long_run_and_during_it(project):
@@ -285,6 +315,7 @@ def test_every_block_is_run_above():
       ("batch", "python"): 1, ("extend", "python"): 4, ("memory", "bash"): 1,
       ("serve", "bash"): 3, ("serve", "python"): 1,
       ("coming_from", "python"): 1,  # in coming_from_test.py
+      ("journey", "bash"): 4, ("journey", "python"): 2,
       ("own_data", "bash"): 3, ("own_data", "python"): 1, ("own_data", "json"): 1,
       ("papers", "bash"): 1,
       ("tune", "bash"): 1, ("tune", "python"): 1, ("tune", "json"): 1,
