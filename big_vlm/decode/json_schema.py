@@ -5,6 +5,7 @@ is known: values of which a schema says nothing nest to MAX_DEPTH, and schemas t
 are refused. Fields come in the order of "properties", and no others.
 """
 import json
+import math
 
 from big_vlm.decode import automaton
 from big_vlm.decode.automaton import chars, literal
@@ -184,7 +185,7 @@ def _types_of(value):
   if isinstance(value, bool):
     return {"boolean"}
   if isinstance(value, (int, float)):
-    return {"number", "integer"} if value == int(value) else {"number"}
+    return {"number", "integer"} if math.isfinite(value) and value == int(value) else {"number"}
   return {{str: "string", list: "array", dict: "object"}.get(type(value), "null")}
 
 

@@ -106,6 +106,7 @@ def test_schemas_that_grow_without_end_are_refused():
     ({"$ref": "#/$defs/a", "$defs": {"a": {"type": "array", "items": {"$ref": "#/$defs/a"}}}},
      "holds itself"),
     ({"type": "array", "minItems": 3, "maxItems": 2}, "minItems is 3"),
+    ({"type": "number", "enum": [1e400]}, "JSON"),
     ({"type": "string", "maxLength": True}, "whole number"), (3, "an object"),
     ({"type": "string", "pattern": "a.b"}, "quotes"),
     ({"type": "string", "pattern": "("}, "regular"),

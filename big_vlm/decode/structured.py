@@ -251,9 +251,11 @@ class BatchMatcher:
     """The Masks for the tokens after those of a search.State, numpy; None: for the first."""
     bits = np.tile(self._free, (len(self._rows), 1))
     for i, row in enumerate(self._rows):
+      if row and state is not None and state.finished[i]:  # others need no masks for its sake
+        self._rows[i] = row = None
       if row and state is not None:
         row.take(state.tokens[i, self._taken[i]:state.length[i]])
         self._taken[i] = state.length[i]
-      if row and not (state is not None and state.finished[i]):
+      if row:
         bits[i] = row.mask()
     return Masks(bits)

@@ -260,6 +260,7 @@ def test_urls_of_images_where_they_are_allowed(vlm, tmp_path):
     assert text(DIGITS.as_uri()) == text(URL)
     for url, why in (
         (f"file://{tmp_path}/no.png", "No such file"), ("http://127.0.0.1:1/", "refused"),
+        ("http://127.0.0.1:port/a.png", "port"), ("http://127.0.0.1/my cat.png", "control"),
         (f"file://{os.devnull}", "fetched|read"), (f"file://{__file__}", "cannot be read")):
       status, got = running.post(body(url))
       assert status == 400 and re.search(why, got["error"]["message"]), got

@@ -17,12 +17,17 @@ from collections.abc import Callable
 import numpy as np
 
 from big_vlm import inputs, prompt_input
-from big_vlm.decode import answers, image_features, logit_rules, slots
+from big_vlm.decode import answers, image_features, slots
 from big_vlm.decode.answers import Generation
 from big_vlm.decode.session import Batch, GenerationConfig, GenerationSession
 from pp import text_layout
 
 _log = logging.getLogger(__name__)
+
+
+# What requests of one batch may differ in; the answers' other options are the defaults.
+PER_REQUEST = ("max_new_tokens", "sampler", "stop", "seed", "grammar")
+LEAST = 16  # tokens of a prompt and of an answer that a slot has, as inputs.py lays them out
 
 
 class Full(Exception):
@@ -75,15 +80,17 @@ class Engine:
     self._vlm, self.sizes, limits = vlm, sizes, inputs.model_limits(vlm.config)
     images = sizes.images if limits.image_size else 0
     image_tokens = (inputs.bucket(images) if images else 0) * limits.image_tokens
-    self._prompt, self._new = inputs.bucket(sizes.prompt_tokens), inputs.bucket(sizes.new_tokens)
+    self._prompt, self._new = (
+        inputs.bucket(max(n, LEAST)) for n in (sizes.prompt_tokens, sizes.new_tokens))
     if image_tokens + self._prompt + self._new > limits.tokens:
       raise ValueError(
           f"{images} images of {limits.image_tokens} tokens, {self._prompt} tokens of text and "
           f"{self._new} of an answer are more than the {limits.tokens} of this model: lower "
           "max_prompt_tokens, max_tokens or max_images.")
     self._images, self._image_tokens = images, limits.image_tokens
-    eos = GenerationSession(vlm.model, vlm.params, vlm.tokenizer, GenerationConfig()).stops.all_ids
-    self._slots = slots.Slots(vlm.model, vlm.params, vlm.mesh, slots=sizes.slots, stops=eos,
+    plain = GenerationSession(vlm.model, vlm.params, vlm.tokenizer, GenerationConfig())
+    self._eos = plain.stops.all_ids
+    self._slots = slots.Slots(vlm.model, vlm.params, vlm.mesh, slots=sizes.slots, stops=self._eos,
                               prompt=image_tokens + self._prompt, new=self._new)
     self._running = [None] * self._slots.count  # Job of each slot
     self._waiting, self._wake = collections.deque(), threading.Condition()
@@ -134,13 +141,16 @@ class Engine:
     """
     if config.max_new_tokens < 1 or config.max_new_tokens > self._new:
       raise ValueError(f"An answer has 1 to {self._new} tokens here, not {config.max_new_tokens}.")
-    if (config.num_samples > 1 or config.no_repeat_ngram or config.max_length
-        or logit_rules.used(config)):
-      raise ValueError("num_samples, max_length, no_repeat_ngram, min_new_tokens, "
-                       "repetition_penalty, logit_bias and logits_processor are not for requests "
-                       "that share a batch.")
+    plain = GenerationConfig()
+    if other := [f.name for f in dataclasses.fields(config) if f.name not in PER_REQUEST
+                 and getattr(config, f.name) != getattr(plain, f.name)]:
+      raise ValueError(f"{', '.join(other)}: not for requests that share a batch, which have "
+                       f"{', '.join(PER_REQUEST)}.")
     vlm, tokens = self._vlm, self.prompt_tokens(prompt, images)
     session = GenerationSession(vlm.model, vlm.params, vlm.tokenizer, config)
+    if list(session.stops.all_ids) != list(self._eos):
+      raise ValueError(f"stop={config.stop!r}: requests that share a batch end at 'eos', and where "
+                       "texts beside it say so.")
     slots.row_numbers(session.search)
     if config.grammar and not session.automaton:
       raise ValueError(f"The grammar {config.grammar!r:.60} is not for requests that share a "

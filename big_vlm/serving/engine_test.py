@@ -149,10 +149,17 @@ def test_an_error_of_the_device_is_each_requests_error(vlm, monkeypatch):
     ("ocr", 2, {}, "at most 1 images here, not 2"), ("ocr " * 40, 0, {}, "at most 32"),
     ("ocr", 0, dict(max_new_tokens=17), "1 to 16 tokens"),
     ("ocr", 0, dict(sampler="beam(2)"), "share a batch"),
-    ("ocr", 0, dict(num_samples=2, sampler="temperature(1.)"), "num_samples")])
+    ("ocr", 0, dict(num_samples=2, sampler="temperature(1.)"), "num_samples: not for requests"),
+    ("ocr", 0, dict(answer_start="1"), "answer_start: not for"),
+    ("ocr", 0, dict(cache_dtype="int8"), "cache_dtype: not for"),
+    ("ocr", 0, dict(stop=()), "end at 'eos'"), ("ocr", 0, dict(stop=("eos", 108)), "end at 'eos'")])
 def test_requests_that_do_not_fit(engine, image, prompt, images, config, names):
   with pytest.raises(ValueError, match=names):
     engine.job(prompt, [image] * images, GenerationConfig(**{"max_new_tokens": 8, **config}), print)
+
+
+def test_the_smallest_sizes(vlm):
+  assert Engine(vlm, Sizes(slots=1, prompt_tokens=1, new_tokens=1)).new_tokens == 16
 
 
 def test_sizes_beyond_the_model(vlm):

@@ -1,4 +1,5 @@
 """The images of a request: bytes from the URL that names them, within limits."""
+import http.client
 import os
 import urllib.error
 import urllib.parse
@@ -66,7 +67,7 @@ def _fetch(url, scheme, allowed, max_bytes, timeout):
       opener = urllib.request.build_opener(_Redirects(allowed))
       with opener.open(url, timeout=timeout) as answer:
         data = answer.read(max_bytes + 1)
-  except (OSError, ValueError) as e:  # ValueError: not a URL
+  except (OSError, ValueError, http.client.HTTPException) as e:  # the latter two: not a URL
     why = os.strerror(e.errno) if getattr(e, "errno", None) else str(getattr(e, "reason", e))
     raise ApiError(f"The image {url[:80]!r} cannot be fetched: {why[:200]}.", PARAM,
                    "image_url_failed") from None

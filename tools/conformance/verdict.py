@@ -41,7 +41,7 @@ def difference(probe, reply, tokenizer):
 
 def largest(probe, reply):
   """The largest difference of log-probabilities, of the tokens that both have."""
-  return max(abs(a - b) for a, b in zip(probe.logprobs, reply.logprobs))
+  return max((abs(a - b) for a, b in zip(probe.logprobs, reply.logprobs)), default=0.)
 
 
 def rounded(scorer, probes, dtype):
