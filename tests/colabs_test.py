@@ -20,7 +20,8 @@ COLABS = commands.ROOT / "colabs"
 PARAMETERS = {  # notebook: the values that replace those of its parameter cell
     "decode": dict(IMAGE=str(commands.ROOT / "docs" / "digits.png")),
     "finetune": dict(SIZE="tiny", EXAMPLES=64, STEPS=8),
-    "data": dict(SIZE="tiny")}
+    "data": dict(SIZE="tiny"),
+    "siglip": dict(SIZE="tiny_pairs", MODEL="workdirs/siglip_tiny")}
 
 
 def cells(name):
@@ -86,6 +87,15 @@ def check_data(v):
   assert not v["sees"][-1].any()
   want = [np.multiply(box, v["side"]) for box in v["boxed"]["objects/bbox"]]
   np.testing.assert_allclose([o.box for o in v["objects"]], want, atol=v["side"] / 1023)
+
+
+def check_siglip(v):
+  assert v["found"].label == v["choice"][np.argmax(v["found"].logits)]
+  scale, bias = (np.asarray(v["vlm"].params[name]) for name in "tb")
+  np.testing.assert_allclose(
+      v["logits"], v["of_images"] @ v["of_texts"].T * np.exp(scale) + bias, rtol=1e-4)
+  assert v["ranks"].keys() == {"a picture's text", "a text's picture"}
+  assert v["nearest"][0, 0] == 2 and v["cosines"][0, 0] == pytest.approx(1)
 
 
 @pytest.fixture(scope="module")

@@ -41,6 +41,8 @@ _COUNTS = {  # counting words for 1..5 and the noun, singular and plural
 }
 _AND = {"en": " and ", "de": " und ", "fr": " et ", "es": " y ", "it": " e ", "pt": " e ",
         "zh": "和", "sv": " och "}
+COLOURS = {"red": (230, 40, 40), "green": (50, 200, 50), "blue": (70, 110, 255),
+           "yellow": (235, 225, 40), "pink": (250, 110, 220), "white": (245, 245, 245)}
 
 
 @dataclasses.dataclass
@@ -48,12 +50,17 @@ class DigitsConfig(tfds.core.BuilderConfig):
   """The size and content of the scenes."""
   image: int = 32  # side in pixels
   digits: int = 3  # the most in a scene
+  fewest: int = 1
   height: tuple = (12, 16)  # range of a digit's height in pixels
   grid: int = 1  # digits stand at multiples of this many pixels
   photos: float = 0.5  # fraction of scenes over a photograph
   brightness: float = 1.0  # of the backgrounds; at 0.4 all digits are lighter than theirs
+  named: bool = False  # "text" names the digits, line by line, with their COLOURS and places
   swedish: bool = False  # questions are whole prompts in Swedish, for a model that is trained
   scenes: tuple = (60_000, 1_000, 2_000)  # train, val, test
+
+
+_PAIRS = dict(grid=16, digits=4, fewest=2, brightness=0.4, named=True, swedish=True)
 
 
 class Digits(tfds.core.GeneratorBasedBuilder):
@@ -71,6 +78,11 @@ class Digits(tfds.core.GeneratorBasedBuilder):
                    description="64 px, 1 to 5 digits of 14 to 26 px, light or dark, over photos."),
       DigitsConfig(name="swedish", grid=4, brightness=0.4, swedish=True, scenes=(4000, 500, 1000),
                    description="Like `small`, with prompts and answers in Swedish."),
+      DigitsConfig(name="pairs", **_PAIRS, scenes=(20_000, 500, 500),
+                   description="2 to 4 digits of named colours in the corners, with a text that "
+                               "says which; prompts and answers in Swedish."),
+      DigitsConfig(name="tiny_pairs", **_PAIRS, scenes=(64, 16, 16),
+                   description="A few scenes of `pairs`, for tests."),
       DigitsConfig(name="tiny", grid=4, brightness=0.4, scenes=(512, 64, 64),
                    description="A few scenes of `small`, for tests."),
   ]
@@ -90,6 +102,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
             "captions": {lang: f.Text() for lang in LANGUAGES},
             "questions": f.Sequence(f.Text()),  # in random order
             "answers": f.Sequence(f.Text()),
+            **({"text": f.Text()} if self.builder_config.named else {}),
         }))
 
   def _log_download_bytes(self):
@@ -97,7 +110,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
 
   def _split_generators(self, dl_manager):
     del dl_manager  # nothing to download
-    if not self.builder_config.swedish:
+    if self.builder_config.named or not self.builder_config.swedish:
       train_tokenizer(self.data_path / TOKENIZER_FILE, self.builder_config)
     return {split: self._generate_examples(split, n)
             for split, n in zip(HANDWRITING, self.builder_config.scenes)}
@@ -164,29 +177,33 @@ def _material():
 def _scene(rng, config, digits, order, photos):
   image = _ground(rng, config, photos)
   placed = []  # (sample, y, x, ink mask [h, w] in 0..1)
-  for sample in rng.choice(order, rng.integers(1, config.digits + 1), replace=False):
+  for sample in rng.choice(order, rng.integers(config.fewest, config.digits + 1), replace=False):
     alpha = _ink(rng, digits.images[sample] / 16., rng.integers(*config.height, endpoint=True))
     if (at := _free_place(rng, placed, alpha.shape, config)) is not None:
       placed.append((sample, *at, alpha))
-  placed.sort(key=lambda p: p[2])  # left to right
+  placed.sort(key=lambda p: (config.named and p[1], p[2]))  # left to right, named line by line
 
   instances = np.zeros((config.image, config.image), np.uint8)
-  objects = []
+  objects, names = [], []
   for i, (sample, y, x, alpha) in enumerate(placed):
     h, w = alpha.shape
     patch = image[y:y + h, x:x + w]
-    patch += alpha[..., None] * (_contrasting(rng, patch.mean((0, 1))) - patch)
+    name, colour = (_named(rng) if config.named else
+                    ("", _contrasting(rng, patch.mean((0, 1)))))
+    patch += alpha[..., None] * (colour - patch)
     instances[y:y + h, x:x + w][alpha > 0.4] = i + 1
     objects.append(dict(
         label=int(digits.target[sample]), sample=int(sample),
         bbox=tfds.features.BBox(*(np.array([y, x, y + h, x + w]) / config.image))))
+    names.append(f"{name} {objects[-1]['label']} {_corner(y, x, config.image)}")
   labels = [o["label"] for o in objects]
   asked = ask_in_swedish(labels) if config.swedish else ask(rng, labels)
   questions, answers = zip(*rng.permutation(asked).tolist())
   return dict(
       image=np.clip(image, 0, 255).astype(np.uint8), instances=instances, objects=objects,
       ocr="".join(map(str, labels)), captions={lang: caption(lang, labels) for lang in LANGUAGES},
-      questions=list(questions), answers=list(answers))
+      questions=list(questions), answers=list(answers),
+      **({"text": ", ".join(names)} if config.named else {}))
 
 
 def _ground(rng, config, photos):
@@ -238,6 +255,17 @@ def _contrasting(rng, ground):
       return colour
 
 
+def _named(rng):
+  """(name, RGB) of one of COLOURS."""
+  name = str(rng.choice(list(COLOURS)))
+  return name, np.array(COLOURS[name])
+
+
+def _corner(y, x, side):
+  """_corner(0, 16, 32) -> "top right"."""
+  return f"{'top' if y < side / 2 else 'bottom'} {'left' if x < side / 2 else 'right'}"
+
+
 def caption(lang, labels):
   """caption("en", [3, 7, 1]) -> "three digits: 3, 7 and 1"."""
   counts, singular, plural = _COUNTS[lang]
@@ -278,6 +306,9 @@ def train_tokenizer(path, config):
   """Trains a SentencePiece model on the texts of 2,000 scenes and writes it to path."""
   texts = []
   for scene in scenes(config, "train", min(2000, config.scenes[0])):
+    if config.named:
+      texts += [scene["text"], *scene["questions"], *scene["answers"]]
+      continue
     texts += ["ocr", scene["ocr"], *(f"caption {lang}" for lang in LANGUAGES)]
     texts += ["detect " + " ; ".join(scene["ocr"]), *scene["captions"].values()]
     texts += [*scene["answers"], *(f"answer en {q}" for q in scene["questions"])]

@@ -132,6 +132,22 @@ def test_captions(labels, captions):
   assert set(captions) <= set(digits.LANGUAGES)
 
 
+def test_texts_of_pairs_say_what_is_where():
+  """And no two of the test split are the same, so that retrieval has one right answer."""
+  scenes = list(digits.scenes(CONFIGS["pairs"], "test", 500))
+  assert len({scene["text"] for scene in scenes}) == 500
+  for scene in scenes[:50]:
+    named = scene["text"].split(", ")
+    assert len(named) == len(scene["objects"]) in (2, 3, 4)
+    for i, (name, o) in enumerate(zip(named, scene["objects"]), 1):
+      colour, digit, line, side = name.split()
+      assert int(digit) == o["label"]
+      assert (line == "top") == (o["bbox"].ymin < .5) and (side == "left") == (o["bbox"].xmin < .5)
+      ink = np.percentile(scene["image"][scene["instances"] == i], 95, axis=0)
+      far = {c: np.abs(ink - rgb).sum() for c, rgb in digits.COLOURS.items()}
+      assert min(far, key=far.get) == colour
+
+
 def right_answer(question, ocr):
   """What the question's words ask of the digits from left to right, e.g. "371"."""
   *_, last = re.findall(r"\d", question) or [None]
