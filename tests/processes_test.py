@@ -1,14 +1,15 @@
 """Real processes on loopback: the same run whatever their number, stopped, resumed on the way."""
 import collections
 import json
-import os
 import socket
 import subprocess
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
+import big_vlm
 from tests import commands
 
 STEPS = 12
@@ -61,7 +62,7 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def start(config, cache):
   """A function: starts a training in so many processes; [subprocess.Popen]."""
-  def start(workdir, count, *flags, **env):
+  def start(workdir, count, *flags, config=config, **env):
     (workdir / "ids").mkdir(parents=True, exist_ok=True)
     env = {"JAX_COMPILATION_CACHE_DIR": str(cache), "IDS": str(workdir / "ids"), **env}
     port = free_port()
@@ -133,41 +134,41 @@ def straight(tmp_path_factory, start):
   return workdir
 
 
-SIGMOID = """
-import sys
-import jax, numpy as np
-from big_vlm import distributed, sharding
-from big_vlm.training import sigmoid
-distributed.start(sys.argv[1], 2, int(sys.argv[2]))
-rng, mesh = np.random.default_rng(0), sharding.make_mesh()
-zi, zt = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in rng.normal(size=(2, 12, 4)))
-rows = sharding.make_global_array(mesh, {"i": np.float32(zi), "t": np.float32(zt)})
-t, b = np.log([10.]), np.array([-5.])
-with jax.set_mesh(mesh):
-  (loss, _), gradients = jax.jit(sigmoid.value_and_gradients)(
-      rows["i"], rows["t"], np.float32(t), np.float32(b))
-  loss, gradients = map(distributed.fetch, (loss, gradients))
-z = 2 * np.eye(12) - 1
-logits = zi @ zt.T * np.exp(t) + b
-of_logits = -z / (1 + np.exp(z * logits)) / 12
-want = [of_logits @ zt * np.exp(t), of_logits.T @ zi * np.exp(t),
-        [(of_logits * (logits - b)).sum()], [of_logits.sum()]]
-np.testing.assert_allclose(loss, np.logaddexp(0, -z * logits).sum() / 12, rtol=1e-6)
-for got, right in zip(gradients, want, strict=True):
-  np.testing.assert_allclose(got, right, rtol=1e-6, atol=1e-6)
-print(f"{mesh.size} devices, {jax.process_count()} processes")
+TOWERS = """
+from configs import common
+
+def get_config():
+  c = common.train(total_steps=3, log_steps=1, checkpoint_steps=3,
+                   tokenizer="sp('{data_dir}/digits/tiny/1.0.0/tokenizer.model')")
+  c.model.img = dict(variant="tiny", image_size=32, width=32, depth=1, pool="map")
+  c.model.txt = dict(variant="text_tiny", vocab_size=480, length=16, width=32, depth=1)
+  data = lambda split: dict(name="digits/tiny", split=split, data_dir={data_dir!r})
+  pp = "flatten|decode|resize|copy('captions/en', 'said')|"
+  c.input.mixture = [dict(data=data("train"), pp=pp + "pair_layout(key='said')")]
+  c.input.update(batch_size=24, workers=0)
+  c.optimizer.update(name="sgd", lr=0.1, clip_norm=0.)  # parameters differ as gradients do
+  c.loss.name = "sigmoid"
+  c.evals.val = dict(type="retrieval", data=data("val"), batch_size=24, steps=3, captions="said",
+                     pp=pp + "keep('image', 'said', 'id')")
+  return c
 """
 
 
-def test_the_sigmoid_loss_of_two_processes_is_that_of_all_pairs(tmp_path):
-  (tmp_path / "sigmoid_loss.py").write_text(SIGMOID)
-  address = f"localhost:{free_port()}"
-  env = {"PYTHONPATH": f"{commands.ROOT}:{tmp_path}", "JAX_NUM_CPU_DEVICES": "2"}
-  said = finish([subprocess.Popen(
-      **commands.popen_args(["sigmoid_loss", address, i]) | {"env": {**os.environ, **env,
-                                                                    "JAX_PLATFORMS": "cpu"}},
-      stdout=subprocess.PIPE, stderr=subprocess.PIPE) for i in range(2)])
-  assert "4 devices, 2 processes" in said[0][0]  # the first speaks
+def test_two_towers_of_two_processes_are_those_of_one(tmp_path, start, data_dir):
+  """The loss compares all images of both with all texts of both."""
+  config = tmp_path / "towers.py"
+  config.write_text(TOWERS.format(data_dir=data_dir))
+  for count in (1, 2):
+    finish(start(tmp_path / str(count), count, config=config))
+  one, two = ([json.loads(line) for line in (tmp_path / n / "metrics.jsonl").open()] for n in "12")
+  shared = {"loss", "positives", "negatives", "temperature", "bias", "val/txt2img_recall@5"}
+  assert shared <= {name for row in one for name in row}
+  for a, b in zip(one, two, strict=True):
+    for name in shared & {*a}:
+      np.testing.assert_allclose(b[name], a[name], rtol=1e-5, err_msg=f"{name}, step {a['step']}")
+  leaves = [jax.tree.leaves(big_vlm.from_preset(tmp_path / n).params) for n in "12"]
+  for a, b in zip(*leaves, strict=True):
+    np.testing.assert_allclose(b, a, atol=1e-6)
 
 
 def test_one_two_and_one_process_are_one_run(tmp_path, start, straight):
