@@ -58,6 +58,8 @@ def test_decoding_by_hand_is_generate(text_only):
   with pytest.raises(ValueError, match="cache are taken. Give prefill.. a larger max_new_tokens"):
     for _ in range(cache.tokens.valid.shape[1]):  # its length is a bucket
       logits, cache = text_only.extend([5], cache)
+  with pytest.raises(ValueError, match=r"one of each row, \[B\], not \[1, 2\]"):
+    text_only.extend([[5, 6]], cache)
 
 
 def test_an_answer_of_nan_is_an_error(text_only):

@@ -31,7 +31,7 @@ def expand(prompts, config, model_config, tokenizer):
     raise ValueError("The prompts are a conversation, which Gemma's instruction-tuned models "
                      f"follow (their tokenizer has {END}); this model answers a prompt: give a "
                      "string.")
-  if config.stop == GenerationConfig.stop:
+  if isinstance(config.stop, tuple) and config.stop == GenerationConfig.stop:
     config = dataclasses.replace(config, stop=(*config.stop, *end))
   system = type(model_config.llm) is gemma3.Config
   return [text(messages, system) if _is_conversation(messages) else messages

@@ -12,16 +12,18 @@ PROMPT_KEYS, IMAGE_KEYS, MASK_KEYS = ("prompts", "text", "token_ids"), ("images"
 
 def as_list(prompts, what="prompt"):
   """[str or list of ids] of one prompt or several; ValueError for none, or for an image."""
+  several = f"{what}es" if what.endswith("x") else f"{what}s"
   if isinstance(prompts, str) or (_is_ids(prompts) and len(prompts)):
     prompts = [prompts]
   if prompts is None or isinstance(prompts, (bytes, os.PathLike, Image.Image, dict)) or (
       np.ndim(prompts) > 2 if hasattr(prompts, "__array__") else not hasattr(prompts, "__iter__")):
     order = " Prompts come first, then the images." if what == "prompt" else ""
-    raise ValueError(f"The {what}s are a {type(prompts).__name__}: give a string, a list of token "
-                     f"ids, or a list of such.{order}")
+    raise ValueError(f"The {several} are a {type(prompts).__name__}: give a string, a list of "
+                     f"token ids, or a list of such.{order}")
   prompts = list(prompts)
   if not prompts:
-    raise ValueError(f"There are 0 {what}s: give a string, a list of token ids, or a list of such.")
+    raise ValueError(f"There are 0 {several}: give a string, a list of token ids, or a list of "
+                     "such.")
   return prompts
 
 

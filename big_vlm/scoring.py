@@ -62,7 +62,7 @@ def chunked_nll(logits_fn, hidden, targets, chunk):
 
 def score(model, params, prompts, suffixes, images, tokenizer, mesh):
   """[[float]] of suffix_logprobs(), of prompts and suffixes as VLM.score takes them."""
-  prompts, suffixes = prompt_input.as_list(prompts), prompt_input.as_list(suffixes)
+  prompts, suffixes = prompt_input.as_list(prompts), prompt_input.as_list(suffixes, "suffix")
   prompts = prompts * len(suffixes) if len(prompts) == 1 else prompts
   if len(prompts) != len(suffixes):
     raise ValueError(f"There are {len(prompts)} prompts and {len(suffixes)} suffixes: give one "
@@ -73,7 +73,7 @@ def score(model, params, prompts, suffixes, images, tokenizer, mesh):
   for at in range(0, len(prompts), MAX_ROWS):
     part = slice(at, at + MAX_ROWS)
     rows += suffix_logprobs(model, params, prompts[part], suffixes[part], images[part], tokenizer,
-                            mesh)
+                            mesh, first=at)
   return rows
 
 
@@ -85,10 +85,12 @@ def _suffix(suffix, tokenizer):
   raise ValueError("A suffix has no tokens: there is nothing to score.")
 
 
-def suffix_logprobs(model, params, prompts, suffixes, images, tokenizer, mesh):
-  """[[float]]: the log-probability of each token of each suffix [ids] after its prompt."""
+def suffix_logprobs(model, params, prompts, suffixes, images, tokenizer, mesh, first=0):
+  """[[float]]: the log-probability of each token of each suffix [ids] after its prompt. first: the
+  number of the first prompt, for errors."""
   batch = inputs.pack_requests(prompts, images, tokenizer, inputs.model_limits(model.config),
-                               rows=sharding.batch_rows(mesh), suffixes=suffixes).batch
+                               rows=sharding.batch_rows(mesh), suffixes=suffixes,
+                               first=first).batch
   # The positions of the suffix come first; those after them, up to a bucket, are padding.
   at = np.argsort(1 - batch.pop("mask_loss"), axis=1, kind="stable")
   at = at[:, :inputs.bucket(max(map(len, suffixes)))]

@@ -377,11 +377,13 @@ class VLM:
   def extend(self, tokens: ArrayLike, cache: Any) -> tuple[jax.Array, Any]:
     """(logits float32 [B, V], cache) after one token more of each row, int32 [B]. Raises ValueError
     for a full cache."""
-    size = cache.tokens.valid.shape[1]
+    size, tokens = cache.tokens.valid.shape[1], self._ids(tokens)
+    if tokens.ndim != 1:
+      raise ValueError(f"extend(): tokens are one of each row, [B], not {list(tokens.shape)}.")
     if not isinstance(cache.length, jax.core.Tracer) and cache.length >= size:
       raise ValueError(f"extend(): all {size} positions of the cache are taken. Give prefill() a "
                        "larger max_new_tokens.")
-    return activations.extend(self.model, self.params, self._ids(tokens), cache)
+    return activations.extend(self.model, self.params, tokens, cache)
 
   def with_lora(self, rank: int = 8, targets: str | None = None, alpha: float | None = None,
                 seed: int = 0, dropout: float = 0.) -> "VLM":

@@ -122,7 +122,8 @@ def _is_number(x):
 def _is_prediction(found):
   """Whether a line of predictions has what is compared here and in evaluators/paired.py."""
   kinds = {"_id": str | int, "prediction": str, "prefix": str | None, "suffix": str | None,
-           "references": list | None, "counts": dict | None}
+           "references": list | None, "counts": dict | None, "pred_boxes": list | None,
+           "ref_boxes": list | None}
   if not (isinstance(found, dict) and found.keys() >= {"_id", "prediction"} and all(
       isinstance(found.get(key), kind) for key, kind in kinds.items())):
     return False
@@ -165,7 +166,8 @@ def read_predictions(evaluations, task):
       raise ValueError(f"These are evaluations of different examples: only one of {paths[0]} and "
                        f"{path} has {alone[0]}. Evaluate both on the same data and --split.")
     asked = lambda p: (p.get("prefix"), reference(p))
-    if odd := next((key for key, p in found[0].items() if asked(p) != asked(found[-1][key])), None):
+    odd = next((key for key, p in found[0].items() if asked(p) != asked(found[-1][key])), None)
+    if odd is not None:
       raise ValueError(
           f"These are evaluations of different examples: {odd} has another prompt or reference in "
           f"{paths[0]} than in {path}. Evaluate both on the same data.")
@@ -206,8 +208,9 @@ def write_page(path, evaluations, predictions, said):
         picture = whole_picture(example, None)
       better = f"right in {second.name}" if after["correct"] else f"right in {first.name}"
       shown.append({
-          "task": task, "id": after["id"], "group": better, "correct": after["correct"],
-          "score": float(after["correct"]), "prompt": after.get("prefix", ""), "image": picture,
+          "task": task, "id": after.get("id", after["_id"]), "group": better,
+          "correct": after["correct"], "score": float(after["correct"]),
+          "prompt": after.get("prefix", ""), "image": picture,
           "prediction": f"{second.name}: {after['prediction']}\n{first.name}: "
                         f"{before['prediction']}",
           "references": [reference(after)], "pred_boxes": after.get("pred_boxes", []),

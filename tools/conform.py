@@ -41,7 +41,7 @@ def conform(folder, side, dtype=probes.DTYPE, note=lambda text: None):
     found = verdict.difference(probe, reply, vlm.tokenizer)
     if found is None:
       text = f"equal, {len(reply.tokens)} tokens within {verdict.largest(probe, reply):.1e}"
-    elif explainer.tied(i) and not explainer.stale():
+    elif found.other and explainer.tied(i) and not explainer.stale():
       text = f"equal up to token {found.at}, where two are as likely"
     else:
       text, differ = f"DIFFERS at token {found.at}: {found.text}", differ + 1

@@ -94,6 +94,16 @@ def test_what_no_reading_explains(folder, vlm, monkeypatch):
   assert "None of what was tried" in text and "The nearest, in tolerances" in text
 
 
+def test_an_answer_that_is_cut_is_no_tie(folder, vlm, monkeypatch):
+  monkeypatch.setattr(conform, "reasons", lambda *args: [])
+
+  def cut(asked, tokenizer):
+    name, found = side(vlm)(asked, tokenizer)
+    return name, [sides.Reply(r.tokens[:1], r.logprobs[:1], r.texts[:1]) for r in found]
+  lines, agree = conform.conform(folder, cut)
+  assert not agree and "DIFFERS at token 1: the answer ends there" in lines[1]
+
+
 def test_a_folder_that_was_changed(folder, vlm, tmp_path):
   there = shutil.copytree(folder, tmp_path / "there")
   rows = [json.loads(line) for line in (there / probes.FILE).read_text().splitlines()]

@@ -35,11 +35,12 @@ class ImageFeatures:
     self.encoded = 0  # images so far
 
   def of(self, images):
-    """{digest: features on the device} of uint8 images {digest: [H, W, 3]}."""
+    """{digest: features on the device} of images {digest: uint8 or float [H, W, 3]}."""
     new = [digest for digest in images if digest not in self._kept]
     for part in in_groups(new, self._group):
       rows = inputs.round_up(len(part), sharding.batch_rows(self._mesh))
-      batch = np.resize([images[digest] for digest in part], (rows, *images[part[0]].shape))
+      pixels = inputs.stack_images([images[digest] for digest in part])
+      batch = np.resize(pixels, (rows, *pixels.shape[1:]))
       batch = sharding.make_global_array(self._mesh, {"image": batch})["image"]
       self._kept.update(zip(part, _encode()(self._model, self._params, batch)))
     self.encoded += len(new)

@@ -40,7 +40,7 @@ class Closed(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-  """What is allocated and compiled once; tokens become powers of two."""
+  """What requests may have. For tokens the next power of two, LEAST or more, is allocated."""
   slots: int = 16  # answers that are decoded side by side
   prompt_tokens: int = 128  # of text, bos and separator included
   images: int = 1  # of a prompt
@@ -116,7 +116,7 @@ class Engine:
   @property
   def new_tokens(self):
     """The most tokens of an answer."""
-    return self._new
+    return self.sizes.new_tokens
 
   @property
   def waiting(self):
@@ -139,8 +139,9 @@ class Engine:
     show: called with Updates, one for each token, or with every=False one at the end. Raises
     ValueError for a request that does not fit the model or the sizes.
     """
-    if config.max_new_tokens < 1 or config.max_new_tokens > self._new:
-      raise ValueError(f"An answer has 1 to {self._new} tokens here, not {config.max_new_tokens}.")
+    if not 1 <= config.max_new_tokens <= self.sizes.new_tokens:
+      raise ValueError(f"An answer has 1 to {self.sizes.new_tokens} tokens here, not "
+                       f"{config.max_new_tokens}.")
     plain = GenerationConfig()
     if other := [f.name for f in dataclasses.fields(config) if f.name not in PER_REQUEST
                  and getattr(config, f.name) != getattr(plain, f.name)]:
@@ -164,8 +165,9 @@ class Engine:
       raise ValueError(f"A prompt has at most {self._images} images here, not {len(images)}.")
     vlm = self._vlm
     count = len(prompt_input.ids(prompt, vlm.tokenizer, len(images), bool(vlm.image_size)))
-    if count > self._prompt:
-      raise ValueError(f"The prompt has {count} tokens, and at most {self._prompt} are taken.")
+    if count > self.sizes.prompt_tokens:
+      raise ValueError(f"The prompt has {count} tokens, and at most {self.sizes.prompt_tokens} are "
+                       "taken.")
     return count + len(images) * self._image_tokens
 
   def submit(self, job):
@@ -193,14 +195,15 @@ class Engine:
     lengths = [n for n in (16 << i for i in range(32)) if n < 2 * max(self._prompt, 16)]
     counts = sorted({0, *(inputs.bucket(n) for n in range(1, self._images + 1))})
     groups = [n for n in (1, slots.GROUP) if n <= self.slots]
-    all_ = [(min(n, self._prompt), count, group) for n in lengths for count in counts
+    config = GenerationConfig(max_new_tokens=min(2, self.sizes.new_tokens))
+    all_ = [(min(n, self.sizes.prompt_tokens), count, group) for n in lengths for count in counts
             for group in groups]
     for done, (length, count, group) in enumerate(all_, 1):
       jobs = []
       for i in range(group):  # whose images are new: these programs too
         images = [np.full((size, size, 3), (done, i, j), np.uint8)
                   for j in range(min(count, self._images))]
-        jobs.append(self.job([pad + 1] * length, images, GenerationConfig(max_new_tokens=2), print))
+        jobs.append(self.job([pad + 1] * length, images, config, print))
       self._slots.admit([_entry(slot, job) for slot, job in enumerate(jobs)])
       self._slots.advance(np.arange(self._slots.count) > 0)
       note(done, len(all_))
@@ -215,9 +218,21 @@ class Engine:
         self._deliver()
       except Exception as error:  # of the device: what the slots hold is lost
         _log.exception("the answers that were decoded are lost")
-        for slot in range(len(self._running)):
-          self._finish(slot, Update(error=error))
-        self._slots.reset()
+        self._lose(error)
+        try:
+          self._slots.reset()
+        except Exception as error:  # there is no memory even for empty ones
+          _log.exception("the engine ends")
+          with self._wake:
+            self._closing = True
+            waiting, self._waiting = list(self._waiting), collections.deque()
+          for job in waiting:
+            job.show(Update(error=error))
+          return
+
+  def _lose(self, error):
+    for slot in range(len(self._running)):
+      self._finish(slot, Update(error=error))
 
   def _wait(self):
     """Whether there is something to do; waits for it. False: closed."""

@@ -158,8 +158,24 @@ def test_requests_that_do_not_fit(engine, image, prompt, images, config, names):
     engine.job(prompt, [image] * images, GenerationConfig(**{"max_new_tokens": 8, **config}), print)
 
 
+def test_an_engine_that_cannot_go_on_tells_those_that_wait(vlm, monkeypatch):
+  engine = Engine(vlm, SIZES)
+  fails = lambda *args, **kw: 1 / 0
+  monkeypatch.setattr(engine._slots, "advance", fails)
+  monkeypatch.setattr(engine._slots, "reset", fails)
+  asked = [ask_later(engine, "ocr", max_new_tokens=3) for _ in range(SIZES.slots + 1)]
+  engine._waiting.extend(job for job, _ in asked)
+  engine.start()
+  assert all(isinstance(whole(shown)[-1].error, ZeroDivisionError) for _, shown in asked)
+  with pytest.raises(engines.Closed):
+    ask(engine, "ocr", max_new_tokens=3)
+
+
 def test_the_smallest_sizes(vlm):
-  assert Engine(vlm, Sizes(slots=1, prompt_tokens=1, new_tokens=1)).new_tokens == 16
+  engine = Engine(vlm, Sizes(slots=1, prompt_tokens=3, new_tokens=1))
+  engine.warm_up()
+  with pytest.raises(ValueError, match="1 to 1 tokens here, not 2"):
+    engine.job([2], [], GenerationConfig(max_new_tokens=2), print)
 
 
 def test_sizes_beyond_the_model(vlm):

@@ -1,6 +1,7 @@
 """The images of a request: bytes from the URL that names them, within limits."""
 import http.client
 import os
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -17,7 +18,7 @@ PARAM = "image_url"
 def read(url, allowed, max_bytes, max_pixels, timeout):
   """The encoded bytes of an image, of which the header is sound and the size allowed.
 
-  allowed: of SCHEMES. timeout: seconds, of a server that sends nothing. Raises ApiError.
+  allowed: of SCHEMES. timeout: seconds, of silence and of the whole. Raises ApiError.
   """
   scheme = url[:10].partition(":")[0].lower()
   if scheme in SCHEMES:
@@ -65,8 +66,12 @@ def _fetch(url, scheme, allowed, max_bytes, timeout):
         data = file.read(max_bytes + 1)
     else:
       opener = urllib.request.build_opener(_Redirects(allowed))
+      end, data = time.monotonic() + timeout, b""
       with opener.open(url, timeout=timeout) as answer:
-        data = answer.read(max_bytes + 1)
+        while len(data) <= max_bytes and (part := answer.read1(1 << 16)):
+          data += part
+          if time.monotonic() > end:  # the socket's own limit is one of silence
+            raise TimeoutError(f"it took more than {timeout:g} s")
   except (OSError, ValueError, http.client.HTTPException) as e:  # the latter two: not a URL
     why = os.strerror(e.errno) if getattr(e, "errno", None) else str(getattr(e, "reason", e))
     raise ApiError(f"The image {url[:80]!r} cannot be fetched: {why[:200]}.", PARAM,

@@ -5,6 +5,7 @@ with what the other side said where it does not answer.
 """
 import base64
 import dataclasses
+import http.client
 import json
 import os
 import pathlib
@@ -124,8 +125,9 @@ def _reply(url, model, probe, tokenizer, at):
     raise ValueError(f"{url} answers without log-probabilities, choices[0].logprobs.content, as "
                      f"OpenAI's API has them: {printable(found)[:200]}") from None
   expected = [*probe.tokens, *[tokenizer.eos_token] * len(rows)]
-  same = lambda i: data[i] == token_bytes(tokenizer)[expected[i]] or texts[i] == tokenizer.piece(
-      expected[i])
+  table = token_bytes(tokenizer)  # a model may have ids that its tokenizer has not
+  same = lambda i: expected[i] < len(table) and (
+      data[i] == table[expected[i]] or texts[i] == tokenizer.piece(expected[i]))
   tokens = [expected[i] if same(i) else at.get(data[i]) for i in range(len(rows))]
   return Reply(tokens, logprobs, texts)
 
@@ -142,7 +144,7 @@ def _get(url, path, body=None):
     more = f" Its token goes into the environment variable {TOKENS[0]}." * (e.code == 401)
     raise ValueError(f"{url}{path} answers {e.code}: "
                      f"{printable(e.read(400).decode(errors='replace'))}{more}") from None
-  except (OSError, ValueError) as e:
+  except (OSError, ValueError, http.client.HTTPException) as e:  # the last: it speaks no HTTP
     raise ValueError(f"{url}{path} gives no answer: {getattr(e, 'reason', e)}.") from None
 
 

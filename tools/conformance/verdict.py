@@ -18,6 +18,7 @@ class Difference:
   """The first token of a reply that is not the probe's."""
   at: int
   text: str  # what is there and what here
+  other: bool = False  # whether another token is there: not the same one, and no end
 
 
 def difference(probe, reply, tokenizer):
@@ -30,7 +31,8 @@ def difference(probe, reply, tokenizer):
       return Difference(i, f"the answer ends there, {spell(token)!r} here")
     there, theirs = reply.logprobs[i], reply.texts[i]
     if reply.tokens[i] != token:
-      return Difference(i, f"{theirs!r} {there:.4f} there, {spell(token)!r} {logprob:.4f} here")
+      return Difference(i, f"{theirs!r} {there:.4f} there, {spell(token)!r} {logprob:.4f} here",
+                        other=True)
     if not abs(there - logprob) <= probe.tolerance:  # NaN too
       return Difference(i, f"{theirs!r} {there:.4f} there, {logprob:.4f} here")
   if len(reply.tokens) > len(expected):
