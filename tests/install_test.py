@@ -75,5 +75,5 @@ def test_the_lock_has_all_and_lies_in_the_ranges():
 
 def test_the_extras_are_there_and_tests_are_not_in_the_core():
   assert set(EXTRAS) == {"train", "eval", "video", "keras", "gcs", "s3", "serve", "demo",
-                         "search", "tpu", "cuda", "dev"}
+                         "search", "trackers", "tpu", "cuda", "dev"}
   assert not {"pytest", "matplotlib", "tensorflow-datasets", "ruff"} & set(requirements())

