@@ -173,15 +173,20 @@ def parts(sources, config, dont_load=()):
 
   Of each the named part is taken. What none has, such as the projector img/head of a new PaliGemma
   or the pooling head of a SigLIP from a PaliGemma's tower, is left out and is randomly initialized.
-  A pooling head or a projector that the model lacks is dropped.
+  A pooling head or a projector that the model lacks is dropped. Raises ValueError for a class token
+  that it lacks: the patches attend to that.
   """
   wanted, found = _without(dont_load, shapes(config)), {}
   for tower, source in sources.items():
     mine = {n: x for n, x in source.leaves.items() if n.startswith(tower + "/")}
     if not mine:
       raise _no_part(source, tower)
-    mine = {n: x for n, x in _without(dont_load, mine).items()
-            if not n.startswith(HEADS) or n in wanted}
+    mine = _without(dont_load, mine)
+    if (token := f"{tower}/cls") in mine and token not in wanted:
+      raise ValueError(f"{source.path} has a class token, {token}, to which its patches attend, "
+                       "and the model has none: give it one by model.img.pool='tok', or do without "
+                       f"by init.dont_load=({token!r},).")
+    mine = {n: x for n, x in mine.items() if not n.startswith(HEADS) or n in wanted}
     heads = tuple(head for head in HEADS if not any(n.startswith(head) for n in mine))
     need = {n: s for n, s in wanted.items()
             if n.startswith(tower + "/") and not n.startswith(heads)}

@@ -77,9 +77,11 @@ def test_a_class_token_with_a_position_as_before_2022(tmp_path):
   assert opened.config == config
   for name, x in want.items():
     np.testing.assert_allclose(opened.leaves[name].read(()), x, atol=1e-6)
-  with pytest.raises(ValueError, match=r"img/head/bias \[5\], not \[32\]"):
+  with pytest.raises(ValueError, match=r"class token, img/cls, .*pool='tok', .*=\('img/cls',\)"):
     load.parts({"img": opened}, CONFIG)
-  tower = load.parts({"img": opened}, CONFIG, ["img/head/.*"])  # of a PaliGemma, without the token
+  with pytest.raises(ValueError, match=r"img/head/bias \[5\], not \[32\]"):
+    load.parts({"img": opened}, CONFIG, ["img/cls"])
+  tower = load.parts({"img": opened}, CONFIG, ["img/cls", "img/head/.*"])
   assert not {"img/cls", "img/pre_logits/kernel", "img/head/kernel"} & set(tower)
 
 
