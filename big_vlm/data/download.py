@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+import uuid
 
 from big_vlm.data import cache
 
@@ -63,19 +64,29 @@ def fetch(url, most):
 
 
 def local(url, most):
-  """The path of a copy of a file of data, such as a JSONL, that is as the server has it now."""
+  """The path of a copy of a file of data, such as a JSONL, that is as the server has it now.
+
+  Its name is of the version that the server tells, or else of what is in it.
+  """
   version = _again(lambda: _version(url))
-  name = hashlib.sha256(json.dumps([url, version]).encode()).hexdigest()
-  path = cache.folder() / "files" / name
+  path = _of_version(url, version or uuid.uuid4().hex)
   if version and cache.touch(path):
     return path
 
   def copy():
+    found = hashlib.sha256()
     with cache.writing(path, KEEP_DATA) as part, part.open("wb") as file:
       for data in _parts(url, most)[0]:
         file.write(data)
-  _again(copy)
-  return path
+        found.update(data)
+    return found.hexdigest()
+  content = _again(copy)
+  return path if version else path.replace(_of_version(url, content))
+
+
+def _of_version(url, version):
+  name = hashlib.sha256(json.dumps([url, version]).encode()).hexdigest()
+  return cache.folder() / "files" / name
 
 
 def is_copy(path):

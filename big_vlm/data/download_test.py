@@ -206,6 +206,20 @@ def test_a_jsonl_behind_a_url(site, tmp_path):
       Jsonl(f"{url}/bad.jsonl")
 
 
+def test_a_file_of_which_the_server_tells_no_version(site, tmp_path, monkeypatch):
+  """Its copy has another name when its content is another, whatever its size."""
+  url, folder = site
+  monkeypatch.setattr(download, "_version", lambda url: None)
+  texts = "one", "one", "two"
+  paths = []
+  for text in texts:
+    (folder / "x.jsonl").write_text(text)
+    paths.append(download.local(f"{url}/x.jsonl", 9))
+    assert paths[-1].read_text() == text and download.is_copy(str(paths[-1]))
+  assert paths[0] == paths[1] != paths[2]
+  assert set((tmp_path / "cache/files").iterdir()) == set(paths)
+
+
 def test_a_store_is_read_by_fsspec(tmp_path, monkeypatch):
   """fsspec's store in memory stands for one that needs a network."""
   monkeypatch.setenv("BIG_VLM_CACHE", str(tmp_path / "cache"))
