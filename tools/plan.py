@@ -192,11 +192,17 @@ def other_mesh(result):
 
 def smaller(config, result):
   """Changes that need less memory than `result`, the least one first."""
+  total, mesh, batch = result["memory"]["total"], result["mesh"], result["batch"]
+  if result.get("answers") and total <= result["limit"]:  # it is these that do not fit
+    if mesh["data"] > 1:
+      yield {"mesh.data": 1, "mesh.fsdp": mesh["data"] * mesh["fsdp"]}
+    if batch % (2 * mesh["data"] * mesh["fsdp"]) == 0:
+      yield {"input.batch_size": batch // 2}
+    return
   rows = policy.rows(config) // max(result["mesh"]["data"] * result["mesh"]["fsdp"], 1)
   if any(config.model[key.split(".")[1]].get("remat", "full") != "full"
          for key in remat(config, "full")):
     yield remat(config, "full")
-  total = result["memory"]["total"]
   fixed = sum(n for what, n in result["static"].items() if what != "logits of a chunk")
   parts = config.grad_accum_steps
   if total and fixed < result["limit"]:  # from which number on activations ought to fit
@@ -207,11 +213,9 @@ def smaller(config, result):
     if rows % parts == 0 and parts > result["grad_accum_steps"]:
       yield remat(config, "full") | {"grad_accum_steps": parts}
     parts *= 2
-  mesh = result["mesh"]
   if mesh["data"] > 1:
     yield remat(config, "full") | {"mesh.data": 1, "mesh.fsdp": mesh["data"] * mesh["fsdp"]}
   yield from other_mesh(result)
-  batch = result["batch"]
   if rows > 1:
     yield remat(config, "full") | {"input.batch_size": batch // 2}
 
@@ -230,7 +234,8 @@ def faster(config, result):
 
 def short(result):
   """One line."""
-  total = result["memory"]["total"]
+  answers = result.get("answers")
+  total = max(result["memory"]["total"] or 0, answers["memory"] if answers else 0)
   limit = memory.format_bytes(result["limit"])
   used = f"{memory.format_bytes(total)} of {limit}" if total else f"more than {limit}"
   if not result["fits"]:

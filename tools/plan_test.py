@@ -114,6 +114,14 @@ def test_what_is_tried_where_it_does_not_fit(config):
   # 2 GiB stay, 24 are activations: in 2 parts they would need 14 of 16, in 4 parts 8.
 
 
+def test_answers_that_do_not_fit_are_fewer(config):
+  long = result(9) | {"answers": {"memory": 20 * GIB}, "fits": False}
+  assert plan.short(long) == "does not fit: 20.00 GiB of 16.00 GiB"
+  assert list(plan.smaller(config, long)) == [{"input.batch_size": 32}]
+  long["mesh"] = dict(data=2, fsdp=4, tensor=1)
+  assert next(plan.smaller(config, long)) == {"mesh.data": 1, "mesh.fsdp": 8}
+
+
 def test_leaves_that_nothing_divides_suggest_another_mesh(config):
   notes = []
   sharding.tree_sharding(sharding.make_mesh(), {"w": jax.ShapeDtypeStruct((12, 12), "float32")},

@@ -37,9 +37,9 @@ def measure_tuning(config, topology=None, device=None, count=1, save=None, **row
       topology=topology, chip=chip, compiler=compiler, new=settings.max_new_tokens,
       cache=s.model.config.llm.dtype, repeat=settings.samples)
   seconds = prefill["seconds"] + settings.max_new_tokens * step["seconds"]
-  # The optimizer's state lies there while answers are written.
-  used = max(part["memory"]["total"] for part in (prefill, step)) + (
-      update["static"]["optimizer state"])
+  # The optimizer's state lies there while answers are written, and what the update compares with.
+  used = max(part["memory"]["total"] for part in (prefill, step)) + sum(
+      update["static"].get(what, 0) for what in ("optimizer state", "parameters of the start"))
   return update | {
       "answers": {"prefill": prefill["seconds"], "round": step["seconds"], "seconds": seconds,
                   "memory": used},
