@@ -6,6 +6,7 @@ from etils import epath
 from big_vlm import distributed, files
 
 RENAMED = {"img_per_s": "examples_per_s"}  # in files of earlier versions
+FAILURES = 5  # writes in a row after which a tracker is given up
 
 
 class MetricWriter:
@@ -13,11 +14,13 @@ class MetricWriter:
   what big_vlm/trackers.py starts.
 
   Rows after start_step, left by a run that was killed, are dropped: a resumed run leaves the same
-  file as an uninterrupted one. Process 0 writes, others do nothing.
+  file as an uninterrupted one. Process 0 writes, others do nothing. A tracker that fails does not
+  end the training: that is printed, and after FAILURES writes in a row that failed it gets no more.
   """
 
   def __init__(self, workdir, start_step, trackers=()):
-    self._file, self._events, self._trackers = None, None, trackers
+    self._file, self._events = None, None
+    self._trackers = dict.fromkeys(trackers, 0)  # to its failures since it took something
     self._last = set()  # names that the rows of start_step have
     if not distributed.is_primary_process():
       return
@@ -42,8 +45,21 @@ class MetricWriter:
     self._file.write(json.dumps({"step": step, **metrics}) + "\n")
     for name, value in metrics.items():
       self._events.add_scalar(name, value, step)
-    for tracker in self._trackers:
-      tracker.write(step, metrics)
+    self._each(lambda tracker: tracker.write(step, metrics))
+
+  def _each(self, call):
+    """Calls it with each tracker."""
+    for tracker, failures in list(self._trackers.items()):
+      try:
+        call(tracker)
+        self._trackers[tracker] = 0
+      except Exception as e:  # of many kinds, as the libraries have them
+        self._trackers[tracker] += 1
+        gone = failures + 1 == FAILURES
+        print(f"The tracker {type(tracker).__name__} failed: {type(e).__name__}: {e}."
+              + " It gets no more metrics of this run." * gone, flush=True)
+        if gone:
+          del self._trackers[tracker]
 
   def sync(self):
     """Stores all rows: before a checkpoint, from which a run resumes without writing them again."""
@@ -57,8 +73,7 @@ class MetricWriter:
     if self._file:
       self._file.close()
       self._events.close()
-    for tracker in self._trackers:
-      tracker.close(failed=error[0] is not None)
+    self._each(lambda tracker: tracker.close(failed=error[0] is not None))
 
 
 class _EventFiles:

@@ -35,3 +35,28 @@ def test_rows_of_earlier_versions_have_the_names_of_today(tmp_path):
     assert writer.has("examples_per_s") and not writer.has("img_per_s")
   row, = metric_writer.read_metrics(tmp_path / "metrics.jsonl")
   assert row == {"step": 10, "loss": 0.5, "examples_per_s": 8.0}
+
+
+class Tracker:
+  """Fails while it is away."""
+  away, got, closed = False, 0, False
+
+  def write(self, step, metrics):
+    if self.away:
+      raise ConnectionError("no route to host")
+    self.got += 1
+
+  def close(self, failed):
+    self.closed = True
+
+
+def test_a_tracker_that_fails_does_not_end_the_training(tmp_path, capsys):
+  brief, gone = Tracker(), Tracker()
+  with metric_writer.MetricWriter(tmp_path, 0, [brief, gone]) as writer:
+    for step in range(9):
+      brief.away, gone.away = step == 3, step > 0
+      writer.write(step, {"loss": 1})
+  assert (brief.got, brief.closed, gone.got, gone.closed) == (8, True, 1, False)
+  said = capsys.readouterr().out.splitlines()
+  assert len(said) == 1 + metric_writer.FAILURES and "ConnectionError: no route to host." in said[0]
+  assert [line.endswith("no more metrics of this run.") for line in said].count(True) == 1

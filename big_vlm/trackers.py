@@ -12,7 +12,7 @@ import re
 
 from etils import epath
 
-from big_vlm import files
+from big_vlm import distributed, files
 from pp.names import pick
 
 FILE = "trackers.json"
@@ -20,19 +20,25 @@ PARAMS = 100  # that MLflow's servers take at once
 
 
 class WandB:
-  """Weights & Biases. It takes no step again that it has: those of a resumed run are the same."""
+  """Weights & Biases. Rows before the last that it has are not sent again: those of a resumed run
+  are the same. "step" is a metric of its own, since rows of one step come one after another, and
+  wandb's count of rows refuses what is of a row that was sent."""
   install = "wandb"
 
-  def __init__(self, workdir, run_id, config):
+  def __init__(self, workdir, run_id):
     import wandb
     local = "://" not in str(workdir)
-    self._run = wandb.init(id=run_id, resume="allow", name=epath.Path(workdir).name, config=config,
+    self._run = wandb.init(id=run_id, resume="allow", name=epath.Path(workdir).name,
                            dir=str(workdir) if local else None)
-    self.id = self._run.id
+    self.id, self._last = self._run.id, self._run.summary.get("step", -1)
+    self._run.define_metric("*", step_metric="step")
+
+  def describe(self, config):
+    self._run.config.update(config, allow_val_change=True)
 
   def write(self, step, metrics):
-    if step >= self._run.step:
-      self._run.log(metrics, step=step)
+    if step >= self._last:
+      self._run.log({"step": step, **metrics})
 
   def close(self, failed):
     self._run.finish(exit_code=int(failed))
@@ -42,17 +48,25 @@ class MLflow:
   """MLflow. It keeps all that it gets, so a step that it has is not sent again."""
   install = "mlflow-skinny"
 
-  def __init__(self, workdir, run_id, config):
+  def __init__(self, workdir, run_id):
     import mlflow
     self._client = mlflow.MlflowClient()
     self.id = mlflow.start_run(run_id, run_name=epath.Path(workdir).name).info.run_id
     self._mlflow, self._last = mlflow, {}
-    params = [] if run_id else [(name, str(value)[:500]) for name, value in _flat(config)]
+
+  def describe(self, config):
+    had = self._client.get_run(self.id).data.params  # which cannot be changed
+    params = [(name, str(value)[:500]) for key, value in _flat(config)
+              if (name := self._name(key)) not in had]
     for first in range(0, len(params), PARAMS):
-      mlflow.log_params(dict(params[first:first + PARAMS]))
+      self._mlflow.log_params(dict(params[first:first + PARAMS]))
+
+  @staticmethod
+  def _name(text):
+    return re.sub(r"[^\w.\-/ ]", "_", text)
 
   def write(self, step, metrics):
-    named = {re.sub(r"[^\w.\-/ ]", "_", name): value for name, value in metrics.items()}
+    named = {self._name(name): value for name, value in metrics.items()}
     self._mlflow.log_metrics({n: x for n, x in named.items() if step > self._newest(n)}, step=step)
 
   def _newest(self, name):
@@ -81,14 +95,25 @@ def check(names):
 
 
 def start(names, workdir, config):
-  """[tracker] of a run, begun or continued; config: a dict. Call on the primary process."""
-  path = epath.Path(workdir) / FILE
-  ids = json.loads(path.read_text()) if path.exists() else {}
-  found = {name: TRACKERS[name](workdir, ids.get(name), config) for name in names}
-  if names:
-    ids |= {name: tracker.id for name, tracker in found.items()}
-    files.write_atomic(path, json.dumps(ids) + "\n")
-  return list(found.values())
+  """[tracker] of a run, begun or continued, on the primary process; [] on others. config: a dict.
+
+  Raises ValueError, on all processes, where a tracker does not start.
+  """
+  path, found = epath.Path(workdir) / FILE, []
+
+  def begin():
+    ids = json.loads(path.read_text()) if path.exists() else {}
+    for name in names:
+      try:
+        found.append(TRACKERS[name](workdir, ids.get(name)))
+        ids[name] = found[-1].id
+        files.write_atomic(path, json.dumps(ids) + "\n")  # first: the run there is begun
+        found[-1].describe(config)
+      except Exception as e:  # of many kinds, as the libraries have them
+        raise ValueError(f"The tracker {name!r} does not start: {type(e).__name__}: {e}. Mend that,"
+                         " or leave it out of config.trackers.") from e
+  distributed.broadcast_from_primary(begin)
+  return found
 
 
 def _flat(value, name=""):

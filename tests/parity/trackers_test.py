@@ -8,7 +8,7 @@ mlflow = pytest.importorskip("mlflow")
 
 from big_vlm import metric_writer, trackers  # noqa: E402
 
-CONFIG = {"optimizer": {"lr": 1e-3}, "seed": 0}
+CONFIG = {"optimizer": {"lr": 1e-3, "a:b": 1}, "seed": 0}
 
 
 def run(workdir, name, start_step, rows):
@@ -31,7 +31,8 @@ def test_mlflow(tmp_path, monkeypatch):
   rows = lambda name: [(row.step, row.value) for row in client.get_metric_history(first.id, name)]
   assert rows("loss") == [(1, 2.), (2, 1.), (3, .5)] and rows("val/acc_1") == [(2, .5)]
   found = client.get_run(first.id)
-  assert found.data.params == {"optimizer.lr": "0.001", "seed": "0"}
+  assert found.data.params == {"optimizer.lr": "0.001", "optimizer.a_b": "1",
+                               "seed": "0"}
   assert found.info.status == "FINISHED" and found.info.run_name == tmp_path.name
 
 
