@@ -4,8 +4,9 @@
 pass a weight: the tower's by patches, the decoder's by all tokens, the head's by text tokens; plus
 the two matmuls of attention over all pairs. Two towers add those of a vector with the batch's
 others. A weight that does not train has no gradient of its own: 4 of 6; where nothing goes back
-through it either, 2. Rematerialization, adapters and the optimizer are left out: a utilization by
-this count is the MFU of PaLM (appendix B).
+through it either, 2. That is told by part of the model: where any of its weights train, all count
+as such. Rematerialization, adapters and the optimizer are left out: a utilization by this count is
+the MFU of PaLM (appendix B).
 """
 from big_vlm import families
 from big_vlm.families import spec
@@ -32,15 +33,20 @@ def per_example(config, text_len, images=1, pairs=0, per_weight=None):
   if c := config.llm:
     total = tokens(config, text_len, images)
     flops += each["llm/"] * spec.count(families.of(c), c, spec.ROLES.keys() - LOOKED_UP) * total
-    flops += each["llm/"] * c.vocab_size * c.width * text_len
+    flops += each["llm/"] * _head(c) * text_len
     flops += attention["llm/"] * c.depth * c.heads * c.head_dim * total**2
   return flops
 
 
 def of_prefill(config, text_len, images=1):
   """FLOPs of reading a prompt: forward alone, and logits of one token."""
-  unread = 2 * config.llm.vocab_size * config.llm.width * (text_len - 1)
+  unread = 2 * _head(config.llm) * (text_len - 1)
   return per_example(config, text_len, images) / 3 - unread
+
+
+def _head(c):
+  """Weights of a decoder's head, those of its table: OPT-350m's is narrower than the model."""
+  return c.vocab_size * (getattr(c, "embed_width", None) or c.width)
 
 
 def tokens(config, text_len, images=1):

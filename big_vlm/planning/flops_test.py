@@ -23,3 +23,9 @@ def test_attention_has_both_directions_wherever_a_gradient_passes():
   six, four, two = (flops.per_example(text, 8, per_weight={"llm/": n}) for n in (6, 4, 2))
   weights = (six - four) / 2
   assert six == flops.per_example(text, 8) and two == 2 * weights + (six - 6 * weights) / 3
+
+
+def test_a_head_is_as_wide_as_the_table():
+  wide, narrow = (paligemma.config(llm=dict(variant=name)) for name in ("opt_125m", "opt_350m"))
+  head = lambda c: (flops.per_example(c, 2) - flops.of_prefill(c, 2) * 3) / 6
+  assert head(wide) == 50272 * 768 and head(narrow) == 50272 * 512

@@ -208,8 +208,9 @@ def _decay_and_scale(groups):
 
 
 def weight_flops(optimizer):
-  """{"img/", "txt/", "llm/": FLOPs of a step per weight and token}: 6 where weights train, 4 where
-  a gradient only passes, to adapters or on from the decoder to the tower, 2 where none does."""
+  """{"img/", "txt/", "llm/": FLOPs of a step per weight and token}, by part: 6 where any of its
+  weights train, 4 where a gradient only passes, to adapters or on from the decoder to the tower, 2
+  where none does."""
   weights = {name for name in optimizer.trainable if not name.endswith(("/lora_a", "/lora_b"))}
 
   def of(prefix, behind):
