@@ -6,7 +6,6 @@ every example. They should therefore be small: `datasets` writes 100 rows of ima
 itself a million.
 """
 import collections
-import functools
 import hashlib
 import os
 import threading
@@ -79,12 +78,8 @@ class Parquet(Table):
 
   def _nulls(self, path):
     """Rows in which a column is null, as far as the statistics of the files tell."""
-    leaves = {".".join(path), f"{path[0]}.bytes"}
-    return sum(n for nulls in self._known_nulls for leaf, n in nulls.items() if leaf in leaves)
-
-  @functools.cached_property
-  def _known_nulls(self):
-    return list(map(survey.parquet, self._copies))
+    leaves = [".".join(path), f"{path[0]}.bytes"]
+    return sum(survey.parquet(copy, leaves) for copy in self._copies)
 
   def _compare(self, file):
     """Takes the columns of the first file, and refuses another that has others."""

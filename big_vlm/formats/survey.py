@@ -28,13 +28,14 @@ def h5(path):
   return {name: (tuple(shape), dtype) for name, (shape, dtype) in found["datasets"].items()}
 
 
-def parquet(path):
-  """{column's path, "image.bytes": rows that are null, as far as the statistics of a .parquet file
-  tell}. Raises ValueError, which names the file, for a damaged one."""
-  return _ask("parquet", path)["nulls"]
+def parquet(path, leaves):
+  """Rows of a .parquet file in which one of the leaves, columns' paths such as "image.bytes", is
+  null, as far as its statistics tell. Raises ValueError, which names the file, for a damaged one.
+  """
+  return _ask("parquet", path, leaves)["nulls"]
 
 
-def _ask(kind, path):
+def _ask(kind, path, *more):
   global _child
   with _lock:
     if _child is None or _child.poll() is not None:
@@ -42,36 +43,40 @@ def _ask(kind, path):
       _child = subprocess.Popen([sys.executable, "-P", __file__], stdin=subprocess.PIPE,
                                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
-      _child.stdin.write(json.dumps([kind, os.path.abspath(path), SECONDS]).encode() + b"\n")
+      _child.stdin.write(json.dumps([SECONDS, kind, os.path.abspath(path), *more]).encode() + b"\n")
       _child.stdin.flush()
       answer = _child.stdout.readline()
     except OSError:  # it has just ended
       answer = b""
     if not answer:
-      _child.wait()
+      late = _child.wait() == -signal.SIGXCPU
       _child.stdin.close()
       _child.stdout.close()
       _child = None
-      answer = b'{"damage": "the library crashes on it, or finds no end"}'
+      answer = b'{"late": true}' if late else b'{"damage": "the library crashes on it"}'
   found = json.loads(answer)
   if "refused" in found:
     raise ValueError(f"{path}: {found['refused']}, which Keras never writes and which is refused.")
+  if "late" in found:
+    raise ValueError(f"What {path} holds cannot be told in {SECONDS} s of processor time. Either "
+                     "it is damaged, and the library finds no end: copy or download it again. Or "
+                     "it has very many row groups or datasets: write it with fewer.")
   if "damage" in found:
     raise ValueError(f"{path} is not a complete .{kind} file: it is cut short or corrupt "
                      f"({found['damage']}). Copy or download the file again.")
   return found
 
 
-def _answer_parquet(path):
+def _answer_parquet(path, leaves):
   """{"nulls": ...}."""
   from pyarrow import parquet  # here and below: one child needs one of them
-  footer, nulls = parquet.read_metadata(path), {}
+  footer, nulls = parquet.read_metadata(path), 0
+  columns = [i for i in range(footer.num_columns) if footer.schema.column(i).path in leaves]
   for g in range(footer.num_row_groups):
     group = footer.row_group(g)
-    for column in map(group.column, range(group.num_columns)):
-      known = column.statistics and column.statistics.has_null_count
-      nulls[column.path_in_schema] = nulls.get(column.path_in_schema, 0) + (
-          column.statistics.null_count if known else 0)
+    for column in map(group.column, columns):
+      found = column.statistics
+      nulls += found.null_count if found and found.has_null_count else 0
   return {"nulls": nulls}
 
 
@@ -133,11 +138,11 @@ def _serve():
   signal.alarm(IDLE)
   for line in sys.stdin:
     signal.alarm(0)
-    (kind, path, seconds), used = json.loads(line), sum(
+    (seconds, kind, *asked), used = json.loads(line), sum(
         resource.getrusage(resource.RUSAGE_SELF)[:2])
     resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(used) + seconds, most))
     try:
-      found = {"h5": _answer_h5, "parquet": _answer_parquet}[kind](path)
+      found = {"h5": _answer_h5, "parquet": _answer_parquet}[kind](*asked)
     except Exception as e:  # the libraries raise many kinds
       found = {"damage": " ".join(str(e).split())[:300]}
     print(json.dumps(found), flush=True)
