@@ -11,7 +11,7 @@ import re
 
 from absl import flags
 
-from pp.names import near_miss, new_name
+from pp.names import near_field, near_miss, new_name
 
 # How each type of a field is written.
 KINDS = {bool: "true or false", int: "a whole number", float: "a number",
@@ -128,7 +128,7 @@ def _field(config, place, field, name):
       config[field] = config_dict.placeholder(object)
   elif field not in known:
     same = next((f for f in fields(config) if f.rpartition(".")[2] == field), None)
-    near = f" Did you mean --{place}.{same}?" if same else near_miss(field, known)
+    near = f" Did you mean --{place}.{same}?" if same else near_field(field, known)
     raise ValueError(
         f"--{name}: the config has no field {place}.{field}.{near} Flags change fields that the "
         "config file has; set others, such as model.img.remat, in it.")

@@ -96,14 +96,19 @@ def new_name(old, known):
 
 
 def near_miss(name, names):
-  """" Did you mean 'x'?" if one of `names` is close to `name`, else ""; what big_vision's are."""
+  """" Did you mean 'x'?" if one of `names` is close to `name`, else ""."""
   names = [str(n) for n in names]
   if new := new_name(name, names):
     return f" {name!r} is now {new!r}."
-  if isinstance(name, str) and name in BIG_VISION:
-    return f" In the place of big_vision's {name!r} is {BIG_VISION[name]}."
   near = difflib.get_close_matches(str(name), names, n=1)
   return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def near_field(name, names):
+  """near_miss() of a field or an argument, or what has the place of big_vision's."""
+  if name in BIG_VISION and not new_name(name, names):
+    return f" In the place of big_vision's {name!r} is {BIG_VISION[name]}."
+  return near_miss(name, names)
 
 
 def pick(table, name, what):
@@ -117,5 +122,5 @@ def pick(table, name, what):
 def check_names(given, known, what):
   """Raises a ValueError for the first of `given` that is not known; it offers the nearest name."""
   if odd := sorted(set(given) - set(known)):
-    raise ValueError(f"{what} has no {odd[0]!r}.{near_miss(odd[0], known)} It takes "
+    raise ValueError(f"{what} has no {odd[0]!r}.{near_field(odd[0], known)} It takes "
                      f"{', '.join(known)}.")

@@ -13,7 +13,7 @@ import functools
 import inspect
 import re
 
-from pp.names import near_miss, pick
+from pp.names import near_field, pick
 
 
 def parse_call(text):
@@ -137,7 +137,7 @@ class Registry(dict):
       return bind(*args, **kwargs, **{p: v for p, v in taken.items() if v is not None})
     except TypeError as e:
       unknown = [k for k in kwargs if k not in signature.parameters]
-      hint = near_miss(unknown[0], signature.parameters) if unknown else ""
+      hint = near_field(unknown[0], signature.parameters) if unknown else ""
       if lacking := [f for p, f in takes.items() if str(e).endswith(f"required argument: '{p}'")]:
         hint = f" Set it, or the config's field {lacking[0]}."
       raise ValueError(f"Wrong arguments in the {self.what} `{text.strip()}`: {e}.{hint} "

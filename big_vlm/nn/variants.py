@@ -2,7 +2,7 @@
 import dataclasses
 
 from big_vlm.nn import attention, layers
-from pp.names import near_miss, pick
+from pp.names import near_field, pick
 
 
 def check(config):
@@ -20,7 +20,7 @@ def config(rows, what, variant, **changes):
   row = pick(rows, variant, what)
   fields = [f.name for f in dataclasses.fields(row)]
   if bad := [name for name in changes if name not in fields]:
-    raise ValueError(f"The {what} {variant!r} has no field {bad[0]!r}.{near_miss(bad[0], fields)} "
+    raise ValueError(f"The {what} {variant!r} has no field {bad[0]!r}.{near_field(bad[0], fields)} "
                      f"Known: {', '.join(fields)}.")
   return dataclasses.replace(row, **changes)
 
