@@ -56,13 +56,15 @@ class Answers:
   def prepare(self, workdir, first, start):
     """(TrainSetup, packing.Layout) of the steps from `first` on.
 
-    start: makes the parameters of the run's start, with which some steps compare. Raises ValueError
-    where those of a resumed run are others than at its beginning.
+    start: gives the parameters of the run's start, with which some steps compare; those of the
+    state itself where `first` is 0. Raises ValueError where those of a resumed run are others than
+    at its beginning.
     """
     if not self._settings.has_reference:
       return self._s, self._layout
-    # A copy: the first step donates the parameters.
-    reference = jax.tree.map(jnp.copy, optim.partition(start(), self._s.optimizer.trainable)[0])
+    reference = optim.partition(start(), self._s.optimizer.trainable)[0]
+    if not first:  # the first step donates the state
+      reference = jax.tree.map(jnp.copy, reference)
     found = common.fingerprint(reference)
     distributed.broadcast_from_primary(lambda: check_reference(workdir, first, found))
     step = policy.WithReference(self._s.step, reference)

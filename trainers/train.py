@@ -7,6 +7,7 @@ saves and ends it after the step under way (big_vlm/stopping.py).
 """
 import contextlib
 import json
+import os
 import sys
 
 import jax
@@ -79,7 +80,7 @@ def train(config, workdir, profile_steps=None, resume_changed=False, answers_of=
     progress = reporting.Progress(first, total, size, answers.shows if answers else "loss")
     if answers:
       s, layout = answers.prepare(
-          workdir, first, lambda: (begin(config, s) if first else state).params)
+          workdir, first, lambda: parameters(config, s) if first else state.params)
 
     @contextlib.contextmanager
     def around(step, batch):
@@ -102,8 +103,7 @@ def train(config, workdir, profile_steps=None, resume_changed=False, answers_of=
           writer.write(step, row := evaluator.run(params, workdir, step))
           best.saw(step, row, params)
 
-    sinks = trackers.start(tracked, workdir, json.loads(config.to_json_best_effort())) if (
-        distributed.is_primary_process()) else []
+    sinks = trackers.start(tracked, workdir, json.loads(config.to_json_best_effort()))
     with (metric_writer.MetricWriter(workdir, first, sinks) as writer, contextlib.closing(batches),
           best_lib.Best(workdir, wanted, checkpoints, first) as best):
       if first:  # evaluations that a kill after the save has cut off
@@ -202,15 +202,23 @@ def begin(config, s):
   config.resume."""
   if not config.resume:
     return setup.start(config, s)
-  if bv.is_folder(bv.located(config.resume)):
-    return resume_bv.start(config, s)
+  # Once for all processes: a training that still runs moves its -LAST on.
+  path = distributed.broadcast_from_primary(
+      lambda: os.path.expanduser(bv.located(config.resume)))
+  if bv.is_folder(path):
+    return resume_bv.start(config, s, path)
   like = as_items(native.with_sharding(s.shapes, s.shardings), s.optimizer)
-  with Checkpoints(config.resume) as other:
+  with Checkpoints(path) as other:
     newest = other.newest(aside=False)
     if newest is None:
       raise FileNotFoundError(f"config.resume={config.resume} holds no finished checkpoint.")
     print(f"resuming from step {newest} of {config.resume}")
     return from_items(other.restore(newest, like), s.optimizer)
+
+
+def parameters(config, s):
+  """The parameters of begin(), where it can be without the rest of its state."""
+  return begin(config, s).params if config.resume else setup.parameters(config, s)
 
 
 def as_items(state, optimizer):

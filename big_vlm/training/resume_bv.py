@@ -18,13 +18,12 @@ from big_vlm.training import setup
 MOMENTS = {"1": "mu", "2": "nu"}
 
 
-def start(config, s):
-  """The TrainState of a TrainSetup, from the newest step of config.resume, or the one it names.
+def start(config, s, path):
+  """The TrainState of a TrainSetup, from the folder of a step that config.resume means.
 
   Raises ValueError for an optimizer that is not Adam on either side, and where other parameters
   train here than there: init.model takes the parameters alone.
   """
-  path = config.resume
   arrays = bv.optimizer_arrays(path)
   there = {f"{MOMENTS[m[1]]}/{m[2]}": leaf for name, leaf in arrays.items()
            if (m := re.fullmatch(r"opt/\d+/\d+/([12])/(.+)", name))}

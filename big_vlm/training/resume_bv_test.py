@@ -9,6 +9,7 @@ import tensorstore
 
 from big_vlm import trees
 from big_vlm.checkpoints import bv
+from big_vlm.formats import bv as formats_bv
 from big_vlm.training import setup
 from configs import common
 from trainers import train
@@ -34,8 +35,14 @@ def begin(config):
   return train.begin(config, setup.make(config, jax.devices()[:1]))
 
 
-def test_moments_parameters_and_step_go_on(config):
-  state, arrays = begin(config), bv.optimizer_arrays(config.resume)
+def test_moments_parameters_and_step_go_on(config, tmp_path, monkeypatch):
+  arrays, asked, located = bv.optimizer_arrays(config.resume), [], formats_bv.located
+  monkeypatch.setattr(formats_bv, "located", lambda path: asked.append(str(path)) or located(path))
+  monkeypatch.setenv("HOME", str(tmp_path))
+  config.resume = "~/checkpoint.bv"
+  state = begin(config)
+  # Its -LAST, which moves on while that training runs, is read once.
+  assert [path for path in asked if path.endswith(".bv")] == ["~/checkpoint.bv"]
   assert int(state.step) == 3
   names = trees.names(state.opt_state)
   found = dict(zip(names, jax.tree.leaves(state.opt_state)))

@@ -15,7 +15,7 @@ from big_vlm.data import mixture
 from big_vlm.families import paligemma
 from big_vlm.training import objectives, optim, policy, schedules
 from big_vlm.training import step as steps
-from pp.names import BIG_VISION, check_names, near_miss, new_name
+from pp.names import BIG_VISION, check_names, near_field, new_name
 
 # A TPU gathers weights before it multiplies, instead of multiplying the pieces as they arrive: with
 # fsdp=16 those pieces are 128 wide, and adding up their matmuls takes two thirds of the step.
@@ -41,7 +41,7 @@ def make(config, devices=None, note=print):
   if old := [name for name in config if new_name(name, config)]:
     raise ValueError(f"config.{old[0]} is now config.{new_name(old[0], config)}.")
   if odd := sorted(BIG_VISION.keys() & config.keys()):
-    raise ValueError(f"config.{odd[0]} is not read.{near_miss(odd[0], config)}")
+    raise ValueError(f"config.{odd[0]} is not read.{near_field(odd[0], config)}")
   objectives.check(config)
   if config.input.batch_size < 1:
     raise ValueError(f"config.input.batch_size={config.input.batch_size}: give 1 or more.")
@@ -146,7 +146,14 @@ def _adapted(config, model, params):
 
 
 def start(config, setup):
-  """The TrainState before the first step: from config.init, the rest from the seed, on the mesh."""
+  """The TrainState before the first step, of parameters()."""
+  begin = jax.jit(lambda p: steps.start(p, setup.optimizer), out_shardings=setup.shardings,
+                  donate_argnums=0)
+  return begin(parameters(config, setup))
+
+
+def parameters(config, setup):
+  """Those before the first step: from config.init, the rest from the seed, on the mesh."""
   shapes = jax.eval_shape(lambda: _random(config, setup.model, 0))
   where = jax.tree.map(_of_base, setup.shardings.params, is_leaf=einsum_hook.is_wrapper)
   wanted = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
@@ -157,16 +164,14 @@ def start(config, setup):
   _check_random(config, setup.optimizer, bare)
   random = _random_leaves(config, setup.model, bare, where)
   params = trees.map_with_names(lambda name, x: random.get(name, x), loaded)
-  params = jax.device_put(_adapted(config, setup.model, params), setup.shardings.params)
-  begin = jax.jit(lambda p: steps.start(p, setup.optimizer), out_shardings=setup.shardings,
-                  donate_argnums=0)
-  return begin(params)
+  return jax.device_put(_adapted(config, setup.model, params), setup.shardings.params)
 
 
 def _check_random(config, optimizer, names):
   """Raises ValueError where a part comes from a checkpoint that lacks some of its leaves, `names`,
   which are then random, and these are frozen."""
-  taken = tuple(f"{part}/" for part in ("img", "txt", "llm") if config.init[part])
+  init = config.init
+  taken = ("",) if init.model else tuple(f"{p}/" for p in ("img", "txt", "llm") if init[p])
   adapters = config.lora.rank
   stuck = sorted(n for n in names
                  if n.startswith(taken) and (adapters or not optimizer.groups[n].schedule))
@@ -177,8 +182,8 @@ def _check_random(config, optimizer, names):
         f"Let it train, by a rule ('{group}/.*', {{...}}) before the one that freezes")
     raise ValueError(
         f"{stuck[0]} and {len(stuck) - 1} more would stay random: the checkpoint "
-        f"{config.init[stuck[0][:3]]} has no {group}, or init.dont_load names it, and {freezes} "
-        f"freezes it. {mend}, or take another checkpoint.")
+        f"{init.model or init[stuck[0][:3]]} has no {group}, or init.dont_load names it, "
+        f"and {freezes} freezes it. {mend}, or take another checkpoint.")
 
 
 def _of_base(wrapper):

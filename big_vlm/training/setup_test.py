@@ -44,6 +44,7 @@ def test_what_trains_is_float32_whatever_it_was(config, tmp_path):
   s, state = start(config)
   assert s.model.config.llm.dtype == "bfloat16"
   assert {x.dtype for x in jax.tree.leaves(state.params)} == {jnp.dtype("float32")}
+  jax.tree.map(np.testing.assert_array_equal, setup.parameters(config, s), state.params)
   table = state.params["llm"]["embedder"]["input_embedding"]
   np.testing.assert_array_equal(table, half.params["llm"]["embedder"]["input_embedding"])
 
@@ -90,6 +91,16 @@ def test_adapters_train_with_dropout_the_same_at_the_same_step(config, rng):
     assert metrics["finite"] and metrics["l2_grads"] > 0
     losses.append(float(metrics["loss"]))
   assert losses[0] == losses[1] != losses[2]
+
+
+def test_what_is_not_loaded_of_a_whole_model_is_not_frozen_at_random(config, tmp_path):
+  s, base = start(config)
+  save(config, s, base, tmp_path / "base")
+  config.init.update(model=str(tmp_path / "base"), dont_load=("img/head/.*",))
+  config.optimizer.schedule = (("img/.*", None), (".*", dict(decay="cosine")))
+  with pytest.raises(ValueError, match=r"img/head/bias and 1 more would stay random: .*/base has no"
+                     " img/head, or init.dont_load names it, and optimizer.schedule freezes it"):
+    start(config)
 
 
 def test_durations_in_epochs_ask_the_sources(config):
