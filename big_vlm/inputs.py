@@ -112,8 +112,9 @@ def _length(i, prompt, suffix, images, limits, pad):
         f"Prompt {i} has padding (id {pad}) at an end, which the model would read: give each "
         'prompt its own ids alone, or {"token_ids": ..., "padding_mask": ...}.')
   if row and not 0 <= min(row) <= max(row) < limits.vocab_size:
-    raise ValueError(f"Prompt {i} has the token id {max(row, key=abs)}, which is not in the "
-                     f"vocabulary of {limits.vocab_size}: is this the model's tokenizer?")
+    odd = next(t for t in row if not 0 <= t < limits.vocab_size)
+    raise ValueError(f"Prompt {i} has the token id {odd}, which is not in the vocabulary of "
+                     f"{limits.vocab_size}: is this the model's tokenizer?")
   if len(row) + images * limits.image_tokens >= limits.tokens:
     raise ValueError(
         f"Prompt {i} has {len(row)} tokens and {images} images of {limits.image_tokens} tokens, "

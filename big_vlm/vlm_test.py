@@ -366,6 +366,8 @@ def test_prompts_are_laid_out_as_in_training(vlm):
     (dict(prompts=[2, 5, 6, 7], max_length=4), "prompt 0 has 4 tokens. max_new_tokens"),
     (dict(prompts="a", num_samples=3, sampler="beam(3)"), "would be one answer again and again"),
     (dict(prompts="a", num_samples=3, sampler="hf_beam(2)"), "there are 2 beams"),
+    (dict(prompts="a", sampler="hf_beam(5000)"), "more beams than half of the"),
+    (dict(prompts=[[5, -1]]), "has the token id -1, which is not in the vocabulary"),
     (dict(prompts="a", answer_start=["b", "c"]), "1 prompts and 2 starts of answers"),
     (dict(prompts="detect a", answer_start="b", grammar="auto"), "a grammar is of whole answers"),
     (dict(prompts="a", answer_start="b", grammar=["b", "c"]), "leave answer_start out"),

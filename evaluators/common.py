@@ -156,6 +156,8 @@ class Evaluator:
                steps=None, examples=None, epochs=None, fraction=None, **score_args):
     every = dict(eval_steps=steps, eval_examples=examples, eval_epochs=epochs,
                  eval_fraction=fraction)
+    if not isinstance(at_start, bool):
+      raise ValueError(f"The eval {name!r} has at_start={at_start!r}: give True or False.")
     self.name, self.type, self.at_start = name, type, at_start
     self.steps = run.steps("eval", every, 0) if run else 0
     self.last = None  # (step, metrics) of the last run()
@@ -303,6 +305,8 @@ class Evaluator:
     else:
       first = {**self.preprocess(examples[0]), "_mask": np.bool_(True)}
       self._check_batch(*loader.split_batch(loader.collate([first])))
+      if not (self._reads or getattr(self._module, "PAIRS", False)):
+        self._decoder.check()
 
   def _vectors_of(self, params):
     return vectors.Vectors(

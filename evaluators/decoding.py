@@ -51,6 +51,15 @@ class Decoder:
     self._model, self._tokenizer, self._mesh = model, tokenizer, mesh
     self._batch_size, self._config = batch_size, config
 
+  def check(self):
+    """Raises ValueError for a config that this model cannot decode by."""
+    GenerationSession(self._model, None, self._tokenizer, self._config)
+    self._rules(1)
+
+  def _rules(self, rows):
+    return logit_rules.of(self._config, [], rows, self._tokenizer,
+                          self._model.config.llm.vocab_size)
+
   def answer(self, params, device, at, real):
     """See above; padding rows are not waited for."""
     config = self._config
@@ -61,13 +70,12 @@ class Decoder:
     if config.grammar:  # by the prompts as the model reads them, on every process all
       texts, inside = distributed.fetch((arrays["text"], arrays["mask_input"]))
       rules = session.grammar([t[i > 0] for t, i in zip(texts[real], inside[real])], len(at))
-    bias = logit_rules.of(config, [], len(at), self._tokenizer, self._model.config.llm.vocab_size)
     # The seed of a draw is a function of the example: neither batch size nor mesh changes it.
     seeds = at[:, None] * session.samples + np.arange(session.samples) + config.seed * STRIDE
     found = session.answers([Batch(
         len(at), arrays, limit=np.where(real, config.max_new_tokens, 0).astype(np.int32),
         seeds=(seeds.reshape(-1) % 2**32).astype(np.uint32), new=max(config.max_new_tokens, 1),
-        fsm=rules, logit_rules=bias)])
+        fsm=rules, logit_rules=self._rules(len(at)))])
 
     def fields(j, place):
       del j

@@ -67,7 +67,12 @@ def fit(source, config, dont_load=()):
 
 
 def _without(patterns, leaves):
-  """Of {name: leaf} those of which no regex matches all of the name."""
+  """Of {name: leaf} those of which no regex matches all of the name; ValueError for no regex."""
+  for pattern in patterns:
+    try:
+      re.compile(pattern)
+    except (re.error, TypeError) as e:
+      raise ValueError(f"init.dont_load has {pattern!r}, which is no regex: {e}.") from e
   return {n: x for n, x in leaves.items() if not any(re.fullmatch(p, n) for p in patterns)}
 
 

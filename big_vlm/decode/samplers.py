@@ -147,8 +147,10 @@ def beam(n=4):
 def hf_beam(n=4, length_penalty=1.0, early_stopping=False):
   """transformers' beam search (num_beams=n), with num_samples=m the m <= n best of its beams."""
   _check(_whole(n), f"hf_beam({n!r})", "n is a number of beams, 1 or more")
-  _check(_number(length_penalty), f"hf_beam(length_penalty={length_penalty!r})",
-         "it is a finite number; above 0 favours long answers")
+  # Beyond, a length to this power leaves float32 and no beam would ever count.
+  _check(_number(length_penalty) and abs(length_penalty) <= 10,
+         f"hf_beam(length_penalty={length_penalty!r})",
+         "it is a number from -10 to 10; above 0 favours long answers")
   _check(isinstance(early_stopping, bool) or early_stopping == "never",
          f"hf_beam(early_stopping={early_stopping!r})", "it is False, True or 'never'")
   return beams.HFBeam(n, float(length_penalty), early_stopping)

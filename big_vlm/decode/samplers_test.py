@@ -98,7 +98,7 @@ def test_functions_make_what_strings_name():
     ("top_k(1.5)", "1 or more"),
     ("top_k(q=1)", "It takes top_k"),
     ("beam(0)", "1 or more"), ("hf_beam(0)", "1 or more"), ("prompt_lookup(0)", "1 or more"),
-    ("hf_beam(2, length_penalty=None)", "finite number"),
+    ("hf_beam(2, length_penalty=None)", "from -10 to 10"), ("hf_beam(2, -40.)", "from -10 to 10"),
     ("hf_beam(2, early_stopping='always')", "False, True or 'never'"),
     ("best_of(2, 'greedy')", "needs a sampler that draws"),
     ("beam(2)|top_p(.9)", "cannot be joined"),

@@ -86,6 +86,9 @@ class GenerationSession:
     if config.num_samples > most:
       raise ValueError(f"num_samples={config.num_samples} of {config.sampler!r}: there are {most} "
                        "beams.")
+    if self._ranks and 2 * self.search.n > self._limits.vocab_size:
+      raise ValueError(f"{config.sampler!r} has more beams than half of the "
+                       f"{self._limits.vocab_size:,} tokens of the model.")
     # Draws for one answer: the best of them counts.
     self._draws = self.search.n if isinstance(self.search, Sample) else 1
     self.samples = config.num_samples * self._draws

@@ -50,6 +50,9 @@ def run(setup, state, batches, progress, guard, *, first, total, layout, answers
       model = setup.model.config
       check_batch(batch, train=True, vocab_size=(model.llm or model.txt).vocab_size,
                   pairs=model.llm is None)
+      if "mask_loss" in batch and not batch["mask_loss"].any():
+        raise ValueError("No token of the first batch is an answer's: text_len cuts all of them, "
+                         "or the lines have none. tools.inspect_batch shows the batch.")
     shape = tuple(sorted((key, x.shape) for key, x in batch.items()))
     new = shape not in work
     if new:

@@ -45,6 +45,12 @@ def make(config, devices=None, note=print):
   objectives.check(config)
   if config.input.batch_size < 1:
     raise ValueError(f"config.input.batch_size={config.input.batch_size}: give 1 or more.")
+  for name, value, least, below in (
+      ("seed", config.seed, 0, 2**32), ("grad_accum_steps", config.grad_accum_steps, 1, 2**31),
+      ("optimizer.ema", config.optimizer.get("ema", 0), 0, 1),
+      ("loss.label_smoothing", config.loss.get("label_smoothing", 0), 0, 1)):
+    if not least <= value < below:
+      raise ValueError(f"config.{name}={value}: give {least} or more, and less than {below}.")
   mesh, horizon = sharding.make_mesh(config.mesh.to_dict(), devices), horizon_of(config)
   if tune := policy.Settings.of(config):
     tune.check(config)

@@ -119,6 +119,10 @@ def test_durations_in_epochs_ask_the_sources(config):
     (dict(grad_accum_steps=5),
      "does not divide over the mesh's 1 devices of data and fsdp times grad_accum_steps=5"),
     (dict(input=dict(batch_size=0)), "config.input.batch_size=0: give 1 or more"),
+    (dict(grad_accum_steps=0), "config.grad_accum_steps=0: give 1 or more"),
+    (dict(seed=-1), "config.seed=-1: give 0 or more, and less than 4294967296"),
+    (dict(optimizer=dict(ema=1.)), "config.optimizer.ema=1.0: give 0 or more, and less than 1"),
+    (dict(loss=dict(label_smoothing=2.)), "config.loss.label_smoothing=2.0: give 0 or more"),
     (dict(microbatches=5), "config.microbatches is now config.grad_accum_steps"),
 ])
 def test_errors_name_the_mend(config, change, message):
