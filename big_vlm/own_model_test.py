@@ -1,4 +1,4 @@
-"""Models of one's own config, and quantized ones on disk."""
+"""Models of one's own config or image size, and quantized ones on disk."""
 import jax
 import numpy as np
 import pytest
@@ -23,6 +23,18 @@ def test_a_config_and_a_tokenizer_make_a_model(tokenizer, mesh1, image):
   other = VLM.from_config(TINY, tokenizer, mesh=mesh1, seed=1)
   equal = lambda a, b: jax.tree.all(jax.tree.map(np.array_equal, a.params, b.params))
   assert equal(vlm, again) and not equal(vlm, other)
+
+
+def test_images_of_another_size_by_resampled_positions(source, vlm, mesh1, tmp_path, image):
+  vlm.export(tmp_path / "model", format="native")
+  larger = big_vlm.from_preset(tmp_path / "model", image_size=24, mesh=mesh1)
+  assert larger.image_size == 24 and larger.preprocess(image).shape == (24, 24, 3)
+  shapes = [v.params["img"]["pos_embedding"].shape for v in (vlm, larger)]
+  assert shapes == [(1, 4, 32), (1, 9, 32)]
+  assert big_vlm.from_preset(source, image_size=8, load_weights=False, mesh=mesh1).image_size == 8
+  for size in (0, 7, "8", True):
+    with pytest.raises(ValueError, match=f"image_size={size!r} is not a whole number of 8 pixels"):
+      big_vlm.from_preset(source, image_size=size, load_weights=False)
 
 
 def test_a_part_alone_and_half_precision(mesh1):

@@ -99,18 +99,6 @@ def test_an_answer_that_was_started_is_continued(vlm, images):
                             **ask)) == shown.text
 
 
-def test_images_of_another_size_by_resampled_positions(source, vlm, mesh1, tmp_path, image):
-  vlm.export(tmp_path / "model", format="native")
-  larger = big_vlm.from_preset(tmp_path / "model", image_size=24, mesh=mesh1)
-  assert larger.image_size == 24 and larger.preprocess(image).shape == (24, 24, 3)
-  shapes = [v.params["img"]["pos_embedding"].shape for v in (vlm, larger)]
-  assert shapes == [(1, 4, 32), (1, 9, 32)]
-  assert big_vlm.from_preset(source, image_size=8, load_weights=False, mesh=mesh1).image_size == 8
-  for size in (0, 7, "8", True):
-    with pytest.raises(ValueError, match=f"image_size={size!r} is not a whole number of 8 pixels"):
-      big_vlm.from_preset(source, image_size=size, load_weights=False)
-
-
 def test_stops_by_token_and_by_string(vlm, image):
   free, = vlm.generate("ocr", image, max_new_tokens=20, stop=())
   assert len(free.tokens) == 20 and free.finish_reason == "length"

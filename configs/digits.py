@@ -44,8 +44,8 @@ def get_config(size="small"):
 
   def evaluate(type, task, max_new_tokens, keep=()):
     pp = f"flatten|decode|resize|{task}|text_layout(keep={('prefix', 'suffix', 'id', *keep)})"
-    return dict(type=type, data=data("val"), pp=pp, batch_size=256 if size == "small" else 64,
-                prompt_len=PROMPT_LEN, max_new_tokens=max_new_tokens, steps=often)
+    return dict(type=type, data=data("val"), pp=pp, batch_size=256, prompt_len=PROMPT_LEN,
+                max_new_tokens=max_new_tokens, steps=often)
   c.evals = dict(
       answer=evaluate("exact_match", qa_first, 6),
       ocr=evaluate("exact_match", ocr, 8),

@@ -19,11 +19,11 @@ from pp.printable import printable
 from tools.conformance import readings, sides, verdict
 
 
-def conform(folder, side, dtype=probes.DTYPE, note=lambda text: None):
+def conform(folder, side, dtype=probes.DTYPE):
   """(the lines of a comparison of the export `folder` with a side, whether they agree).
 
   side: called with the folder's [Probe] and its tokenizer, gives (its name, [Reply]). dtype: in
-  which it computes. note: told what is tried.
+  which it computes.
   """
   asked, vlm = probes.read(folder), big_vlm.from_preset(folder)
   model_flags.check_tokenizer(vlm, folder)
@@ -35,7 +35,7 @@ def conform(folder, side, dtype=probes.DTYPE, note=lambda text: None):
   scorer = readings.Scorer(vlm, asked)
   if dtype != probes.DTYPE:
     asked = verdict.rounded(scorer, asked, dtype)
-  explainer = verdict.Explainer(scorer, vlm.config, asked, replies, note)
+  explainer = verdict.Explainer(scorer, vlm.config, asked, replies)
   lines, differ = [f"{folder}: {len(asked)} probes, against {name}"], 0
   for i, (probe, reply) in enumerate(zip(asked, replies)):
     found = verdict.difference(probe, reply, vlm.tokenizer)

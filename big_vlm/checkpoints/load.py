@@ -67,12 +67,7 @@ def fit(source, config, dont_load=()):
 
 
 def _without(patterns, leaves):
-  """Of {name: leaf} those of which no regex matches all of the name; ValueError for no regex."""
-  for pattern in patterns:
-    try:
-      re.compile(pattern)
-    except (re.error, TypeError) as e:
-      raise ValueError(f"init.dont_load has {pattern!r}, which is no regex: {e}.") from e
+  """Of {name: leaf} those of which no regex matches all of the name."""
   return {n: x for n, x in leaves.items() if not any(re.fullmatch(p, n) for p in patterns)}
 
 
@@ -204,12 +199,17 @@ def parts(sources, config, dont_load=()):
 def start_from(init, params, config):
   """params with what the sources of {"model": ..., "img": ..., "txt": ..., "llm": ...} hold, each
   what big_vlm.from_preset takes or empty; "model" excludes the others. Dtypes and shardings stay.
-  init may have "dont_load", regexes of whole names that stay as they are; ValueError for one that
-  matches none.
+  init may have "dont_load", regexes of whole names that stay as they are; ValueError for what is no
+  regex, and for one that matches none.
   """
   init = dict(init)
   dont_load = init.pop("dont_load", ())
   dont_load = (dont_load,) if isinstance(dont_load, str) else dont_load
+  for pattern in dont_load:
+    try:
+      re.compile(pattern)
+    except (re.error, TypeError) as e:
+      raise ValueError(f"init.dont_load has {pattern!r}, which is no regex: {e}.") from e
   named = {part: source for part, source in init.items() if source}
   if "model" in named and len(named) > 1:
     raise ValueError(f"init names both a whole model ({named['model']}) and "

@@ -96,6 +96,9 @@ def test_training_starts_from_checkpoints(tmp_path, mesh1):
   assert load.start_from({"model": "", "img": "", "llm": ""}, fresh, CONFIG) is fresh
   with pytest.raises(ValueError, match="both a whole model .* and {'img'}; give either"):
     load.start_from({"model": "a", "img": "b", "llm": ""}, fresh, CONFIG)
+  for pattern in ("[", 3):
+    with pytest.raises(ValueError, match="init.dont_load has .*, which is no regex"):
+      load.start_from({"img": f"{tmp_path}/siglip.npz", "dont_load": (pattern,)}, fresh, CONFIG)
 
 
 def test_another_model_is_told_by_name_and_all_its_differences():

@@ -60,23 +60,32 @@ class Beams:
 
 
 @flax.struct.dataclass
-class Beam:
-  """Beam search with big_vision's exact stop: every beam is also closed by a stop at each step; the
-  best closed one is kept, and it is the answer once no beam, whose score can only fall, beats it.
-  """
+class BeamSearch:
+  """What both share: how a search begins and goes on. They give _kept and _grow."""
   n: int = flax.struct.field(pytree_node=False)
 
   def init(self, request, state, logits, hidden, cache):
     del hidden
-    rows, new = state.tokens.shape
-    best = {"tokens": jnp.zeros((rows, new), jnp.int32), "logprobs": jnp.zeros((rows, new)),
-            "length": jnp.zeros(rows, jnp.int32), "score": jnp.full(rows, -jnp.inf)}
-    beams = Beams.init(request, self.n, new, best, cache)
+    shape, new = self._kept(len(logits)), state.tokens.shape[1]
+    closed = {"tokens": jnp.zeros((*shape, new), jnp.int32), "logprobs": jnp.zeros((*shape, new)),
+              "length": jnp.zeros(shape, jnp.int32), "score": jnp.full(shape, -jnp.inf)}
+    beams = Beams.init(request, self.n, new, closed, cache)
     return self._grow(request, state, beams, jnp.repeat(logits, self.n, axis=0))
 
   def step(self, request, state, carry, extend):
     logits, beams = carry.extend(state.step, extend)
     return self._grow(request, state, beams, logits)
+
+
+@flax.struct.dataclass
+class Beam(BeamSearch):
+  """Beam search with big_vision's exact stop: every beam is also closed by a stop at each step; the
+  best closed one is kept, and it is the answer once no beam, whose score can only fall, beats it.
+  """
+
+  def _kept(self, rows):
+    """The shape of what is kept of closed beams: the best of each prompt."""
+    return (rows,)
 
   def _grow(self, request, state, beams, logits):
     rows, n, _ = beams.tokens.shape
@@ -116,7 +125,7 @@ class Beam:
 
 
 @flax.struct.dataclass
-class HFBeam:
+class HFBeam(BeamSearch):
   """transformers' beam search: of the best continuations of all beams those among the first n that
   stop are closed, with the score sum of log-probabilities / length ** length_penalty, and the n
   best closed ones are kept. A prompt's R / P answers are the best of them, best first.
@@ -125,23 +134,12 @@ class HFBeam:
   the length that it has, or with early_stopping="never" at the limit, where a penalty above 0 makes
   that better; early_stopping=True asks no such question. At the limit all beams count as closed.
   """
-  n: int = flax.struct.field(pytree_node=False)
   length_penalty: float
   early_stopping: bool | str = flax.struct.field(pytree_node=False)
 
-  def init(self, request, state, logits, hidden, cache):
-    del hidden
-    (rows, _), new = logits.shape, state.tokens.shape[1]
-    closed = {"tokens": jnp.zeros((rows, self.n, new), jnp.int32),
-              "logprobs": jnp.zeros((rows, self.n, new)),
-              "length": jnp.zeros((rows, self.n), jnp.int32),
-              "score": jnp.full((rows, self.n), -jnp.inf)}
-    beams = Beams.init(request, self.n, new, closed, cache)
-    return self._grow(request, state, beams, jnp.repeat(logits, self.n, axis=0))
-
-  def step(self, request, state, carry, extend):
-    logits, beams = carry.extend(state.step, extend)
-    return self._grow(request, state, beams, logits)
+  def _kept(self, rows):
+    """Likewise: the n best, best first."""
+    return rows, self.n
 
   def _grow(self, request, state, beams, logits):
     rows, n, _ = beams.tokens.shape

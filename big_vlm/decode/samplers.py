@@ -147,7 +147,7 @@ def beam(n=4):
 def hf_beam(n=4, length_penalty=1.0, early_stopping=False):
   """transformers' beam search (num_beams=n), with num_samples=m the m <= n best of its beams."""
   _check(_whole(n), f"hf_beam({n!r})", "n is a number of beams, 1 or more")
-  # Beyond, a length to this power leaves float32 and no beam would ever count.
+  # A length to a larger power may leave float32, as 1,000 ** 13 does, and no beam would count.
   _check(_number(length_penalty) and abs(length_penalty) <= 10,
          f"hf_beam(length_penalty={length_penalty!r})",
          "it is a number from -10 to 10; above 0 favours long answers")

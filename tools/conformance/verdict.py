@@ -64,8 +64,8 @@ class Explainer:
   How far numbers are away is said in tolerances of the probe: 1 or less is equal.
   """
 
-  def __init__(self, scorer, config, probes, replies, note=lambda text: None):
-    self._scorer, self._pairs, self._note = scorer, list(zip(probes, replies)), note
+  def __init__(self, scorer, config, probes, replies):
+    self._scorer, self._pairs = scorer, list(zip(probes, replies))
     self._config = config
     images = config.img.tokens if config.img else 0
     self._longest = images + max(len(p.prompt_ids) + len(p.tokens) for p in probes)
@@ -112,7 +112,6 @@ class Explainer:
       tried.append(Reading("tokenizer", "the prompt has the ids shown above"))
     found = []
     for reading in tried:
-      self._note(f"{reading.kind}: {reading.name} ?")
       found.append((self.worst(reading), reading))
     return sorted(found, key=lambda item: item[0])
 
@@ -121,7 +120,6 @@ class Explainer:
     for a, b in itertools.combinations([r for _, r in single], 2):
       if a.kind != b.kind:
         both = readings.both(a, b)
-        self._note(f"{both.kind}: {both.name} ?")
         if self.worst(both, stop=1) <= 1:
           return both
     return None

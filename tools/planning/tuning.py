@@ -12,14 +12,13 @@ import ml_collections
 from big_vlm.decode import samplers
 from big_vlm.training import policy, setup
 from tools.planning import child, decoding, measure
-
-SAMPLER = "temperature(1.)"
+from trainers.answers import SAMPLER
 
 
 def measure_tuning(config, topology=None, device=None, count=1, save=None, **row):
   """measure.measure() of a config that tunes, as nested dicts, with "answers": {"prefill", "round"
   and "seconds": of all answers of a step, "memory": bytes per device}, None for DPO, whose answers
-  are given. "fits" and "step_seconds" are of both. row: see measure.measure."""
+  are given. "fits" is of both, "step_seconds" of the update. row: see measure.measure."""
   where = dict(topology=topology, device=device, count=count)
   update = measure.measure(config, **where, **row, save=save)
   config = ml_collections.ConfigDict(config)
