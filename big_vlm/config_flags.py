@@ -11,6 +11,7 @@ import re
 
 from absl import flags
 
+from big_vlm import big_vision_config
 from pp.names import near_field, near_miss, new_name
 
 # How each type of a field is written.
@@ -47,11 +48,18 @@ def load(path):
   try:
     spec.loader.exec_module(module)
     config = module.get_config(*([argument] if colon else []))
+  except ImportError as error:
+    if (error.name or "").split(".")[0] != "big_vision":
+      raise
+    raise ValueError(f"--config={path} is a config of big_vision, which imports big_vision: with "
+                     "its checkout in PYTHONPATH an error says what has the place of each field "
+                     "here.") from error
   except (OSError, SyntaxError, TypeError, ValueError) as error:
     raise ValueError(f"--config={path}: {error}") from error
   if not hasattr(config, "unlocked"):
     raise ValueError(f"--config={path}: get_config() returns a {type(config).__name__}, not a "
                      "ConfigDict, as that of configs/common.py.")
+  big_vision_config.refuse(config, file)
   return config
 
 

@@ -33,6 +33,7 @@ from big_vlm.data import loader, mixture, source
 from big_vlm.decode import samplers, structured
 from big_vlm.decode.session import GenerationConfig
 from evaluators import decoding, vectors
+from evaluators import outfile as outfile_lib
 from evaluators.mean import Mean
 from evaluators.predictions import (
   MissingKey,
@@ -67,6 +68,7 @@ def evaluators(config, model, tokenizer, mesh, run=None):
           for name, entry in entries.items() if entry["type"] != "mean"}
   means = [mean_of(name, made, **entry) for name, entry in entries.items()
            if entry["type"] == "mean"]
+  outfile_lib.check_apart(entries)
   return [*made.values(), *means]
 
 
@@ -145,20 +147,23 @@ class Evaluator:
   limit: evaluate so many of the examples, a fixed sample of them; None: all.
   steps, examples, epochs or fraction: how often a training (run: its
   schedules.TrainingHorizon) evaluates, by default at the end only; self.steps is that in steps.
-  at_start: before its first step too.
+  at_start: before its first step too. outfile: pattern of one more file of predictions, see
+  evaluators/outfile.py.
   context: the config's fields; its text_len is the default of prompt_len and max_new_tokens. Other
   arguments go to the type's score().
   """
 
   def __init__(self, name, model, tokenizer, mesh, *, type, data, pp, batch_size,
                limit=None, context=None, prompt_len=None, max_new_tokens=None, sampler="greedy",
-               grammar=None, cache_dtype=None, logit_bias=None, at_start=False, run=None,
-               steps=None, examples=None, epochs=None, fraction=None, **score_args):
+               grammar=None, cache_dtype=None, logit_bias=None, at_start=False, outfile=None,
+               run=None, steps=None, examples=None, epochs=None, fraction=None, **score_args):
     every = dict(eval_steps=steps, eval_examples=examples, eval_epochs=epochs,
                  eval_fraction=fraction)
     if not isinstance(at_start, bool):
       raise ValueError(f"The eval {name!r} has at_start={at_start!r}: give True or False.")
-    self.name, self.type, self.at_start = name, type, at_start
+    if outfile is not None:
+      outfile_lib.check(outfile, name)
+    self.name, self.type, self.at_start, self._outfile = name, type, at_start, outfile
     self.steps = run.steps("eval", every, 0) if run else 0
     self.last = None  # (step, metrics) of the last run()
     check_arguments(name, type=type, data=data, pp=pp, batch_size=batch_size, **score_args)
@@ -210,6 +215,7 @@ class Evaluator:
     if distributed.is_primary_process():
       metrics = self.score(predictions)
       write_predictions(folder / "predictions" / f"{self.name}-{step}.jsonl", predictions)
+      self.write_outfile(predictions, workdir, step)
       if hasattr(self._module, "submission"):
         files.write_atomic(folder / "submissions" / f"{self.name}-{step}.json",
                            json.dumps(self.submission(predictions)))
@@ -226,6 +232,13 @@ class Evaluator:
     """
     metrics = self._module.score(predictions, self._tokenizer, **self._score_args)
     return {f"{self.name}/{k}": v for k, v in metrics.items()}
+
+  def write_outfile(self, predictions, workdir, step):
+    """Writes the file of predictions that `outfile` asks for, where it does; step: as its {step}.
+    """
+    if self._outfile:
+      path = outfile_lib.resolve(self._outfile, workdir, self.name, self.data, step)
+      write_predictions(path, predictions)
 
   def submission(self, predictions):
     """The JSON value that a test server takes; None where the type is not `submission`."""

@@ -184,8 +184,11 @@ class ResumableWriter:
 
 
 def write_predictions(path, predictions):
-  """Writes one JSON object a prediction and line, without images; replaces the file when whole."""
-  files.write_atomic(path, "".join(map(_line, predictions)))
+  """Writes one JSON object a prediction and line, without images, or one list of them where the
+  path ends in ".json"; replaces the file when whole."""
+  lines = list(map(_line, predictions))
+  as_list = str(path).endswith(".json")
+  files.write_atomic(path, f"[{','.join(lines)}]\n" if as_list else "".join(lines))
 
 
 def _line(prediction):

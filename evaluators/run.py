@@ -7,9 +7,14 @@
 
 The same command resumes after a kill: finished predictions are in NAME.partial.jsonl until all
 evals are through, and are read from there for the same checkpoint and config.
+
+--repeats N makes all predictions N times: metrics.json has the seconds of each under "repeats", the
+first with compilation ("resumed": of what a killed run had left). Metrics that come out otherwise
+than at first give a warning.
 """
 import fnmatch
 import json
+import time
 
 from etils import epath
 
@@ -26,18 +31,21 @@ PICTURES = 300  # predictions that the report shows with their image; of one eva
 
 
 def run(config, init, workdir, evals=None, split=None, config_file=None, changes=None, dtype=None,
-        adapter=None, quantize=None, limit=None):
+        adapter=None, quantize=None, limit=None, repeats=1):
   """Runs the config's evals, or those named ("ocr,detect" or "pope/*"), on their split or another.
 
   config_file, changes: the file of the config, "path.py:arguments", and {field: value} changed in
   it; without the file, deviations from the reference protocol are not known.
   dtype: of parameters and activations; default: the config's model.dtype, as in evaluations during
   the training and in tools.predict. adapter: a folder of PEFT. quantize: "int8" or "int4" weights.
-  limit: so many examples of each eval, a fixed sample. All are in metrics.json.
+  limit: so many examples of each eval, a fixed sample. repeats: how often each eval is run, for
+  times without compilation. All are in metrics.json.
 
   Returns {"name/metric": result}, results as in results.py; on processes but the first {}.
   """
   distributed.assert_same(config.to_json_best_effort(), "configs")
+  if repeats < 1:
+    raise ValueError(f"repeats={repeats}: an eval is run once or more.")
   entries = choose_evals(config.evals.to_dict(), evals, split, limit)
   check_data(entries)
   folder = epath.Path(workdir)
@@ -55,27 +63,49 @@ def run(config, init, workdir, evals=None, split=None, config_file=None, changes
   pictures = min(PICTURES // 2, -(-PICTURES // len(entries)))
 
   primary = distributed.is_primary_process()
-  found, shown = {}, []
+  found, shown, repeated = {}, [], {}
   for evaluator in common.evaluators(chosen, vlm.model, tokenizer, mesh):
     name, published = evaluator.name, config.published
     if evaluator.type == "mean":
       found |= results.of_mean(evaluator, found, published, warnings) if primary else {}
       continue
+    resumed, began = partial(folder, name).exists(), time.perf_counter()
     predictions = evaluator.predict(vlm.params, reporting.counter(name), pictures,
                                     partial(folder, name))
+    repeated[name] = [{"seconds": time.perf_counter() - began, "resumed": resumed}]
     if primary:
       found |= results.of(evaluator, predictions, published, warnings)
-      save_predictions(folder, evaluator, predictions)
+    repeated[name] += [repeat(evaluator, vlm.params, found) for _ in range(repeats - 1)]
+    if primary:
+      save_predictions(folder, evaluator, predictions, epath.Path(vlm.source).name)
       shown += [{**p, "task": name} for p in predictions]
   if not primary:
     return {}
   write_results(folder, list(found.values()), shown, {
       **about, "evals": list(entries), "split": split or "as configured", "limit": limit,
-      "dtype": dtype, "adapter": adapter, "quantize": quantize,
+      "dtype": dtype, "adapter": adapter, "quantize": quantize, "repeats": repeated,
       "model": paligemma.to_dict(vlm.config), "entries": entries})
   for name in entries:
     partial(folder, name).unlink(missing_ok=True)
   return found
+
+
+def repeat(evaluator, params, found):
+  """{"seconds", "name/metric": value} of an evaluator that is run once more; on processes but the
+  first the seconds alone.
+
+  found: the results, of which those with another value get a warning.
+  """
+  began = time.perf_counter()
+  predictions = evaluator.predict(params, reporting.counter(evaluator.name))
+  seconds = {"seconds": time.perf_counter() - began}
+  if not distributed.is_primary_process():
+    return seconds
+  metrics = {k: results.finite(v) for k, v in evaluator.score(predictions).items()}
+  for key in (key for key, value in metrics.items() if value != found[key]["value"]):
+    found[key]["warnings"] = [*found[key]["warnings"], f"{found[key]['metric']} is {metrics[key]} "
+                              "in a repeat: the evaluation is not deterministic"]
+  return seconds | metrics
 
 
 def the_tokenizer(configured, shipped):
@@ -146,9 +176,11 @@ def partial(folder, name):
   return folder / "predictions" / f"{name}.partial.jsonl"
 
 
-def save_predictions(folder, evaluator, predictions):
-  """Writes the predictions, and of a `submission` eval also the file for the test server."""
+def save_predictions(folder, evaluator, predictions, step):
+  """Writes the predictions, and of a `submission` eval also the file for the test server; step: as
+  the {step} of an eval's outfile."""
   write_predictions(folder / "predictions" / f"{evaluator.name}.jsonl", predictions)
+  evaluator.write_outfile(predictions, folder, step)
   if (answers := evaluator.submission(predictions)) is not None:
     path = folder / "submissions" / f"{evaluator.name}.json"
     files.write_atomic(path, json.dumps(answers))
@@ -173,10 +205,27 @@ def write_results(folder, found, predictions, details):
   print(f"\n{results.table(found)}")
   for name, text in dict.fromkeys((r["task"], w) for r in found for w in r["warnings"]):
     print(f"warning: {name}: {text}")
+  if table := seconds_table(details.get("repeats", {}), {r["task"]: r["n"] for r in found}):
+    print(f"\n{table}")
   print(f"\nreport      {page}\nmetrics     {path}\ncheckpoint  {details['checkpoint']}")
   for above in epath.Path(details["checkpoint"]).parents[:2]:  # a training's is W/checkpoints/STEP
     if (above / "training.png").exists():
       print(f"plot        {above / 'training.png'}")
+
+
+def seconds_table(repeats, counts):
+  """The table of the seconds that evals took; "" where none was run more than once.
+
+  repeats: {eval: [{"seconds"}]}. counts: {eval: number of its examples}.
+  """
+  lines = [[name, *(f"{r['seconds']:.2f}" for r in runs),
+            f"{counts[name] / min(r['seconds'] for r in runs[1:]):,.1f}"]
+           for name, runs in repeats.items() if len(runs) > 1]
+  if not lines:
+    return ""
+  return reporting.columns([
+      ["seconds", *("first" if not n else f"repeat {n}" for n in range(len(lines[0]) - 2)),
+       "examples/s"], *lines])
 
 
 def main(argv=None):
@@ -190,12 +239,14 @@ def main(argv=None):
   parser.add_argument("--split", help="data split to evaluate instead of the config's")
   parser.add_argument("--limit", type=int, metavar="N",
                       help="evaluate a fixed sample of N examples, with what it can tell of all")
+  parser.add_argument("--repeats", type=int, default=1, metavar="N",
+                      help="run each eval N times, for times without compilation")
   model_flags.add(parser, "the config's model.dtype")
   args = parser.parse_args(argv)
   compilation.cache()
   cli.start(args)
   run(args.config, args.init, args.workdir, args.evals, args.split, args.config_file,
-      args.config_changes, args.dtype, args.adapter, args.quantize, args.limit)
+      args.config_changes, args.dtype, args.adapter, args.quantize, args.limit, args.repeats)
 
 
 if __name__ == "__main__":

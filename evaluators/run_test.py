@@ -117,14 +117,22 @@ def test_a_killed_run_goes_on_with_the_same_figures(done, make_config, init, tmp
     np.testing.assert_allclose(result["interval"] or 0, results[key]["interval"] or 0, atol=1e-6)
 
 
-def test_tokens_that_an_eval_forbids(done, make_config, init, tmp_path):
+def test_tokens_that_an_eval_forbids(done, make_config, init, tmp_path, capsys):
+  """Run twice, as --repeats 2, and with a file of its own."""
   config, said = make_config(), {t for p in predictions(done[0])["ocr"] for t in p["tokens"]}
   piece = big_vlm.from_preset(init, load_weights=False).tokenizer.piece(max(said))
   with config.unlocked():
     config.evals["ocr"]["logit_bias"] = {piece: float("-inf")}
-  run.run(config, init, tmp_path, evals="ocr", limit=20)
+    config.evals["ocr"]["outfile"] = "{workdir}/{name}-{split}-{step}.json"
+  run.run(config, init, tmp_path, evals="ocr", limit=20, repeats=2)
   rows = [json.loads(x) for x in (tmp_path / "predictions/ocr.jsonl").read_text().splitlines()]
   assert max(said) not in {t for p in rows for t in p["tokens"]}
+  assert json.loads((tmp_path / "ocr-val-0.json").read_text()) == rows
+  told = json.loads((tmp_path / "metrics.json").read_text())
+  first, second = told["repeats"]["ocr"]
+  assert second["ocr/acc"] == told["metrics"]["ocr/acc"]["value"] and first["resumed"] is False
+  printed = capsys.readouterr().out
+  assert "seconds  first  repeat 1  examples/s\nocr " in printed and "deterministic" not in printed
 
 
 def test_a_part_of_the_examples(done, make_config, init, tmp_path):

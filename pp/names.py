@@ -57,8 +57,8 @@ RENAMED = {
 
 # Fields and arguments of big_vision that have no place of the same name here -> what has.
 BIG_VISION = {
-    "lr": "optimizer.lr", "wd": "optimizer.weight_decay", "lr_mults": "optimizer.lr_mults",
-    "wd_mults": "optimizer.weight_decay_mults",
+    "lr": "optimizer.lr", "wd": "optimizer.weight_decay, times lr here: give wd / lr",
+    "lr_mults": "optimizer.lr_mults", "wd_mults": "optimizer.weight_decay_mults",
     "schedule": "optimizer.schedule", "grad_clip_norm": "optimizer.clip_norm",
     "optax_name": "optimizer.name", "optax": "optimizer.args, of optax's own names",
     "momentum": "optimizer.args: mu_dtype='bfloat16' of adamw, momentum=0.9 of adafactor, which "
@@ -76,6 +76,11 @@ BIG_VISION = {
     **{f"ckpt_{unit}": f"checkpoint_{unit}" for unit in ("steps", "examples", "epochs")},
     **{f"keep_ckpt_{unit}": f"keep_period_{unit}" for unit in ("steps", "examples", "epochs")},
     "log_percent": "fraction", "ckpt_percent": "checkpoint_fraction",
+    # of input
+    "shuffle_buffer_size": "nothing: each epoch is in another order as a whole",
+    "skip_errors": "input.on_error='skip'", "pack": "input.packing='pack'",
+    "num_parallel_calls": "input.workers and input.threads",
+    "keep_only": "keep('image', ...) in the pp of a source",
     # of evals, and of their data
     "skip_first": "at_start=True where an eval is to run before the first step too",
     "pred": "the type, which knows what it asks the model",
@@ -84,7 +89,11 @@ BIG_VISION = {
     "cache": "nothing: a pipeline is opened once, and files are mapped, not read",
     "cache_raw": "nothing: files are mapped, and the system keeps in memory what it has room for",
     "pre_filter_fn": "filter of the source", "post_filter_fn": "filter of the source",
-    "outfile": "nothing: predictions are in workdir/predictions/NAME-STEP.jsonl",
+    "preds_outfile": "outfile of the eval",
+    "annot_outfile": "nothing: each prediction has its references beside it",
+    "prefix": "the eval's name: the metrics of config.evals['z/0shot'] begin with z/0shot/",
+    "eval_repeats": "--repeats of evaluators.run", "eval_only": "python -m evaluators.run",
+    "batch_size_eval": "batch_size of each eval",
     "randaug": "the random ops that `python -m pp` lists: flip_lr, inception_crop, random_jpeg",
 }
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from pp import mask_codes
 from pp.decode import decode_image
-from pp.locations import box_to_loc, format_objects
+from pp.locations import box_to_loc, format_objects, parse_objects
 from pp.ops_boxes import one_box
 from pp.registry import OPS, rng_of
 from pp.text_utils import how_many_fit, to_text
@@ -21,13 +21,14 @@ ORDERS = ("given", "raster", "random")
 
 
 def _draws(arguments):
-  return arguments["order"] == "random" or arguments["subset"]
+  return (arguments["order"] == "random" or arguments["subset"]
+          or arguments.get("noise") is not None)
 
 
 @OPS.register("detect", random=_draws, takes={"text_len": "text_len"})
 def detect(boxes="objects/bbox", labels="objects/label", prefix="prefix", suffix="suffix",
            order="given", subset=False, max_objects=None, prompt=None, tokens_each=None,
-           text_len=None):
+           text_len=None, noise=None):
   """Writes prefix "detect cat ; dog" and suffix "<loc....>x4 cat ; <loc....>x4 dog ; ...".
 
   The prompt names each label once, in the order of first appearance in the example. Without any
@@ -44,11 +45,14 @@ def detect(boxes="objects/bbox", labels="objects/label", prefix="prefix", suffix
     prompt: a fixed prompt, such as "detect all classes", instead of the labels.
     tokens_each: instead of max_objects: as many as fit a text, of about so many tokens each.
     text_len: tokens of the text, for tokens_each.
+    noise: a label, such as "noise", for random boxes that fill the answer up to max_objects: a
+      model learns to say of a box that nothing is there. See `text_layout(noise=...)`.
   """
   max_objects = how_many_fit(tokens_each, text_len) or max_objects
   _check("detect", order, max_objects, subset, prompt)
-  return _answering("detect", boxes, labels, None, prefix, suffix, order, subset, max_objects,
-                    prompt)
+  answer = _answering("detect", boxes, labels, None, prefix, suffix, order, subset, max_objects,
+                      prompt)
+  return answer if noise is None else _with_noise(answer, suffix, noise, max_objects)
 
 
 @OPS.register("segment", random=_draws, takes={"text_len": "text_len"})
@@ -127,6 +131,25 @@ def _answering(verb, boxes, labels, masks, prefix, suffix, order, subset, max_ob
     question = f"{verb} {' ; '.join(asked)}".strip() if prompt is None else prompt
     return {**example, prefix: question, suffix: answer}
   return op
+
+
+def _with_noise(op, suffix, label, count):
+  """The op, and behind its objects as many random boxes of `label` as make `count` of them."""
+  if count is None:
+    raise ValueError(f"detect: noise={label!r} fills the answer up to max_objects= or tokens_each=:"
+                     " give one of them.")
+  format_objects([np.zeros(4)], [label])  # an error in the label shows now
+
+  def noisy(example):
+    example = op(example)
+    found = [o.label for o in parse_objects(example[suffix])]
+    if label in found:
+      raise ValueError(f"an object has the label {label!r} of noise; name noise otherwise.")
+    more = max(count - len(found), 0)
+    sides = np.sort(rng_of(example, "detect(noise=...)").uniform(size=(more, 2, 2)), axis=1)
+    boxes = format_objects(sides.reshape(more, 4), [label] * more)  # ymin, xmin, ymax, xmax
+    return {**example, suffix: " ; ".join(filter(None, [example[suffix], boxes]))}
+  return noisy
 
 
 def _asked(example, op, corners, names, order, subset, max_objects):

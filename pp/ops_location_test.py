@@ -183,3 +183,24 @@ def test_a_file_that_is_no_mask_model(tmp_path):
 def test_segment_refuses(changes, complaint, model):
   with pytest.raises(ValueError, match=complaint):
     run(f"segment(model={model!r})", {**EXAMPLE, **changes})
+
+
+def test_noise_fills_an_answer_with_boxes_where_nothing_is():
+  pp = "detect(order='raster', max_objects=5, prompt='detect all classes', noise='noise')"
+  found = parse_objects(run(pp, EXAMPLE, seed=1)[1])
+  assert [o.label for o in found] == ["7", "3", "7", "noise", "noise"]
+  assert all(o.box[0] <= o.box[2] and o.box[1] <= o.box[3] for o in found)
+  assert found[3:] != parse_objects(run(pp, EXAMPLE, seed=2)[1])[3:]
+  none = {"objects/bbox": np.zeros((0, 4)), "objects/label": []}
+  assert [o.label for o in parse_objects(run(pp, none, seed=1)[1])] == ["noise"] * 5
+  assert len(parse_objects(run(pp.replace("5", "2"), EXAMPLE, seed=1)[1])) == 2  # as without
+
+
+@pytest.mark.parametrize("pp, complaint", [
+    ("detect(noise='noise')", "'noise' fills the answer up to max_objects= or tokens_each=: give"),
+    ("detect(noise='a;b', max_objects=3)", "'a;b' holds ';'"),
+    ("detect(noise='7', max_objects=3)", "an object has the label '7' of noise"),
+])
+def test_noise_that_cannot_be(pp, complaint):
+  with pytest.raises(ValueError, match=complaint):
+    run(pp, EXAMPLE, seed=1)

@@ -17,7 +17,7 @@ import numpy as np
 
 from pp.ops_general import is_private
 from pp.registry import OPS, with_keys
-from pp.text_layout import PAD, layout, prompt_ids, suffix_ids
+from pp.text_layout import PAD, label_ids, layout, prompt_ids, skip_locations, suffix_ids
 from pp.text_utils import to_text
 from pp.tokenizer import get_tokenizer
 
@@ -91,7 +91,7 @@ def coco_captions(outkey="captions"):
 
 
 @OPS.register("text_layout", takes={k: k for k in ("tokenizer", "text_len", "train", "image")})
-def text_layout(tokenizer, text_len, train=True, image=True, keep=()):
+def text_layout(tokenizer, text_len, train=True, image=True, keep=(), noise=None):
   """The strings "prefix" and "suffix" -> the row that the model reads: pp/text_layout.py draws it.
 
   Of the example stay "image", the row, the keys in `keep`, and the loader's own. An evaluation does
@@ -104,8 +104,13 @@ def text_layout(tokenizer, text_len, train=True, image=True, keep=()):
     train: with suffix, eos and mask_loss; else the prompt alone, with mask_input.
     image: False for a text-only model, for which an example with an image is an error.
     keep: more keys of the example to keep.
+    noise: the label of boxes where nothing is, from `detect(noise=...)`: training predicts that
+      label, and not the four locations before it. An eval of the type `detection` forbids it and
+      the end, logit_bias={" noise": float("-inf"), "<eos>": float("-inf")}, so that every answer
+      is full of boxes, and ranks these by confidence="label": logit_bias leaves that as it is.
   """
   tok, kept = get_tokenizer(tokenizer), {"image", *keep}
+  noise_ids = noise and label_ids(tok, noise)
   length = text_len and text_len + train
 
   def op(example):
@@ -114,7 +119,10 @@ def text_layout(tokenizer, text_len, train=True, image=True, keep=()):
     prompt = prompt_ids(tok, to_text(example["prefix"]), image)
     suffix = suffix_ids(tok, to_text(example["suffix"])) if train else None
     rest = {k: v for k, v in example.items() if k in kept or is_private(k)}
-    return rest | layout(prompt, suffix, length, image)
+    row = layout(prompt, suffix, length, image)
+    if noise_ids and train:
+      skip_locations(row, *noise_ids)
+    return rest | row
   return op
 
 

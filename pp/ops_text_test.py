@@ -1,3 +1,5 @@
+import pathlib
+
 import numpy as np
 import pytest
 
@@ -165,3 +167,20 @@ def test_the_sequence_of_a_vlm(run):
 def test_coco_captions():
   got = get_preprocess_fn("coco_captions")({"captions": {"text": ["a", "b"], "id": [1, 2]}})
   assert got["captions"] == ["a", "b"]
+
+
+DIGITS = f"sp('{pathlib.Path(__file__).parents[1]}/big_vlm/digits/tokenizer.model', " \
+         "tokensets=('loc', 'seg'))"
+
+
+def test_locations_of_noise_are_not_learnt():
+  """ " a" is one token of this tokenizer, and " x a" are a label's three."""
+  suffix = " ; ".join(f"<loc{i:04d}>" * 4 + f" {name}" for i, name in enumerate(["x a", "a", "3"]))
+  rows = [get_preprocess_fn(f"text_layout({DIGITS!r}, 60{more})")({"prefix": "", "suffix": suffix})
+          for more in ("", ", noise='a'")]
+  off = np.flatnonzero(rows[0]["mask_loss"] != rows[1]["mask_loss"])
+  assert get_tokenizer(DIGITS).to_str(rows[0]["text"][off]) == "<loc0001>" * 4
+  assert rows[1]["mask_loss"].sum() == rows[0]["mask_loss"].sum() - 4
+  for name, what in (("x", "2 tokens"), ("noise", "4 tokens")):
+    with pytest.raises(ValueError, match=f"noise='{name}' is {what} behind a location"):
+      get_preprocess_fn(f"text_layout({DIGITS!r}, 60, noise='{name}')")

@@ -14,6 +14,9 @@ import re
 
 import numpy as np
 
+from pp.locations import BINS
+from pp.tokenizer import check_single_ids
+
 SEPARATOR, PLACEHOLDER = "\n", "<image>"
 PAD = 0
 
@@ -57,3 +60,25 @@ def layout(prompt, suffix=None, length=None, image=True):
   mask = ("mask_input", in_prompt) if suffix is None else ("mask_loss", ~in_prompt & (at < total))
   causal = ~in_prompt if image else np.ones_like(in_prompt)
   return {"text": text, "mask_ar": causal.astype(np.int32), mask[0]: mask[1].astype(np.int32)}
+
+
+def label_ids(tokenizer, label):
+  """(id of a label behind a location, id of <loc0000>); ValueError where it is not one token."""
+  check_single_ids(tokenizer, ("<loc0000>", "<loc1023>"))
+  first, *ids = tokenizer.to_int(f"<loc0000> {label}")
+  if len(ids) != 1:
+    raise ValueError(f"text_layout: noise={label!r} is {len(ids)} tokens behind a location, and an "
+                     "eval can forbid one only: give a word that is one token of this tokenizer.")
+  return ids[0], first
+
+
+def skip_locations(row, label, first):
+  """Sets "mask_loss" of a row to 0, in place, at each four locations before the id `label`.
+
+  first: the id of <loc0000>, which the others follow.
+  """
+  text, mask_loss = row["text"], row["mask_loss"]
+  is_location = (text >= first) & (text < first + BINS)
+  for end in np.flatnonzero((text == label) & (mask_loss == 1)):
+    if is_location[max(end - 4, 0):end].sum() == 4:
+      mask_loss[end - 4:end] = 0

@@ -1,8 +1,12 @@
 import json
+import pathlib
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+from big_vlm.decode import logit_rules
+from pp.tokenizer import get_tokenizer
 
 PROMPTS = [[2, 5, 9, 9, 30], [2, 7], [2, 11, 12, 13, 14, 15, 16]]
 OPTIONS = dict(max_new_tokens=12, stop=())
@@ -105,3 +109,9 @@ def test_a_grammar_wins_over_a_bias_that_leaves_nothing(vlm, image):
 def test_a_function_that_gives_nan_is_an_error(text_only):
   with pytest.raises(ValueError, match="a logits_processor made them so"):
     tokens(text_only, logits_processor=lambda tokens, length, logits: logits * jnp.nan)
+
+
+def test_a_bias_names_the_end_by_its_piece():
+  tokenizer = get_tokenizer(
+      f"sp('{pathlib.Path(logit_rules.__file__).parents[1]}/digits/tokenizer.model')")
+  assert logit_rules._token("<eos>", tokenizer, 480) == tokenizer.eos_token

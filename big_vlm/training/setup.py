@@ -21,6 +21,13 @@ from pp.names import BIG_VISION, check_names, near_field, new_name
 # fsdp=16 those pieces are 128 wide, and adding up their matmuls takes two thirds of the step.
 TPU_OPTIONS = {"xla_jf_spmd_threshold_for_windowed_einsum_mib": "1000000"}
 
+# Of groups whose readers do not check for others. A field that is not read would be a silent error.
+FIELDS = {
+    "input": ("mixture", "batch_size", "packing", "row_examples", "workers", "threads",
+              "memory_gb", "on_error"),
+    "init": ("model", "img", "llm", "txt", "dont_load"),
+    "lora": ("rank", "targets", "alpha", "dropout")}
+
 
 class TrainSetup(NamedTuple):
   model: paligemma.PaliGemma
@@ -42,6 +49,8 @@ def make(config, devices=None, note=print):
     raise ValueError(f"config.{old[0]} is now config.{new_name(old[0], config)}.")
   if odd := sorted(BIG_VISION.keys() & config.keys()):
     raise ValueError(f"config.{odd[0]} is not read.{near_field(odd[0], config)}")
+  for group, fields in FIELDS.items():
+    check_names(config[group], fields, f"config.{group}")
   objectives.check(config)
   if config.input.batch_size < 1:
     raise ValueError(f"config.input.batch_size={config.input.batch_size}: give 1 or more.")

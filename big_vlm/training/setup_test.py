@@ -123,6 +123,9 @@ def test_durations_in_epochs_ask_the_sources(config):
     (dict(seed=-1), "config.seed=-1: give 0 or more, and less than 4294967296"),
     (dict(optimizer=dict(ema=1.)), "config.optimizer.ema=1.0: give 0 or more, and less than 1"),
     (dict(loss=dict(label_smoothing=2.)), "config.loss.label_smoothing=2.0: give 0 or more"),
+    (dict(input=dict(shuffle_buffer_size=50_000)),
+     "config.input has no 'shuffle_buffer_size'. In the place of big_vision's .* is nothing: each"),
+    (dict(lora=dict(rnk=8)), "config.lora has no 'rnk'. Did you mean 'rank'"),
     (dict(microbatches=5), "config.microbatches is now config.grad_accum_steps"),
 ])
 def test_errors_name_the_mend(config, change, message):
@@ -138,6 +141,7 @@ def test_a_field_of_big_vision_is_refused_and_its_place_is_a_field_of_ours(confi
   with pytest.raises(ValueError, match="grad_clip_norm is not read. .* is optimizer.clip_norm"):
     setup.make(config, jax.devices()[:1])
   known = common.train()
+  assert all(set(fields) == set(known[group]) for group, fields in setup.FIELDS.items())
   for place in names.BIG_VISION.values():
     for field in re.findall(r"^(\w+)\.(\w+)", place):
       assert field[0] == "model" or field[1] in known[field[0]], place
