@@ -197,10 +197,12 @@ def _can_train(params):
 def _decay_and_scale(groups):
   def update(updates, state, params, *, finite=True, **_):
     step = state.count
+    # Once, not for every leaf: that took a fifth of the time in which a small step is traced.
+    factors = {s: s(step) for s in dict.fromkeys(g.schedule for g in groups.values())}
 
     def one(name, u, p):
       g = groups[name]
-      return -g.lr * g.schedule(step) * (u + g.decay * p if g.decay else u)
+      return -g.lr * factors[g.schedule] * (u + g.decay * p if g.decay else u)
     updates = trees.map_with_names(one, updates, params)
     return updates, optax.ScaleByScheduleState(step + finite)
   return optax.GradientTransformationExtraArgs(
