@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
-from scipy import special
 
 from big_vlm import distributed, image_input, inputs, presets, prompt_input, sharding
 from big_vlm.decode.session import MAX_PROMPTS
@@ -179,6 +178,7 @@ def similarity(model, params, zi, zt):
 def probabilities(logits):
   """Sigmoids, float32; by way of float64, which keeps those of pairs that do not belong together:
   logits of -20 and less."""
+  from scipy import special  # here: slow to import
   return special.expit(np.asarray(logits, np.float64)).astype(np.float32)
 
 

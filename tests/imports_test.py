@@ -22,7 +22,7 @@ COMMANDS = ("trainers.train", "evaluators.run", "big_vlm.datasets.prepare", "big
               if "cli.run(main)" in p.read_text()))
 # Libraries that few commands use, and that take long to import.
 HEAVY = ("matplotlib", "tensorboardX", "tensorflow_datasets", "orbax.checkpoint", "grain", "h5py",
-         "scipy.ndimage", "sklearn", "streamlit", "av", "pyarrow")
+         "scipy", "sklearn", "streamlit", "av", "pyarrow")
 
 
 def sources(package):

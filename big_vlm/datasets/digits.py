@@ -15,7 +15,6 @@ import multiprocessing
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
-from sklearn import datasets as sklearn_datasets
 
 from big_vlm import child_process
 from pp import tokenizer
@@ -171,7 +170,8 @@ def scenes(config, split, n, first=0):
 @functools.cache
 def _material():
   """(the scans, the photographs) of scikit-learn."""
-  return sklearn_datasets.load_digits(), sklearn_datasets.load_sample_images().images
+  from sklearn import datasets  # here: slow to import, and reading prepared scenes needs none of it
+  return datasets.load_digits(), datasets.load_sample_images().images
 
 
 def _scene(rng, config, digits, order, photos):

@@ -75,7 +75,7 @@ def make(config, devices=None, note=print):
   if config.input.packing != "none" and not model.config.llm:
     raise ValueError(f"config.input.packing={config.input.packing!r} is for texts, and this model "
                      "has no decoder: take 'none'.")
-  params = jax.eval_shape(lambda: _adapted(config, model, _random(config, model, 0)))
+  params = jax.eval_shape(lambda p: _adapted(config, model, p), _shapes(config, model))
   optimizer = optim.make(params, horizon, **_optimizer_args(config))
   shapes = jax.eval_shape(lambda p: steps.start(p, optimizer), params)
   shardings = sharding.state_sharding(
@@ -134,13 +134,26 @@ def _one_schedule(rules):
   return rules[0][1]
 
 
+def _dtypes(config, model):
+  """Of a leaf and its name, that in which it is stored: (name, x) -> dtype."""
+  if not config.lora.rank:
+    return lambda name, x: x.dtype
+  compute = (model.config.llm or model.config.img).dtype
+  return lambda name, x: load.dtype_of(name, compute)
+
+
+def _shapes(config, model):
+  """The parameters without adapters, as shapes."""
+  dtype = _dtypes(config, model)
+  return trees.nested({n: jax.ShapeDtypeStruct(x.shape, dtype(n, x))
+                       for n, x in paligemma.param_shapes(model.config).items()})
+
+
 def _random(config, model, seed):
   """Randomly initialized parameters, in the dtype in which they are stored."""
-  params = paligemma.init_params(model, jax.random.key(seed))
-  if not config.lora.rank:
-    return params
-  compute = (model.config.llm or model.config.img).dtype
-  return trees.map_with_names(lambda n, x: x.astype(load.dtype_of(n, compute)), params)
+  dtype = _dtypes(config, model)
+  return trees.map_with_names(lambda n, x: x.astype(dtype(n, x)),
+                              paligemma.init_params(model, jax.random.key(seed)))
 
 
 def lora_scale(config):
@@ -169,7 +182,7 @@ def start(config, setup):
 
 def parameters(config, setup):
   """Those before the first step: from config.init, the rest from the seed, on the mesh."""
-  shapes = jax.eval_shape(lambda: _random(config, setup.model, 0))
+  shapes = _shapes(config, setup.model)
   where = jax.tree.map(_of_base, setup.shardings.params, is_leaf=einsum_hook.is_wrapper)
   wanted = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
                         shapes, where)
