@@ -22,18 +22,21 @@ from big_vlm.training import defaults, policy
 from configs import common, forkme
 from configs.transfers import common as transfers
 
+KEPT = ("prefix", "suffix", "id")
 SLOWER = 10  # than learning given answers: a tenth of its learning rate
 FIELDS = {field.name: field.default for field in dataclasses.fields(policy.Settings)}
 
 
-def tune(arg, type, digits, *, keep=(), **fields):
+def tune(arg, type, digits, *, keep=(), beside="", steps=300, **fields):
   """The config of a tuning whose evals are of an evaluator type.
 
   digits: pp that writes "prefix" and "suffix" of a scene of the data set `digits`; "": there is
-  none. keep: keys of the example that rewards and evals read. fields: of config.tune.
+  none. beside: pp of another task of these scenes, a quarter of the prompts, whose answers are
+  right or wrong: else the model forgets it. keep: keys of the example that rewards and evals read.
+  fields: of config.tune.
   """
   a = transfers.arguments(arg, dict(init="digits", data="", val="", data_dir="", size="small",
-                                    steps=300, lora=0))
+                                    steps=steps, lora=0))
   if not (a.data or digits):
     a.data = "my/pairs.jsonl"
   # All of config.tune, so that --config.tune.kl=0.1 sets what a config leaves out.
@@ -48,18 +51,22 @@ def tune(arg, type, digits, *, keep=(), **fields):
   c.input.batch_size = 32  # prompts
   size = presets.parameters({"img": dict(c.model.img) or None, "llm": dict(c.model.llm)})
   c.optimizer.lr = defaults.learning_rate(size, adapters=bool(a.lora)).value / SLOWER
-  c.optimizer.schedule = ((".*", dict(decay="constant", warmup_fraction=0.05)),)
+  c.optimizer.schedule = ((".*", dict(decay="cosine", warmup_fraction=0.05)),)
 
   if a.data:
     data = lambda path: forkme.data_of(path, root=a.data_dir)
     image = "|decode(exif=True)|resize(antialias=True)" if c.model.img else ""
-    pp, train, val = f"flatten{image}", a.data, a.val
+    pp, train, val, beside = f"flatten{image}", a.data, a.val, ""
   else:
     data = lambda split: dict(name=f"digits/{a.size}", split=split, data_dir=a.data_dir or "data")
-    pp, train, val = f"flatten|decode|resize|{digits}", "train", "val"
-  pp += f"|text_layout(keep={('prefix', 'suffix', 'id', *keep)})"
-  c.input.mixture = [dict(data=data(train), pp=pp)]
+    pp, train, val = "flatten|decode|resize", "train", "val"
+  written = lambda task: f"{pp}{'|' * bool(task)}{task}|text_layout(keep={KEPT + tuple(keep)})"
+  asked = written("" if a.data else digits)
+  c.input.mixture = [dict(data=data(train), pp=asked, weight=3.)]
+  if beside:
+    c.input.mixture += [dict(data=data(train), pp=written(beside), weight=1.)]
+    c.tune.rewards = (*c.tune.rewards, dict(name="exact_match"))
   if val and type:
-    c.evals.val = dict(type=type, data=data(val), pp=pp, batch_size=256, fraction=0.2,
+    c.evals.val = dict(type=type, data=data(val), pp=asked, batch_size=256, fraction=0.2,
                        prompt_len=prompt, max_new_tokens=new)
   return c

@@ -4,9 +4,12 @@
 """
 from configs.tune import common
 
+QUESTIONS = ("choice(key=('questions', 'answers'))|"
+             "strfmt('answer en {questions}', outkey='prefix')|copy('answers', 'suffix')")
+
 
 def get_config(arg=None):
   return common.tune(
-      arg, "detection", "detect", keep=("objects/bbox", "objects/label"),
-      algorithm="reinforce", samples=8, prompt_len=16, max_new_tokens=24,
+      arg, "detection", "detect", keep=("objects/bbox", "objects/label"), beside=QUESTIONS,
+      steps=1000, algorithm="reinforce", samples=8, prompt_len=16, max_new_tokens=24,
       rewards=[dict(name="detection")])

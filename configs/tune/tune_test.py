@@ -22,6 +22,8 @@ def test_config(module):
 def test_without_data_it_is_the_scenes():
   c = detect.get_config()
   assert c.input.mixture[0]["data"]["name"] == "digits/small" and c.init.model == "digits"
+  assert "answer en" in c.input.mixture[1]["pp"] and c.tune.rewards[1]["name"] == "exact_match"
+  assert len(detect.get_config("data=my/a.jsonl").tune.rewards) == 1  # boxes alone
 
 
 def test_a_text_only_model_reads_no_image(monkeypatch):
