@@ -124,11 +124,12 @@ def test_random_ops_are_known_before_any_data_is_read(pp, want):
 
 
 RANDOM = ["choice(key='texts')", "choice_no_replacement(key='texts')", "inception_crop(4)",
-          "random_crop(4)", "flip_lr", "resize_r(4)", "random_jpeg(0.5)", "zoomout",
+          "random_crop(4)", "flip_lr", "resize_r(4)", "random_jpeg(0.5)", "zoomout", "randaug",
           "video_choice(inkey='texts', outkey='text')", "inception_box", "box_crop(jitter=0.1)",
           "sci_qa_choices_shuffle(choice_str_inkey='texts', ans_inkey='n')",
           "detect(boxes='boxes', labels='texts', order='random')",
           "detect(boxes='boxes', labels='texts', subset=True)",
+          "detect(boxes='boxes', labels='texts', max_objects=3, noise='noise')",
           "decode_jpeg_and_inception_crop(4, key='jpeg')",
           "decode_video(1, key='frames', random_offset=True)",
           "pair_layout(\"sp('big_vlm/digits/tokenizer.model')\", 4, 0, 'texts', several='draw')"]

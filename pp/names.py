@@ -94,7 +94,6 @@ BIG_VISION = {
     "prefix": "the eval's name: the metrics of config.evals['z/0shot'] begin with z/0shot/",
     "eval_repeats": "--repeats of evaluators.run", "eval_only": "python -m evaluators.run",
     "batch_size_eval": "batch_size of each eval",
-    "randaug": "the random ops that `python -m pp` lists: flip_lr, inception_crop, random_jpeg",
 }
 
 
