@@ -26,6 +26,7 @@ Arguments of the evaluator types; keys of the example that they need -> metrics:
   mean            evals=, metric=: over other evals
 """
 import ast
+import math
 import types
 
 from configs import common
@@ -47,6 +48,8 @@ MODELS = {  # model: (decoder, the pretrained checkpoint at a resolution)
 # which was chosen for each task and model. These are the medians of the best ones over 27 tasks
 # (arXiv 2412.03555, table 14).
 RATES = {"paligemma2_3b": 3e-6, "paligemma2_10b": 1e-6, "paligemma2_28b": 1e-6}
+
+BOX_TOKENS = 7  # of an object in an answer: four locations, a label of two tokens at most, the " ;"
 
 DEFAULTS = dict(res=224, model="paligemma_3b", train_on_val=False, data_dir=None, text_len=32)
 
@@ -215,6 +218,29 @@ def video_task(c, a, name, data, type, prompt, answer, keep, fixed_answer=None, 
     evaluate(c, a, name, {alias: split}, type, prompt, keep, data, batch_size=128,
              fraction=fraction, **kw)
   perplexity(c, a, name, often, f"{prompt}|{fixed_answer or answer}", data, fraction=1/8)
+
+
+def detection(c, a, name, splits):
+  """The mixture of a task with the boxes of all classes, and its evals, NAME/ALIAS and
+  NAME/ALIAS/pplx, for splits {alias: split}.
+
+  a.noise: a label of one token, "noise", to fill answers with boxes where nothing is, as the
+  reports do: their locations are not learnt, and no eval lets a model say the label, or end.
+  """
+  image = "flatten|decode|resize(antialias=True)"
+  detect = "detect(order='{}', prompt='detect all classes'{})".format
+  filled, layout, forbidden = "", "text_layout", {}
+  if a.noise:
+    filled = f", tokens_each={BOX_TOKENS}, noise={a.noise!r}"
+    layout = f"text_layout(noise={a.noise!r})"
+    forbidden = {"logit_bias": {f" {a.noise}": -math.inf, "<eos>": -math.inf}}
+  c.input.mixture = [dict(data=source(a, name, "train"),
+                          pp=f"{image}|{detect('random', filled)}|{layout}")]
+  evaluate(c, a, name, splits, "detection", f"{image}|{prompt('detect all classes')}",
+           keep=("objects/bbox", "objects/label", "objects/area", "objects/is_crowd", "height",
+                 "width", "image/id"),
+           confidence="label", prompt_len=16, batch_size=64, fraction=0.1, **forbidden)
+  perplexity(c, a, name, splits, f"{image}|{detect('raster', '')}")
 
 
 def mean(c, name, evals, metric):

@@ -1,6 +1,6 @@
 import pytest
 
-from configs.transfers import common
+from configs.transfers import coco_detection, common
 
 
 @pytest.mark.parametrize("arg, want", [
@@ -69,3 +69,14 @@ def test_published_scores():
   assert common.at(scores, "paligemma2_28b", 224) == {}
   with pytest.raises(ValueError):
     common.table("a b\n224 224\na/b/acc 63.5")
+
+
+def test_noise_boxes_of_a_detection():
+  plain, noisy = map(coco_detection.get_config, ("", "noise=noise"))
+  assert noisy.input.mixture[0]["pp"] == (
+      "flatten|decode|resize(antialias=True)|detect(order='random', prompt='detect all classes', "
+      "tokens_each=7, noise='noise')|text_layout(noise='noise')")
+  val, changed = (c.evals["coco_detection/val"].to_dict() for c in (plain, noisy))
+  forbidden = dict.fromkeys((" noise", "<eos>"), float("-inf"))
+  assert changed.pop("logit_bias") == forbidden and val == changed  # confidence="label" in both
+  assert "noise" not in plain.input.mixture[0]["pp"]

@@ -7,21 +7,12 @@ PUBLISHED = common.table("""
                     224   448   896   224   448   896   224   448   896
 doclaynet/test/AP  50.8  64.1  66.5  46.7  62.5  66.1  50.4  63.5  66.0
 """)
-OBJECTS = ("objects/bbox", "objects/label", "objects/area", "objects/is_crowd", "height", "width",
-           "image/id")
 
 
 def get_config(arg=None):
-  a = common.parse(arg, text_len=512)
+  """noise=noise fills the answers with boxes where nothing is, see common.detection."""
+  a = common.parse(arg, text_len=512, noise="")
   # Learning rate, batch size and length are not published.
   c = common.transfer(a, SETTINGS, PUBLISHED, rates=None)
-  image = "flatten|decode|resize(antialias=True)"
-  detect = "detect(order='{}', prompt='detect all classes')".format
-  c.input.mixture = [common.component(a, "doclaynet", "train",
-                                      f"{image}|{detect('random')}")]
-  splits = {"minitrain": "train[:5000]", "val": "val", "test": "test"}
-  common.evaluate(c, a, "doclaynet", splits, "detection",
-                  f"{image}|{common.prompt('detect all classes')}", keep=OBJECTS,
-                  confidence="label", prompt_len=16, batch_size=64, fraction=0.1)
-  common.perplexity(c, a, "doclaynet", splits, f"{image}|{detect('raster')}")
+  common.detection(c, a, "doclaynet", {"minitrain": "train[:5000]", "val": "val", "test": "test"})
   return c
