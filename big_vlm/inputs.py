@@ -143,7 +143,8 @@ def token_ids(ids, what, vocab_size):
     return ids
   ids = np.asarray(ids)
   if ids.dtype.kind not in "iu":
-    raise ValueError(f"{what} are token ids, whole numbers, not {ids.dtype}.")
+    raise ValueError(f"{what} are token ids, whole numbers, not {ids.dtype}."
+                     + prompt_input.embeddings_hint(ids))
   if ids.size and not 0 <= ids.min() <= ids.max() < vocab_size:
     odd = int(ids.min() if ids.min() < 0 else ids.max())
     raise ValueError(f"{what} have {odd}, which is not in the vocabulary of {vocab_size}." + (

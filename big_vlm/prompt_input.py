@@ -10,6 +10,13 @@ PROMPT_KEYS, IMAGE_KEYS, MASK_KEYS = ("prompts", "text", "token_ids"), ("images"
     "padding_mask", "response_mask")
 
 
+def embeddings_hint(given):
+  """What to do with embeddings in the place of ids, transformers' inputs_embeds; "" for others."""
+  is_embeddings = getattr(given, "ndim", 0) > 2 and np.asarray(given).dtype.kind == "f"
+  return (" Embeddings in the place of ids are for score_tokens: its layer_intercept_fn(x, i) "
+          "returns them for i == -1." * is_embeddings)
+
+
 def as_list(prompts, what="prompt"):
   """[str or list of ids] of one prompt or several; ValueError for none, or for an image."""
   several = f"{what}es" if what.endswith("x") else f"{what}s"
@@ -19,7 +26,7 @@ def as_list(prompts, what="prompt"):
       np.ndim(prompts) > 2 if hasattr(prompts, "__array__") else not hasattr(prompts, "__iter__")):
     order = " Prompts come first, then the images." if what == "prompt" else ""
     raise ValueError(f"The {several} are a {type(prompts).__name__}: give a string, a list of "
-                     f"token ids, or a list of such.{order}")
+                     f"token ids, or a list of such.{order}{embeddings_hint(prompts)}")
   prompts = list(prompts)
   if not prompts:
     raise ValueError(f"There are 0 {several}: give a string, a list of token ids, or a list of "
@@ -42,7 +49,8 @@ def from_dict(prompts, images):
         f"A request with the keys {', '.join(map(repr, prompts))} is not understood: it has one of "
         f"{', '.join(map(repr, PROMPT_KEYS))}, at most one of 'images' and 'image', and with "
         "token_ids 'padding_mask'. Ids of a transformers processor hold placeholders for the "
-        "image: give its text and images themselves.")
+        "image: give its text and images themselves."
+        + embeddings_hint(prompts.get("inputs_embeds")))
   if np.any(prompts.get("response_mask", 0)):
     raise ValueError("A request's response_mask marks tokens of an answer, and prompts have none: "
                      "score(prompts, suffixes) reads given answers.")

@@ -327,6 +327,8 @@ def test_prompts_are_laid_out_as_in_training(vlm):
     (dict(prompts="a", images="no.png"), "Cannot read the image no.png"),
     (dict(prompts="a", images=b"junk"), "cannot decode image: 4 bytes"),
     (dict(prompts=[2.5]), "A prompt is a string or a flat list of token ids"),
+    (dict(prompts=np.zeros((1, 2, 8))), "Embeddings in the place of ids are for score_tokens"),
+    (dict(prompts={"inputs_embeds": np.zeros((1, 2, 8))}), "layer_intercept_fn.* for i == -1"),
     (dict(prompts=[[]]), "Prompt 0 is empty"),
     (dict(prompts=[[2, 99_999]]), "id 99999, which is not in the vocabulary of 1632"),
     (dict(prompts="a", sampler="top_p(p=2)"), "from 1e-09 to 1"),
