@@ -206,13 +206,12 @@ def write_page(path, evaluations, predictions, said):
       picture = None
       if len(shown) < PICTURES and examples and (example := examples(i, after["_id"])):
         picture = whole_picture(example, None)
-      better = f"right in {second.name}" if after["correct"] else f"right in {first.name}"
       shown.append({
-          "task": task, "id": after.get("id", after["_id"]), "group": better,
-          "correct": after["correct"], "score": float(after["correct"]),
+          "task": task, "id": after.get("id", after["_id"]), "correct": after["correct"],
           "prompt": after.get("prefix", ""), "image": picture,
-          "prediction": f"{second.name}: {after['prediction']}\n{first.name}: "
-                        f"{before['prediction']}",
+          "name": second.name, "prediction": after["prediction"],
+          "other": {"name": first.name, "prediction": before["prediction"],
+                    "boxes": before.get("pred_boxes", [])},
           "references": [reference(after)], "pred_boxes": after.get("pred_boxes", []),
           "ref_boxes": after.get("ref_boxes", []),
           **{key: after[key] for key in ("tokens", "logprobs", "finish_reason") if key in after}})
@@ -220,8 +219,9 @@ def write_page(path, evaluations, predictions, said):
       lost.append(task)
   page = report.write_report(
       path, title=f"{second.name} beside {first.name}", predictions=shown,
-      subtitle=f"{len(shown):,} examples on which one of the two is right",
-      details={"comparison": said, first.name: first.folder, second.name: second.folder})
+      subtitle=f"{len(shown):,} examples on which one of the two is right; below, right and wrong, "
+               f"lengths and probabilities are those of {second.name}", summary=said,
+      details={first.name: first.folder, second.name: second.folder})
   without = f" (without pictures of {', '.join(lost)}: their data are not here)"
   return f"page: {page}{without * bool(lost)}"
 

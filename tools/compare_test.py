@@ -115,8 +115,9 @@ def test_a_page_of_the_examples_that_changed_sides(tmp_path, capsys):
   assert capsys.readouterr().out.endswith(f"page: {tmp_path / 'page.html'}\n")
   page = (tmp_path / "page.html").read_text()
   rows = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])["rows"]
-  assert [(r["id"], r["group"], r["answer"]) for r in rows] == [
-      ("1", "right in one", "two: 4\none: 2"), ("2", "right in two", "two: 2\none: 3")]
+  assert [(r["id"], r["verdict"], r["answer"], r["otherAnswer"]) for r in rows] == [
+      ("1", "wrong", "4", "2"), ("2", "right", "2", "3")]
+  assert rows[0]["names"] == {"pred": "two", "other": "one"} and "two - one" in page
   assert all(r["image"][1:] == [40, 30] for r in rows)
   (tmp_path / "test.jsonl").unlink()
   compare.main([str(one), str(tmp_path / "two"), "--html", str(tmp_path / "page.html")])

@@ -78,7 +78,8 @@ def _picture(picture, side):
   grown = max(1, side // max(width, height)) if tiny else 1
   named = len(picture.annotations) <= NAMED
   return {"uri": uri, "width": width, "height": height, "tiny": tiny, "grown": grown,
-          "note": picture.note,
+          "note": picture.note, "alt": ": ".join(filter(None, [picture.note or "picture", ", ".join(
+              a.label for a in picture.annotations[:NAMED] if a.label)])),
           "shapes": [_shape(a, inks[a.label], width, height, named, grown)
                      for a in picture.annotations]}
 

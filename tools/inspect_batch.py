@@ -177,7 +177,7 @@ def table(batch):
       values = f"{value.min():.4g}..{value.max():.4g}" if value.size else ""
       lines.append((key, str(list(value.shape)), str(value.dtype), values))
     else:
-      lines.append((key, f"{len(value)} of", type(value[0]).__name__, ""))
+      lines.append((key, f"[{len(value)}]", type(value[0]).__name__, ""))
   return reporting.columns(lines, left=(0, 1, 2, 3))
 
 
@@ -316,7 +316,8 @@ def inspect(config, step=0, examples=4, html=None, eval=None):
     print(describe(row, tokenizer, sys.stdout.isatty()) + "\n", file=raw(sys.stdout))
   if html:
     legend = Markup().join(Markup('<span class="tok {}">{}: {}</span>').format(part, part, what)
-                           for part, (_, what) in PARTS.items())
+                           for part, (_, what) in PARTS.items()
+                           if any(part in row.parts for row in found))
     legend = Markup('<div class="toks">{}</div><pre>{}</pre>').format(legend, table(batch))
     path = example_page.write_examples(
         html, title[0].upper() + title[1:], f"{len(found)} of {size} examples",

@@ -245,5 +245,5 @@ def page(path, file, requests, reader):
         if rles := [o["mask"] for o in answer["detections"] if "mask" in o]:
           p["pred_mask"] = masks.decode(masks.merge(rles))
     shown.append(p)
-  return report.write_report(path, title="Answers", predictions=shown,
+  return report.write_report(path, title="Predictions", predictions=shown,
                              subtitle=f"{len(rows):,} of {len(requests):,} requests")

@@ -202,14 +202,15 @@ class Sampled(Answers):
     folder = epath.Path(workdir)
     write_predictions(folder / "samples" / f"{step}.jsonl", self._last)
     shown = [{**p, "task": "tune", "score": p["reward"],
-              "group": f"prompt {i // self._settings.group}"} for i, p in enumerate(self._last)
-             if i < PICTURES * self._settings.group]
+              "group": f"{i // self._settings.group + 1}. {p.get('prefix', '')}"}
+             for i, p in enumerate(self._last[:PICTURES * self._settings.group])]
     rewards = {name: [p[f"reward/{name}"] for p in self._last] for name in self._rewards.names}
     results = [{"task": "tune", "metric": name, "value": float(np.mean(values)),
                 "n": len(values)} for name, values in rewards.items()]
-    report.write_report(folder / "samples.html", title="Answers that a tuning weighs",
-                        subtitle=f"step {step}: {self._settings.samples} answers to each prompt, "
-                        "with their rewards as scores", results=results, predictions=shown)
+    report.write_report(folder / "samples.html", title="Answers and their rewards",
+                        subtitle=f"step {step} of the tuning: {self._settings.samples} answers to "
+                        "each prompt; a score is the reward of an answer",
+                        results=results, predictions=shown)
 
 
 def seeds(seed, step, prompts, samples):

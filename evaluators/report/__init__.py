@@ -19,7 +19,8 @@ PREDICTION_KEYS = ("task", "id", "prediction")
 RESULT_KEYS = ("task", "metric", "value")
 
 
-def write_report(path, *, title, subtitle="", results=(), predictions=(), details=None):
+def write_report(path, *, title, subtitle="", results=(), predictions=(), details=None,
+                 summary=""):
   """Writes the report, replacing an older one in one step.
 
   Args:
@@ -36,10 +37,13 @@ def write_report(path, *, title, subtitle="", results=(), predictions=(), detail
       "finish_reason" of the answer, the last "" where no model wrote one;
       "image": uint8 [H, W, 1 or 3 or 4], the bytes of a PNG or JPEG, or None; over it "pred_boxes"
       and "ref_boxes", [{"box": (ymin, xmin, ymax, xmax) in 0..1, "label", "score"}], by default
-      those that the prediction spells; and "pred_mask" and "ref_mask", [H, W] of any size, the
-      object above 0; "nearest_texts" [[text, cosine, whether right]]; "neighbours", the images of
-      "nearest_images" [[index, cosine, whether right]].
+      those that the prediction and the first reference spell; and "pred_mask" and "ref_mask",
+      [H, W] of any size, the object above 0; "nearest_texts" [[text, cosine, whether right]];
+      "neighbours", the images of "nearest_images" [[index, cosine, whether right]]; "other",
+      {"name", "prediction", "boxes"} of another model, to stand beside the prediction, whose model
+      is "name" then.
     details: {name: value} for the block at the end: checkpoint, step, config, date.
+    summary: text in columns above all.
 
   Returns:
     epath.Path of the file.
@@ -53,7 +57,7 @@ def write_report(path, *, title, subtitle="", results=(), predictions=(), detail
     _require(result, RESULT_KEYS, f"results[{i}]")
   for i, prediction in enumerate(predictions):
     _require(prediction, PREDICTION_KEYS, f"predictions[{i}]")
-  return write_page(path, FOLDER / "report.html", title=title, subtitle=subtitle,
+  return write_page(path, FOLDER / "report.html", title=title, subtitle=subtitle, summary=summary,
                     table=table.table(results), panels=panels.panels(predictions),
                     gallery=gallery.gallery(predictions),
                     details=[(name, _text(value)) for name, value in (details or {}).items()])

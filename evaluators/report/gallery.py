@@ -91,6 +91,8 @@ def _texts(p, most):
   found = {"prompt": short(_text(prompt)), "refs": [[short(text), n] for text, n in counts]}
   if p["prediction"] or p.get("finish_reason") != "":
     found["answer"] = short(_text(p["prediction"]))
+  if p.get("other"):
+    found["otherAnswer"] = short(_text(p["other"]["prediction"]))
   return found
 
 
@@ -107,6 +109,7 @@ def _record(p, where, pictured):
       "score": round(float(score), 4) if score is not None and math.isfinite(score) else None,
       "group": None if p.get("group") is None else _text(p["group"]),
       "end": _text(p["finish_reason"]) if p.get("finish_reason") else None,
+      "names": {"pred": p["name"], "other": p["other"]["name"]} if p.get("other") else None,
       **_probabilities(p), **(_picture(p, where) if pictured else {}), **_near(p, where, pictured)}
   return {k: v for k, v in record.items() if v is not None}
 
@@ -130,12 +133,14 @@ def _picture(p, where):
   whole = p.get("whole")
   most = PICTURE if whole is None else PICTURE // 2
   uri, width, height = embed(p["image"], where, most)
-  found, pred = {"image": [uri, width, height]}, p.get("pred_boxes")
+  found = {"image": [uri, width, height]}
   found["whole"] = None if whole is None else list(embed(whole, where, most))
-  if pred is None:
-    pred = [{"box": o.box, "label": o.label} for o in locations.parse_objects(p["prediction"])]
-  found["pred"] = [_box(box, where) for box in pred] or None
-  found["ref"] = [_box(box, where) for box in p.get("ref_boxes") or ()] or None
+  for kind, text in ("pred", p["prediction"]), ("ref", next(iter(_references(p)), "")):
+    if (boxes := p.get(f"{kind}_boxes")) is None:
+      boxes = [{"box": o.box, "label": o.label} for o in locations.parse_objects(_text(text))]
+    found[kind] = [_box(box, where) for box in boxes] or None
+  if p.get("other"):
+    found["other"] = [_box(box, where) for box in p["other"]["boxes"]] or None
   for kind, ink in INKS.items():
     if p.get(f"{kind}_mask") is not None:
       found[f"{kind}Mask"] = _stain(p[f"{kind}_mask"], ink, (width, height), where)

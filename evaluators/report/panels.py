@@ -34,10 +34,12 @@ def verdict(p):
 
 
 def tally(predictions):
-  """[(verdict, "\u2717 3 wrong")] of the verdicts that some of the predictions have."""
+  """[(verdict, "\u2717 3 wrong")] of the verdicts that some of the predictions have; [] where all
+  are unknown."""
   counts = collections.Counter(map(verdict, predictions))
-  return [(name, f"{mark} {counts[name]:,} {name}") for name, mark in VERDICTS.items()
-          if counts[name]]
+  return [] if set(counts) == {"unscored"} else [
+      (name, f"{mark} {counts[name]:,} {name}") for name, mark in VERDICTS.items()
+      if counts[name]]
 
 
 def _lengths(predictions):
@@ -115,7 +117,7 @@ def _groups(predictions):
   lines = [(group, 100 * min(max(means[group] / top, 0), 1), number(means[group]),
             f"{len(values[group]):,}") for group in sorted(shown, key=lambda g: (means[g], g))]
   others = [v for group in rest for v in values[group]]
-  return {"unit": ", in percent" if percent else "", "lines": lines, "rest": others and (
+  return {"unit": " in %" if percent else "", "lines": lines, "rest": others and (
       f"{len(rest):,} smaller groups, {len(others):,} examples: "
       f"{number(statistics.fmean(others))}")}
 

@@ -38,6 +38,7 @@ function spelled(tag, text) {
 function boxes(row, kind, sizes) {
   const [width, height] = sizes.map(side => 320 * side / Math.max(...sizes));
   const svg = drawn("svg", {viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true"});
+  if (width < 160) svg.classList.add("narrow");
   const found = row[kind] || [], named = found.length <= 12;
   for (const [y0, x0, y1, x1, label] of found) {
     const group = drawn("g", {});
@@ -45,11 +46,11 @@ function boxes(row, kind, sizes) {
     group.append(drawn("rect", {class: kind, x: x0 * width, y: y0 * height,
       width: Math.max(x1 - x0, 0) * width, height: Math.max(y1 - y0, 0) * height}));
     if (label && named) {  // inside of the box where there is no room above it
-      const y = y0 * height > 18 ? y0 * height - 5 : y0 * height + 15;
+      const inside = y0 * height <= 26, y = y0 * height + (inside ? 3 : -5);
       const left = x0 <= .6;  // or else the label ends at the right, to stay in the picture
       const x = left ? Math.max(x0 * width, 0) + 3 : Math.min(x1, 1) * width - 3;
-      group.append(drawn("text", {class: kind, x, y, "text-anchor": left ? "start" : "end"},
-        label));
+      group.append(drawn("text", {class: kind, x, y, "text-anchor": left ? "start" : "end",
+        "dominant-baseline": inside ? "hanging" : "auto"}, label));
     }
     svg.append(group);
   }
@@ -63,7 +64,8 @@ function picture(row, kind) {
   const [source, width, height] = kind === "whole" ? row.whole : row.image;
   const image = element("img");
   Object.assign(image, {src: source, width, height, decoding: "async"});
-  const drawnOn = kind === "pred" || kind === "ref", word = WORDS[kind];
+  const drawnOn = ["pred", "other", "ref"].includes(kind);
+  const word = row.names?.[kind] ?? WORDS[kind];
   const things = drawnOn ? (row[kind] || []).length : 0;
   image.alt = `Image of example ${row.id}` + (drawnOn ? `, ${things} ${word} boxes` +
     (row[kind + "Mask"] ? " and a mask" : "") : word ? `, ${word}` : "");
@@ -83,10 +85,11 @@ function picture(row, kind) {
   return made;
 }
 
-const overlaid = row => row.pred || row.ref || row.predMask || row.refMask;
+const overlaid = row => row.pred || row.other || row.ref || row.predMask || row.refMask;
 
 function pictures(row) {
-  const seen = overlaid(row) ? ["pred", "ref"] : [row.whole ? "seen" : ""];
+  const seen = overlaid(row) ? ["pred", ...(row.names ? ["other"] : []),
+    ...(row.refs.length || row.ref || row.refMask ? ["ref"] : [])] : [row.whole ? "seen" : ""];
   const all = [...(row.whole ? ["whole"] : []), ...seen];
   return element("div", "pictures", ...all.map(kind => picture(row, kind)));
 }
@@ -111,10 +114,11 @@ function texts(row) {
     return made;
   });
   const list = element("dl");
-  if (row.answer !== undefined) list.append(part("Answer", answer));
-  list.append(part(
-    row.refs.length > 1 ? "References" : "Reference",
-    ...(references.length ? references : [element("dd", "", element("em", "", "none"))])));
+  if (row.answer !== undefined) list.append(part(row.names?.pred ?? "Answer", answer));
+  if (row.names) list.append(part(row.names.other, spelled("dd", row.otherAnswer)));
+  if (references.length) {
+    list.append(part(references.length > 1 ? "References" : "Reference", ...references));
+  }
   const letters = text => text.replace(CODES, "").length;
   if (Math.max(letters(row.answer ?? ""), ...row.refs.map(r => letters(r[0]))) > 60) {
     list.classList.add("long");
@@ -150,7 +154,7 @@ function neighbours(row) {
       words.dir = "auto";
       return element("li", right ? "own" : "", element("small", "", cosine.toFixed(3)), words);
     });
-    made.append(element("h4", "", "Nearest texts"), element("ol", "", ...lines));
+    made.append(element("h4", "", "Nearest texts, and their cosines"), element("ol", "", ...lines));
   }
   if (row.nearImages) {
     const images = row.nearImages.map(([source, width, height, cosine, right]) => {
@@ -160,7 +164,7 @@ function neighbours(row) {
       return element("figure", right ? "own" : "", image,
         element("figcaption", "", cosine.toFixed(3)));
     });
-    made.append(element("h4", "", "Images nearest to its first text"),
+    made.append(element("h4", "", "Images nearest to its first text, and their cosines"),
       element("div", "row", ...images));
   }
   return made;
@@ -168,12 +172,13 @@ function neighbours(row) {
 
 function card(row) {
   const header = element("header", "",
-    element("span", "badge", MARKS[row.verdict] + row.verdict),
+    ...(row.verdict === "unscored" ? [] :
+      [element("span", "badge", MARKS[row.verdict] + row.verdict)]),
     element("span", "task", row.task), element("span", "id", row.id));
   const made = element("article", "card " + row.verdict, header);
   if (row.image) {
     const shown = pictures(row);
-    if (overlaid(row) || row.whole) made.classList.add("pair");
+    if (shown.childElementCount > 1) made.classList.add("pair");
     Object.assign(shown, {tabIndex: 0, role: "button", ariaLabel: `Enlarge example ${row.id}`});
     shown.addEventListener("click", () => enlarge(row));
     shown.addEventListener("keydown", event => {
@@ -246,7 +251,16 @@ function gallery(rows) {
   fillGroups();
   form.pictured.parentElement.hidden = !rows.some(row => row.image) ||
     rows.every(row => row.image);
-  document.getElementById("inks").hidden = !rows.some(overlaid);
+  const has = key => rows.some(row => row[key] !== undefined);
+  const judged = rows.some(row => row.verdict !== "unscored");
+  const offered = {wrong: judged, confident: judged && has("mean"), unsure: has("mean"),
+    low: has("score"), high: has("score")};
+  for (const option of [...form.order.options]) {
+    if (offered[option.value] === false) option.remove();
+  }
+  const [click, tokens] = document.getElementById("keys").children;
+  click.hidden = !has("image");
+  tokens.hidden = !has("confidence");
 
   const end = document.getElementById("end");
   const nearEnd = new IntersectionObserver(entries => {
@@ -262,7 +276,7 @@ function gallery(rows) {
   function show() {
     const wanted = form.words.value.toLowerCase();
     if (wanted && !searched) {
-      searched = rows.map(row => [row.id, row.prompt, row.answer, ...row.refs.map(r => r[0])]
+      searched = rows.map(row => [row.id, row.prompt, row.answer, row.otherAnswer, ...row.refs.map(r => r[0])]
         .join("\n").toLowerCase());
     }
     const {task, group, verdict, end} = form;
