@@ -5,6 +5,7 @@ of the model's confidences. Only this machine can open the page, and it fetches 
 elsewhere. The page itself is in demo_page.py.
 """
 import importlib.util
+import math
 import pathlib
 import socket
 
@@ -23,9 +24,34 @@ OPTIONS = {
 }
 
 
+WORDS = {"{lang}": ("en",), "{question}": ("how many digits are there?",), "{digit}": ("3", "8")}
+EXAMPLES = ("caption en", "ocr", "answer en how many are there?", "detect cat ; dog", "segment cat")
+
+
+def examples(prompts):
+  """Prompts to click on: those that a released model knows, such as "caption {lang}", filled in; of
+  other models a few of PaliGemma's."""
+  def filled(prompt):
+    for gap, words in WORDS.items():
+      for word in words:
+        prompt = prompt.replace(gap, word, 1)
+    return prompt
+  return tuple(map(filled, prompts)) or EXAMPLES
+
+
+def facts(generation):
+  """How an answer ended and how probable the model finds it, as a line of text."""
+  logprobs = generation.logprobs
+  parts = [f"{len(generation.tokens)} tokens", f"finish reason: {generation.finish_reason}"]
+  if logprobs:
+    parts += [f"probability of the answer {overlay.percent(math.exp(sum(logprobs)))}",
+              f"of its least likely token {overlay.percent(math.exp(min(logprobs)))}"]
+  return " · ".join(parts)
+
+
 def confidences(found):
   """The table of objects: a dict for each, ready to be shown."""
-  return [{"object": o.label, "top, left, bottom, right": ", ".join(f"{v:.0f}" for v in o.box),
+  return [{"object": o.label, "top, left, bottom, right (px)": ", ".join(f"{v:.0f}" for v in o.box),
            "box": overlay.percent(o.box_score), "label": overlay.percent(o.label_score),
            "both": overlay.percent(o.score)} for o in found]
 

@@ -1,4 +1,5 @@
 import importlib.util
+import math
 import shutil
 import socket
 import subprocess
@@ -25,11 +26,25 @@ def test_the_table_of_confidences():
                                  label_score=0.999, score=0.373),
            types.SimpleNamespace(box=(0., 0., 1., 1.), label="", box_score=None, label_score=None,
                                  score=None)]
-  where = "top, left, bottom, right"
+  where = "top, left, bottom, right (px)"
   assert demo.confidences(found) == [
       {"object": "3", where: "4, 0, 19, 11", "box": "37%", "label": "100%", "both": "37%"},
       {"object": "", where: "0, 0, 1, 1", "box": "", "label": "", "both": ""}]
   assert demo.confidences([]) == []
+
+
+def test_how_an_answer_ended_and_how_probable_it_is():
+  generation = types.SimpleNamespace(tokens=[5, 1], logprobs=[math.log(.5), math.log(.8)],
+                                     finish_reason="eos")
+  assert demo.facts(generation) == ("2 tokens · finish reason: eos · probability of the answer 40% "
+                                    "· of its least likely token 50%")
+  generation = types.SimpleNamespace(tokens=[], logprobs=[], finish_reason="length")
+  assert demo.facts(generation) == "0 tokens · finish reason: length"
+
+
+def test_examples_are_prompts_that_the_model_knows():
+  assert demo.examples(("ocr", "detect {digit} ; {digit}", "{x}")) == ("ocr", "detect 3 ; 8", "{x}")
+  assert "detect cat ; dog" in demo.examples(())
 
 
 def test_without_the_extra_the_error_says_what_to_install(monkeypatch):
@@ -105,20 +120,26 @@ def test_the_page_in_a_browser(address, browser):
   asked_of = set()
   page = browser.new_page()
   page.set_default_timeout(20_000)
+  expect.set_options(timeout=20_000)  # of a machine that does much else
   note = lambda sent: asked_of.add(urllib.parse.urlsplit(sent.url).hostname)
   page.on("request", note)
   page.on("websocket", note)
   page.goto(address)
-  expect(page.get_by_text("Drop an image on the left")).to_be_visible(timeout=20_000)
+  expect(page.get_by_text("Upload an image")).to_be_visible()
 
   page.locator("input[type=file]").set_input_files(commands.ROOT / "docs" / "digits.png")
   expect(page.get_by_role("img").first).to_be_visible()
   page.get_by_label("Prompt", exact=True).fill("detect 3 ; 7")
   page.get_by_role("button", name="Ask").click()
-  expect(page.get_by_text("<loc")).to_be_visible(timeout=20_000)
+  expect(page.get_by_text("<loc")).to_be_visible()
   rows = page.get_by_role("table").get_by_role("row")
   expect(rows.first).to_contain_text("top, left, bottom, right")
   expect(rows.nth(1)).to_contain_text("%")
+  expect(page.get_by_text("finish reason: ")).to_be_visible()
+  expect(page.get_by_role("img")).to_have_count(1)
+  page.get_by_text("Attention", exact=True).click()
+  expect(page.get_by_text("Where each token looks")).to_be_visible()
+  expect(page.get_by_role("img").nth(5)).to_be_visible()  # four places and a label at least
 
   page.get_by_label("Sampler").fill("top_p(p=2)")
   page.get_by_label("Sampler").press("Enter")

@@ -54,11 +54,10 @@ def draw(image, found=(), text=""):
 def draw_attention(image, heat, titles, text="", most=32):
   """uint8 [H, W, 3] or PIL, heat [N, G, G], N titles, text -> PIL page: a picture for each title.
 
-  Bright is where a title's heat is: from black at 0 to bright yellow at its own greatest value.
-  A patch is drawn as it is, not smoothed. most: titles beyond it are only counted.
+  See attention_pictures(). most: titles beyond it are only counted.
   """
-  image = Image.fromarray(np.asarray(image)).convert("RGB")
-  size = tuple(max(1, round(PANEL * side / max(image.size))) for side in image.size)
+  pictures = attention_pictures(image, heat[:most])
+  size = pictures[0].size if pictures else (PANEL, PANEL)
   columns = max(3, min(len(titles), (LARGE - MARGIN) // (size[0] + MARGIN), 8))
   cell = (max(size[0], PANEL // 2) + MARGIN, size[1] + TEXT + 2 * MARGIN)
   width = columns * cell[0] + MARGIN
@@ -70,13 +69,24 @@ def draw_attention(image, heat, titles, text="", most=32):
   pen = ImageDraw.Draw(page)
   for i, line in enumerate(lines):
     pen.text((MARGIN, MARGIN + step * i), line, font=font(TEXT, line), fill="black")
-  grey = image.convert("L").resize(size, Image.Resampling.BILINEAR).convert("RGB")
-  for i, (one, title) in enumerate(zip(heat[:most], titles)):
+  for i, (picture, title) in enumerate(zip(pictures, titles)):
     x, y = MARGIN + i % columns * cell[0], 2 * MARGIN + len(lines) * step + i // columns * cell[1]
     face = font(TEXT - 2, title := plain(title))
     pen.text((x, y), _shorten(title, face, cell[0] - MARGIN), font=face, fill="black")
-    page.paste(_glow(grey, one), (x, y + TEXT + MARGIN))
+    page.paste(picture, (x, y + TEXT + MARGIN))
   return page
+
+
+def attention_pictures(image, heat):
+  """[PIL], PANEL pixels on the longer side, of uint8 [H, W, 3] or PIL and heat [N, G, G].
+
+  Bright is where the heat is: from black at 0 to bright yellow at its own greatest value. A patch
+  is drawn as it is, not smoothed.
+  """
+  image = Image.fromarray(np.asarray(image)).convert("L")
+  size = tuple(max(1, round(PANEL * side / max(image.size))) for side in image.size)
+  grey = image.resize(size, Image.Resampling.BILINEAR).convert("RGB")
+  return [_glow(grey, one) for one in heat]
 
 
 def _glow(picture, heat):
