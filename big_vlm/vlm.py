@@ -21,6 +21,7 @@ from big_vlm import (
   exporting,
   image_input,
   inputs,
+  keywords,
   presets,
   prompt_input,
   scoring,
@@ -74,6 +75,7 @@ def from_preset(source: str | os.PathLike, *, dtype: str | DTypeLike = "float32"
   return VLM(model, params, tokenizer, mesh, opened.tokenizer, **about)
 
 
+@keywords.checked
 @dataclasses.dataclass(repr=False)
 class VLM:
   """fit() trains it in place; with_lora(), merge_lora() and quantize() return another one."""
