@@ -8,10 +8,9 @@ from big_vlm import sharding, trees
 from big_vlm.adapt import materialize, quantize
 from big_vlm.checkpoints import load as loading
 from big_vlm.checkpoints.checkpoint import from_array
+from big_vlm.config_fields import DTYPES
 from big_vlm.families import paligemma
 from pp.names import near_miss
-
-DTYPES = ("float32", "bfloat16", "float16")
 
 
 def compute_dtype(dtype, mesh):

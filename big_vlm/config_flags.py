@@ -11,7 +11,7 @@ import re
 
 from absl import flags
 
-from big_vlm import big_vision_config
+from big_vlm import big_vision_config, config_fields
 from pp.names import near_field, near_miss, new_name
 
 # How each type of a field is written.
@@ -82,6 +82,7 @@ def read(path, args):
   for field, value in changes.items():
     if isinstance(value, float) and not math.isfinite(value):
       raise ValueError(f"--config.{field}={value}: it is not a number.")
+  config_fields.check(config)
   return config, changes, left
 
 

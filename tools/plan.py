@@ -23,7 +23,7 @@ from typing import NamedTuple
 from big_vlm import building, cli, sharding
 from big_vlm.adapt import quantize
 from big_vlm.data import loader, mixture, packing
-from big_vlm.planning import memory
+from big_vlm.planning import devices, memory
 from big_vlm.training import policy
 from pp import builder
 from tools.planning import child, generation, gpu
@@ -88,14 +88,17 @@ def plan(config, topology=None, device=None, devices=1, text_len=None, num_image
   return measured
 
 
-def target_of(topology, device, devices):
-  """The arguments of measure.measure that name what to compile for."""
+def target_of(topology, device, count):
+  """The arguments of measure.measure that name what to compile for. Raises ValueError for a device
+  that is not known, and for a topology where the TPU compiler is not installed."""
   if bool(topology) == bool(device):
     raise ValueError("Give either --topology, such as v5e:16x16, or --device, such as h100 or cpu.")
+  devices.check(device or topology.partition(":")[0])
+  child.check_compiler(topology)
   if device in gpu.TARGETS and not gpu.has_compiler():
     print(f"The GPU's compiler is not installed, so the program of a CPU stands in for that of "
           f"{device}. To have it (3.8 GB, no GPU needed):\n  {gpu.INSTALL}", flush=True)
-  return dict(topology=topology) if topology else dict(device=device, count=devices)
+  return dict(topology=topology) if topology else dict(device=device, count=count)
 
 
 class Sample(NamedTuple):

@@ -27,6 +27,18 @@ def test_the_quickstart_on_a_cpu():
     assert any(line.split("  ")[1:2] == [part] for line in lines), part
 
 
+@pytest.mark.parametrize("config, flag, said", [
+    ("configs/digits.py:tiny", "--device=cpuu", "Unknown device 'cpuu'. Did you mean 'cpu'"),
+    ("configs/digits.py:tiny", "--topology=v5:4x4", "Unknown device 'v5'. Did you mean 'v5"),
+    ("configs/tune/detect.py:size=tiny", "--config.tune.max_new_tokens=100000000",
+     "config.tune.max_new_tokens is 100000000: give a whole number from 1 to 262,144")])
+def test_what_cannot_be_is_refused_before_anything_is_compiled(config, flag, said, capsys):
+  where = [] if "tune" not in config else ["--device=cpu"]
+  with pytest.raises(ValueError, match=said):
+    plan.main(["--config", config, flag, *where])
+  assert "compiling" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("pp, count", [
     ("decode|resize(8)", 1), ("decode_video(16, stride=30)|resize(8)", 16),
     ("decode_video(stride=9, num_frames=8)", 8), ("stack_images(inkeys=('left', 'right'))", 2)])

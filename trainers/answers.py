@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from big_vlm import distributed, files, inputs, sharding
+from big_vlm import distributed, files, sharding
 from big_vlm.data import packing
 from big_vlm.decode.session import Batch, GenerationConfig, GenerationSession
 from big_vlm.training import optim, policy
@@ -35,11 +35,6 @@ def of_config(config, s):
   settings = policy.Settings.of(config)
   if not config.tokenizer:
     raise ValueError("Tuning reads and writes texts: the config needs a tokenizer.")
-  limits, images = inputs.model_limits(s.model.config), int(bool(s.model.config.img))
-  if settings.length + images * limits.image_tokens > limits.tokens:
-    raise ValueError(f"config.tune.prompt_len={settings.prompt_len} and max_new_tokens="
-                     f"{settings.max_new_tokens} with an image of {limits.image_tokens} tokens are "
-                     f"more than the {limits.tokens} that the model takes.")
   return (Pairs if settings.algorithm == "dpo" else Sampled)(config, s, settings)
 
 

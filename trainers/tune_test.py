@@ -142,7 +142,7 @@ def test_pairs_become_rows(data_dir, tokenizer, one_device):
 
 
 @pytest.mark.parametrize("change, message", [
-    (lambda c: c.tune.update(max_new_tokens=10**6), "more than the .* that the model takes"),
+    (lambda c: c.tune.update(max_new_tokens=10**5), "more than the .* that the model takes"),
     (lambda c: c.input.update(packing="buckets"), "packing='buckets' is of given answers"),
     (lambda c: c.loss.update(z_loss=1e-4), "leave them 0"),
     (lambda c: c.model.llm.update(dropout=.1), "leave the dropout"),

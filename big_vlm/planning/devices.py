@@ -41,7 +41,13 @@ DEVICES = {
 
 def find(name):
   """Returns the Device called `name`; "cpu" measures this machine. ValueError for other names."""
-  return cpu() if name == "cpu" else pick({"cpu": None, **DEVICES}, name, "device")
+  check(name)
+  return cpu() if name == "cpu" else DEVICES[name]
+
+
+def check(name):
+  """Raises ValueError unless find() knows the name."""
+  pick({"cpu": None, **DEVICES}, name, "device")
 
 
 def cpu():

@@ -14,13 +14,12 @@ side in the R = B * G rows of a batch; N the most tokens of an answer.
 """
 import dataclasses
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from big_vlm import scoring
+from big_vlm import config_fields, inputs, scoring
 from big_vlm.data import packing
 from big_vlm.training import losses, optim, parts
 from pp.names import check_names, pick
@@ -83,17 +82,8 @@ class Settings:
 
   def __post_init__(self):
     pick(ALGORITHMS, self.algorithm, "config.tune.algorithm")
-    for name, least in (("prompt_len", 1), ("max_new_tokens", 1), ("updates", 1), ("samples", 2)):
-      value = getattr(self, name)
-      if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        why = "; an answer is compared with the others to its prompt" * (name == "samples")
-        raise ValueError(f"config.tune.{name} is {value!r}: give a whole number of {least} or "
-                         f"more{why}.")
-    for name in ("kl", "clip", "beta"):
-      value = getattr(self, name)
-      if not (name == "kl" and value is None) and not (
-          isinstance(value, (int, float)) and 0 <= value < math.inf):
-        raise ValueError(f"config.tune.{name} is {value!r}: give a finite number, 0 or above.")
+    given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+    config_fields.check({"tune": given})
     if self.updates > 1 and self.algorithm != "grpo":
       raise ValueError(f"config.tune.updates={self.updates} takes several updates of the same "
                        "answers, which only algorithm='grpo' corrects for.")
@@ -137,6 +127,14 @@ class Settings:
       raise ValueError("config.tune.algorithm='dpo' compares whole answers: "
                        "config.loss.loss_normalization is 'sequence' then, not "
                        f"{config.loss.loss_normalization!r}.")
+
+  def check_lengths(self, model):
+    """Raises ValueError where prompt and answer do not fit a model, of its PaliGemmaConfig."""
+    limits, images = inputs.model_limits(model), int(bool(model.img))
+    if self.length + images * limits.image_tokens > limits.tokens:
+      raise ValueError(f"config.tune.prompt_len={self.prompt_len} and max_new_tokens="
+                       f"{self.max_new_tokens} with an image of {limits.image_tokens} tokens are "
+                       f"more than the {limits.tokens} that the model takes.")
 
 
 def rows(config):

@@ -193,7 +193,7 @@ def test_devices_and_microbatches_change_nothing(batch):
 
 @pytest.mark.parametrize("given, message", [
     (dict(algorithm="ppo"), "Unknown config.tune.algorithm 'ppo'"),
-    (dict(samples=1), "samples is 1: give a whole number of 2 or more; an answer is compared"),
+    (dict(samples=1), "samples is 1: give a whole number from 2 to 10,000"),
     (dict(updates=3), "only algorithm='grpo' corrects"), (dict(kl=float("nan")), "kl is nan"),
     (dict(kl=-1), "kl is -1"), (dict(max_new_tokens=0), "max_new_tokens is 0"),
     (dict(rewards=()), "needs tune.rewards"), (dict(algorithm="dpo", kl=1.), "beta is its KL")])

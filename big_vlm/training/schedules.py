@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from big_vlm.config_fields import MOST
 from pp.names import check_names, pick
 
 UNITS = ("steps", "examples", "epochs", "fraction")
@@ -47,7 +48,9 @@ class TrainingHorizon(NamedTuple):
     if value < 0 or unit == "fraction" and value > 1:
       bounds = "in 0 to 1" if unit == "fraction" else "0 or above"
       raise ValueError(f"{prefix}_{unit}={value} is not {bounds}.")
-    return max(round(value * ratio[0] / ratio[1]), 1) if value else 0
+    if (count := value * ratio[0] / ratio[1]) >= MOST:
+      raise ValueError(f"{prefix}_{unit}={value} are {count:.3g} steps: the most are {MOST:,}.")
+    return max(round(count), 1) if value else 0
 
 
 # Each is (progress from 0 to 1 after the warm-up, steps after the warm-up, arguments) -> factor.

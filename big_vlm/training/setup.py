@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from big_vlm import sharding, trees
+from big_vlm import config_fields, sharding, trees
 from big_vlm.adapt import einsum_hook, lora, quantize
 from big_vlm.checkpoints import load
 from big_vlm.data import mixture
@@ -21,12 +21,8 @@ from pp.names import BIG_VISION, check_names, near_field, new_name
 # fsdp=16 those pieces are 128 wide, and adding up their matmuls takes two thirds of the step.
 TPU_OPTIONS = {"xla_jf_spmd_threshold_for_windowed_einsum_mib": "1000000"}
 
-# Of groups whose readers do not check for others. A field that is not read would be a silent error.
-FIELDS = {
-    "input": ("mixture", "batch_size", "packing", "row_examples", "workers", "threads",
-              "memory_gb", "on_error"),
-    "init": ("model", "img", "llm", "txt", "dont_load"),
-    "lora": ("rank", "targets", "alpha", "dropout")}
+# Groups whose readers do not check for other fields. One that is not read would be a silent error.
+CLOSED = ("input", "init", "lora")
 
 
 class TrainSetup(NamedTuple):
@@ -49,17 +45,10 @@ def make(config, devices=None, note=print):
     raise ValueError(f"config.{old[0]} is now config.{new_name(old[0], config)}.")
   if odd := sorted(BIG_VISION.keys() & config.keys()):
     raise ValueError(f"config.{odd[0]} is not read.{near_field(odd[0], config)}")
-  for group, fields in FIELDS.items():
-    check_names(config[group], fields, f"config.{group}")
+  config_fields.check(config)
+  for group in CLOSED:
+    check_names(config[group], config_fields.FIELDS[group], f"config.{group}")
   objectives.check(config)
-  if config.input.batch_size < 1:
-    raise ValueError(f"config.input.batch_size={config.input.batch_size}: give 1 or more.")
-  for name, value, least, below in (
-      ("seed", config.seed, 0, 2**32), ("grad_accum_steps", config.grad_accum_steps, 1, 2**31),
-      ("optimizer.ema", config.optimizer.get("ema", 0), 0, 1),
-      ("loss.label_smoothing", config.loss.get("label_smoothing", 0), 0, 1)):
-    if not least <= value < below:
-      raise ValueError(f"config.{name}={value}: give {least} or more, and less than {below}.")
   mesh, horizon = sharding.make_mesh(config.mesh.to_dict(), devices), horizon_of(config)
   if tune := policy.Settings.of(config):
     tune.check(config)
@@ -72,6 +61,8 @@ def make(config, devices=None, note=print):
                      f"grad_accum_steps={config.grad_accum_steps}: give a multiple of {parts}"
                      + f", times input.row_examples={config.input.row_examples}" * packed + ".")
   model = paligemma.PaliGemma(paligemma.config(**model_args(config, mesh)))
+  if tune:
+    tune.check_lengths(model.config)
   if config.input.packing != "none" and not model.config.llm:
     raise ValueError(f"config.input.packing={config.input.packing!r} is for texts, and this model "
                      "has no decoder: take 'none'.")

@@ -28,6 +28,13 @@ def has_tpu_compiler():
   return LIBRARY.exists() or importlib.util.find_spec("libtpu") is not None
 
 
+def check_compiler(topology):
+  """Raises ValueError for a topology where the TPU compiler is not installed."""
+  if topology and not has_tpu_compiler():
+    raise ValueError("The TPU compiler is not installed. It runs on any Linux machine and needs no "
+                     f"TPU (200 MB):\n  {INSTALL}")
+
+
 def uses_gpu_compiler(device):
   """Whether programs for a device of big_vlm/planning/devices.py are compiled as GPUs do it."""
   return device in gpu.TARGETS and gpu.has_compiler()
@@ -51,9 +58,7 @@ def run(module, timeout=3600, **request):
     ValueError: `measure` raised one, or a topology is given and the TPU compiler is not installed.
     RuntimeError: the child process ended without a result.
   """
-  if request.get("topology") and not has_tpu_compiler():
-    raise ValueError("The TPU compiler is not installed. It runs on any Linux machine and needs no "
-                     f"TPU (200 MB):\n  {INSTALL}")
+  check_compiler(request.get("topology"))
   env = {**os.environ, "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3",
          "TPU_SKIP_MDS_QUERY": "1",  # this machine has no metadata server that describes a TPU
          "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # and no TPU that two processes could compete for
