@@ -149,6 +149,8 @@ def _robot(framework, stored, prefix, suffix, path):
   aside = {mine: stored[n] for n, mine in names.items() if mine in beside}
   if framework == "jax":
     described = npz.config_from_shapes({mine: stored[n].shape for n, mine in inner.items()}, path)
+    if not described.img or described.img.positions != "learn":  # others have no such table
+      raise ValueError(f"{path} is not whole: {root}img/pos_embedding is missing.")
   else:
     inner = {n: _hub_name(mine) for n, mine in inner.items()}
     _check_table([stored[n] for n, mine in inner.items() if mine == TABLE], path)

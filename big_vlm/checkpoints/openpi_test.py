@@ -14,6 +14,7 @@ from big_vlm.checkpoints.checkpoint import Checkpoint
 from big_vlm.families import paligemma, paligemma_hf, paligemma_openpi
 from big_vlm.formats import orbax_tree, param_map
 from big_vlm.formats.lazy_array import from_array
+from tests import mutations
 from tools import convert
 
 GOLDEN = pathlib.Path(__file__).parents[2] / "tests" / "golden" / "openpi"
@@ -75,6 +76,34 @@ def test_a_changed_paligemma_leaves_the_expert_as_it_is(folders, tmp_path):
   before, after = (openpi.stored(f) for f in (folders["pi0_lora"], tmp_path / "new"))
   assert {n: (x.dtype, x.shape) for n, x in after.items()} == {
       n: (x.dtype, x.shape) for n, x in before.items()}
+
+
+def test_no_damage_of_an_adapter_changes_numbers(rng, capsys):
+  weights = {"q_einsum/w": (2, 4, 8, 3), "q_einsum/lora_a": (2, 4, 8, 5),
+             "q_einsum/lora_b": (2, 4, 5, 3), "linear": (2, 6, 8), "linear_lora_a": (2, 6, 5),
+             "linear_lora_b": (2, 5, 8)}
+  weights = {name: rng.normal(size=shape).astype(np.float32) for name, shape in weights.items()}
+  merged = lambda arrays: {name: x.read(()) for name, x in paligemma_openpi.merge_lora(
+      {name: from_array(x) for name, x in arrays.items()}, "F").items()}
+  wanted = merged(weights)
+  np.testing.assert_allclose(wanted["linear"], weights["linear"] + (
+      weights["linear_lora_a"] @ weights["linear_lora_b"]), rtol=1e-5)
+
+  def attempt(rng):
+    arrays = dict(weights)
+    name = list(arrays)[rng.integers(len(arrays))]
+    x = arrays.pop(name)
+    axis = rng.integers(x.ndim)
+    changes = [name.replace("_a", "_b"), name.replace("lora_", ""), name + "s", x[0], x[None],
+               x.take([0], axis), np.concatenate([x, x], axis), np.swapaxes(x, 0, -1), x[..., :0],
+               np.zeros(()), x.astype("int8"), x.astype("complex64"), x > 0]
+    change = changes[rng.integers(len(changes))]
+    arrays |= {change: x} if isinstance(change, str) else {name: change}
+    got = merged(arrays)
+    assert all(np.array_equal(wanted.get(n, x), x) for n, x in got.items()), (name, change)
+    return "same"
+  done = mutations.attack(attempt, 300, capsys, "adapters")
+  assert done["refused"] > 100
 
 
 def test_a_start_for_openpi(folders, tmp_path, capsys):

@@ -15,6 +15,7 @@ import dataclasses
 import math
 import re
 
+import jax.numpy as jnp
 import numpy as np
 
 from big_vlm.families import paligemma
@@ -113,9 +114,13 @@ def merge_lora(leaves, path):
 
 def _merged(name, w, a, b, path):
   heads = "attn_vec_einsum" in name  # openpi's second einsum sums its heads once more
-  if a.shape[:-1] != w.shape[:-1] or a.shape[-1] != b.shape[-2] or b.shape[-1] != w.shape[-1]:
+  rank = a.shape[-1:]
+  if a.shape != (*w.shape[:-1], *rank) or b.shape != (*w.shape[:-2], *rank, *w.shape[-1:]) or (
+      len(w.shape) < 2 or 0 in b.shape):
     raise ValueError(f"{path}: the LoRA adapters of {name} are {list(a.shape)} and "
                      f"{list(b.shape)}, which does not fit {list(w.shape)}.")
+  if odd := [str(x.dtype) for x in (w, a, b) if not jnp.issubdtype(x.dtype, jnp.floating)]:
+    raise ValueError(f"{path}: {name} or its LoRA adapter holds {odd[0]}, not floats.")
 
   def read(index=()):
     layer = index[:1]
