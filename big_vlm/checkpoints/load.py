@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from big_vlm import families, presets, trees
-from big_vlm.checkpoints import bv, hf, keras, native, npz, openpi, uris
+from big_vlm.checkpoints import bv, damage, hf, keras, native, npz, openpi, uris
 from big_vlm.checkpoints.checkpoint import shapes
 from big_vlm.families import paligemma
 from big_vlm.families.siglip import naflex
@@ -30,7 +30,8 @@ HEADS = ("img/MAPHead_0/", "img/cls", "img/pre_logits/", "img/head/", "txt/head/
 
 
 def open_source(path):
-  """The Checkpoint of a local file or folder, in whichever format it is.
+  """The Checkpoint of a local file or folder, in whichever format it is; reading absurd values of
+  one without checksums prints a warning.
 
   Raises FileNotFoundError if there is nothing, ValueError if it is of no known format.
   """
@@ -42,7 +43,7 @@ def open_source(path):
       with reading(path):
         opened = module.open_source(path)
         config_json.check_sizes(dataclasses.asdict(opened.config), path)
-        return opened
+        return opened if module is native else damage.watched(opened)  # which has checksums
   inside = sorted(p.name for p in file.iterdir())[:8] if file.is_dir() else [file.suffix]
   raise ValueError(
       f"{path} is not a checkpoint that can be read: a big_vision .npz or .bv, a folder of Hugging "
@@ -215,6 +216,9 @@ def start_from(init, params, config):
     raise ValueError(f"init names both a whole model ({named['model']}) and "
                      f"{set(named) - {'model'}}; give either.")
   sources = {part: open_source(uris.fetch(presets.uri(s))) for part, s in named.items()}
+  if not sources and dont_load:
+    raise ValueError(f"init.dont_load={dont_load!r} leaves out parameters of a checkpoint, and "
+                     "init names none: give init.model, or leave dont_load out.")
   if not sources:
     return params
   names = {*shapes(config), *(name for source in sources.values() for name in source.leaves)}

@@ -96,6 +96,8 @@ def test_training_starts_from_checkpoints(tmp_path, mesh1):
   assert load.start_from({"model": "", "img": "", "llm": ""}, fresh, CONFIG) is fresh
   with pytest.raises(ValueError, match="both a whole model .* and {'img'}; give either"):
     load.start_from({"model": "a", "img": "b", "llm": ""}, fresh, CONFIG)
+  with pytest.raises(ValueError, match="dont_load=.'img/.*',. leaves .*, and init names none"):
+    load.start_from({"model": "", "dont_load": ("img/.*",)}, fresh, CONFIG)
   for pattern in ("[", 3):
     with pytest.raises(ValueError, match="init.dont_load has .*, which is no regex"):
       load.start_from({"img": f"{tmp_path}/siglip.npz", "dont_load": (pattern,)}, fresh, CONFIG)
