@@ -219,7 +219,7 @@ class Evaluator:
       if hasattr(self._module, "submission"):
         files.write_atomic(folder / "submissions" / f"{self.name}-{step}.json",
                            json.dumps(self.submission(predictions)))
-      print("  " + "  ".join(f"{k} {v:.4f}" if math.isfinite(v) else
+      print(f"  step {step}  " + "  ".join(f"{k} {v:.4f}" if math.isfinite(v) else
                              f"{k} - ({self.undefined(k.removeprefix(self.name + '/'))})"
                              for k, v in metrics.items()), flush=True)
     self.last = step, metrics

@@ -213,7 +213,7 @@ def test_run_writes_every_prediction(config, model_and_params, mesh1, tmp_path, 
   first = json.loads(lines[0])
   assert len(lines) == 64 and first["prefix"].startswith("detect ") and "image" not in first
   assert np.shape(first["objects/bbox"])[1] == 4
-  assert "detect/AP50" in capsys.readouterr().out
+  assert "  step 3  detect/AP" in capsys.readouterr().out
 
 
 def test_a_server_gets_every_question_once(config, model_and_params, mesh1, want, tmp_path):

@@ -35,7 +35,8 @@ class Mean:
         part.run(params, workdir, step)
     values = {name: value for part in self.parts for name, value in part.last[1].items()}
     metrics = self.score(values) if values else {}  # {}: not process 0
-    print("".join(f"  {k} {v:.4f}" for k, v in metrics.items()), flush=True)
+    if metrics:
+      print(f"  step {step}" + "".join(f"  {k} {v:.4f}" for k, v in metrics.items()), flush=True)
     return {k: v for k, v in metrics.items() if math.isfinite(v)}
 
   def undefined(self, metric):

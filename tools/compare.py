@@ -98,8 +98,8 @@ def difference(evaluations, other, tasks, predictions):
 def read_metrics(folder):
   path = folder / "metrics.json"
   if not path.exists():
-    raise FileNotFoundError(f"{folder} holds no finished evaluation: there is no {path}. Give the "
-                            "--workdir of an evaluators.run.")
+    raise FileNotFoundError(f"{folder} holds no finished evaluation: there is no {path}. "
+                            f"{command(folder)}")
   found = parse_json(read_bytes(path, MAX_BYTES), path)
   told = found if isinstance(found, dict) else {}
   metrics, evals, entries = (told.get(key) for key in ("metrics", "evals", "entries"))
@@ -108,6 +108,14 @@ def read_metrics(folder):
           and isinstance(entries, dict | None)):
     raise ValueError(f"{path} is not the metrics.json of an evaluators.run.")
   return found
+
+
+def command(folder):
+  """How an evaluation is made, of the folder of a training or for one that is empty, in words."""
+  trained = (folder / "checkpoints").exists()
+  init, out = (folder, folder / "test") if trained else ("W", folder)
+  return (f"Make one: python -m evaluators.run --config CONFIG --init {init} --workdir {out}"
+          + f", and give {out}" * trained + ".")
 
 
 def _is_result(found):
@@ -153,8 +161,13 @@ def read_predictions(evaluations, task):
   Raises ValueError where they are of different examples.
   """
   paths = [epath.Path(files.inside(e.folder, f"predictions/{task}.jsonl")) for e in evaluations]
-  if not all(path.exists() for path in paths):
+  there = [path.exists() for path in paths]
+  if not any(there):
     return []
+  if not all(there):
+    lost = there.index(False)
+    raise FileNotFoundError(f"{paths[lost]} is not there, but {paths[there.index(True)]} is. "
+                            f"{command(evaluations[lost].folder)}")
   found = []
   for path in paths:
     with reading(path):  # lines of bytes: an answer may have U+2028, where str.splitlines cuts

@@ -137,6 +137,15 @@ def test_a_folder_without_an_evaluation_is_named(tmp_path):
   (tmp_path / "nothing" / "metrics.json").write_text('{"metrics": {}, "evals": []}')
   with pytest.raises(ValueError, match="no metric in common"):
     said(done, tmp_path / "nothing")
+  (trained := tmp_path / "w").joinpath("checkpoints").mkdir(parents=True)
+  with pytest.raises(FileNotFoundError, match=(
+      f"Make one: python -m evaluators.run --config CONFIG --init {trained} --workdir {trained}/"
+      f"test, and give {trained}/test.$")):
+    said(done, trained)
+  other = evaluation(tmp_path / "other", 1., ["2"])
+  (other / "predictions" / "answer.jsonl").unlink()
+  with pytest.raises(FileNotFoundError, match="other/predictions/answer.jsonl is not there, but "):
+    said(done, other)
 
 
 def test_evaluations_of_different_examples_are_refused(tmp_path):

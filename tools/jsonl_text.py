@@ -9,8 +9,10 @@ import re
 
 import numpy as np
 
+from big_vlm.data.jsonl import FILES
 from pp.locations import BINS, PIECE, SEGS
 from pp.names import near_miss
+from pp.printable import printable
 from pp.text_layout import PLACEHOLDER, prompt_text
 from pp.tokenizer_fast import ALWAYS_CONTROL
 
@@ -30,6 +32,7 @@ KINDS = {
                            "and images have places of their own"),
     "ends": ("warning", "spaces or newlines at the ends of texts, which are tokens of their own"),
     "repeated": ("warning", "lines that are there twice"),
+    "name": ("warning", "fields that nothing reads, nearly called as one that is missing"),
     "task": ("warning", "prefixes that begin with an unknown word"),
     "newline": ("note", "prefixes that end in a newline: it is the separator, none is added to it"),
     "turned": ("note", "images with an EXIF orientation: forkme, generate and predict turn them "
@@ -52,6 +55,7 @@ BOXES = ("bbox", "boxes", "box")  # keys of a line that may hold boxes beside ob
 def problems(example):
   """Yields (kind, reason) of all problems of a line's object."""
   yield from _strings(example)
+  yield from _misspelled(example)
   prefix, suffix = (example[k] if isinstance(example.get(k), str) else ""
                     for k in ("prefix", "suffix"))
   for name, text in (("prefix", prefix), ("suffix", suffix)):
@@ -93,6 +97,16 @@ def _strings(example):
       nothing = key == "suffix" and isinstance(prefix, str) and task(prefix) in OBJECTS
       if not nothing:  # "detect cat" where there is none
         yield "text", f"{key!r} is empty"
+
+
+def _misspelled(example):
+  """Yields fields that are nearly called as one that is missing: "img", "prefx"."""
+  missing = {"prefix", "suffix", "image", "images", "video"} - example.keys()
+  if len(missing & set(FILES)) < len(FILES):
+    missing -= set(FILES)  # one of them is there
+  for key in example:
+    if key not in FILES and (near := near_miss(key, missing)):
+      yield "name", f"{printable(key, 40)!r} is not read.{near}"
 
 
 def _layout(prefix, suffix):

@@ -101,6 +101,13 @@ def test_what_is_wrong(example, complaint):
   assert any(complaint in reason for reason in reasons(example)), reasons(example)
 
 
+def test_a_misspelled_field_is_told_where_the_right_one_is_missing():
+  names = lambda **line: [text for kind, text in jsonl_text.problems(line) if kind == "name"]
+  assert names(img="a.png", prefx="ocr", suffix="x") == [
+      "'img' is not read. Did you mean 'image'?", "'prefx' is not read. Did you mean 'prefix'?"]
+  assert not names(image="a.png", image_id=3, prefix="ocr", suffix="x", suffixes=["x"])
+
+
 def test_a_missing_prefix_is_one_problem_unless_the_ops_write_it():
   assert list(jsonl_text.problems({"suffix": "x"})) == [
       ("text", "'prefix' is missing; there are 'suffix'")]

@@ -6,6 +6,7 @@ paths. All other fields stay: numbers, text, boxes, polygons; lists of numbers o
 arrays, as in a TFDS data set. Lines may have different keys. The source checks all lines before
 training starts.
 """
+import errno
 import glob
 import hashlib
 import json
@@ -325,7 +326,9 @@ def _open(path):
     with files.open_regular(local) as file:
       return _InMemory(gunzip(file, f"The JSONL file {path}"))
   except OSError as e:
-    raise FileNotFoundError(f"Cannot read the JSONL file {path}: {e.strerror or e}.") from e
+    own = (" Give the path of your lines: data=PATH of configs/forkme.py, or path= in a config's "
+           "data.") * (e.errno == errno.ENOENT)
+    raise FileNotFoundError(f"Cannot read the JSONL file {path}: {e.strerror or e}.{own}") from e
 
 
 def _line_ends(file, path):

@@ -89,15 +89,19 @@ def changes(config):
 def of(config, prompts, rows, tokenizer, vocab_size):
   """The LogitRules of a GenerationConfig for prompts [ids] and padding rows after them, or None.
 
-  Raises ValueError for a logit_bias of what is not one token, or that leaves no token.
+  Raises ValueError for a logit_bias of what is not one token, or twice of one, or that leaves no
+  token.
   """
   if not used(config):
     return None
   bias = prompt = penalty = None
   if config.logit_bias:
-    bias = np.zeros(vocab_size, np.float32)
+    bias, named = np.zeros(vocab_size, np.float32), {}
     for key, value in config.logit_bias.items():
-      bias[_token(key, tokenizer, vocab_size)] = _number(key, value)
+      if (token := _token(key, tokenizer, vocab_size)) in named:
+        raise ValueError(f"logit_bias has {named[token]!r:.80} and {key!r:.80}, which are the same "
+                         f"token, {token}: give it once.")
+      named[token], bias[token] = key, _number(key, value)
     if np.all(bias == -np.inf):
       raise ValueError("logit_bias leaves no token that an answer may have.")
   if config.repetition_penalty != 1:

@@ -97,6 +97,9 @@ def test_a_bias_that_leaves_nothing_or_is_of_several_tokens(vlm, image):
     vlm.generate("ocr", image, logit_bias=everything)
   with pytest.raises(ValueError, match="tokens .* and not one"):
     vlm.generate("ocr", image, logit_bias={"<loc0001><loc0002>": 1.})
+  token, = vlm.tokenizer.to_int("<loc0001>")
+  with pytest.raises(ValueError, match=f"has '<loc0001>' and {token}, which are the same token"):
+    vlm.generate("ocr", image, logit_bias={"<loc0001>": 1., token: 2.})
 
 
 def test_a_grammar_wins_over_a_bias_that_leaves_nothing(vlm, image):

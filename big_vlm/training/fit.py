@@ -86,8 +86,9 @@ def fit(vlm, examples, *, steps=None, epochs=1, batch_size=8, lr=None, schedule=
     print(optim.table(vlm.params, optimizer))
     if rate.reason:
       print(f"fit: lr {rate.value:g} {rate.reason}")
-    print(f"fit: {count} examples, {text_len} tokens each, {total} steps of {batch_size}",
-          flush=True)
+    seen = f" and {images} images" if images > 1 else " and an image" * images
+    print(f"fit: {count} example{'s' * (count > 1)} of {text_len} text tokens{seen} each, {total} "
+          f"step{'s' * (total > 1)} of {batch_size}", flush=True)
   stream = mixture.Mixture([dict(data=data, pp=_pp(images, PAD if ids else "text_layout"))], seed,
                            context=_context(vlm, text_len))
   batches = loader.train_batches(stream, batch_size, rows=rows)
@@ -128,7 +129,7 @@ def _pp(images, text):
 
 
 def _survey(vlm, data, ids, text_len):
-  """(number of examples, length of their rows, whether they have images); reads every example."""
+  """(number of examples, length of their rows, images of each); reads every example."""
   tower = inputs.model_limits(vlm.config).image_size is not None
   if not vlm.tokenizer_name and not ids:
     raise ValueError("fit() needs a tokenizer and this model has none: load it from a source that "
@@ -164,7 +165,7 @@ def _survey(vlm, data, ids, text_len):
   if most > text_len:
     raise ValueError(f"Example {longest} has {most} tokens, more than text_len={text_len}: shorten "
                      "the example, or leave text_len out to have it as long as they need.")
-  return len(rows), text_len, bool(shape)
+  return len(rows), text_len, 1 if len(shape) == 3 else shape[0] if shape else 0
 
 
 def _count(shape):

@@ -83,7 +83,7 @@ def test_four_examples_are_learnt_by_heart(vlm, examples, capsys):
   assert max(history["lr"]) == pytest.approx(1e-2) and history["lr"][-1] < 1e-3
   lines = capsys.readouterr().out.splitlines()
   assert lines[0].startswith("part") and "parameters train (100.00%)" in lines[-12]
-  assert lines[-11] == "fit: 4 examples, 16 tokens each, 40 steps of 4"
+  assert lines[-11] == "fit: 4 examples of 16 text tokens and an image each, 40 steps of 4"
   suffixes = [x["suffix"] for x in examples]
   assert answers(vlm, ["ocr"] * 4, [x["image"] for x in examples]) == suffixes
 
