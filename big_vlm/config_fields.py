@@ -170,7 +170,11 @@ FIELDS = {
              "z_loss": number(0, 1e6)},
     "grad_accum_steps": whole(1),
     "optimizer": {
-        "name": text, "args": mapping, "lr": number(0, 1e6), "schedule": schedule,
+        "name": text, "args": {
+            "b1": fraction, "b2": fraction, "beta": fraction, "momentum": optional(fraction),
+            "eps": number(), "ratio": number(), "nesterov": switch,
+            "mu_dtype": optional(one_of(*DTYPES)), "dtype_momentum": one_of(*DTYPES)},
+        "lr": number(0, 1e6), "schedule": schedule,
         "lr_mults": _FACTORS, "weight_decay": number(0, 1e6), "weight_decay_mults": _FACTORS,
         "clip_norm": number(), "ema": fraction},
     "lora": {"rank": whole(0, 1_000_000), "targets": optional(text),

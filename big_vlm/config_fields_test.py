@@ -21,6 +21,8 @@ def test_the_defaults_and_the_configs_pass():
     ("seed", -1, "give a whole number from 0 to 4,294,967,295"),
     ("seed", True, "give a whole number"),
     ("optimizer.ema", 1., "give a number from 0 to below 1"),
+    ("optimizer.args", {"b2": 5}, "give a number from 0 to below 1"),
+    ("optimizer.args", {"mu_dtype": "float8"}, "give one of 'float32', 'bfloat16'"),
     ("optimizer.lr", float("nan"), "give a number from 0"),
     ("optimizer", 5, "it has fields of its own, as name, args"),
     ("optimizer.schedule", ((".*", "cosine"),), "for '.\\*' give fields"),
@@ -53,3 +55,11 @@ def test_a_field_of_a_model_holds_what_it_is_declared_to(field, value):
   with pytest.raises(ValueError, match=f"{field}={value} of a ViTConfig: give "):
     ViTConfig(**sizes | {field: value})
   assert ViTConfig(**sizes, rep_size=None).rep_size is None
+
+
+@pytest.mark.parametrize("sizes, said", [
+    (dict(heads=5), "width=32 of a ViTConfig does not divide into heads=5"),
+    (dict(image_size=7), "image_size=7 of a tower is below patch=8")])
+def test_sizes_of_a_tower_fit(sizes, said):
+  with pytest.raises(ValueError, match=said):
+    ViTConfig(**dict(width=32, depth=2, mlp=64, heads=4, patch=8) | sizes)

@@ -20,7 +20,8 @@ KINDS = {
 
 def check(config):
   """Raises ValueError where the config of a tower or decoder has a field of another kind than it is
-  declared, a size below 1, or names a kernel or rematerialization that there is not."""
+  declared, sizes below 1 or that do not divide into heads, or names a kernel or rematerialization
+  that there is not."""
   for field in dataclasses.fields(config):
     value, kind = getattr(config, field.name), field.type
     if optional := isinstance(kind, types.UnionType):
@@ -30,6 +31,11 @@ def check(config):
     if not (optional and value is None) and (
         switch or not isinstance(value, of) or not fits(value)):
       raise ValueError(f"{field.name}={value!r:.80} of a {type(config).__name__}: give {words}.")
+  whole, part = (("heads", "kv_heads") if any(
+      field.name == "kv_heads" for field in dataclasses.fields(config)) else ("width", "heads"))
+  if getattr(config, whole) % getattr(config, part):
+    raise ValueError(f"{whole}={getattr(config, whole)} of a {type(config).__name__} does not "
+                     f"divide into {part}={getattr(config, part)}.")
   pick(dict.fromkeys(DTYPES), config.dtype, "dtype of activations")
   pick({"auto": None, **attention.KERNELS}, config.attention, "attention kernel")
   pick(layers.REMAT, config.remat, "rematerialization")

@@ -9,6 +9,8 @@ over its warm-up and falls over its cool-down, both linearly:
 Where big_vision's schedule starts at a rate of 0, the first update here is above 0.
 """
 import inspect
+import math
+import numbers
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -45,6 +47,8 @@ class TrainingHorizon(NamedTuple):
     if not all(ratio):
       raise ValueError(f"{prefix}_{unit}={value} cannot be converted to steps here: give "
                        f"{prefix}_steps.")
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or math.isnan(value):
+      raise ValueError(f"{prefix}_{unit}={value!r} is not a number.")
     if value < 0 or unit == "fraction" and value > 1:
       bounds = "in 0 to 1" if unit == "fraction" else "0 or above"
       raise ValueError(f"{prefix}_{unit}={value} is not {bounds}.")
@@ -86,7 +90,7 @@ DECAYS = {
 }
 
 
-def make(horizon, decay, **settings):
+def make(horizon, decay=None, **settings):
   """step (0: the first update) -> factor of the peak rate, float32 []; settings: see above."""
   shape = pick(DECAYS, decay, "schedule")
   durations = [f"{p}_{u}" for p in ("warmup", "cooldown") for u in UNITS]
@@ -104,5 +108,8 @@ def make(horizon, decay, **settings):
     rise = jnp.minimum((step + 1) / max(warmup, 1), 1.)
     fall = jnp.clip((horizon.total - step) / max(cooldown, 1), 0., 1.) if cooldown else 1.
     return value * rise * fall
-  factor(0)  # raises for wrong arguments now
+  try:
+    factor(0)
+  except TypeError as e:  # of an argument that is a text
+    raise ValueError(f"The schedule {decay!r} with {args}: {e}.") from e
   return factor

@@ -32,6 +32,9 @@ class ViTConfig:
   unroll: int = 1
 
   def __post_init__(self):
+    variants.check(self)
+    if self.image_size < self.patch:
+      raise ValueError(f"image_size={self.image_size} of a tower is below patch={self.patch}.")
     pick(POOLS, self.pool, "pooling of the vision tower")
     pick(POSITIONS, self.positions, "positions of the vision tower")
     if self.positions == "sincos2d" and self.width % 4:
@@ -39,7 +42,6 @@ class ViTConfig:
     if self.naflex and (self.pool != "map" or self.positions != "learn"):
       raise ValueError("A NaFlex tower pools, pool='map': what it gives for padding means nothing. "
                        "It resizes a learned table of positions.")
-    variants.check(self)
 
   @property
   def head_dim(self):
