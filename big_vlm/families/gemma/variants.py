@@ -38,6 +38,8 @@ class GemmaConfig:
   def __post_init__(self):
     attention.check_window_mode(self.sliding_window_mode)
     variants.check(self)
+    if self.head_dim % 2:
+      raise ValueError(f"head_dim={self.head_dim} of a Gemma is odd, and RoPE turns pairs.")
 
   @property
   def is_local(self):
