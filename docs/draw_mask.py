@@ -40,8 +40,8 @@ def draw():
                    f'width="{CELL - 2}" height="{CELL - 2}" rx="3" fill="{fill}"/>')
   for i, (part, color) in enumerate(COLORS.items()):
     lines.append(text(LEFT + i * 84, TOP + size + 22, part, color, "start"))
-  lines.append(text(LEFT, TOP + size + 40, "a row sees the coloured columns; its mask_ar is beside "
-                    "it", anchor="start"))
+  lines.append(text(8, TOP + size + 40, "a row sees the coloured columns; mask_ar is beside it",
+                    anchor="start"))
   return "\n".join([*lines, "</svg>\n"])
 
 
