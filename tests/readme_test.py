@@ -33,14 +33,55 @@ def blocks(page, kind):
           if language == kind]
 
 
-def bash(command, folder, env=commands.COMPILED_QUICKLY):
-  """Runs a block where the data sets are those for tests, and nothing is installed."""
+def small(command):
+  """The command where the data sets are those for tests, and nothing is installed."""
   command = command.replace("configs/digits.py ", "configs/digits.py:tiny ")
-  command = command.replace("digits/small", "digits/tiny")
-  command = command.replace("make ", "make -o .venv/installed DATA=tiny ")
-  done = subprocess.run(["bash", "-euc", command], cwd=folder, text=True, capture_output=True,
-                        env={**os.environ, "JAX_PLATFORMS": "cpu", **env}, timeout=400)
+  command = command.replace("digits/small", "digits/tiny").replace("digits/swedish", "digits/tiny")
+  command = command.replace("configs/quickstart.py ", "configs/quickstart.py:tiny ")
+  return command.replace("make ", "make -o .venv/installed DATA=tiny ")
+
+
+def bash(command, folder, env=commands.COMPILED_QUICKLY):
+  """Runs a block, in the size for tests."""
+  done = subprocess.run(["bash", "-euc", small(command)], cwd=folder, text=True, timeout=400,
+                        capture_output=True, env={**os.environ, "JAX_PLATFORMS": "cpu", **env})
   assert done.returncode == 0, f"{command}\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}"
+  return done.stdout
+
+
+TOGETHER = """
+import importlib, json, runpy, sys
+sys.path.insert(0, "")
+from big_vlm import cli
+cli.start = lambda args: None  # each would join the other processes, which is once a process
+for name, *args in json.loads(sys.stdin.read()):
+  if name.endswith(".py"):
+    runpy.run_path(name)
+  else:
+    try:
+      importlib.import_module(name).main(args)
+    except SystemExit as e:
+      if e.code:
+        raise
+"""
+
+
+def together(command, folder):
+  """bash() of commands of this project alone, in one process: each would import JAX for seconds."""
+  said = small(command).replace(".venv/bin/python ", "said ")
+  said = f"said() {{ printf '%s\\n' .venv/bin/python \"$@\"; }}\n{said}"
+  lines = subprocess.run(["bash", "-euc", said], cwd=folder, check=True, text=True,
+                         capture_output=True).stdout.split("\n")
+  calls = []
+  for line in lines[:-1]:
+    if line == ".venv/bin/python":
+      calls.append([])
+    elif line != "-m" or calls[-1]:
+      calls[-1].append(line)
+  done = subprocess.run([sys.executable, "-c", TOGETHER], cwd=folder, text=True,
+                        input=json.dumps(calls), capture_output=True, timeout=400, env={
+                            **os.environ, "JAX_PLATFORMS": "cpu", **commands.COMPILED_QUICKLY})
+  assert done.returncode == 0, f"{calls}\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}"
   return done.stdout
 
 
@@ -91,43 +132,12 @@ def test_many_images(project):
 
 def test_other_stacks(project):
   convert, conform = blocks("weights", "bash")
-  assert "all equal" in bash(convert, project)
+  assert "all equal" in together(convert, project)
   printed = bash(f"({conform.strip()}) 2>&1 || true", project)
   assert "all agree" in printed or "This installs it" in printed
   assert (project / "workdirs/digits-hf/model.safetensors").exists()
   (project / "there.py").write_text(*blocks("weights", "python"))
   assert "[1, 5, 1632]" in bash(".venv/bin/python there.py", project)
-
-
-TOGETHER = """
-import importlib, json, runpy, sys
-sys.path.insert(0, "")
-from big_vlm import cli
-cli.start = lambda args: None  # each would join the other processes, which is once a process
-for name, *args in json.loads(sys.stdin.read()):
-  if name.endswith(".py"):
-    runpy.run_path(name)
-  else:
-    importlib.import_module(name).main(args)
-"""
-
-
-def together(command, folder):
-  """bash() of commands of this project alone, in one process: each would import JAX for seconds."""
-  said = command.replace(".venv/bin/python ", "printf '%s\\n' .venv/bin/python ")
-  lines = subprocess.run(["bash", "-euc", said], cwd=folder, check=True, text=True,
-                         capture_output=True).stdout.split("\n")
-  calls = []
-  for line in lines[:-1]:
-    if line == ".venv/bin/python":
-      calls.append([])
-    elif line != "-m" or calls[-1]:
-      calls[-1].append(line)
-  done = subprocess.run([sys.executable, "-c", TOGETHER], cwd=folder, text=True,
-                        input=json.dumps(calls), capture_output=True, timeout=400, env={
-                            **os.environ, "JAX_PLATFORMS": "cpu", **commands.COMPILED_QUICKLY})
-  assert done.returncode == 0, f"{calls}\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}"
-  return done.stdout
 
 
 def test_siglip(project):
@@ -184,7 +194,7 @@ def test_data_in_other_forms(project):
   for name in ("hub", "tars"):
     shutil.copytree(golden / name, project / "my" / name)
   _, _, look = blocks("own_data", "bash")
-  shown = bash(look, project)
+  shown = together(look, project)
   assert "the batch of step 1: 8 examples" in shown and "train-00000-of-00002.parquet:" in shown
   (project / "mix.py").write_text(*blocks("own_data", "python"))
   shown = bash(look.replace("configs/forkme.py", "mix.py"), project)
@@ -225,8 +235,7 @@ def get_config(arg):
 
 
 def test_is_it_better(project):
-  printed = bash(blocks("compare", "bash")[0].replace("digits/swedish", "digits/tiny").replace(
-      "quickstart.py", "quickstart.py:tiny").replace("--limit 400", "--limit 20"), project)
+  printed = together(blocks("compare", "bash")[0].replace("--limit 400", "--limit 20"), project)
   assert re.search(r"^difference +int4 - whole +95 % interval +p +test$", printed, re.MULTILINE)
   assert re.search(r"^swedish/acc .* McNemar$", printed, re.MULTILINE), printed
   assert "is of a sample, 20 of 64 examples" in printed
@@ -268,13 +277,13 @@ def test_journey(project):
   pictures, client = blocks("journey", "python")
   look, train, better, hand_on = blocks("journey", "bash")
   (project / "pictures.py").write_text(pictures.replace("300", "16"))
-  printed = bash(look, project)
+  printed = together(look, project)
   assert "annotated upright; lines are of upright ones: 10" in printed and "sheet.html" in printed
   own = train.splitlines()[0].replace("=detect", "=detect,steps=2")
-  printed = bash("\n".join([own, *train.splitlines()[1:]]), project)
+  printed = together("\n".join([own, *train.splitlines()[1:]]), project)
   assert "batch.html" in printed and "trained to step 2:" in printed
   few = better.replace("--config $OWN", "--config $OWN --limit 4")
-  assert re.search(r"^val/AP +[+-].* permutation$", bash(f"{own}\n{few}", project), re.M)
+  assert re.search(r"^val/AP +[+-].* permutation$", together(f"{own}\n{few}", project), re.M)
   convert, conform, start = hand_on.splitlines()
   assert "phone-hf written" in bash(convert, project)
   printed = bash(f"({conform}) 2>&1 || true", project)
@@ -286,10 +295,10 @@ def test_journey(project):
 
 def test_before_a_long_run_and_during_it(project):
   run, look = blocks("training", "bash")
-  assert "trained to step 20:" in bash(run, project)
-  again = bash(run, project)
-  assert "step 20 of 20 is there: the training is finished" in again and "report" in again
-  printed = bash(look, project)
+  first, again = re.split("(?=step 20 of 20 is there: )", together(run + run, project))
+  assert "trained to step 20:" in first
+  assert again.startswith("step 20 of 20 is there: the training is finished") and "report" in again
+  printed = together(look, project)
   assert re.search(r"jax +", printed) and "compiling 1 of at most" in printed
 
 
