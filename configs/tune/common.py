@@ -68,5 +68,5 @@ def tune(arg, type, digits, *, keep=(), beside="", steps=300, **fields):
     c.tune.rewards = (*c.tune.rewards, dict(name="exact_match"))
   if val and type:
     c.evals.val = dict(type=type, data=data(val), pp=asked, batch_size=256, fraction=0.2,
-                       prompt_len=prompt, max_new_tokens=new)
+                       at_start=True, prompt_len=prompt, max_new_tokens=new)
   return c
