@@ -16,7 +16,7 @@ MIXTURE = "input.mixture, a list of dict(data=..., pp=..., weight=1.)"
 # Field of big_vision's configs, * for any name in it -> what has its place. Of those that match the
 # first counts; what is not here is in BIG_VISION.
 PLACES = {
-    "total_steps": "the same; without any, evaluators.run",
+    "total_steps": "the same; to evaluate without training, evaluators.run",
     "pp_modules": "nothing: all ops are there; pp_modules is for modules of yours",
     "name": "nothing: the workdir names a run",
     "mode": "nothing: --config.total_steps=2 for a try",
@@ -83,10 +83,11 @@ PLACES = {
     "evals.*.out_answer_key": "format of the type submission",
     "evals.*.outfile": "outfile of the eval, or the type submission for a test server",
     **dict.fromkeys((
-        "seed", "evals", "total_*", "resume", "text_len", "input.batch_size", "model.img.variant",
-        "model.img.dropout", "model.img.rep_size", "model.llm.variant", "model.llm.vocab_size",
-        "model.llm.dropout", "evals.*.data.split", "evals.*.data*", "evals.*.batch_size",
-        "evals.*.to_lower"), SAME)}
+        "seed", "evals", "total_examples", "total_epochs", "resume", "text_len",
+        "input.batch_size", "model.img.variant", "model.img.dropout", "model.img.rep_size",
+        "model.llm.variant", "model.llm.vocab_size", "model.llm.dropout", "evals.*.data",
+        "evals.*.data.split", "evals.*.data.data_dir", "evals.*.batch_size", "evals.*.to_lower"),
+        SAME)}
 
 # Type of an eval of big_vision, without proj.paligemma. and transfers. -> ours.
 TYPES = {
@@ -110,8 +111,8 @@ def refuse(config, name):
   file = pathlib.Path(name).stem
   same = f"The same task is configs/transfers/{file}.py" if (
       TRANSFERS / f"{file}.py").exists() else "Begin with a copy of configs/forkme.py"
-  raise ValueError(f"{name} is a config of big_vision, whose fields are others. {same}; what has "
-                   "the place of each field:\n"
+  raise ValueError(f"{name} is a config of big_vision, whose fields are not read here. {same}. "
+                   "In place of each field:\n"
                    + "\n".join(f"  {left.ljust(width)}  {right}" for left, right in rows))
 
 

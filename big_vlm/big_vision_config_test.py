@@ -29,7 +29,7 @@ def test_a_config_of_big_vision_is_refused_with_the_place_of_each_field(tmp_path
   with pytest.raises(ValueError) as e:
     config_flags.load(str(tmp_path / "okvqa.py"))
   said = [re.sub("  +", "  ", line) for line in str(e.value).splitlines()]
-  assert "The same task is configs/transfers/okvqa.py; what has the place" in said[0]
+  assert "The same task is configs/transfers/okvqa.py. In place of each field" in said[0]
   assert {"  lr = 5e-06  optimizer.lr", "  input.batch_size = 128  the same",
           "  label_smoothign = 0.0  nothing: it is not known here",
           "  evals.*.type=proj.paligemma.perplexity  type 'perplexity', with text_layout in its pp",

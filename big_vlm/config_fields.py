@@ -1,12 +1,14 @@
 """What each field of a config holds: check() refuses another value by the name of its field, before
 anything is made of it.
 
-A kind is a function of a value: "" where it fits, else what to give. What is not listed here has a
+A kind is a function of a value: "" where it fits, else what to give; or a dict of the kinds of
+fields, "*" for any name; or a list of one such dict, of each entry. What is not listed here has a
 reader that checks it (best, tune, the variant of a model, the arguments of an eval's type), or is
 the config's own.
 """
 import math
 import numbers
+import os
 import re
 
 from pp.names import near_miss
@@ -34,7 +36,8 @@ def check(config, fields=None, place="config"):
       for i, entry in enumerate(value):
         check(entry, kind[0], f"{here}[{i}]")
     elif isinstance(kind, dict):
-      check(value, kind, here)
+      if name != "tune" or value is not None:  # None: the config does not tune
+        check(value, kind, here)
     elif wrong := kind(value):
       raise ValueError(f"{here} is {value!r:.80}: {wrong}")
 
@@ -56,13 +59,23 @@ def number(least=0, most=math.inf):
 
 
 def fraction(value):
-  """Of what would be nothing if all of it counted."""
+  """From 0 to below 1: at 1 nothing would be left."""
   fits = _is_number(value, numbers.Real) and 0 <= value < 1
   return "" if fits else "give a number from 0 to below 1."
 
 
 def text(value):
   return "" if isinstance(value, str) else "give a text."
+
+
+def source(value):
+  """What big_vlm.from_preset takes."""
+  return "" if isinstance(value, str | os.PathLike) else "give a text or a path."
+
+
+def dtype(value):
+  """Its name, or the type itself, as optax takes it."""
+  return one_of(*DTYPES)(getattr(value, "name", getattr(value, "__name__", value)))
 
 
 def texts(value):
@@ -147,7 +160,7 @@ def _durations(*names):
 
 
 _FACTORS = rules(number(), 1.)
-# In the order in which they are checked: those of tune are what text_len and evals follow.
+# In the order in which they are checked: tune first, since text_len and evals follow its lengths.
 FIELDS = {
     "tune": {"prompt_len": whole(1, 2**18), "max_new_tokens": whole(1, 2**18),
              "samples": whole(2, 10_000), "updates": whole(1, 1000), "kl": optional(number()),
@@ -155,8 +168,8 @@ FIELDS = {
     "seed": whole(0, 2**32 - 1),
     "model": {"img": optional(mapping), "llm": optional(mapping), "txt": optional(mapping),
               "dtype": one_of("auto", *DTYPES)},
-    "init": {"model": optional(text), "img": optional(text), "llm": optional(text),
-             "txt": optional(text), "dont_load": texts},
+    "init": {**dict.fromkeys(("model", "img", "llm", "txt"), optional(source)),
+             "dont_load": texts},
     "resume": optional(text), "tokenizer": optional(text), "text_len": optional(whole(1, 2**18)),
     "mesh": dict.fromkeys(("data", "fsdp", "tensor"), whole(-1)),
     "sharding": rules(axes, "fsdp"), "pp_modules": texts, "trackers": texts,
@@ -173,7 +186,7 @@ FIELDS = {
         "name": text, "args": {
             "b1": fraction, "b2": fraction, "beta": fraction, "momentum": optional(fraction),
             "eps": number(), "ratio": number(), "nesterov": switch,
-            "mu_dtype": optional(one_of(*DTYPES)), "dtype_momentum": one_of(*DTYPES)},
+            "mu_dtype": optional(dtype), "dtype_momentum": dtype},
         "lr": number(0, 1e6), "schedule": schedule,
         "lr_mults": _FACTORS, "weight_decay": number(0, 1e6), "weight_decay_mults": _FACTORS,
         "clip_norm": number(), "ema": fraction},

@@ -54,6 +54,9 @@ def load(path):
     raise ValueError(f"--config={path} is a config of big_vision, which imports big_vision: with "
                      "its checkout in PYTHONPATH an error says what has the place of each field "
                      "here.") from error
+  except NotImplementedError as error:  # configs of big_vision about videos raise it themselves
+    raise ValueError(f"--config={path} raises NotImplementedError: {error or 'it is not finished'}"
+                     ".") from error
   except (OSError, SyntaxError, TypeError, ValueError) as error:
     raise ValueError(f"--config={path}: {error}") from error
   if not hasattr(config, "unlocked"):

@@ -4,7 +4,7 @@ import inspect
 
 from pp.names import near_miss
 
-_NO_NEED = "nothing: "
+_NO_NEED = "nothing, since "
 _OUTPUT = f"{_NO_NEED}each answer has text, tokens, logprobs and finish_reason"
 _BEAMS = "sampler='hf_beam(4, length_penalty=1., early_stopping=False)'"
 _MASK = f"{_NO_NEED}prompts are strings or lists of ids, which have no padding"
@@ -72,7 +72,7 @@ def _checked(method, known):
     if odd := next((key for key in keywords if key not in known), None):
       name = method.__name__
       ours = OTHERS[name].get(odd)
-      near = f" In its place is {ours}." if ours else near_miss(odd, known)
+      near = f" Instead: {ours}." if ours else near_miss(odd, known)
       raise TypeError(f"{name}() has no {odd!r}.{near} It takes {', '.join(known)}.")
     return method(*args, **keywords)
   return call

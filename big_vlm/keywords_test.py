@@ -7,13 +7,13 @@ from big_vlm.vlm import VLM
 
 
 @pytest.mark.parametrize("method, keyword, said", [
-    ("generate", "num_beams", r"no 'num_beams'. In its place is sampler='hf_beam\(4"),
+    ("generate", "num_beams", r"no 'num_beams'. Instead: sampler='hf_beam\(4"),
     ("generate", "prompt", "no 'prompt'. Did you mean 'prompts'"),
-    ("stream", "temperature", "In its place is sampler='temperature"),
+    ("stream", "temperature", "Instead: sampler='temperature"),
     ("stream", "max_new_token", "Did you mean 'max_new_tokens'"),
-    ("score", "labels", "In its place is suffixes"),
-    ("embed", "normalize", "In its place is nothing: vectors are of length 1"),
-    ("fit", "learning_rate", "In its place is lr. It takes examples, steps, epochs"),
+    ("score", "labels", "Instead: suffixes"),
+    ("embed", "normalize", "Instead: nothing, since vectors are of length 1"),
+    ("fit", "learning_rate", "Instead: lr. It takes examples, steps, epochs"),
 ])
 def test_an_unknown_keyword_is_answered_with_ours(method, keyword, said):
   with pytest.raises(TypeError, match=rf"{method}\(\) has .*{said}"):

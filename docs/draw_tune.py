@@ -5,6 +5,7 @@ scenes of the test split to which `digits` and the first run give other boxes, w
 or worse: before above, after below. tune_ap.png is the AP of the val split over the steps.
 """
 import itertools
+import json
 import pathlib
 
 import numpy as np
@@ -50,7 +51,8 @@ def compare(models, scene):
 def curves(runs):
   figure = Figure(figsize=(5, 3), layout="constrained")
   axes = figure.subplots()
-  for seed, run in enumerate(runs):
+  for run in runs:
+    seed = json.loads((pathlib.Path(run) / "config.json").read_text())["seed"]
     rows = metric_writer.read_metrics(pathlib.Path(run) / "metrics.jsonl")
     points = [(row["step"], 100 * row["val/AP"]) for row in rows if "val/AP" in row]
     axes.plot(*zip(*points), marker="o", markersize=3, linewidth=1.4, label=f"seed {seed}")

@@ -10,6 +10,7 @@
 A ".json" is one list of the predictions, as big_vision writes, a ".jsonl" one prediction a line.
 Without {step} an evaluation replaces the file of the one before.
 """
+import posixpath
 import re
 import string
 
@@ -17,6 +18,9 @@ from pp.names import check_names
 
 FIELDS = ("workdir", "name", "split", "step")
 ENDINGS = (".json", ".jsonl")
+WORKDIR = "{workdir}"
+# Files of a run that a pattern could name by {name}.
+OURS = ("config.json", "metrics.json", "metrics.jsonl", "model.json", "reference.json")
 
 
 def check(pattern, name):
@@ -24,9 +28,6 @@ def check(pattern, name):
   what = f"The eval {name!r} has outfile={pattern!r}"
   if not isinstance(pattern, str) or not pattern.endswith(ENDINGS):
     raise ValueError(f"{what}: give a path that ends in .json or .jsonl.")
-  if re.fullmatch(r"\{workdir\}/[^/{]*", pattern):
-    raise ValueError(f"{what}, which could be a file of the run itself: put {{name}} into it, or a "
-                     "folder before it.")
   try:
     parts = list(string.Formatter().parse(pattern))
   except ValueError as e:
@@ -34,6 +35,11 @@ def check(pattern, name):
   check_names([field for _, field, *_ in parts if field is not None], FIELDS, what)
   if odd := [field for _, field, spec, conversion in parts if spec or conversion]:
     raise ValueError(f"{what}: write {{{odd[0]}}} alone, without a format.")
+  path = posixpath.normpath(resolve(pattern, WORKDIR, name, {}, "{step}"))
+  last = posixpath.basename(posixpath.normpath(pattern))
+  if posixpath.dirname(path) == WORKDIR and ("{" not in last or posixpath.basename(path) in OURS):
+    raise ValueError(f"{what}, which could be a file of the run itself: put {{name}} into it, or a "
+                     "folder before it.")
 
 
 def check_apart(entries):

@@ -24,10 +24,16 @@ def test_patterns(pattern, path):
     ("{workdir}/{step:05}.json", "write {step} alone"),
     ("{workdir}/{step.json", "expected '}' before end"),
     ("{workdir}/config.json", "could be a file of the run itself"),
+    ("{workdir}/x/../config.json", "could be a file of the run itself"),
 ])
 def test_patterns_that_say_no_file(pattern, complaint):
   with pytest.raises(ValueError, match=complaint):
     outfile.check(pattern, "ocr")
+
+
+def test_the_name_of_an_eval_may_be_that_of_a_file_of_the_run():
+  with pytest.raises(ValueError, match="could be a file of the run itself"):
+    outfile.check("{workdir}/{name}.jsonl", "metrics")
 
 
 def test_two_evals_with_one_file():

@@ -15,8 +15,8 @@ from pp import builder
 
 # Arguments of configs that change how a task is asked, not which published result it is for.
 TUNED = ("text_len", "sampler", "prompt_prefix", "num_frames", "stride")
-# A result does not depend on when to evaluate and how many examples at once.
-FREE = ("batch_size", "at_start", "steps", "examples", "epochs", "fraction")
+# A result does not depend on when to evaluate, how many examples at once, and what is written.
+FREE = ("batch_size", "at_start", "steps", "examples", "epochs", "fraction", "outfile")
 NOTES = {  # data sets that differ from those of the published scores
     "countbenchqa": "published on 540 images, of which 490 can still be had"}
 

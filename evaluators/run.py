@@ -75,7 +75,8 @@ def run(config, init, workdir, evals=None, split=None, config_file=None, changes
     repeated[name] = [{"seconds": time.perf_counter() - began, "resumed": resumed}]
     if primary:
       found |= results.of(evaluator, predictions, published, warnings)
-    repeated[name] += [repeat(evaluator, vlm.params, found) for _ in range(repeats - 1)]
+    comparable = {} if resumed else found  # the part before may be of another batch or device
+    repeated[name] += [repeat(evaluator, vlm.params, comparable) for _ in range(repeats - 1)]
     if primary:
       save_predictions(folder, evaluator, predictions, epath.Path(vlm.source).name)
       shown += [{**p, "task": name} for p in predictions]
@@ -102,7 +103,8 @@ def repeat(evaluator, params, found):
   if not distributed.is_primary_process():
     return seconds
   metrics = {k: results.finite(v) for k, v in evaluator.score(predictions).items()}
-  for key in (key for key, value in metrics.items() if value != found[key]["value"]):
+  for key in (key for key, value in metrics.items()
+              if key in found and value != found[key]["value"]):
     found[key]["warnings"] = [*found[key]["warnings"], f"{found[key]['metric']} is {metrics[key]} "
                               "in a repeat: the evaluation is not deterministic"]
   return seconds | metrics
@@ -191,14 +193,15 @@ def write_results(folder, found, predictions, details):
   """Writes metrics.json and report.html, and prints the results. details: what metrics.json has
   beside the results, and the report but for "entries", the evals of the config."""
   path, details = folder / "metrics.json", dict(details)
-  entries = details.pop("entries", {})
+  # A config has inf and functions, for which JSON has no word.
+  entries = json.loads(json.dumps(details.pop("entries", {}), default=repr), parse_constant=str)
   metrics = {f"{r['task']}/{r['metric']}": {
       "value": results.finite(r["value"]), "interval": r["interval"],
       "published": r["published"], "majority": r["baseline"],
       "majority_fitted_on": results.FITTED_ON,
       **{k: r.get(k) for k in ("n", "total", "percent", "warnings")}} for r in found}
   files.write_atomic(path, json.dumps({"metrics": metrics, **details, "entries": entries}, indent=2,
-                                      default=repr) + "\n")
+                                      default=repr, allow_nan=False) + "\n")
   page = report.write_report(folder / "report.html", title="Evaluation", results=found,
                              predictions=predictions, subtitle=details["checkpoint"],
                              details=details)
@@ -219,13 +222,13 @@ def seconds_table(repeats, counts):
   repeats: {eval: [{"seconds"}]}. counts: {eval: number of its examples}.
   """
   lines = [[name, *(f"{r['seconds']:.2f}" for r in runs),
-            f"{counts[name] / min(r['seconds'] for r in runs[1:]):,.1f}"]
+            f"{counts[name] / min(r['seconds'] for r in runs[1:]):,.1f}" if name in counts else "-"]
            for name, runs in repeats.items() if len(runs) > 1]
   if not lines:
     return ""
   return reporting.columns([
       ["seconds", *("first" if not n else f"repeat {n}" for n in range(len(lines[0]) - 2)),
-       "examples/s"], *lines])
+       "examples/s, fastest"], *lines])
 
 
 def main(argv=None):

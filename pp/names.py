@@ -115,7 +115,7 @@ def near_miss(name, names):
 def near_field(name, names):
   """near_miss() of a field or an argument, or what has the place of big_vision's."""
   if name in BIG_VISION and not new_name(name, names):
-    return f" In the place of big_vision's {name!r} is {BIG_VISION[name]}."
+    return f" Instead of big_vision's {name!r}: {BIG_VISION[name]}."
   return near_miss(name, names)
 
 

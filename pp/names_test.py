@@ -23,6 +23,6 @@ def test_errors_name_the_new_spelling_or_the_nearest_one():
 
 
 def test_what_stands_in_the_place_of_big_visions_fields():
-  with pytest.raises(ValueError, match="In the place of big_vision's 'wd' is optimizer.weight_"):
+  with pytest.raises(ValueError, match="Instead of big_vision's 'wd': optimizer.weight_"):
     names.check_names(["wd"], ["size"], "The config")
   assert names.near_miss("cache", ["caches"]) == " Did you mean 'caches'?"  # a value, as a label is

@@ -135,6 +135,8 @@ def _answering(verb, boxes, labels, masks, prefix, suffix, order, subset, max_ob
 
 def _with_noise(op, suffix, label, count):
   """The op, and behind its objects as many random boxes of `label` as make `count` of them."""
+  if not label:
+    raise ValueError(f"detect: noise={label!r} is no label: give a word, such as 'noise'.")
   if count is None:
     raise ValueError(f"detect: noise={label!r} fills the answer up to max_objects= or tokens_each=:"
                      " give one of them.")
@@ -143,8 +145,9 @@ def _with_noise(op, suffix, label, count):
   def noisy(example):
     example = op(example)
     found = [o.label for o in parse_objects(example[suffix])]
-    if label in found:
-      raise ValueError(f"an object has the label {label!r} of noise; name noise otherwise.")
+    if any(f"{name} ".startswith(f"{label} ") for name in found):
+      raise ValueError(f"an object's label is or begins with that of noise, {label!r}: name noise "
+                       "otherwise.")
     more = max(count - len(found), 0)
     sides = np.sort(rng_of(example, "detect(noise=...)").uniform(size=(more, 2, 2)), axis=1)
     boxes = format_objects(sides.reshape(more, 4), [label] * more)  # ymin, xmin, ymax, xmax

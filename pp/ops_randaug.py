@@ -1,11 +1,11 @@
 """RandAugment (arXiv 1909.13719) as big_vision has it: a few of 16 changes of an image, one by one.
 
-With m = magnitude / 10; where it says "or" a coin decides, and all else is the same at each draw:
+With m = magnitude / 10; where it says "or" a coin decides, and the place of Cutout is drawn:
 
   AutoContrast, Equalize, Invert                  of each channel
   Rotate, ShearX, ShearY, TranslateX, TranslateY  by 30 m or -30 m degrees, by 0.3 m or -0.3 m of a
                                                   side, by 100 m or -100 m pixels; nearest pixels
-  Posterize        keeps the upper int(4 m) bits
+  Posterize        keeps the upper int(4 m) bits, one at least
   Solarize         inverts levels from int(256 m) modulo 256 on: at a magnitude of 10 all of them
   SolarizeAdd      adds int(110 m) to levels below 128
   Color, Contrast, Brightness, Sharpness          away from gray, from one level, from black, from a
@@ -41,9 +41,10 @@ def randaug(num_layers=2, magnitude=10):
     num_layers: how many changes, one after the other; one may be drawn twice.
     magnitude: how strong they are, 0 to 30; 0 is not nothing.
   """
-  if not isinstance(num_layers, int) or num_layers < 0 or not 0 <= magnitude <= 30:
-    raise ValueError(f"randaug: num_layers={num_layers} is not 0 or more, or magnitude={magnitude} "
-                     "not 0 to 30.")
+  if not isinstance(num_layers, int) or num_layers < 0:
+    raise ValueError(f"randaug: num_layers={num_layers} is not a whole number of 0 or more.")
+  if not 0 <= magnitude <= 30:
+    raise ValueError(f"randaug: magnitude={magnitude} is not 0 to 30.")
 
   def fn(image, rng):
     if is_list(image):

@@ -50,9 +50,9 @@ def test_images_of_any_size(shape):
 
 
 def test_errors():
-  with pytest.raises(ValueError, match="num_layers=-1 is not 0 or more"):
+  with pytest.raises(ValueError, match="num_layers=-1 is not a whole number of 0 or more"):
     get_preprocess_fn("randaug(-1)")
-  with pytest.raises(ValueError, match="magnitude=99 not 0 to 30"):
+  with pytest.raises(ValueError, match="magnitude=99 is not 0 to 30"):
     get_preprocess_fn("randaug(2, 99)")
   with pytest.raises(ValueError, match="after decode and before value_range"):
     run("value_range(-1, 1)|randaug")

@@ -105,9 +105,9 @@ def text_layout(tokenizer, text_len, train=True, image=True, keep=(), noise=None
     image: False for a text-only model, for which an example with an image is an error.
     keep: more keys of the example to keep.
     noise: the label of boxes where nothing is, from `detect(noise=...)`: training predicts that
-      label, and not the four locations before it. An eval of the type `detection` forbids it and
-      the end, logit_bias={" noise": float("-inf"), "<eos>": float("-inf")}, so that every answer
-      is full of boxes, and ranks these by confidence="label": logit_bias leaves that as it is.
+      label, and not the four locations before it. An eval of the type `detection` must forbid it
+      and the end, logit_bias={" noise": float("-inf"), "<eos>": float("-inf")}, so that every
+      answer is full of boxes, and rank these by confidence="label", which is the model's own.
   """
   tok, kept = get_tokenizer(tokenizer), {"image", *keep}
   noise_ids = noise and label_ids(tok, noise)

@@ -113,7 +113,7 @@ def read_metrics(folder):
 def command(folder):
   """How an evaluation is made, of the folder of a training or for one that is empty, in words."""
   trained = (folder / "checkpoints").exists()
-  init, out = (folder, folder / "test") if trained else ("W", folder)
+  init, out = (folder, folder / "test") if trained else ("CHECKPOINT", folder)
   return (f"Make one: python -m evaluators.run --config CONFIG --init {init} --workdir {out}"
           + f", and give {out}" * trained + ".")
 

@@ -7,6 +7,7 @@ elsewhere. The page itself is in demo_page.py.
 import importlib.util
 import math
 import pathlib
+import re
 import socket
 
 from big_vlm import cli, compilation
@@ -24,7 +25,8 @@ OPTIONS = {
 }
 
 
-WORDS = {"{lang}": ("en",), "{question}": ("how many digits are there?",), "{digit}": ("3", "8")}
+WORDS = {"{lang}": ("en",), "{question}": ("how many are there?",), "{digit}": ("3", "8"),
+         "{thing}": ("cat", "dog"), "{answer}": ("two",), "{sentence}": ("a cat on a mat",)}
 EXAMPLES = ("caption en", "ocr", "answer en how many are there?", "detect cat ; dog", "segment cat")
 
 
@@ -36,7 +38,13 @@ def examples(prompts):
       for word in words:
         prompt = prompt.replace(gap, word, 1)
     return prompt
-  return tuple(map(filled, prompts)) or EXAMPLES
+  known = tuple(p for p in map(filled, prompts) if not set(p) & set("{\n"))
+  return known or EXAMPLES
+
+
+def escaped(text):
+  """A text as Markdown that shows it letter by letter."""
+  return re.sub(r"([^\w\s])", r"\\\1", text)
 
 
 def facts(generation):

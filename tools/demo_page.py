@@ -94,7 +94,8 @@ def show(image, reply):
 def show_attention(vlm, prompt, image, generation):
   """A picture for each token: its piece of text, its probability, and where it looks."""
   heat = attention_map.attention_map(vlm, prompt, image, generation)[:MOST]
-  titles = [f"{predict.spelling(vlm.tokenizer, token)} {overlay.percent(math.exp(logprob))}"
+  titles = [demo.escaped(f"{predict.spelling(vlm.tokenizer, token)} "
+                         f"{overlay.percent(math.exp(logprob))}")
             for token, logprob in zip(generation.tokens[:MOST], generation.logprobs)]
   st.markdown("**Where each token looks** (brighter is more), and its probability")
   st.image(overlay.attention_pictures(image, heat), caption=titles, alt=titles, width=110)

@@ -43,7 +43,8 @@ def test_how_an_answer_ended_and_how_probable_it_is():
 
 
 def test_examples_are_prompts_that_the_model_knows():
-  assert demo.examples(("ocr", "detect {digit} ; {digit}", "{x}")) == ("ocr", "detect 3 ; 8", "{x}")
+  assert demo.examples(("ocr", "detect {digit} ; {digit}", "{x}")) == ("ocr", "detect 3 ; 8")
+  assert demo.escaped("- a*") == r"\- a\*"
   assert "detect cat ; dog" in demo.examples(())
 
 

@@ -106,7 +106,7 @@ def _misspelled(example):
     missing -= set(FILES)  # one of them is there
   for key in example:
     if key not in FILES and (near := near_miss(key, missing)):
-      yield "name", f"{printable(key, 40)!r} is not read.{near}"
+      yield "name", f"the field {printable(key, 40)!r}.{near}"
 
 
 def _layout(prefix, suffix):

@@ -104,7 +104,7 @@ def test_what_is_wrong(example, complaint):
 def test_a_misspelled_field_is_told_where_the_right_one_is_missing():
   names = lambda **line: [text for kind, text in jsonl_text.problems(line) if kind == "name"]
   assert names(img="a.png", prefx="ocr", suffix="x") == [
-      "'img' is not read. Did you mean 'image'?", "'prefx' is not read. Did you mean 'prefix'?"]
+      "the field 'img'. Did you mean 'image'?", "the field 'prefx'. Did you mean 'prefix'?"]
   assert not names(image="a.png", image_id=3, prefix="ocr", suffix="x", suffixes=["x"])
 
 

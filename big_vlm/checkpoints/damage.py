@@ -32,8 +32,10 @@ def watched(opened):
 def is_absurd(x):
   """Whether an array of floats, numpy's or ml_dtypes', has values that are not finite or beyond
   LARGEST."""
-  if not jnp.issubdtype(x.dtype, jnp.floating) or x.dtype.itemsize < 2:
+  if not jnp.issubdtype(x.dtype, jnp.floating) or x.dtype.itemsize not in (2, 4, 8):
     return False
+  if x.dtype.byteorder == ">":
+    x = x.astype(x.dtype.newbyteorder("="))
   bits = np.dtype(f"u{x.dtype.itemsize}")  # without the sign they are in the order of magnitudes
   doubled = lambda x: x.view(bits) << bits.type(1)
   most, flat = doubled(np.array(LARGEST, x.dtype)), np.asarray(x).ravel(order="K")

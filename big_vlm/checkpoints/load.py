@@ -43,7 +43,8 @@ def open_source(path):
       with reading(path):
         opened = module.open_source(path)
         config_json.check_sizes(dataclasses.asdict(opened.config), path)
-        return opened if module is native else damage.watched(opened)  # which has checksums
+        # The others have checksums.
+        return opened if module in (native, npz) else damage.watched(opened)
   inside = sorted(p.name for p in file.iterdir())[:8] if file.is_dir() else [file.suffix]
   raise ValueError(
       f"{path} is not a checkpoint that can be read: a big_vision .npz or .bv, a folder of Hugging "

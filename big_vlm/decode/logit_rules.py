@@ -118,8 +118,8 @@ def _token(key, tokenizer, vocab_size):
     if not tokenizer:
       raise ValueError(f"logit_bias has the text {key!r:.80}, but the model came without a "
                        "tokenizer: give ids.")
-    eos = tokenizer.eos_token  # which no text holds
-    ids = [eos] if key == tokenizer.piece(eos) else tokenizer.to_int(key)
+    eos = tokenizer.eos_token  # which no text holds; -1: there is none
+    ids = [eos] if eos >= 0 and key == tokenizer.piece(eos) else tokenizer.to_int(key)
     if len(ids) != 1:
       pieces = ", ".join(repr(answers.text_of(tokenizer, [i])) for i in ids[:8])
       raise ValueError(f"logit_bias has {key!r:.80}, which is {len(ids)} tokens ({pieces}) and not "

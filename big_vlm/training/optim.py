@@ -197,7 +197,7 @@ def _can_train(params):
 def _decay_and_scale(groups):
   def update(updates, state, params, *, finite=True, **_):
     step = state.count
-    # Once, not for every leaf: that took a fifth of the time in which a small step is traced.
+    # Once, not for every leaf: that took a sixth of the lines of a small step.
     factors = {s: s(step) for s in dict.fromkeys(g.schedule for g in groups.values())}
 
     def one(name, u, p):

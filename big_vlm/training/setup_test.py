@@ -121,7 +121,7 @@ def test_durations_in_epochs_ask_the_sources(config):
     (dict(input=dict(batch_size=0)), "config.input.batch_size is 0: give a whole number from 1"),
     (dict(total_steps=1e30), "total_steps=1e.30 are 1e.30 steps: the most are 2,147,483,647"),
     (dict(input=dict(shuffle_buffer_size=50_000)),
-     "config.input has no 'shuffle_buffer_size'. In the place of big_vision's .* is nothing: each"),
+     "config.input has no 'shuffle_buffer_size'. Instead of big_vision's .*: nothing: each"),
     (dict(lora=dict(rnk=8)), "config.lora has no 'rnk'. Did you mean 'rank'"),
     (dict(microbatches=5), "config.microbatches is now config.grad_accum_steps"),
 ])

@@ -225,7 +225,8 @@ def detection(c, a, name, splits):
   NAME/ALIAS/pplx, for splits {alias: split}.
 
   a.noise: a label of one token, "noise", to fill answers with boxes where nothing is, as the
-  reports do: their locations are not learnt, and no eval lets a model say the label, or end.
+  reports do: their locations are not learnt, and the eval that decodes forbids the label and the
+  end.
   """
   image = "flatten|decode|resize(antialias=True)"
   detect = "detect(order='{}', prompt='detect all classes'{})".format

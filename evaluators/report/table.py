@@ -43,10 +43,11 @@ def _line(result):
     inside = interval and low <= published <= high
   unit = "" if _is_cider(result) else "%"
   text = lambda x: "" if x is None else number(x, percent, unit)
+  points = "" if difference is None else number(difference, percent, "")  # no % of the score
   return {
       "metric": str(result["metric"]), "value": number(value, percent, unit),
       "interval": interval and f"{text(low)} to {text(high)}", "published": text(published),
-      "difference": "+" * (difference is not None and difference >= 0) + text(difference),
+      "difference": "+" * (difference is not None and difference >= 0) + points,
       "inside": inside, "baseline": text(baseline),
       "n": "" if result.get("n") is None else f"{int(result['n']):,}",
       "bar": _bar(value, interval, published, baseline, percent),
