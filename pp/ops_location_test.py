@@ -199,7 +199,7 @@ def test_noise_fills_an_answer_with_boxes_where_nothing_is():
 @pytest.mark.parametrize("pp, complaint", [
     ("detect(noise='noise')", "'noise' fills the answer up to max_objects= or tokens_each=: give"),
     ("detect(noise='a;b', max_objects=3)", "'a;b' holds ';'"),
-    ("detect(noise='7', max_objects=3)", "an object has the label '7' of noise"),
+    ("detect(noise='7', max_objects=3)", "label is or begins with that of noise, '7'"),
 ])
 def test_noise_that_cannot_be(pp, complaint):
   with pytest.raises(ValueError, match=complaint):

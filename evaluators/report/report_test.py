@@ -78,9 +78,9 @@ def page(tmp_path):
 
 @pytest.mark.parametrize("change, shown", [
     (dict(), ["94.2%", "11.3%", "1,234"]),
-    (dict(interval=(.93, .95), published=.9412), ["93.0% to 95.0%", "94.1%", "+0.1%inside the CI"]),
-    (dict(interval=(.93, .95), published=.96), ["96.0%", "\u22121.8%outside the CI"]),
-    (dict(published=.96), ["\u22121.8%"]),
+    (dict(interval=(.93, .95), published=.9412), ["93.0% to 95.0%", "94.1%", "+0.1inside the CI"]),
+    (dict(interval=(.93, .95), published=.96), ["96.0%", "\u22121.8outside the CI"]),
+    (dict(published=.96), ["\u22121.8"]),
     (dict(warnings=["resolution 448, not 224"]), ["\u26a0 resolution 448, not 224",
                                                   "One result was not made as"]),
     (dict(metric="cider", value=1.419, baseline=None), ["141.9", "CIDEr is printed times 100"]),
