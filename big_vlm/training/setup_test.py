@@ -135,7 +135,7 @@ def test_errors_name_the_mend(config, change, message):
 
 def test_a_field_of_big_vision_is_refused_and_its_place_is_a_field_of_ours(config):
   config.grad_clip_norm = 1.0
-  with pytest.raises(ValueError, match="grad_clip_norm is not read. .* is optimizer.clip_norm"):
+  with pytest.raises(ValueError, match="grad_clip_norm is not read. .*: optimizer.clip_norm"):
     setup.make(config, jax.devices()[:1])
   known = common.train()
   assert all(set(config_fields.FIELDS[group]) == set(known[group]) for group in setup.CLOSED)
