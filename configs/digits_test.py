@@ -22,7 +22,7 @@ def test_the_config_builds(size):
   config = digits.get_config(size)
   parts = [*config.input.mixture, *config.evals.to_dict().values()]
   assert {part["data"]["name"] for part in parts} == {f"digits/{size}"}
-  model = paligemma.config(**config.model.to_dict())
+  model = paligemma.config(**config.model.to_dict() | {"dtype": "float32"})
   assert model.img.out_width == model.llm.width
 
 

@@ -114,14 +114,15 @@ def test_two_commands(project):
 
 def test_python(project):
   (project / "ten_lines.py").write_text(blocks("README", "python")[0])
-  printed = bash(".venv/bin/python ten_lines.py", project, env={})
+  printed = bash(".venv/bin/python ten_lines.py", project)
   assert re.search(r" (eos|length) ", printed) and "Generation(text='a person'" in printed
   (project / "use.py").write_text("\n".join(blocks("use", "python")))
-  assert "Generation(text=" in bash(".venv/bin/python use.py", project, env={})
+  assert "Generation(text=" in bash(".venv/bin/python use.py", project)
 
 
 def test_many_images(project):
-  assert "2 of 2 requests answered" in bash(*blocks("use", "bash"), project)
+  pictures = len([*(commands.ROOT / "docs").glob("*.png")])
+  assert f"{pictures} of {pictures} requests answered" in bash(*blocks("use", "bash"), project)
   shown, = map(json.loads, blocks("use", "json"))
   answers = (project / "workdirs/answers.jsonl").read_text().splitlines()
   answer = next(a for a in map(json.loads, answers) if a["id"] == shown["id"])
@@ -251,7 +252,8 @@ def served(start, folder):
   there = lambda text: text.replace("8000", port)
   small = " --max_prompt_tokens 16 --slots 2"
   server = subprocess.Popen(["bash", "-euc", f"exec {there(start).strip()}{small}"], cwd=folder,
-                            text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                            text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                            env={**os.environ, "JAX_PLATFORMS": "cpu", **commands.COMPILED_QUICKLY})
   try:
     assert any(f":{port}/v1" in line for line in server.stdout)
     yield there
@@ -314,7 +316,7 @@ def test_tune(project):
                  + " --config.log_steps=1 --config.input.batch_size=4", project)
   assert re.search(r"^step 2/2 .* reward ", printed, re.M) and "val/AP " in printed
   rows = [json.loads(line) for line in (project / "workdirs/tuned/metrics.jsonl").open()]
-  assert {"reward/brief", "reward_std/detection", "same_reward"} <= set(rows[0])
+  assert {"reward/brief", "reward_std/detection", "same_reward"} <= set(rows[-1]) | set(rows[1])
   assert (project / "workdirs/tuned/samples.html").exists()
   assert set(json.loads(*blocks("tune", "json"))) == {"image", "prefix", "chosen", "rejected"}
 
