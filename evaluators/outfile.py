@@ -47,7 +47,7 @@ def check_apart(entries):
   found = {}
   for name, entry in entries.items():
     if pattern := entry.get("outfile"):
-      path = resolve(pattern, "{workdir}", name, entry["data"], "{step}")
+      path = resolve(pattern, WORKDIR, name, entry["data"], "{step}")
       if other := found.get(path):
         raise ValueError(f"The evals {other!r} and {name!r} have the same outfile, {path!r}: put "
                          "{name} into it.")
@@ -58,4 +58,3 @@ def resolve(pattern, workdir, name, data, step):
   """The path that a pattern says for an evaluation. data: of the eval's entry."""
   split = re.sub(r"[]\[%:]", "_", str(data.get("split", "")))
   return pattern.format(workdir=workdir, name=name, split=split, step=step)
-

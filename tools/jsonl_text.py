@@ -32,7 +32,7 @@ KINDS = {
                            "and images have places of their own"),
     "ends": ("warning", "spaces or newlines at the ends of texts, which are tokens of their own"),
     "repeated": ("warning", "lines that are there twice"),
-    "name": ("warning", "fields that nothing reads, nearly called as one that is missing"),
+    "name": ("warning", "fields that are nearly called as one that is missing"),
     "task": ("warning", "prefixes that begin with an unknown word"),
     "newline": ("note", "prefixes that end in a newline: it is the separator, none is added to it"),
     "turned": ("note", "images with an EXIF orientation: forkme, generate and predict turn them "

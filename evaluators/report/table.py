@@ -43,7 +43,7 @@ def _line(result):
     inside = interval and low <= published <= high
   unit = "" if _is_cider(result) else "%"
   text = lambda x: "" if x is None else number(x, percent, unit)
-  points = "" if difference is None else number(difference, percent, "")  # no % of the score
+  points = "" if difference is None else number(difference, percent)  # no % of the score
   return {
       "metric": str(result["metric"]), "value": number(value, percent, unit),
       "interval": interval and f"{text(low)} to {text(high)}", "published": text(published),
