@@ -11,5 +11,5 @@ QUESTIONS = ("choice(key=('questions', 'answers'))|"
 def get_config(arg=None):
   return common.tune(
       arg, "detection", "detect", keep=("objects/bbox", "objects/label"), beside=QUESTIONS,
-      steps=1000, algorithm="reinforce", samples=8, prompt_len=16, max_new_tokens=24,
+      steps=2000, algorithm="reinforce", samples=8, prompt_len=16, max_new_tokens=24,
       rewards=[dict(name="detection")])
