@@ -57,11 +57,11 @@ def right(size):
   import big_vlm
   from big_vlm import sharding
   from big_vlm.nn import layer_matmul
-  for part in LENGTHS:
-    want, inputs = attention(size, part, "einsum", CHECKED, batch=2)
-    for kernel in kernels():
-      call, _ = attention(size, part, kernel, CHECKED, batch=2)
-      yield dict(what=f"{kernel}, {part}, and its gradients",
+  for part, length in (*((part, CHECKED) for part in LENGTHS), ("tower", LENGTHS["tower"][0])):
+    want, inputs = attention(size, part, "einsum", length, batch=2)
+    for kernel in kernels(part, length):
+      call, _ = attention(size, part, kernel, length, batch=2)
+      yield dict(what=f"{kernel}, {part}, {length} tokens, and its gradients",
                  **attempt(lambda call=call, want=want, inputs=inputs: near(
                      call(*inputs), want(*inputs))))
   x = jax.random.normal(jax.random.key(0), (8, 1, size.decoder["width"]), jnp.bfloat16)
@@ -85,12 +85,13 @@ def right(size):
              of=len(PROMPTS), ok=equal == len(PROMPTS))
 
 
-def kernels():
-  """The names of attention.KERNELS that this platform runs; the others' are for another one."""
-  from big_vlm.nn import attention, kernels
-  elsewhere = {"splash": "tpu", "cudnn": "gpu"}
-  here = kernels.platform()
-  return [k for k in attention.KERNELS if elsewhere.get(k, here) == here]
+def kernels(part, length):
+  """The names of attention.KERNELS that this platform runs for so many tokens of a part."""
+  from big_vlm.nn import attention, kernels, short_attention
+  elsewhere = {"splash": "tpu", "short": "tpu", "cudnn": "gpu"}
+  long = part != "tower" or length > short_attention.MAX_TOKENS
+  return [k for k in attention.KERNELS if not (k == "short" and long)
+          and elsewhere.get(k, kernels.platform()) == kernels.platform()]
 
 
 def attention(size, part, kernel, length, batch):
@@ -126,15 +127,15 @@ def attention_times(size):
     if size.cores and length > 1100:  # a dry run
       continue
     batch = max((128 if size.cores else TOKENS) // length, 1)
-    for kernel in kernels():
+    for kernel in kernels(part, length):
       call, inputs = attention(size, part, kernel, length, batch)
       found = attempt(lambda call=call, inputs=inputs: dict(
           ms=1e3 * seconds(lambda: jax.block_until_ready(call(*inputs)))))
       times[part, length, kernel] = found.get("ms", np.inf)
       yield dict(part=part, length=length, batch=batch, kernel=kernel, **found)
-  for part, kernel in ((p, k) for p in LENGTHS for k in kernels()):
-    lengths = sorted({n for p, n, _ in times if p == part}, reverse=True)
-    wins = [times[part, n, kernel] == min(times[part, n, k] for k in kernels()) < np.inf
+  for part, kernel in dict.fromkeys((p, k) for p, _, k in times):
+    lengths = sorted({n for p, n, k in times if (p, k) == (part, kernel)}, reverse=True)
+    wins = [times[part, n, kernel] == min(times[part, n, k] for k in kernels(part, n)) < np.inf
             for n in lengths]
     first = wins.index(False) if False in wins else len(wins)
     yield {"part": part, "kernel": kernel, "from": lengths[first - 1] if first else None}

@@ -8,7 +8,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from big_vlm.nn import kernels
+from big_vlm.nn import kernels, short_attention
 from pp.names import pick
 
 
@@ -146,11 +146,13 @@ def bidirectional(kernel, valid=None):
 
 # "auto" takes a kernel from so many tokens on. By the TPU compiler's estimate for a v5e, the kernel
 # at half of peak, a layer of Gemma 2B forward and backward takes these ms with splash and einsum:
-# 384 tokens, batch 32: 2.9 and 4.4; 1,536, batch 4: 3.5 and 7.3; 4,608, batch 1: 7.4 and 15.8. The
-# ViT's gains at 256 patches, 2.0 and 2.7, are too small for heads of 72 that fill 128 lanes; at
-# 1,024, batch 8, they are 3.2 and 9.9, at 4,096, batch 1, 3.3 and 18.5. Chunks on 2 CPU cores, one
-# example: 1,024 tokens 0.21 and 0.22 s, 2,048 1.5 and 1.0, 4,608 4.3 and 5.2, and then 0.4 instead
-# of 2.6 GiB. cuDNN is not measured.
+# 384 tokens, batch 32: 2.9 and 4.4; 1,536, batch 4: 3.5 and 7.3; 4,608, batch 1: 7.4 and 15.8; of
+# the ViT at 1,024, batch 8, 3.2 and 9.9, at 4,096, batch 1, 3.3 and 18.5. Of its 256 patches, batch
+# 128, attention takes 17 ms of a layer, rematerialized, with einsum, and 1.9 with the short kernel,
+# by its instructions: 5,892 forward and 10,588 backward an example. With fewer than 128 tokens most
+# of them would be for padding. Chunks on 2 CPU cores, one example: 1,024 tokens 0.21 and 0.22 s,
+# 2,048 1.5 and 1.0, 4,608 4.3 and 5.2, and then 0.4 instead of 2.6 GiB. cuDNN is not measured.
+SHORT_FROM = 128
 SPLASH_FROM = 320
 CUDNN_FROM = 1024
 CHUNKED_FROM = 4096
@@ -174,6 +176,8 @@ class KernelContext:
 KERNELS = {
     "splash": (kernels.splash, lambda c: c.platform == "tpu" and c.mesh_known
                and SPLASH_FROM <= c.length <= kernels.MAX_TOKENS),
+    "short": (kernels.short, lambda c: c.platform == "tpu" and c.mesh_known and not c.masked
+              and not c.softcap and SHORT_FROM <= c.length <= short_attention.MAX_TOKENS),
     "cudnn": (kernels.cudnn, lambda c: c.platform == "gpu" and c.length >= CUDNN_FROM
               and not c.masked and not c.softcap and c.head_dim <= 128 and c.head_dim % 8 == 0
               and c.dtype != "float32"),

@@ -19,6 +19,7 @@ from etils import epy
 from jax.ad_checkpoint import checkpoint_name
 
 from big_vlm.cpu import platform
+from big_vlm.nn import short_attention
 from big_vlm.nn.layers import MODEL_WIDTH, softcap
 from big_vlm.nn.partitioning import BATCH_AXES
 
@@ -121,6 +122,22 @@ def splash(q, k, v, ranges, logits_softcap=None):
   call = lambda q, k, v, bounds, valid: jnp.moveaxis(jax.vmap(kernel)(
       *(jnp.moveaxis(x, 2, 1) for x in (q, k, v)), bounds, valid), 1, 2)
   return _per_device(call, q, k, v, bounds, ranges.valid)[:, :length]
+
+
+def short(q, k, v, ranges, logits_softcap=None):
+  """A kernel of this project for TPUs (short_attention.py); on other devices it is interpreted.
+
+  Raises ValueError for more than short_attention.MAX_TOKENS, for a soft-cap, for key heads that
+  queries share, and where not all tokens see all.
+  """
+  masked = any(x is not None for x in (ranges.first, ranges.last, ranges.valid))
+  if masked or logits_softcap or q.shape[2] != k.shape[2] or (
+      q.shape[1] > short_attention.MAX_TOKENS):
+    raise ValueError(
+        f"attention='short' is for image towers of at most {short_attention.MAX_TOKENS} patches: "
+        "tokens that all see all, as many key heads as query heads, no soft-cap. Take 'auto'.")
+  call = lambda q, k, v, *_: short_attention.attend(q, k, v)
+  return checkpoint_name(_per_device(call, q, k, v, None, None), MODEL_WIDTH)
 
 
 def _splash_one(q, k, v, bounds, valid, *, tile, sees, packed, cap, interpret):

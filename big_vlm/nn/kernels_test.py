@@ -9,7 +9,7 @@ import pytest
 
 from big_vlm import sharding
 from big_vlm.families import gemma, paligemma
-from big_vlm.nn import attention, kernels
+from big_vlm.nn import attention, kernels, short_attention
 
 
 def prefix_lm(prefixes, lengths, total):
@@ -102,12 +102,41 @@ def test_windows(kernel, mode, case, rng):
 
 
 @pytest.mark.parametrize("length", [256, 196])  # of 196 rows, 60 of padding are added
-@pytest.mark.parametrize("kernel", ["splash", "chunked", "cudnn"])
+@pytest.mark.parametrize("kernel", ["splash", "short", "chunked", "cudnn"])
 def test_all_see_all(kernel, length, rng, cudnn_by_xla):
   inputs, weight = draw(rng, prefix_lm([length], [length], length), 2, 2, 72)
   want = with_gradients(attention.attend, inputs, weight)
   got = with_gradients(
       lambda *x: attention.attend(*x, attention.bidirectional(kernel)), inputs, weight)
+  for a, b in zip(got, want):
+    np.testing.assert_allclose(a, b, atol=2e-5 * float(jnp.abs(b).max()), rtol=0)
+
+
+def test_a_step_of_the_short_kernel_takes_as_many_heads_as_fit(rng, monkeypatch):
+  inputs, weight = draw(rng, prefix_lm([128], [128], 128), 4, 4, 16)
+  call = lambda *x: attention.attend(*x, attention.bidirectional("short"))
+  want = with_gradients(call, inputs, weight)
+  monkeypatch.setattr(short_attention, "_STEP", 7 * 16 * 128 * 4)  # one head's, with gradients
+  got = with_gradients(call, inputs, weight)
+  jax.tree.map(np.testing.assert_array_equal, got, want)
+
+
+@pytest.mark.parametrize("length,kv_heads,cap,valid", [
+    (384, 2, None, None), (200, 1, None, None), (200, 2, 50., None),
+    (200, 2, None, jnp.ones((2, 200), bool))])
+def test_the_short_kernel_says_what_it_is_for(length, kv_heads, cap, valid):
+  q, k = jnp.zeros((2, length, 2, 8)), jnp.zeros((2, length, kv_heads, 8))
+  with pytest.raises(ValueError, match="attention='short' is for image towers of at most 256"):
+    attention.attend(q, k, k, attention.bidirectional("short", valid), cap)
+
+
+def test_the_short_kernel_over_a_mesh(rng):
+  inputs, weight = draw(rng, prefix_lm([128] * 8, [128] * 8, 128), 4, 4, 8)
+  mesh = sharding.make_mesh(dict(fsdp=4, tensor=2))
+  want = with_gradients(attention.attend, inputs, weight)
+  with jax.set_mesh(mesh):
+    got = with_gradients(lambda *x: attention.attend(*x, attention.bidirectional("short")),
+                         jax.device_put(inputs, sharding.batch_sharding(mesh)), weight)
   for a, b in zip(got, want):
     np.testing.assert_allclose(a, b, atol=2e-5 * float(jnp.abs(b).max()), rtol=0)
 
@@ -161,6 +190,9 @@ TOWER = dict(head_dim=72, masked=False, length=4096)
     (dict(softcap=True), "splash"),
     (dict(length=383), "splash"),
     (dict(length=256), "einsum"),
+    (dict(TOWER, length=256), "short"),
+    (dict(TOWER, length=64), "einsum"),
+    (dict(TOWER, length=256, masked=True), "einsum"),  # NaFlex
     (dict(mesh_known=False), "chunked"),  # a Pallas call must know how its batch is sharded
     (dict(platform="gpu"), "chunked"),
     (dict(TOWER, platform="gpu"), "cudnn"),

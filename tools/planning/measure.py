@@ -21,7 +21,7 @@ import numpy as np
 
 from big_vlm import families, sharding
 from big_vlm.data import packing
-from big_vlm.nn import kernels
+from big_vlm.nn import kernels, short_attention
 from big_vlm.planning import devices, flops, memory
 from big_vlm.training import losses, optim, policy, setup, sigmoid
 from tools.planning import child, gpu, program, roofline
@@ -186,6 +186,8 @@ def kernel_cycles(config, text_len, images, peak, clock, examples=1):
   def cycles(cost):
     # The first operand is the queries, [B, N, T, H], or [N, T, H] for a batch of 1.
     *many, length, dim = map(int, re.search(r"\[([\d,]+)\]", cost.operands[0])[1].split(","))
+    if short_attention.NAME in cost.name:  # [B, N * H, T]
+      length, dim = dim, length
     pairs = length * length if re.search("/(img|txt)/", cost.source) else seen
     backward = re.search("dkv|dq|bwd|backward", cost.name)
     return (2.5 if backward else 1) * 4 * math.prod(many) * pairs * dim / (

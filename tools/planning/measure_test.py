@@ -19,7 +19,9 @@ def config():
     ("splash_mha_dkv.1", "transpose(jvp())/llm/layers/attn", "bf16[4,20,8]{2,1,0}",
      2.5 * 4 * 4 * (16 * 20 + 4 * 5 // 2) * 8),
     ("splash_mha_fwd.2", "jvp()/embed_image/img/Transformer", "f32[2,4,16,8]{3,2,1,0}",
-     4 * 2 * 4 * 16 * 16 * 8)])
+     4 * 2 * 4 * 16 * 16 * 8),
+    ("short_attention_backward.1", "transpose(jvp())/embed_image/img/Transformer",
+     "bf16[2,32,16]{2,1,0}", 2.5 * 4 * 2 * 4 * 16 * 16 * 8)])  # 4 heads of 8
 def test_kernels_cost_their_visible_pairs_at_half_of_the_peak(config, name, source, operand, flops):
   price = measure.kernel_cycles(config, text_len=4, images=1, peak=PEAK, clock=CLOCK)
   cost = program.Cost(name, "custom-call", program.KERNEL, source, "f32[1]", 1, 0, 4, (operand,))
@@ -38,6 +40,8 @@ def test_of_packed_rows_tiles_are_counted():
      "dot", "tower: MLP"),
     ("jit(train_step)/jvp(PaliGemma)/llm/while/body/layers/mlp/BTD,XDF->BTXF/dot_general",
      "decoder: MLP"),
+    ("jvp(PaliGemma)/embed_image/img/Transformer/MultiHeadDotProductAttention_0/shard_map/pallas_call",
+     "tower: attention"),
     ("x/llm/layers/attn/q_einsum/dot", "decoder: query, key, value, out"),
     ("x/llm/layers/attn/shard_map/pallas_call", "decoder: attention"),
     ("x/llm/layers/pre_ffw_norm/mul", "decoder: norms, other"),

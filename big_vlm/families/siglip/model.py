@@ -45,7 +45,7 @@ PARAMS = {
 }
 # Parts of the model in a profile, by the names of operations; the first that matches counts.
 PLACES = (
-    ("attention", r"/img/.*(attend|MultiHeadDotProductAttention_0/(B|reduce|exp|div))"),
+    ("attention", r"/img/.*(attend|pallas_call|MultiHeadDotProductAttention_0/(B|reduce|exp|div))"),
     ("MLP", r"/img/.*MlpBlock"), ("query, key, value, out", r"/img/.*MultiHead"),
     ("other", r"/img/"))
 
