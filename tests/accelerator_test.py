@@ -18,7 +18,7 @@ def little(monkeypatch):
 def test_what_is_measured(little):
   tiny = SIZES["tiny"]
   rows = list(accelerator.right(tiny))
-  assert len(rows) == 6 and all(row["ok"] for row in rows), rows
+  assert len(rows) == 8 and all(row["ok"] for row in rows), rows
   *times, tower, _, _, last = accelerator.attention_times(tiny)
   assert len(times) == 6 and all(row["ms"] > 0 for row in times), times
   assert tower["from"] in (None, 16) and last["kernel"] == "einsum"
