@@ -143,7 +143,7 @@ def test_other_stacks(project):
 
 def test_siglip(project):
   """The quickstart of 4 steps; its model in the place of the released one."""
-  quickstart, find, convert, train = blocks("siglip", "bash")
+  quickstart, vlm, find, convert, train = blocks("siglip", "bash")
   planned = bash(quickstart.replace("make ", "make -n PAIRS=tiny_pairs "), project)
   steps = re.findall(r"^\.venv.*", planned.replace("\\\n", " "), re.MULTILINE)
   assert len(steps) == 3
@@ -155,12 +155,14 @@ def test_siglip(project):
   for name in ("train", "val"):
     (project / "pairs" / f"{name}.jsonl").write_text("\n".join([line] * 8))
   train = train.replace(",data=", ",steps=2,data=")
-  printed = together("\n".join([*steps, ".venv/bin/python embed.py", tiny(find + convert + train)]),
-                     project)
+  vlm = vlm.replace("vlm.py", "vlm.py:size=tiny_pairs,steps=3")
+  printed = together("\n".join([*steps, ".venv/bin/python embed.py",
+                                tiny(vlm + find + convert + train)]), project)
   assert re.search(r"^pairs/txt2img_recall@10 ", printed, re.MULTILINE)
   assert re.search(r"^(digits|boxes|a cat) \[", printed, re.MULTILINE), printed
   assert printed.count("docs/digits.png") >= 3
   assert printed.count("all equal") == 2
+  assert "trained to step 3" in printed and "swedish/acc" in printed
   assert "trained to step 2" in printed and "val/loss" in printed and "pairs.html" in printed
 
 
@@ -363,7 +365,7 @@ def test_every_block_is_run_above():
       ("own_data", "bash"): 3, ("own_data", "python"): 1, ("own_data", "json"): 1,
       ("papers", "bash"): 1,
       ("tune", "bash"): 1, ("tune", "python"): 1, ("tune", "json"): 1,
-      ("siglip", "bash"): 4, ("siglip", "python"): 1, ("training", "bash"): 2,
+      ("siglip", "bash"): 5, ("siglip", "python"): 1, ("training", "bash"): 2,
       ("weights", "bash"): 2, ("weights", "python"): 1}
 
 
