@@ -18,6 +18,7 @@ class Fields:
   """The names of a source's fields; None: the field is called so, or there is none.
 
   classes: {field: its names}, of fields that number classes: as prefix or suffix they are names.
+    Places in lists are left out: that of "labels/0" is "labels".
   """
 
   def __init__(self, image=None, video=None, prefix=None, suffix=None, id=None):
@@ -75,8 +76,9 @@ class Fields:
     return found
 
   def _at(self, row, path, where):
-    value = row
+    value, keys = row, []
     for n, name in enumerate(path):
+      keys += [name] * (not isinstance(value, list))
       try:
         value = value[int(name)] if isinstance(value, list) else value[name]
       except (KeyError, IndexError, TypeError, ValueError):
@@ -85,10 +87,15 @@ class Fields:
                  f"is {value!r:.60}")
         raise ValueError(f"{where} has no {'/'.join(path)!r}: "
                          f"{'/'.join(path[:n]) or 'it'} {there}.") from None
-    names = self.classes.get("/".join(path))
-    if names is not None and isinstance(value, int) and 0 <= value < len(names):
-      return names[value]
-    return value
+    names = self.classes.get("/".join(keys))
+    if not names or not isinstance(value, int):
+      return value
+    if not 0 <= value < len(names):  # -1 is what `datasets` writes where the class is not known
+      name = "/".join(path)
+      raise ValueError(f"{where}: {name!r} is {value}, none of its classes 0 to {len(names) - 1}. "
+                       f"Leave such examples out with filter=(({name!r}, '>=', 0),) in the "
+                       "config's data.")
+    return names[value]
 
   def _check_value(self, found, key, where):
     value = found[key]

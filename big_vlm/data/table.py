@@ -103,15 +103,20 @@ def _holds_bytes(type):
 
 
 def _classes(schema, where):
-  """{"label": its names} of the ClassLabel features that `datasets` notes in a schema."""
+  """{"label": its names} of the ClassLabel features that `datasets` notes in a schema; see Fields."""
   text = (schema.metadata or {}).get(b"huggingface")
   info = parse_json(text, f"{where}, the metadata of `datasets`") if text else {}
   found = {}
 
   def look(feature, path):
-    if isinstance(feature, dict) and feature.get("_type") == "ClassLabel":
+    if isinstance(feature, list):  # as `datasets` wrote List before version 4
+      for inner in feature:
+        look(inner, path)
+    elif isinstance(feature, dict) and feature.get("_type") == "ClassLabel":
       found["/".join(path)] = [str(name) for name in feature.get("names") or ()]
-    elif isinstance(feature, dict) and "_type" not in feature:
+    elif isinstance(feature, dict) and isinstance(feature.get("_type"), str):
+      look(feature.get("feature"), path)  # of List, LargeList and Sequence
+    elif isinstance(feature, dict):
       for key, value in feature.items():
         look(value, [*path, key])
   look((info.get("info") or {}).get("features") if isinstance(info, dict) else None, [])

@@ -67,6 +67,24 @@ def test_a_class_is_a_name_where_it_is_a_text():
         [(0, "no"), (1, "yes")], [(1, "yes"), (0, "no")])
 
 
+def test_classes_in_lists_have_names_too_and_an_unknown_one_is_refused(tmp_path):
+  """`datasets` numbers them -1 in test splits, whose labels are not published."""
+  names = {"names": ["no", "yes"], "_type": "ClassLabel"}
+  features = {"label": names, "tags": {"feature": names, "_type": "List"}, "old": [names],
+              "objects": {"feature": {"kind": names}, "_type": "Sequence"}}
+  table = pyarrow.table({"label": [1, -1], "tags": [[0, 1]] * 2, "old": [[1]] * 2,
+                         "objects": [{"kind": [1, 0]}] * 2})
+  about = json.dumps({"info": {"features": features}})
+  pq.write_table(table.replace_schema_metadata({"huggingface": about}), tmp_path / "x.parquet")
+  get = lambda **names: source.get("parquet", path=tmp_path / "x.parquet", **names)
+  for field in ("label", "tags/1", "old/0", "objects/kind/0"):
+    assert get(suffix=field)[0]["suffix"] == "yes"
+  with pytest.raises(ValueError, match=r"row 1: 'label' is -1, none of its classes 0 to 1\. Leave "
+                     r"such examples out with filter=\(\('label', '>=', 0\),\)"):
+    get(suffix="label")[1]
+  assert len(get(suffix="label", filter=(("label", ">=", 0),))) == 1
+
+
 def test_images_are_bytes_structs_or_lists_of_them(write):
   both = [{"bytes": b"A", "path": None}, {"bytes": b"B", "path": "b.png"}]
   data = Parquet(write(image=[b"A", b"B"], more=[both, both[:1]], n=[7, 8]), suffix="n")
