@@ -11,7 +11,8 @@ from tools.importers import records
 def read(annotations, images, encoding=None):
   """(pictures, classes) of a COCO file and the folder of its images, in the file's order.
 
-  Segmentations are polygons, or run-length codes (of crowds). A category that is only the parent of
+  Segmentations are polygons, or run-length codes (of crowds); of a box that CVAT turned, its
+  outline. A category that is only the parent of
   others, as Roboflow writes, is no class. Raises ValueError for an annotation that names no image
   or category, or has no box, and for two images or categories of one id.
   """
@@ -57,6 +58,9 @@ def _annotation(a, label, size, where):
       raise ValueError(f"{where}: a polygon has an odd count of numbers, not pairs x, y.")
   if "bbox" in a:
     box = records.box_of_xywh(records.numbers(a["bbox"], where, 4))
+    angle = a["attributes"].get("rotation") if isinstance(a.get("attributes"), dict) else None
+    if angle and not mask:
+      box, mask = records.turned(box, *records.numbers([angle], f"{where}, rotation"))
   elif isinstance(mask, dict):
     box = records.box_of_xywh(coco_mask.toBbox({**mask, "counts": mask["counts"].encode()}))
   elif mask:

@@ -204,6 +204,30 @@ def test_xml_with_entities_is_refused(tmp_path, capsys, declared):
     run(capsys, *args, tmp_path / "o.jsonl")
 
 
+@pytest.mark.parametrize("kind", ["coco", "voc"])
+def test_a_rectangle_that_cvat_turned(tmp_path, capsys, images, kind):
+  """Its corners are those before the turn; the angle is an attribute, 0 of the others."""
+  before = (15, 10, 25, 50)  # 40 wide and 10 high
+  if kind == "coco":
+    args = "coco", coco_file(tmp_path, annotations=[
+        {"id": i, "image_id": i, "category_id": 10, "bbox": [10, 15, 40, 10], "segmentation": [],
+         "attributes": {"occluded": False, "rotation": angle}}
+        for i, angle in enumerate([30.0, 90.0, 0.0])]), images
+  else:
+    for name, angle in zip("abc", ("30.0", "90.0", "0.0")):
+      (images / f"{name}.xml").write_text(voc_xml(f"{name}.png", [("cat", before)]).replace(
+          "</object>", "<attributes><attribute><name>rotation</name><value>" + angle
+          + "</value></attribute></attributes></object>"))
+    args = "voc", images
+  run(capsys, *args, tmp_path / "o.jsonl")
+  a, b, c = [line["objects"] for line in read(tmp_path / "o.jsonl")]
+  sides = np.array([40, 60, 40, 60])
+  np.testing.assert_allclose(b["bbox"] * sides, [[0, 25, 40, 35]], atol=1e-4)
+  np.testing.assert_allclose(c["bbox"] * sides, [before], atol=1e-4)
+  [[[x0, y0, x1, y1, *_]]] = a["mask"]  # the upper edge falls to the right
+  np.testing.assert_allclose([x1 - x0, y1 - y0], [40 * 3**0.5 / 2, 20], atol=0.02)
+
+
 def test_sets_of_voc(tmp_path, capsys):
   args = voc(tmp_path)
   (tmp_path / "ImageSets" / "Main").mkdir(parents=True)

@@ -2,6 +2,7 @@
 import codecs
 import dataclasses
 import json
+import math
 import pathlib
 import re
 import xml.parsers.expat
@@ -51,6 +52,19 @@ def box_of_xywh(values):
   """x, y, width, height -> ymin, xmin, ymax, xmax."""
   x, y, w, h = values
   return y, x, y + h, x + w
+
+
+def turned(box, degrees):
+  """(box, [its outline]) of a rectangle that CVAT turned clockwise around its centre.
+
+  CVAT's COCO and VOC hold the rectangle before the turn, and the angle among its attributes.
+  """
+  y0, x0, y1, x1 = box
+  c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+  corners = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+  centre = corners.mean(0)
+  outline = [((corners - centre) @ [[c, s], [-s, c]] + centre).ravel().tolist()]
+  return box_of(outline), outline
 
 
 def images_below(folder):

@@ -1,6 +1,7 @@
 """Pascal VOC: an XML for each image in Annotations/, images in JPEGImages/, sets in ImageSets/Main.
 
-A box is xmin, ymin, xmax, ymax in pixels that are counted from 1, both ends within the object.
+A box is xmin, ymin, xmax, ymax in pixels that are counted from 1, both ends within the object; one
+that CVAT turned keeps its outline.
 Without these folders the XML files and their images lie side by side, as LabelImg leaves them.
 """
 import pathlib
@@ -43,7 +44,11 @@ def _picture(path, folder, encoding):
     corners = [element.findtext(f"bndbox/{k}") for k in ("ymin", "xmin", "ymax", "xmax")]
     y0, x0, y1, x1 = records.numbers(corners, f"{where}, <bndbox>", 4)
     label = records.label_of(element.findtext("name"), f"{where}, <name>")
-    annotations.append(records.Annotation(label, (y0 - 1, x0 - 1, y1, x1)))
+    box, mask = (y0 - 1, x0 - 1, y1, x1), None
+    for attribute in element.iterfind("attributes/attribute[name='rotation']"):
+      if any(angle := records.numbers([attribute.findtext("value")], f"{where}, rotation")):
+        box, mask = records.turned(box, *angle)
+    annotations.append(records.Annotation(label, box, mask))
   name = (root.findtext("filename") or "").strip()
   image = _image(path, folder, pathlib.PurePath(name.replace("\\", "/")).name)
   return records.AnnotatedImage(image, size or (), annotations, str(path))
