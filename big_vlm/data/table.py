@@ -103,7 +103,7 @@ def _holds_bytes(type):
 
 
 def _classes(schema, where):
-  """{"label": its names} of the ClassLabel features that `datasets` notes in a schema; see Fields."""
+  """{"label": its names} of the ClassLabel features that `datasets` notes in a schema."""
   text = (schema.metadata or {}).get(b"huggingface")
   info = parse_json(text, f"{where}, the metadata of `datasets`") if text else {}
   found = {}
