@@ -37,12 +37,12 @@ def strfmt(template, outkey="text"):
     parts.append((literal, key or None))
 
   def op(example):
-    text = "".join(lit if key is None else lit + _written(example[key]) for lit, key in parts)
+    text = "".join(lit if key is None else lit + _written(example[key], key) for lit, key in parts)
     return {**example, outkey: text}
   return op
 
 
-def _written(value):
+def _written(value, key):
   if isinstance(value, np.ndarray) and value.ndim == 0:
     value = value.item() if value.dtype.kind in "OSU" else value[()]
   if isinstance(value, (str, bytes)):
@@ -51,7 +51,11 @@ def _written(value):
     if any(isinstance(v, (str, bytes)) for v in value):
       raise ValueError("strfmt writes one string for each {key}, not a list of strings; pick or "
                        "join them with choice, getidx or strjoin first.")
-    return f"[{' '.join(_written(v) for v in value)}]"
+    return f"[{' '.join(_written(v, key) for v in value)}]"
+  if value is None or isinstance(value, dict) or value != value:  # "None" and "nan" are no words
+    raise ValueError(f"{key!r} is {value!r:.60}, neither a text nor a number; where it is missing, "
+                     "put setdefault before strfmt, or leave such examples out by the data's "
+                     "filter.")
   return str(value).removesuffix(".0")
 
 

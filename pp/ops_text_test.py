@@ -42,6 +42,9 @@ def test_strfmt(run, template, example, want):
     ("{a!r}", {}, "format or conversion"),
     ("{question}", {"questoin": 1}, "no key 'question'. Did you mean 'questoin'"),
     ("{a}", {"a": ["x", "y"]}, "not a list of strings"),
+    ("{a} {b}", {"a": 1, "b": None}, "'b' is None, neither a text nor a number; where"),
+    ("{a}", {"a": float("nan")}, "'a' is nan, neither"),
+    ("{a}", {"a": {"text": "x"}}, "'a' is {'text': 'x'}, neither"),
 ])
 def test_strfmt_errors(run, template, example, complaint):
   with pytest.raises(ValueError, match=complaint):
