@@ -45,7 +45,7 @@ def zoomout(max_f=1.5, key="image", bboxkey=None, auxkeys=(), fill=FILL):
     begin = rng.integers(padded - sides + 1)
     moved = {k: _pad(example[k], begin, padded, 0) for k in auxkeys}
     for k in as_list(bboxkey):
-      boxes = np.asarray(example[k], np.float32)
+      boxes = np.float32(boxes_at(example, k))
       moved[k] = ((boxes * np.tile(sides, 2) + np.tile(begin, 2)) / np.tile(padded, 2)
                   ).astype(np.float32)
     return {**example, **moved, key: _pad(image, begin, padded, fill)}
@@ -74,7 +74,7 @@ def inception_box(area=(0.05, 1.0), aspect=(0.75, 1.33), min_obj_cover=0.0, bbox
     check_image(example[inkey], "inception_box")
     height, width = example[inkey].shape[-3:-1]
     rng = rng_of(example, "inception_box")
-    boxes = None if bboxkey is None else np.asarray(example[bboxkey]).reshape(-1, 4)
+    boxes = None if bboxkey is None else boxes_at(example, bboxkey).reshape(-1, 4)
     for _ in range(ATTEMPTS):
       top, left, h, w = random_box(rng, height, width, area, aspect)
       box = np.array([top, left, top + h, left + w]) / [height, width, height, width]
@@ -90,7 +90,7 @@ def inception_box(area=(0.05, 1.0), aspect=(0.75, 1.33), min_obj_cover=0.0, bbox
 def box_crop_bbox(bboxkey="objects/bbox", boxkey="box"):
   """Converts boxes to coordinates of the crop box at `boxkey`, and clips them to it."""
   return lambda example: {
-      **example, bboxkey: _within(example[bboxkey], one_box(example, boxkey))}
+      **example, bboxkey: _within(boxes_at(example, bboxkey), one_box(example, boxkey))}
 
 
 @OPS.register("box_crop_img")
@@ -129,10 +129,10 @@ def box_crop(boxkey="bbox", margin=0.0, jitter=0.0, key="image", bboxkey=None, a
     sides = np.tile(example[key].shape[-3:-1], 2)
     window = window / sides
     changed = {k: _cut(example[k], window) for k in (key, *auxkeys)}
-    changed |= {k: _within(example[k], window) for k in {boxkey, *as_list(bboxkey)}}
+    changed |= {k: _within(boxes_at(example, k), window) for k in {boxkey, *as_list(bboxkey)}}
     if labelkeys:
       [boxes] = as_list(bboxkey)
-      covered = _covered(np.asarray(example[boxes]).reshape(-1, 4), window)
+      covered = _covered(boxes_at(example, boxes).reshape(-1, 4), window)
       left = np.flatnonzero((covered > 0) & (covered >= min_visible))
       changed[boxes] = changed[boxes].reshape(-1, 4)[left]
       changed |= {k: take(changed.get(k, example[k]), left) for k in labelkeys}
@@ -140,10 +140,33 @@ def box_crop(boxkey="bbox", margin=0.0, jitter=0.0, key="image", bboxkey=None, a
   return op
 
 
+def boxes_at(example, key):
+  """float64 [4] or [N,4]: the boxes at `key`, which may leave the image, but not by far.
+
+  Raises ValueError for other shapes, and for numbers that cannot be ymin, xmin, ymax, xmax in 0..1:
+  clipped to the image they would all be one corner.
+  """
+  boxes = np.asarray(example[key], np.float64)
+  if not boxes.size:
+    return boxes.reshape(-1, 4)
+  if boxes.ndim > 2 or boxes.shape[-1:] != (4,) or not np.isfinite(boxes).all():
+    raise ValueError(f"{key!r} must be boxes of four finite numbers, got shape {boxes.shape}.")
+  each = boxes.reshape(-1, 4)
+  far = (each < -1) | (each > 2)
+  swapped = each[:, 2:] < each[:, :2] - 1e-6  # less is rounding of an empty box
+  for bad, why in ((far, "not in 0..1 of the image: are these pixels?"),
+                   (swapped, "which ends before it begins.")):
+    if bad.any():
+      raise ValueError(f"{key!r} has the box {each[bad.any(axis=1)][0].tolist()}, {why} The order "
+                       "is ymin, xmin, ymax, xmax; before this op put the format that they have, "
+                       f"such as box_format({key!r}, 'xyxy_pixels').")
+  return boxes
+
+
 def one_box(example, key):
-  """float64 [4]: the box at `key`; ValueError if it is not one of finite numbers."""
-  box = np.asarray(example[key], np.float64)
-  if box.shape != (4,) or not np.isfinite(box).all():
+  """float64 [4]: the box at `key`; ValueError as boxes_at, and if it is not one."""
+  box = boxes_at(example, key)
+  if box.shape != (4,):
     raise ValueError(f"{key!r} must be one box of four finite numbers, got shape {box.shape}; of "
                      "several pick one, and what belongs to it, by one choice(key=[...]).")
   return box
@@ -187,7 +210,6 @@ def _pad(value, begin, padded, fill):
 
 def _within(boxes, window):
   """Boxes [4] or [N,4] converted to coordinates of a window and clipped to it; float32."""
-  boxes = np.asarray(boxes, np.float64)
   begin, size = np.tile(window[:2], 2), np.tile(window[2:] - window[:2], 2)
   return np.clip((boxes - begin) / size, 0, 1).astype(np.float32)
 

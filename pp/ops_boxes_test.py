@@ -127,3 +127,26 @@ def test_errors_when_building(pp, complaint):
 def test_errors_at_run_time(pp, changes, complaint):
   with pytest.raises(ValueError, match=complaint):
     run(pp, **{**scene(), **changes})
+
+
+@pytest.mark.parametrize("boxes, complaint", [
+    ([[10, 20, 110, 220]], r"\[10.0, 20.0, 110.0, 220.0\], not in 0..1 .* box_format\('b', 'xyxy"),
+    ([[0, 0, 1, 1], [.5, .5, .2, .2]], r"\[0.5, 0.5, 0.2, 0.2\], which ends before it begins"),
+    ([[[.1, .2], [.5, .6]]], r"boxes of four finite numbers, got shape \(1, 2, 2\)"),
+    (None, r"boxes of four finite numbers, got shape \(\)")])
+@pytest.mark.parametrize("pp", [
+    "detect('b')", "caption_box('b')", "box_crop('b')", "box_crop(bboxkey='b')",
+    "zoomout(bboxkey='b')", "inception_box(bboxkey='b')", "box_crop_bbox('b', boxkey='bbox')"])
+def test_boxes_of_another_format_are_refused(pp, boxes, complaint):
+  """Clipped to the image, they would all be its last corner."""
+  with pytest.raises(ValueError, match=complaint):
+    get_preprocess_fn(pp)({"b": boxes, "objects/label": ["cat"] * 2, "bbox": [0, 0, .5, .5],
+                           "caption": "", "image": np.zeros((20, 20, 3), np.uint8),
+                           "_rng": np.random.default_rng(0)})
+
+
+def test_boxes_may_leave_the_image_and_be_empty():
+  boxes = np.float32([[-.2, .5, 1.3, .5], [.3, .3, .3, .3 - 1e-8]])
+  made = get_preprocess_fn("box_crop_bbox('b', boxkey='whole')")(
+      {"b": boxes, "whole": [0, 0, 1, 1]})
+  np.testing.assert_allclose(made["b"], np.clip(boxes, 0, 1))

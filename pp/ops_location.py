@@ -13,7 +13,7 @@ import numpy as np
 from pp import mask_codes
 from pp.decode import decode_image
 from pp.locations import box_to_loc, format_objects, parse_objects
-from pp.ops_boxes import one_box
+from pp.ops_boxes import boxes_at, one_box
 from pp.registry import OPS, rng_of
 from pp.text_utils import how_many_fit, to_text
 
@@ -118,7 +118,7 @@ def _answering(verb, boxes, labels, masks, prefix, suffix, order, subset, max_ob
                vqvae=None):
   """The op that asks for boxes and, with the parameters of the VQ-VAE, for masks."""
   def op(example):
-    corners = np.asarray(example[boxes], np.float64).reshape(-1, 4)
+    corners = boxes_at(example, boxes).reshape(-1, 4)
     names = [str(n) if isinstance(n, (int, np.integer)) else to_text(n) for n in example[labels]]
     if len(corners) != len(names):
       raise ValueError(f"{boxes!r} has {len(corners)} boxes, {labels!r} {len(names)} labels.")
