@@ -73,6 +73,8 @@ class Layout:
     room = -(-width // MULTIPLE) * MULTIPLE + 1 - sum(lengths)
     row = {key: np.pad(np.concatenate([e[key][:n] for e, n in zip(examples, lengths)]), (0, room))
            for key in TEXT_KEYS}
+    # Nothing predicts the first token of an example, as in text[:, 1:] of one example a row.
+    row["mask_loss"][np.cumsum([0, *lengths[:-1]])] = 0
     row["segment"] = np.pad(np.repeat(numbers, lengths), (0, room)).astype(np.int32)
     if slots:
       row |= self._images(examples, slots)

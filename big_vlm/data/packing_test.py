@@ -100,6 +100,16 @@ def test_images_of_any_number_and_texts_without_one(images):
   alike(loss_and_gradients(model, batch), jax.tree.map(lambda *xs: sum(xs), *each))
 
 
+def test_no_example_predicts_the_first_token_of_the_next():
+  # As "tok(key='text', bos='yes', eos='yes')|masked_concat(['text'], mask_ar=[1], mask_loss=[1])".
+  found = [example(i, *shape, images=0) for i, shape in enumerate(SHAPES)]
+  for e in found:
+    e |= {"mask_ar": np.ones_like(e["text"]), "mask_loss": (e["text"] > 0).astype(np.int32)}
+  whole, batch = loader.split_batch(loader.collate(found))[0], packed(found)
+  assert batch["mask_loss"].sum() == whole["mask_loss"][:, 1:].sum()
+  alike(loss_and_gradients(decoder(), batch), loss_and_gradients(decoder(), whole))
+
+
 def test_texts_alone_have_no_slots():
   found = [example(i, *shape, images=0) for i, shape in enumerate(SHAPES)]
   assert set(packed(found)) == {*packing.TEXT_KEYS, "segment"}  # in a mixture with images
