@@ -24,6 +24,8 @@ import numpy as np
 from evaluators import common
 from pp.names import check_names
 
+_DTYPES = {"bool", "bfloat16", *(f"{kind}{bits}" for kind in ("int", "uint", "float")
+                                  for bits in (8, 16, 32, 64))}  # of arrays of shape []
 MOST = 1e15  # so that the squares of differences of a group stay below float32's 3e38
 
 
@@ -68,11 +70,15 @@ class Rewards:
 
 
 def _number(name, value, prediction, weight):
-  number = (isinstance(value, (numbers.Real, np.bool_)) or
-            getattr(value, "shape", None) == () and np.issubdtype(value.dtype, np.number))
-  if number and math.isfinite(value):
-    if max(1, abs(weight)) * abs(float(value)) < MOST:
-      return float(value)
+  number = (isinstance(value, (numbers.Real, np.bool_)) and not isinstance(value, np.timedelta64)
+            or getattr(value, "shape", None) == () and value.dtype.name in _DTYPES)
+  try:
+    found = float(value) if number else math.nan
+  except OverflowError:  # of a whole number
+    found = MOST
+  if math.isfinite(found):
+    if max(1, abs(weight)) * abs(found) < MOST:
+      return found
     raise ValueError(f"The reward {name!r} of the example {prediction.get('id')!r} is {value!r:.60}"
                      f" with the weight {weight!r}: it must stay below {MOST:g}.")
   undefined = "; the type leaves it undefined for this batch" * (value is None and ":" not in name)

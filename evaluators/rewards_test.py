@@ -1,6 +1,7 @@
 import sys
 import types
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -23,6 +24,9 @@ def mine(monkeypatch):
   module.none = lambda answer, example: None
   module.huge = lambda answer, example: 1e300
   module.three = 3
+  module.whole = lambda answer, example: 10**400
+  module.complex = lambda answer, example: np.complex64(1)
+  module.half = lambda answer, example: jnp.bfloat16(.5)
   monkeypatch.setitem(sys.modules, "mine", module)
 
 
@@ -32,6 +36,7 @@ def of(*rewards):
 
 @pytest.mark.parametrize("reward, want", [
     (dict(name="exact_match"), [1, 0]), (dict(name="counting"), [1, 0]),
+    (dict(name="mine:half"), [.5, .5]),
     (dict(name="vqa", metric="anls"), [1, .75]), (dict(name="mine:length"), [1 / 9, 1 / 3]),
     (dict(name="mine:length", most=1, weight=-.5), [-.5, -1.5])])
 def test_a_reward(reward, want):
@@ -87,6 +92,8 @@ def test_boxes_earn_by_how_tight_they_are():
     (dict(name="exact_match", weight="1"), "weight='1'"),
     (dict(name="mine:none"), "is None, not a finite number. The answer"),
     (dict(name="mine:huge"), r"'mine:huge' of the example 'a' is 1e\+300 .* stay below 1e\+15"),
+    (dict(name="mine:whole"), "'mine:whole' of the example 'a' is 1000.* stay below"),
+    (dict(name="mine:complex"), r"is np.complex64\(1\+0j\), not a finite number"),
     (dict(name="mine:length", weight=1e300), "weight 1e.300: it must stay below"),
     (dict(name="mine:three"), "'mine:three' is 3, not a function"),
     ("detection", r"rewards\[0\] is 'detection': give a dict, such as dict\(name='detection'"),
