@@ -18,13 +18,32 @@ STEPS, EVERY = 16, 3
 def write_config(folder, data_dir, *changes):
   path = folder / "resume.py"
   path.write_text(
+      "import os, time\n"
+      "from big_vlm.training import nan_guard\n"
       f"from configs import digits\ndigits.DATA_DIR = {data_dir!r}\n"
+      "watch = nan_guard.NaNGuard.watch\n"
+      "def slow(*args):\n"  # steps of 25 ms are over before a signal comes
+      "  time.sleep(float(os.environ.get('SLOW', 0)))\n"
+      "  return watch(*args)\n"
+      "nan_guard.NaNGuard.watch = slow\n"
       "def get_config():\n"
       "  c = digits.get_config('tiny')\n"
+      "  c.model.img.update(width=32, depth=1, heads=2, mlp=64)\n"
+      "  c.model.llm.update(width=32, depth=1, heads=2, head_dim=16, mlp=64)\n"
       f"  c.total_steps, c.log_steps, c.checkpoint_steps, c.evals = {STEPS}, 1, {EVERY}, {{}}\n"
+      "  c.input.batch_size = 8\n"
       "  c.model.llm.dropout = 0.1\n"  # so that a wrong random state would show
       + "".join(f"  c.{change}\n" for change in changes) + "  return c\n")
   return path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once(tmp_path_factory):
+  """Each start would compile the same programs: 3 s."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
+    patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    yield
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +75,7 @@ def end_at(workdir, config, target, number, **env):
   """Starts a run and sends it a signal once it has logged `target` steps; (status, what it said).
   """
   victim = subprocess.Popen(
-      **commands.popen_args(commands.train(workdir, config=config), env=env),
+      **commands.popen_args(commands.train(workdir, config=config), env={"SLOW": "0.1", **env}),
       stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
   metrics, deadline = workdir / "metrics.jsonl", time.monotonic() + 200
   while time.monotonic() < deadline and not (
@@ -80,7 +99,8 @@ def same(workdir, straight):
 
 
 def devices(n):
-  return {"XLA_FLAGS": f"--xla_force_host_platform_device_count={n}"}
+  flags = f"{commands.OLDER_EMITTERS} --xla_force_host_platform_device_count={n}"
+  return {"XLA_FLAGS": flags}
 
 
 def test_killed_at_a_random_step_and_resumed(tmp_path, config, straight):
