@@ -14,7 +14,7 @@ import numpy as np
 from etils import epy
 
 from big_vlm.data import data_files
-from big_vlm.data.table import Table, check_unchanged, python_row, state
+from big_vlm.data.table import Table, check_unchanged, classes_of, python_row, state
 from big_vlm.formats import survey
 from pp.foreign import most_unpacked, open_regular, reading
 
@@ -91,6 +91,13 @@ class Parquet(Table):
       has, lacks = (file, self._files[0])[::1 if name in schema.names else -1]
       raise ValueError(f"{has} has the column {name!r}, {lacks} has not: files of one source have "
                        "the same columns.")
+    else:
+      known = self._fields.classes
+      for name, classes in classes_of(schema, file).items():
+        if known.get(name, classes) != classes:
+          raise ValueError(f"{file} numbers the classes of {name!r} otherwise than "
+                           f"{self._files[0]}, {classes[:9]} and not {known[name][:9]}: give each "
+                           "a component of the mixture.")
 
   def _note_groups(self):
     sizes = [(f.row_group(g).total_byte_size, file) for f, file in zip(self._footers, self._files)

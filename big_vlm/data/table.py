@@ -25,7 +25,7 @@ class Table:
     if twice := next((n for n in schema.names if schema.names.count(n) > 1), None):
       raise ValueError(f"{where} has two columns {twice!r}: rename one.")
     self._fields.check(schema.names, where)
-    self._fields.classes = _classes(schema, where)
+    self._fields.classes = classes_of(schema, where)
     self._names = list(schema.names)
     self._light = [field.name for field in schema
                    if not _holds_bytes(field.type) and field.name not in (*FILES, "images")]
@@ -102,7 +102,7 @@ def _holds_bytes(type):
   return any(_holds_bytes(type.field(i).type) for i in range(type.num_fields))
 
 
-def _classes(schema, where):
+def classes_of(schema, where):
   """{"label": its names} of the ClassLabel features that `datasets` notes in a schema."""
   text = (schema.metadata or {}).get(b"huggingface")
   info = parse_json(text, f"{where}, the metadata of `datasets`") if text else {}

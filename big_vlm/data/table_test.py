@@ -84,6 +84,12 @@ def test_classes_in_lists_have_names_too_and_an_unknown_one_is_refused(tmp_path)
     get(suffix="label")[1]
   assert len(get(suffix="label", filter=(("label", ">=", 0),))) == 1
 
+  about = about.replace('["no", "yes"]', '["yes", "no"]')
+  pq.write_table(table.replace_schema_metadata({"huggingface": about}), tmp_path / "y.parquet")
+  with pytest.raises(ValueError, match=r"y.parquet numbers the classes of 'label' otherwise than "
+                     r".*x.parquet, \['yes', 'no'\] and not \['no', 'yes'\]"):
+    source.get("parquet", path=tmp_path / "*.parquet", suffix="label")
+
 
 def test_images_are_bytes_structs_or_lists_of_them(write):
   both = [{"bytes": b"A", "path": None}, {"bytes": b"B", "path": "b.png"}]
