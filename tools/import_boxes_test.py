@@ -117,6 +117,23 @@ def test_boxes_are_clipped_and_empty_ones_dropped(tmp_path, capsys, images):
   assert line["objects"]["bbox"] == [[0.1, 0, 0.3, 0.4], [0.5, 0.5, 1, 1]]
 
 
+def test_an_object_that_is_there_twice_is_written_once(tmp_path, capsys, images):
+  boxes = [[0, 0, 30, 8], [0, 0, 30, 8], [0, 0, 30, 9]]
+  path = coco_file(tmp_path, annotations=[
+      {"id": i, "image_id": 0, "category_id": 10, "bbox": box} for i, box in enumerate(boxes)])
+  assert "left out that are there twice, with the same class and box: 1" in run(
+      capsys, "coco", path, images, tmp_path / "o.jsonl")
+  line, = read(tmp_path / "o.jsonl")
+  assert line["objects"]["bbox"] == [[0, 0, 0.2, 0.5], [0, 0, 0.225, 0.5]]
+
+
+def test_fractions_where_pixels_belong_are_refused(tmp_path, capsys, images):
+  path = coco_file(tmp_path, annotations=[
+      {"id": 0, "image_id": 0, "category_id": 10, "bbox": [0.1, 0.1, 0.4, 0.4]}])
+  with pytest.raises(ValueError, match="No box in .*coco.json .* are fractions of the sides"):
+    run(capsys, "coco", path, images, tmp_path / "o.jsonl")
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("drawn", ["upright", "stored"])
 def test_boxes_and_masks_lie_on_the_upright_picture(tmp_path, capsys, images, orientation, drawn):

@@ -114,6 +114,15 @@ def check_images(pictures, headers, frame=None):
   return frames
 
 
+def _check_pixels(pictures):
+  """Raises ValueError where boxes that should be in pixels are all within the first one."""
+  corners = [(max(a.box), p) for p in pictures if p.size is not None for a in p.annotations]
+  if corners and 0 < max(corner for corner, _ in corners) <= 1:
+    raise ValueError(f"No box in {corners[0][1].source} or any other file leaves the first pixel of"
+                     " its image: these are fractions of the sides, and the format has pixels. "
+                     "Multiply them by the width and the height.")
+
+
 def upright(annotation, size, turn):
   """An Annotation of a stored picture of this (height, width) as one of the upright picture.
 
@@ -141,6 +150,7 @@ def make(pictures, headers, classes, name_of, options, codes=None):
   """
   result = ImportResult([], collections.Counter(), collections.Counter(), collections.Counter(), [])
   frames = check_images(pictures, headers, options.frame)
+  _check_pixels(pictures)
   if options.classes:
     check_names(options.classes, classes, "The data set")
     classes = [c for c in classes if c in options.classes]
@@ -176,7 +186,7 @@ def _kept(picture, stored, size, turn, classes, options, counts):
   image of (height, width) `size`, from which `turn` leads to what they were drawn on."""
   height, width = size
   sides = np.array([1, 1] if picture.size is None else stored if turn != 1 else size, float)
-  kept = []
+  kept, seen = [], set()
   for a in picture.annotations:
     if a.label not in classes:
       continue
@@ -199,13 +209,19 @@ def _kept(picture, stored, size, turn, classes, options, counts):
       counts[f"boxes of less than {options.min_area:g} pixels left out"] += 1
       continue
     # A tenth of a pixel beyond the edge is rounding, not a mistake.
-    if np.abs((inside - box) * [height, width, height, width]).max() > 0.1:
-      counts["boxes clipped to the image"] += 1
+    clipped = np.abs((inside - box) * [height, width, height, width]).max() > 0.1
     mask = a.mask
     if isinstance(mask, list):  # polygons are written in pixels, inside of the image
       mask = [np.round(np.clip(np.reshape(r, (-1, 2)), 0, 1) * [width, height], 2).ravel().tolist()
               for r in mask]
-    kept.append(records.Annotation(a.label, tuple(np.round(inside, 6).tolist()), mask))
+    found = records.Annotation(a.label, tuple(np.round(inside, 6).tolist()), mask)
+    if (key := repr(found)) in seen:
+      counts["objects left out that are there twice, with the same class and box"] += 1
+      continue
+    seen.add(key)
+    if clipped:
+      counts["boxes clipped to the image"] += 1
+    kept.append(found)
   return kept
 
 
