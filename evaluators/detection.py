@@ -52,15 +52,15 @@ def score(predictions, tokenizer, confidence="all"):
 
 
 def reward(predictions, tokenizer, ious=IOUS):
-  """[float]: fraction_found() of each prediction, the mean over COCO's ten thresholds of IoU (or
-  `ious`): as AP it asks for all objects, for tight boxes and for no others."""
+  """[float]: fraction_found() of each prediction at COCO's ten thresholds of IoU (or `ious`): as AP
+  it asks for all objects, for tight boxes and for no others."""
   require_keys(predictions, ["objects/bbox", "objects/label"], "detection")
   found = []
   for p in predictions:
     check_lists(p)
     predicted = list(objects(p, tokenizer))
     true = [r for r, crowd in zip(references(p), crowds(p)) if not crowd]
-    found.append(float(np.mean([fraction_found(predicted, true, iou) for iou in ious])))
+    found.append(fraction_found(predicted, true, ious))
   return found
 
 
@@ -133,15 +133,19 @@ def objects(prediction, tokenizer, confidence=CONFIDENCES["all"]):
              "score": math.exp(confidence(found))}
 
 
-def fraction_found(predicted, references, iou=0.5):
-  """Matches (same label, IoU at least `iou`, each box once) over the larger of the two counts; 1
-  where both are empty."""
-  left, found = list(references), 0
-  for p in predicted:
-    best = max((r for r in left if r["label"] == p["label"]),
-               key=lambda r: box_iou(p["box"], r["box"]), default=None)
-    if best is not None and box_iou(p["box"], best["box"]) >= iou:
-      left.remove(best)
-      found += 1
+def fraction_found(predicted, references, ious=(0.5,)):
+  """Matches (same label, IoU at least a threshold, each box once) over the larger of the two
+  counts, the mean over the thresholds; 1 where both are empty."""
+  overlaps = [[box_iou(p["box"], r["box"]) if p["label"] == r["label"] else -1. for r in references]
+              for p in predicted]
+
+  def matches(iou):
+    left, found = list(range(len(references))), 0
+    for overlap in overlaps:
+      best = max(left, key=overlap.__getitem__, default=None)
+      if best is not None and overlap[best] >= iou:
+        left.remove(best)
+        found += 1
+    return found
   most = max(len(predicted), len(references))
-  return found / most if most else 1.
+  return float(np.mean([matches(iou) / most for iou in ious])) if most else 1.
