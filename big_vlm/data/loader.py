@@ -129,7 +129,20 @@ def _stack(key, examples):
         f"in {examples[odd].get('_id')}; a batch needs one shape: "
         + ("`resize`" if key == "image" else "`text_layout` with config.text_len")
         + " in the pp string makes one.")
+  if key == "image":
+    _check_one_dtype(examples)
   return np.stack(values)
+
+
+def _check_one_dtype(examples):
+  """Raises ValueError for pixels 0..255 beside pixels -1..1: stacked, the first would be neither."""
+  found = [(e.get("_id"), np.asarray(e["image"]).dtype) for e in examples
+           if np.any(e.get("image_segment", 1))]  # a packed row of texts has no pixels
+  odd = next(((i, dtype) for i, dtype in found if dtype != found[0][1]), None)
+  if odd:
+    raise ValueError(f"'image' is {found[0][1]} in example {found[0][0]} but {odd[1]} in {odd[0]}: "
+                     "all pipelines of a mixture make one dtype, uint8 0..255 by `resize` alone "
+                     "or float32 -1..1 by `value_range(-1, 1)` behind it.")
 
 
 def split_batch(batch):

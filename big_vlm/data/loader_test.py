@@ -106,6 +106,16 @@ def test_images_come_as_uint8_arrays_and_text_as_lists(parts):
       {"image": batch["image"]}, {k: batch[k] for k in ("_id", "_source", "said")})
 
 
+def test_pixels_of_two_ranges_are_no_batch():
+  pixels = {"a": np.full((2, 2, 3), 200, np.uint8), "b": np.ones((2, 2, 3), np.float32)}
+  rows = [{"_id": name, "image": image} for name, image in pixels.items()]
+  with pytest.raises(ValueError, match="'image' is uint8 in example a but float32 in b"):
+    loader.collate(rows)
+  for row, segment in zip(rows, ([0], [1])):  # packed, and the first has no image
+    row.update(image=row["image"][None] * segment[0], image_segment=np.int32(segment))
+  assert loader.collate(rows)["image"].max() == 1
+
+
 def test_no_more_is_read_ahead_than_fits(monkeypatch):
   asked = []
   monkeypatch.setattr(grain, "ReadOptions",
