@@ -135,7 +135,7 @@ def _stack(key, examples):
 
 
 def _check_one_dtype(examples):
-  """Raises ValueError for pixels 0..255 beside pixels -1..1: stacked, the first would be neither."""
+  """Raises ValueError for pixels 0..255 beside pixels -1..1, as which they would be read."""
   found = [(e.get("_id"), np.asarray(e["image"]).dtype) for e in examples
            if np.any(e.get("image_segment", 1))]  # a packed row of texts has no pixels
   odd = next(((i, dtype) for i, dtype in found if dtype != found[0][1]), None)
