@@ -14,6 +14,7 @@ import numbers
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 
 from big_vlm.config_fields import MOST
 from pp.names import check_names, pick
@@ -108,8 +109,13 @@ def make(horizon, decay=None, **settings):
     rise = jnp.minimum((step + 1) / max(warmup, 1), 1.)
     fall = jnp.clip((horizon.total - step) / max(cooldown, 1), 0., 1.) if cooldown else 1.
     return value * rise * fall
+  at = np.linspace(0, horizon.total, 101).round()  # to the end: there power=-1 is infinite
   try:
-    factor(0)
+    values = np.broadcast_to(factor(at), at.shape)
   except TypeError as e:  # of an argument that is a text
     raise ValueError(f"The schedule {decay!r} with {args}: {e}.") from e
+  wrong = np.flatnonzero(~((0 <= values) & (values < np.inf)))
+  if wrong.size:
+    raise ValueError(f"The schedule {decay!r} with {args} is {values[wrong[0]]:.3g} times the rate "
+                     f"at step {at[wrong[0]]:.0f}: it must be a number, 0 or above.")
   return factor

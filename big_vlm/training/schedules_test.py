@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -71,6 +73,12 @@ def test_no_update_of_a_run_is_zero(name):
     (dict(decay="cosine", warmup=5), "has no 'warmup'. Did you mean 'warmup_"),
     (dict(decay="cosine", warmup_steps=60, cooldown_steps=60), "do not fit a training of 100"),
     (dict(decay="piecewise_constant", steps=[5], mults=[]), "a factor for each"),
+    (dict(decay="piecewise_constant", steps=[5], mults=[-1.]), "is -1 times the rate at step 5"),
+    (dict(decay="linear", end=-1), "is -0.02 times the rate at step 51: it must be a number, 0 or"),
+    (dict(decay="polynomial", power=-1), "is inf times the rate at step 100"),
+    (dict(decay="polynomial", end=math.nan), "is nan times the rate at step 0"),
+    (dict(decay="rsqrt", timescale=-1), "times the rate at step 1"),
+    (dict(decay="rsqrt", timescale=0), "is nan times the rate at step 0"),
 ])
 def test_errors_name_the_mend(spec, message):
   with pytest.raises(ValueError, match=message):
