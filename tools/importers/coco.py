@@ -12,9 +12,9 @@ def read(annotations, images, encoding=None):
   """(pictures, classes) of a COCO file and the folder of its images, in the file's order.
 
   Segmentations are polygons, or run-length codes (of crowds); of a box that CVAT turned, its
-  outline. A category that is only the parent of
-  others, as Roboflow writes, is no class. Raises ValueError for an annotation that names no image
-  or category, or has no box, and for two images or categories of one id.
+  outline. A category that is only the parent of others, as Roboflow writes, is no class. Raises
+  ValueError for an annotation that names no image or category, or has no box, and for two images
+  or categories of one id.
   """
   found = records.read_json(annotations, encoding, records.MOST_TEXT)
   if missing := [k for k in ("images", "annotations", "categories") if k not in found]:

@@ -1,8 +1,8 @@
 """Pascal VOC: an XML for each image in Annotations/, images in JPEGImages/, sets in ImageSets/Main.
 
 A box is xmin, ymin, xmax, ymax in pixels that are counted from 1, both ends within the object; one
-that CVAT turned keeps its outline.
-Without these folders the XML files and their images lie side by side, as LabelImg leaves them.
+that CVAT turned keeps its outline. Without these folders the XML files and their images lie side by
+side, as LabelImg leaves them.
 """
 import pathlib
 
